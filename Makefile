@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+# leat: an embeddable runtime for ONNX models.
+#
+#   make              the library, the leat command, the examples        -> build/
+#   make demo         fetch a trained network and photos, classify one
+#   make check        all tests                     (make check ONLY=test_shape for some)
+#   make bench        leat and its peers side by side
+#   make install      DESTDIR, prefix, libdir, includedir, bindir as usual
+#   make format       clang-format over the tree
+#   make help         this text
+#
+# Settings: CC, CFLAGS, LDFLAGS; SANITIZE=address|undefined|thread builds in build/SANITIZE.
+
+CC ?= cc
+CFLAGS ?= -O3 -g
+prefix ?= /usr/local
+exec_prefix ?= $(prefix)
+bindir ?= $(exec_prefix)/bin
+libdir ?= $(exec_prefix)/lib
+includedir ?= $(prefix)/include
+INSTALL ?= install
+SANITIZE ?=
+ONLY ?= test_
+
+VERSION := $(shell sed -n 's/^.define LEAT_VERSION_[A-Z]* \([0-9]*\)$$/\1/p' include/leat/leat.h | paste -sd.)
+MAJOR := $(firstword $(subst ., ,$(VERSION)))
+ROOT := build
+BUILD ?= $(ROOT)$(if $(SANITIZE),/$(SANITIZE))
+VENV := $(ROOT)/venv
+
+# --- flags ------------------------------------------------------------------------------------------
+BASE_CFLAGS := -std=gnu11 -Wall -Wextra -Werror -Wno-error=deprecated-declarations -fPIC \
+    -fvisibility=hidden -fno-math-errno -fno-trapping-math -ffp-contract=off -pthread -Iinclude -MMD -MP
+BASE_CFLAGS += -DLEAT_PLUGIN_DIRECTORY='"$(libdir)/leat"'
+ifneq ($(SANITIZE),)
+BASE_CFLAGS += -fsanitize=$(SANITIZE) -fno-omit-frame-pointer
+ifeq ($(SANITIZE),undefined)
+BASE_CFLAGS += -fno-sanitize-recover=all
+endif
+BASE_LDFLAGS += -fsanitize=$(SANITIZE)
+endif
+LIBS := -lm -ldl -pthread
+
+# Instruction sets, by the end of a file's name.
+AVX2_CFLAGS := -mavx2 -mfma -mf16c -ffp-contract=fast
+AVX512_CFLAGS := $(AVX2_CFLAGS) -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512
+isa_flags = $(if $(filter %_avx2,$*),$(AVX2_CFLAGS)) $(if $(filter %_avx512,$*),$(AVX512_CFLAGS)) \
+    $(if $(filter %_avx512vnni,$*),$(AVX512_CFLAGS) -mavx512vnni) \
+    $(if $(filter %_avx512bf16,$*),$(AVX512_CFLAGS) -mavx512vnni -mavx512bf16)
+
+# --- sources ----------------------------------------------------------------------------------------
+LIB_SRC := $(sort $(wildcard lib/*/*.c lib/*/*/*.c))
+CPU_SRC := $(sort $(wildcard backends/cpu/*.c backends/cpu/*/*.c))
+TOOL_SRC := $(sort $(wildcard tools/leat/*.c))
+EXAMPLE_SRC := $(sort $(filter-out examples/backend_%,$(wildcard examples/*.c)))
+PLUGIN_SRC := $(sort $(wildcard examples/backend_*.c tests/plugins/*.c))
+TEST_SRC := $(sort $(shell find tests -name 'test_*.c'))
+SUPPORT_SRC := $(sort $(wildcard tests/support/*.c tests/conformance/*.c))
+ifneq ($(shell uname -m),x86_64)
+CPU_SRC := $(filter-out %_avx2.c %_avx512.c %_avx512vnni.c %_avx512bf16.c,$(CPU_SRC))
+endif
+
+objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+LIB_OBJ := $(call objects,$(LIB_SRC) $(CPU_SRC))
+TOOL_OBJ := $(call objects,$(TOOL_SRC))
+SUPPORT_OBJ := $(call objects,$(SUPPORT_SRC))
+EXAMPLES := $(patsubst examples/%.c,$(BUILD)/examples/%,$(EXAMPLE_SRC))
+PLUGINS := $(patsubst %.c,$(BUILD)/%.so,$(PLUGIN_SRC))
+TESTS := $(patsubst %.c,$(BUILD)/%,$(TEST_SRC))
+STATIC := $(BUILD)/libleat.a
+SHARED := $(BUILD)/libleat.so.$(VERSION)
+
+.PHONY: all demo check bench install uninstall format clean help test-programs
+.SECONDARY:
+all: $(STATIC) $(SHARED) $(BUILD)/leat $(EXAMPLES) $(PLUGINS)
+
+# --- rules ------------------------------------------------------------------------------------------
+# Rebuilds all objects when the compiler or its flags change.
+STAMP := $(BUILD)/flags
+STAMP_TEXT := $(CC) $(CFLAGS) $(LDFLAGS) $(BASE_CFLAGS) $(AVX512_CFLAGS)
+$(shell mkdir -p $(BUILD); printf '%s\n' '$(subst ','\'',$(STAMP_TEXT))' | cmp -s - $(STAMP) || \
+    printf '%s\n' '$(subst ','\'',$(STAMP_TEXT))' > $(STAMP))
+
+$(BUILD)/obj/lib/%.o: lib/%.c $(STAMP)
+	@mkdir -p $(@D)
+	$(CC) $(BASE_CFLAGS) -Ilib $(CFLAGS) -c $< -o $@
+
+$(BUILD)/obj/backends/cpu/%.o: backends/cpu/%.c $(STAMP)
+	@mkdir -p $(@D)
+	$(CC) $(BASE_CFLAGS) -Ibackends/cpu $(isa_flags) $(CFLAGS) -c $< -o $@
+
+$(BUILD)/obj/tools/%.o: tools/%.c $(STAMP)
+	@mkdir -p $(@D)
+	$(CC) $(BASE_CFLAGS) -Ilib -Itools $(CFLAGS) -c $< -o $@
+
+$(BUILD)/obj/tests/%.o: tests/%.c $(STAMP) $(BUILD)/cmocka.ok
+	@mkdir -p $(@D)
+	$(CC) $(BASE_CFLAGS) -Ilib -Ibackends/cpu -Itests -DTEST_BUILD='"$(BUILD)"' $(CFLAGS) -c $< -o $@
+
+$(BUILD)/obj/examples/%.o: examples/%.c $(STAMP)
+	@mkdir -p $(@D)
+	$(CC) $(BASE_CFLAGS) $(CFLAGS) -c $< -o $@
+
+$(STATIC): $(LIB_OBJ)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(SHARED): $(LIB_OBJ)
+	$(CC) -shared -Wl,-soname,libleat.so.$(MAJOR) -Wl,--no-undefined -Wl,--gc-sections \
+	    $(BASE_LDFLAGS) $(LDFLAGS) $^ $(LIBS) -o $@
+	ln -sf $(@F) $(BUILD)/libleat.so.$(MAJOR)
+	ln -sf $(@F) $(BUILD)/libleat.so
+
+$(BUILD)/leat: $(TOOL_OBJ) $(STATIC)
+	$(CC) $(BASE_LDFLAGS) $(LDFLAGS) $^ $(LIBS) -o $@
+
+$(BUILD)/examples/classify: LIBS += -ljpeg -lpng
+$(BUILD)/examples/classify: | $(BUILD)/image-libraries.ok
+$(BUILD)/obj/examples/classify.o: | $(BUILD)/image-libraries.ok
+$(BUILD)/examples/%: $(BUILD)/obj/examples/%.o $(STATIC)
+	@mkdir -p $(@D)
+	$(CC) $(BASE_LDFLAGS) $(LDFLAGS) $^ $(LIBS) -o $@
+
+# Plugins link without libleat.
+$(BUILD)/%.so: $(BUILD)/obj/%.o
+	@mkdir -p $(@D)
+	$(CC) -shared $(BASE_LDFLAGS) $(LDFLAGS) $< -o $@
+
+$(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(SUPPORT_OBJ) $(STATIC)
+	@mkdir -p $(@D)
+	$(CC) $(BASE_LDFLAGS) $(LDFLAGS) $^ -lcmocka $(LIBS) -o $@
+
+# What the build needs beyond gcc, make and python3; installed when run as root.
+$(BUILD)/cmocka.ok:
+	scripts/need.sh cmocka.h libcmocka-dev
+	@mkdir -p $(@D) && touch $@
+$(BUILD)/image-libraries.ok:
+	scripts/need.sh jpeglib.h libjpeg62-turbo-dev
+	scripts/need.sh png.h libpng-dev
+	@mkdir -p $(@D) && touch $@
+
+# --- running ----------------------------------------------------------------------------------------
+demo: $(BUILD)/leat $(BUILD)/examples/classify
+	scripts/demo.sh $(BUILD)
+
+test-programs: $(TESTS) $(PLUGINS) $(BUILD)/leat $(EXAMPLES) $(SHARED)
+check: test-programs
+	scripts/check.sh $(BUILD) $(ONLY)
+
+bench: $(BUILD)/leat
+	scripts/bench.sh $(BUILD)
+
+# --- install ----------------------------------------------------------------------------------------
+install: $(STATIC) $(SHARED) $(BUILD)/leat
+	$(INSTALL) -d $(DESTDIR)$(bindir) $(DESTDIR)$(libdir)/pkgconfig $(DESTDIR)$(libdir)/leat \
+	    $(DESTDIR)$(includedir)/leat
+	$(INSTALL) -m 644 include/leat/*.h $(DESTDIR)$(includedir)/leat
+	$(INSTALL) -m 644 $(STATIC) $(DESTDIR)$(libdir)
+	$(INSTALL) -m 755 -s $(SHARED) $(DESTDIR)$(libdir)
+	ln -sf libleat.so.$(VERSION) $(DESTDIR)$(libdir)/libleat.so.$(MAJOR)
+	ln -sf libleat.so.$(VERSION) $(DESTDIR)$(libdir)/libleat.so
+	$(INSTALL) -m 755 -s $(BUILD)/leat $(DESTDIR)$(bindir)
+	sed -e 's|@prefix@|$(prefix)|; s|@exec_prefix@|$(exec_prefix)|; s|@libdir@|$(libdir)|' \
+	    -e 's|@includedir@|$(includedir)|; s|@version@|$(VERSION)|' \
+	    pkgconfig/leat.pc.in > $(DESTDIR)$(libdir)/pkgconfig/leat.pc
+
+uninstall:
+	rm -rf $(DESTDIR)$(includedir)/leat $(DESTDIR)$(libdir)/leat $(DESTDIR)$(libdir)/libleat.* \
+	    $(DESTDIR)$(libdir)/pkgconfig/leat.pc $(DESTDIR)$(bindir)/leat
+
+format:
+	git ls-files '*.c' '*.h' '*.inc' | xargs clang-format -i
+
+clean:
+	rm -rf $(ROOT)
+
+help:
+	@sed -n '2,/^$$/s/^# \{0,1\}//p' Makefile
+
+-include $(patsubst %.o,%.d,$(LIB_OBJ) $(TOOL_OBJ) $(SUPPORT_OBJ) $(call objects,$(EXAMPLE_SRC) $(PLUGIN_SRC) $(TEST_SRC)))

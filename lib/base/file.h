@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Files: mapping for reading, and writing that appears whole or not at all. */
+#ifndef LT_BASE_FILE_H
+#define LT_BASE_FILE_H
+
+#include "base/memory.h"
+
+/* A regular file mapped for reading. */
+typedef struct lt_file_map {
+    const void *data; /* NULL for an empty file */
+    size_t bytes;
+} lt_file_map;
+
+/* Errors:   NOT_FOUND; INVALID when it is not a regular file; IO. */
+leat_status lt_file_map_open(const char *path, lt_file_map *out_map,
+                             leat_error *err) LEAT_MUST_CHECK;
+void lt_file_map_close(lt_file_map *map);
+
+/* Tells the system that the pages are not needed now; they are read again when touched. */
+void lt_file_map_release_pages(const lt_file_map *map);
+
+/* A file being written under a temporary name beside `path`. */
+typedef struct lt_file_writer {
+    lt_memory *memory;
+    int fd;
+    char *path;
+    char *temporary;
+    uint64_t offset; /* bytes written so far */
+    unsigned char *buffer;
+    size_t buffered;
+} lt_file_writer;
+
+/* Errors:   IO; NO_MEMORY. */
+leat_status lt_file_writer_open(lt_memory *memory, const char *path, lt_file_writer *out_writer,
+                                leat_error *err) LEAT_MUST_CHECK;
+leat_status lt_file_writer_write(lt_file_writer *writer, const void *data, size_t bytes,
+                                 leat_error *err) LEAT_MUST_CHECK;
+/* Flushes and syncs, renames onto `path`, closes. On failure nothing is left behind. */
+leat_status lt_file_writer_commit(lt_file_writer *writer, leat_error *err) LEAT_MUST_CHECK;
+/* Drops what was written unless committed. */
+void lt_file_writer_close(lt_file_writer *writer);
+
+#endif

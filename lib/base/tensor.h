@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Element types and shapes: sizes, counts, printing. */
+#ifndef LT_BASE_TENSOR_H
+#define LT_BASE_TENSOR_H
+
+#include <leat/leat.h>
+#include <stdbool.h>
+
+/* Bits of one element; 0 for an undefined type. */
+uint32_t lt_dtype_bits(leat_dtype dtype);
+
+/* Product of the dimensions; false when one is negative or the product overflows. */
+bool lt_shape_count(int32_t rank, const int64_t *shape, size_t *out_count);
+
+/* Bytes of a dense array; false as lt_shape_count, or for an undefined type. */
+bool lt_shape_bytes(leat_dtype dtype, int32_t rank, const int64_t *shape, size_t *out_bytes);
+
+bool lt_shape_equal(int32_t rank_a, const int64_t *a, int32_t rank_b, const int64_t *b);
+
+/* Writes "2x3x4" ("scalar" for rank 0, "?" for a negative dimension), cut to fit; returns text. */
+char *lt_shape_text(int32_t rank, const int64_t *shape, char *text, size_t capacity);
+
+/* Type of a name as leat_dtype_name gives it; LEAT_DTYPE_UNDEFINED when there is none. */
+leat_dtype lt_dtype_from_name(const char *name);
+
+#endif

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The worker threads of a context: leat_pool of the plugin ABI. */
+#ifndef LT_BASE_THREAD_H
+#define LT_BASE_THREAD_H
+
+#include "base/memory.h"
+
+#include <leat/backend.h>
+
+/* Makes threads - 1 workers (0 threads: one thread per core of this process's affinity mask). They
+ * start at the first lt_pool_parallel that needs them.
+ * Units:    spin_us: how long an idle worker, or a caller that waits for workers, polls before it
+ *           sleeps on a futex. An idle pool uses no CPU.
+ * Errors:   NO_MEMORY. */
+leat_status lt_pool_create(lt_memory *memory, int32_t threads, uint32_t spin_us,
+                           leat_pool **out_pool, leat_error *err) LEAT_MUST_CHECK;
+/* Ends and joins the workers. No call may be under way. */
+void lt_pool_destroy(leat_pool *pool);
+
+/* Threads that may compute, the caller's among them; at least 1. */
+uint32_t lt_pool_threads(const leat_pool *pool);
+
+/* Runs fn(argument, 0..n_tasks) and waits. Tasks are taken one by one, so uneven ones balance.
+ * When another caller has the pool, or a worker cannot be started, the caller runs all itself.
+ * Allocates nothing. Threads: any. */
+void lt_pool_parallel(leat_pool *pool, uint32_t n_tasks, leat_task_fn fn, void *argument);
+
+#endif

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Rewrites of the graph, one a file. A pass leaves the graph valid (lt_graph_check), sorted, and
+ * with shapes inferred for the values that it makes. It changes nothing that the model's user can
+ * see: names, types and results of the graph's inputs and outputs stay. */
+#ifndef LT_PASSES_PASSES_H
+#define LT_PASSES_PASSES_H
+
+#include "graph/graph.h"
+
+/* What a pass may ask of the runtime. */
+typedef struct lt_pass_context {
+    void *user;
+    /* Computes a node all of whose inputs have data (values[...].data). The outputs' dtype, shape
+     * and bytes are inferred already; out[i] receives output i's bytes (NULL for an omitted one).
+     * Errors: UNSUPPORTED when the host has no kernel: the node then stays. */
+    leat_status (*evaluate)(void *user, const leat_node *node, const leat_value *values,
+                            void *const *out, leat_error *err);
+    /* Whether the session's devices run this node as it is, and the layout that they wish for it.
+     * NULL before devices are known: then no node of the domain "leat" may be made. */
+    bool (*supports)(void *user, const lt_graph *graph, const leat_node *node,
+                     leat_layout *out_layout);
+} lt_pass_context;
+
+/* *out_changed (never NULL) is set to true when the graph was changed, else left alone.
+ * Errors:   NO_MEMORY; INTERNAL. */
+typedef leat_status (*lt_pass_fn)(lt_graph *graph, const lt_pass_context *context,
+                                  bool *out_changed, leat_error *err);
+
+/* Passes that hold for every device; run once at load. */
+leat_status lt_pass_remove_dead(lt_graph *, const lt_pass_context *, bool *, leat_error *);
+leat_status lt_pass_remove_identity(lt_graph *, const lt_pass_context *, bool *, leat_error *);
+leat_status lt_pass_fold_constants(lt_graph *, const lt_pass_context *, bool *, leat_error *);
+leat_status lt_pass_fold_batchnorm(lt_graph *, const lt_pass_context *, bool *, leat_error *);
+
+/* Passes that need `supports`; run when a session is created. */
+leat_status lt_pass_matmul_add(lt_graph *, const lt_pass_context *, bool *, leat_error *);
+leat_status lt_pass_fuse_activation(lt_graph *, const lt_pass_context *, bool *, leat_error *);
+leat_status lt_pass_fuse_residual(lt_graph *, const lt_pass_context *, bool *, leat_error *);
+leat_status lt_pass_layout(lt_graph *, const lt_pass_context *, bool *, leat_error *);
+leat_status lt_pass_transposes(lt_graph *, const lt_pass_context *, bool *, leat_error *);
+
+/* All passes of a stage in their order, repeated until nothing changes (bounded).
+ * Errors:   as the passes. */
+leat_status lt_passes_run_load(lt_graph *graph, const lt_pass_context *context,
+                               leat_error *err) LEAT_MUST_CHECK;
+leat_status lt_passes_run_device(lt_graph *graph, const lt_pass_context *context,
+                                 leat_error *err) LEAT_MUST_CHECK;
+
+#endif
