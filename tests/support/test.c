@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-static void *test_alloc(void *user, size_t bytes, size_t alignment)
+static void *counting_alloc(void *user, size_t bytes, size_t alignment)
 {
     test_allocator *state = user;
     __atomic_add_fetch(&state->calls, 1, __ATOMIC_RELAXED);
@@ -19,7 +19,7 @@ static void *test_alloc(void *user, size_t bytes, size_t alignment)
     return block;
 }
 
-static void test_free(void *user, void *block, size_t bytes)
+static void counting_free(void *user, void *block, size_t bytes)
 {
     test_allocator *state = user;
     (void)bytes;
@@ -32,7 +32,7 @@ leat_allocator test_allocator_init(test_allocator *state)
     state->allow = -1;
     state->live = 0;
     state->calls = 0;
-    leat_allocator allocator = {test_alloc, test_free, state};
+    leat_allocator allocator = {counting_alloc, counting_free, state};
     return allocator;
 }
 

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE
+/* What this processor can do, by CPUID: Intel SDM volume 2A, CPUID; AMD APM volume 3, appendix E.
+ */
+#include "cpu.h"
+
+#include <sched.h>
+#include <unistd.h>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+
+static uint64_t enabled_state(void)
+{
+    uint32_t low, high;
+    __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return (uint64_t)high << 32 | low;
+}
+
+static void detect_isa(lt_cpu_device *device)
+{
+    uint32_t a, b, c, d;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_OSXSAVE)) {
+        return;
+    }
+    bool fma = (c & bit_FMA) != 0;
+    bool f16c = (c & bit_F16C) != 0;
+    uint64_t state = enabled_state();
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) {
+        return;
+    }
+    uint32_t leaf7_c = c;
+    bool avx2 = (b & bit_AVX2) && fma && f16c && (state & 0x6) == 0x6;
+    bool avx512 = (b & bit_AVX512F) && (b & bit_AVX512BW) && (b & bit_AVX512DQ) &&
+                  (b & bit_AVX512VL) && (state & 0xe6) == 0xe6;
+    device->isa = avx2 && avx512 ? LT_CPU_AVX512 : avx2 ? LT_CPU_AVX2 : LT_CPU_PORTABLE;
+    device->avx512_vnni = avx512 && (leaf7_c & (1u << 11));
+    if (__get_cpuid_count(7, 1, &a, &b, &c, &d)) {
+        device->avx_vnni = avx2 && (a & (1u << 4));
+        device->avx512_bf16 = avx512 && (a & (1u << 5));
+    }
+}
+#else
+static void detect_isa(lt_cpu_device *device)
+{
+    (void)device;
+}
+#endif
+
+static size_t cache_bytes(int name, size_t otherwise)
+{
+    long bytes = sysconf(name);
+    return bytes > 0 ? (size_t)bytes : otherwise;
+}
+
+static uint32_t count_cores(void)
+{
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof(set), &set) == 0) {
+        return (uint32_t)CPU_COUNT(&set);
+    }
+    return 1;
+}
+
+void lt_cpu_device_detect(lt_cpu_device *device, lt_cpu_isa limit)
+{
+    memset(device, 0, sizeof(*device));
+    detect_isa(device);
+    if (device->isa > limit) {
+        device->isa = limit;
+    }
+    if (device->isa < LT_CPU_AVX512) {
+        device->avx512_vnni = false;
+        device->avx512_bf16 = false;
+    }
+    if (device->isa < LT_CPU_AVX2) {
+        device->avx_vnni = false;
+    }
+    device->cores = count_cores();
+    device->l1_bytes = cache_bytes(_SC_LEVEL1_DCACHE_SIZE, 32u << 10);
+    device->l2_bytes = cache_bytes(_SC_LEVEL2_CACHE_SIZE, 512u << 10);
+    device->l3_bytes = cache_bytes(_SC_LEVEL3_CACHE_SIZE, 8u << 20);
+}

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "support/kernel.h"
+
+#include <stdlib.h>
+
+/* Blocks that prepare asked for, freed at the end of the run. */
+typedef struct block_list {
+    void *blocks[TEST_KERNEL_MAX];
+    size_t count;
+} block_list;
+
+static void *take(block_list *list, size_t bytes)
+{
+    if (list->count == TEST_KERNEL_MAX) {
+        return NULL;
+    }
+    void *block = NULL;
+    if (posix_memalign(&block, 64, bytes ? bytes : 1) != 0) {
+        return NULL;
+    }
+    memset(block, 0, bytes);
+    list->blocks[list->count++] = block;
+    return block;
+}
+
+static void *plan_alloc(leat_plan *plan, size_t bytes)
+{
+    return take((block_list *)plan, bytes);
+}
+
+static leat_status plan_pack(leat_plan *plan, const leat_value *constant, uint64_t key,
+                             size_t bytes, leat_pack_fn fill, const void *argument,
+                             const void **out_block, leat_error *err)
+{
+    (void)key;
+    void *block = take((block_list *)plan, bytes);
+    *out_block = block;
+    return block ? fill(block, bytes, constant, argument, err) : LEAT_NO_MEMORY;
+}
+
+static void *host_alloc(void *context, size_t bytes, size_t alignment)
+{
+    (void)context;
+    void *block = NULL;
+    alignment = alignment < sizeof(void *) ? sizeof(void *) : alignment;
+    return posix_memalign(&block, alignment, bytes) == 0 ? block : NULL;
+}
+
+static void host_free(void *context, void *block, size_t bytes)
+{
+    (void)context;
+    (void)bytes;
+    free(block);
+}
+
+static void host_log(void *context, leat_log_level level, const char *line)
+{
+    (void)context;
+    (void)level;
+    (void)line;
+}
+
+/* A pool that only says how many threads there are and runs tasks in order on thread 0, and on
+ * thread task % n when there are several: enough to find tasks that depend on their order. */
+static uint32_t pool_threads(const leat_pool *pool)
+{
+    return *(const uint32_t *)(const void *)pool;
+}
+
+static void pool_parallel(leat_pool *pool, uint32_t n_tasks, leat_task_fn fn, void *argument)
+{
+    for (uint32_t i = n_tasks; i-- > 0;) {
+        fn(argument, i, i % pool_threads(pool));
+    }
+}
+
+static const leat_op_row *find_row(const leat_kernel_node *node)
+{
+    const leat_value *first = leat_kernel_input(node, 0);
+    first = first ? first : leat_kernel_output(node, 0);
+    size_t n_rows = LT_CPU_N_ROWS;
+    for (size_t i = 0; i < n_rows; i++) {
+        const leat_op_row *row = &lt_cpu_rows[i];
+        if (strcmp(row->op, node->node->op) == 0 && strcmp(row->domain, node->node->domain) == 0 &&
+            node->node->opset >= row->since &&
+            (row->until == 0 || node->node->opset <= row->until) &&
+            (first == NULL || (row->dtypes >> first->dtype & 1))) {
+            return row;
+        }
+    }
+    return NULL;
+}
+
+static void set_value(leat_value *value, const leat_array *array, bool constant)
+{
+    memset(value, 0, sizeof(*value));
+    value->name = "";
+    value->dtype = array->dtype;
+    value->rank = array->rank;
+    memcpy(value->shape, array->shape, sizeof(value->shape));
+    value->data = constant ? array->data : NULL;
+    value->bytes = array->bytes;
+}
+
+leat_status test_kernel_run(const test_kernel *kernel, const char **out_name, leat_error *err)
+{
+    leat_value values[TEST_KERNEL_MAX];
+    uint32_t inputs[TEST_KERNEL_MAX], outputs[TEST_KERNEL_MAX];
+    const void *in[TEST_KERNEL_MAX] = {NULL};
+    void *out[TEST_KERNEL_MAX] = {NULL};
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < kernel->n_inputs; i++) {
+        bool there = kernel->inputs[i].dtype != LEAT_DTYPE_UNDEFINED;
+        inputs[i] = there ? n : LEAT_NO_VALUE;
+        if (there) {
+            set_value(&values[n++], &kernel->inputs[i], kernel->constants >> i & 1);
+            in[i] = kernel->inputs[i].data;
+        }
+    }
+    for (uint32_t i = 0; i < kernel->n_outputs; i++) {
+        bool there = kernel->outputs[i].dtype != LEAT_DTYPE_UNDEFINED;
+        outputs[i] = there ? n : LEAT_NO_VALUE;
+        if (there) {
+            set_value(&values[n++], &kernel->outputs[i], false);
+            out[i] = kernel->outputs[i].data;
+        }
+    }
+    leat_node node = {kernel->op,       kernel->domain ? kernel->domain : "",
+                      "test",           kernel->opset ? kernel->opset : 22,
+                      kernel->n_inputs, kernel->n_outputs,
+                      kernel->n_attrs,  inputs,
+                      outputs,          kernel->attrs};
+    leat_kernel_node view = {&node, values};
+    uint32_t threads = kernel->threads ? (uint32_t)kernel->threads : 1;
+    leat_pool *pool = (leat_pool *)(void *)&threads;
+    leat_host host = {.abi = LEAT_BACKEND_ABI,
+                      .struct_size = sizeof(host),
+                      .alloc = host_alloc,
+                      .free = host_free,
+                      .log = host_log,
+                      .pool = pool,
+                      .pool_threads = pool_threads,
+                      .parallel = pool_parallel,
+                      .plan_alloc = plan_alloc,
+                      .plan_pack = plan_pack};
+    lt_cpu_device device;
+    lt_cpu_device_detect(&device, kernel->isa);
+    device.host = &host;
+    block_list list = {.count = 0};
+    leat_kernel made = {0};
+    const leat_op_row *row = find_row(&view);
+    leat_status status =
+        row ? row->supports(&view, err)
+            : lt_cpu_fail(err, LEAT_UNSUPPORTED, "no row for %s of this type", kernel->op);
+    if (status == LEAT_OK) {
+        status = row->prepare(&view, &device, &host, (leat_plan *)(void *)&list, &made, err);
+    }
+    if (status == LEAT_OK && made.view_of != 0) {
+        memcpy(out[0], in[made.view_of - 1], kernel->outputs[0].bytes);
+    } else if (status == LEAT_OK) {
+        void *workspace = host_alloc(NULL, made.workspace_bytes + 64, 64);
+        memset(workspace, 0xff, made.workspace_bytes + 64);
+        leat_kernel_args args = {in, out, workspace, NULL, pool, &host};
+        status = made.launch(made.state, &args, err);
+        free(workspace);
+    }
+    if (out_name != NULL) {
+        *out_name = made.name;
+    }
+    for (size_t i = 0; i < list.count; i++) {
+        free(list.blocks[i]);
+    }
+    return status;
+}
