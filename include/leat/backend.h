@@ -170,7 +170,8 @@ typedef struct leat_host {
     void *(*plan_alloc)(leat_plan *plan, size_t bytes);
     /* For prepare only. A packed form of a constant, shared by all sessions of the model: the
      * first call with (value, key) allocates `bytes` (64-byte aligned) and runs fill, later ones
-     * return the same block. `key` tells packings of one value apart and must depend on
+     * return the same block. On a device without host memory fill writes to host memory, and the
+     * block is the device's copy of it. `key` tells packings of one value apart and must depend on
      * everything that fill depends on. */
     leat_status (*plan_pack)(leat_plan *plan, const leat_value *constant, uint64_t key,
                              size_t bytes, leat_pack_fn fill, const void *argument,
@@ -199,7 +200,7 @@ typedef struct leat_kernel_args {
     const leat_host *host;
 } leat_kernel_args;
 
-/* Result of prepare: how to run one node at fixed shapes. */
+/* Result of prepare, zeroed by the host before: how to run one node at fixed shapes. */
 typedef struct leat_kernel {
     const char *name; /* static: "conv_f32_14x32_avx512" */
     /* Enqueues (device) or runs (CPU) the work. Never allocates, never blocks on a device.
@@ -210,6 +211,8 @@ typedef struct leat_kernel {
     int32_t view_of;       /* input index + 1 whose bytes output 0 is (Reshape...); 0: none */
     uint32_t inplace_mask; /* bit i: output 0 may share its memory with input i */
     uint64_t flops;        /* arithmetic operations of one run; 0: not counted */
+    uint32_t unread_mask;  /* bit i: launch does not read input i (packed, or read by prepare); a
+                              constant is then not copied to the device, its pointer is NULL */
 } leat_kernel;
 
 typedef struct leat_op_row {
