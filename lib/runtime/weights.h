@@ -4,23 +4,33 @@
 #ifndef LT_RUNTIME_WEIGHTS_H
 #define LT_RUNTIME_WEIGHTS_H
 
-#include "base/memory.h"
-
-#include <leat/backend.h>
+#include "runtime/context.h"
 
 typedef struct lt_weights lt_weights;
 
-/* Errors:   NO_MEMORY. */
-leat_status lt_weights_create(lt_memory *memory, lt_weights **out_weights,
-                              leat_error *err) LEAT_MUST_CHECK;
+/* Packed forms on `device`. `constants` lists, in rising order, the data of the constants that live
+ * as long as the weights: only those are cached, since another address may be used again for other
+ * data.
+ * Owns:     `constants` is borrowed.
+ * Errors:   NO_MEMORY. */
+leat_status lt_weights_create(lt_device *device, const void *const *constants, size_t n_constants,
+                              lt_weights **out_weights, leat_error *err) LEAT_MUST_CHECK;
 void lt_weights_destroy(lt_weights *weights);
 
-/* The packed form of (constant->data, key); filled at most once.
+/* Whether a constant with that data is one of those. */
+bool lt_weights_covers(const lt_weights *weights, const void *data);
+
+/* The packed form of (constant, key), in the device's memory; filled at most once.
  * Threads:  any.
- * Errors:   NO_MEMORY; those of fill. */
+ * Errors:   NO_MEMORY; LIMIT; those of fill and of the device. */
 leat_status lt_weights_get(lt_weights *weights, const leat_value *constant, uint64_t key,
                            size_t bytes, leat_pack_fn fill, const void *argument,
                            const void **out_block, leat_error *err) LEAT_MUST_CHECK;
+
+/* Allocates `bytes` on the device and fills them: the part of lt_weights_get that makes. */
+leat_status lt_weights_make(lt_device *device, const leat_value *constant, size_t bytes,
+                            leat_pack_fn fill, const void *argument, void **out_block,
+                            leat_error *err) LEAT_MUST_CHECK;
 
 /* Bytes of all packed forms. */
 uint64_t lt_weights_bytes(lt_weights *weights);

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* leat_plan of the plugin ABI: what prepare and compile allocate, freed with the executable. */
+#ifndef LT_RUNTIME_HOST_H
+#define LT_RUNTIME_HOST_H
+
+#include "runtime/context.h"
+#include "runtime/weights.h"
+
+typedef struct lt_plan_block {
+    struct lt_plan_block *next;
+    void *block; /* on the device */
+    size_t bytes;
+} lt_plan_block;
+
+struct leat_plan {
+    lt_arena arena;
+    lt_device *device;
+    lt_weights *weights;   /* where packed constants are shared; NULL: none are */
+    lt_plan_block *blocks; /* device memory that only this plan uses */
+};
+
+void lt_host_plan_init(leat_plan *plan, lt_device *device, lt_weights *weights);
+void lt_host_plan_destroy(leat_plan *plan);
+
+/* The device's copy of a constant as it is, shared like packed constants. Host memory: the
+ * constant itself.
+ * Errors:   NO_MEMORY; LIMIT; those of the device. */
+leat_status lt_host_plan_upload(leat_plan *plan, const leat_value *constant, const void **out_block,
+                                leat_error *err) LEAT_MUST_CHECK;
+
+#endif

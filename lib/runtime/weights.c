@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "runtime/weights.h"
+
+#include "base/error.h"
+
+#include <string.h>
+
+typedef struct packed packed;
+struct packed {
+    packed *next; /* in its bucket */
+    const void *data;
+    uint64_t key;
+    leat_dtype dtype;
+    int32_t rank;
+    int64_t shape[LEAT_MAX_RANK];
+    void *block;
+    size_t bytes;
+};
+
+#define N_BUCKETS 256u
+
+struct lt_weights {
+    lt_device *device;
+    const void *const *constants;
+    size_t n_constants;
+    pthread_mutex_t lock; /* guards the rest */
+    packed *buckets[N_BUCKETS];
+    uint64_t total_bytes;
+};
+
+leat_status lt_weights_create(lt_device *device, const void *const *constants, size_t n_constants,
+                              lt_weights **out_weights, leat_error *err)
+{
+    lt_weights *weights = lt_alloc_zeroed(&device->context->memory, sizeof(*weights), 64);
+    *out_weights = weights;
+    if (weights == NULL) {
+        return lt_fail(err, LEAT_NO_MEMORY, "no memory for the list of weights");
+    }
+    weights->device = device;
+    weights->constants = constants;
+    weights->n_constants = n_constants;
+    pthread_mutex_init(&weights->lock, NULL);
+    return LEAT_OK;
+}
+
+void lt_weights_destroy(lt_weights *weights)
+{
+    if (weights == NULL) {
+        return;
+    }
+    lt_memory *memory = &weights->device->context->memory;
+    for (size_t i = 0; i < N_BUCKETS; i++) {
+        while (weights->buckets[i] != NULL) {
+            packed *entry = weights->buckets[i];
+            weights->buckets[i] = entry->next;
+            lt_device_free(weights->device, entry->block, entry->bytes);
+            lt_free(memory, entry, sizeof(*entry));
+        }
+    }
+    pthread_mutex_destroy(&weights->lock);
+    lt_free(memory, weights, sizeof(*weights));
+}
+
+bool lt_weights_covers(const lt_weights *weights, const void *data)
+{
+    size_t low = 0, high = weights->n_constants;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if ((uintptr_t)weights->constants[middle] < (uintptr_t)data) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low < weights->n_constants && weights->constants[low] == data;
+}
+
+static packed **bucket_of(lt_weights *weights, const void *data, uint64_t key)
+{
+    uint64_t hash = ((uint64_t)(uintptr_t)data ^ key * 0x9e3779b97f4a7c15u) * 0xff51afd7ed558ccdu;
+    return &weights->buckets[hash >> 56];
+}
+
+static bool same(const packed *entry, const leat_value *constant, uint64_t key)
+{
+    return entry->data == constant->data && entry->key == key && entry->dtype == constant->dtype &&
+           entry->rank == constant->rank &&
+           memcmp(entry->shape, constant->shape, (size_t)entry->rank * sizeof(int64_t)) == 0;
+}
+
+leat_status lt_weights_make(lt_device *device, const leat_value *constant, size_t bytes,
+                            leat_pack_fn fill, const void *argument, void **out_block,
+                            leat_error *err)
+{
+    void *block = NULL;
+    leat_status status = lt_device_alloc(device, bytes, &block, err);
+    *out_block = NULL;
+    if (status != LEAT_OK) {
+        return status;
+    }
+    void *target = block;
+    if (!lt_device_is_host(device)) {
+        target = lt_alloc(&device->context->memory, bytes, LT_ALIGNMENT);
+    }
+    status = target
+                 ? fill(target, bytes, constant, argument, err)
+                 : lt_fail(err, LEAT_NO_MEMORY, "no memory to pack a constant of %zu bytes", bytes);
+    if (target != block && target != NULL) {
+        if (status == LEAT_OK) {
+            status = lt_device_copy(device, LEAT_COPY_HOST_TO_DEVICE, block, target, bytes, err);
+        }
+        lt_free(&device->context->memory, target, bytes);
+    }
+    if (status != LEAT_OK) {
+        lt_device_free(device, block, bytes);
+        return status;
+    }
+    *out_block = block;
+    return LEAT_OK;
+}
+
+static leat_status get_locked(lt_weights *weights, const leat_value *constant, uint64_t key,
+                              size_t bytes, leat_pack_fn fill, const void *argument,
+                              const void **out_block, leat_error *err)
+{
+    packed **bucket = bucket_of(weights, constant->data, key);
+    for (packed *entry = *bucket; entry != NULL; entry = entry->next) {
+        if (same(entry, constant, key)) {
+            if (entry->bytes != bytes) {
+                return lt_fail(err, LEAT_INTERNAL,
+                               "constant '%s' was packed to %zu bytes and now to %zu under one key",
+                               constant->name ? constant->name : "", entry->bytes, bytes);
+            }
+            *out_block = entry->block;
+            return LEAT_OK;
+        }
+    }
+    lt_memory *memory = &weights->device->context->memory;
+    packed *entry = lt_alloc_zeroed(memory, sizeof(*entry), 16);
+    if (entry == NULL) {
+        return lt_fail(err, LEAT_NO_MEMORY, "no memory to pack a constant");
+    }
+    leat_status status =
+        lt_weights_make(weights->device, constant, bytes, fill, argument, &entry->block, err);
+    if (status != LEAT_OK) {
+        lt_free(memory, entry, sizeof(*entry));
+        return status;
+    }
+    entry->data = constant->data;
+    entry->key = key;
+    entry->dtype = constant->dtype;
+    entry->rank = constant->rank;
+    memcpy(entry->shape, constant->shape, sizeof(entry->shape));
+    entry->bytes = bytes;
+    entry->next = *bucket;
+    *bucket = entry;
+    weights->total_bytes += bytes;
+    *out_block = entry->block;
+    return LEAT_OK;
+}
+
+leat_status lt_weights_get(lt_weights *weights, const leat_value *constant, uint64_t key,
+                           size_t bytes, leat_pack_fn fill, const void *argument,
+                           const void **out_block, leat_error *err)
+{
+    *out_block = NULL;
+    /* Packing goes under the lock: a second session that wants the same form waits for it. */
+    pthread_mutex_lock(&weights->lock);
+    leat_status status = get_locked(weights, constant, key, bytes, fill, argument, out_block, err);
+    pthread_mutex_unlock(&weights->lock);
+    return status;
+}
+
+uint64_t lt_weights_bytes(lt_weights *weights)
+{
+    pthread_mutex_lock(&weights->lock);
+    uint64_t bytes = weights->total_bytes;
+    pthread_mutex_unlock(&weights->lock);
+    return bytes;
+}
