@@ -29,7 +29,7 @@ BUILD ?= $(ROOT)$(if $(SANITIZE),/$(SANITIZE))
 VENV := $(ROOT)/venv
 
 # --- flags ------------------------------------------------------------------------------------------
-BASE_CFLAGS := -std=gnu11 -Wall -Wextra -Werror -Wno-error=deprecated-declarations -fPIC \
+BASE_CFLAGS := -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -Wno-error=deprecated-declarations -fPIC \
     -fvisibility=hidden -fno-math-errno -fno-trapping-math -ffp-contract=off -pthread -Iinclude -MMD -MP
 BASE_CFLAGS += -DLEAT_PLUGIN_DIRECTORY='"$(libdir)/leat"'
 ifneq ($(SANITIZE),)

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#define _GNU_SOURCE
 /* What this processor can do, by CPUID: Intel SDM volume 2A, CPUID; AMD APM volume 3, appendix E.
  */
 #include "cpu.h"

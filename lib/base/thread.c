@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A pool whose idle threads cost nothing.
+ *
+ * One job at a time. The caller publishes it by raising `generation`; workers that see a new
+ * generation take tasks from a counter until none is left. `inside` counts the workers that may
+ * still touch the job; the caller leaves when all tasks are done and `inside` is 0, so the job's
+ * argument may live on its stack.
+ *
+ * Waiting is on a futex after polling for spin_us at most (see futex(2) and U. Drepper, Futexes Are
+ * Tricky). */
+#include "base/thread.h"
+
+#include "base/clock.h"
+#include "base/error.h"
+
+#include <limits.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define MAX_THREADS 256u
+
+struct leat_pool {
+    lt_memory *memory;
+    uint32_t threads; /* the caller among them */
+    uint64_t spin_ns;
+    atomic_flag busy; /* a caller has the pool */
+    pthread_t *workers;
+    uint32_t started; /* workers; guarded by busy */
+
+    /* The job, valid while inside != 0 or tasks are left. */
+    leat_task_fn fn;
+    void *argument;
+    uint32_t n_tasks;
+    _Alignas(64) _Atomic uint32_t next;       /* next task to take */
+    _Alignas(64) _Atomic uint32_t inside;     /* workers that look at the job */
+    _Alignas(64) _Atomic uint32_t generation; /* futex; odd while a job is open; 0 at the start */
+    _Atomic uint32_t sleepers;                /* workers asleep on generation */
+    _Atomic uint32_t waiting;                 /* the caller sleeps on inside */
+    _Atomic bool stop;
+};
+
+static void futex_wait(_Atomic uint32_t *word, uint32_t value)
+{
+    syscall(SYS_futex, (uint32_t *)(void *)word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
+}
+
+static void futex_wake(_Atomic uint32_t *word, int count)
+{
+    syscall(SYS_futex, (uint32_t *)(void *)word, FUTEX_WAKE_PRIVATE, count, NULL, NULL, 0);
+}
+
+static void pause_cpu(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+}
+
+static uint32_t count_cores(void)
+{
+    cpu_set_t set;
+    return sched_getaffinity(0, sizeof(set), &set) == 0 ? (uint32_t)CPU_COUNT(&set) : 1;
+}
+
+static void run_tasks(leat_pool *pool, uint32_t thread)
+{
+    for (;;) {
+        uint32_t task = atomic_fetch_add_explicit(&pool->next, 1, memory_order_relaxed);
+        if (task >= pool->n_tasks) {
+            return;
+        }
+        pool->fn(pool->argument, task, thread);
+    }
+}
+
+/* Polls, then sleeps, until the generation differs from `seen`. */
+static uint32_t wait_generation(leat_pool *pool, uint32_t seen)
+{
+    uint64_t until = 0;
+    for (uint32_t i = 0;; i++) {
+        uint32_t now = atomic_load_explicit(&pool->generation, memory_order_acquire);
+        if (now != seen) {
+            return now;
+        }
+        if (pool->spin_ns != 0 && (i & 63) == 0) {
+            uint64_t clock = lt_clock_ns();
+            until = until ? until : clock + pool->spin_ns;
+            if (clock < until) {
+                continue;
+            }
+        } else if (pool->spin_ns != 0) {
+            pause_cpu();
+            continue;
+        }
+        atomic_fetch_add(&pool->sleepers, 1);
+        futex_wait(&pool->generation, seen);
+        atomic_fetch_sub(&pool->sleepers, 1);
+        until = 0;
+    }
+}
+
+typedef struct worker_start {
+    leat_pool *pool;
+    uint32_t thread;
+} worker_start;
+
+static void *worker_main(void *argument)
+{
+    leat_pool *pool = ((worker_start *)argument)->pool;
+    uint32_t thread = ((worker_start *)argument)->thread;
+    uint32_t seen = 0;
+    for (;;) {
+        seen = wait_generation(pool, seen);
+        if (atomic_load(&pool->stop)) {
+            return NULL;
+        }
+        if ((seen & 1) == 0) {
+            continue;
+        }
+        /* Enter only while this very job is open: the caller closes it before it waits. */
+        atomic_fetch_add(&pool->inside, 1);
+        if (atomic_load(&pool->generation) == seen) {
+            run_tasks(pool, thread);
+        }
+        if (atomic_fetch_sub(&pool->inside, 1) == 1 && atomic_load(&pool->waiting)) {
+            futex_wake(&pool->inside, 1);
+        }
+    }
+}
+
+/* Room for the workers' starting arguments lies behind their handles. */
+static worker_start *starts(leat_pool *pool)
+{
+    return (worker_start *)(pool->workers + pool->threads);
+}
+
+static size_t workers_bytes(uint32_t threads)
+{
+    return threads * (sizeof(pthread_t) + sizeof(worker_start));
+}
+
+leat_status lt_pool_create(lt_memory *memory, int32_t threads, uint32_t spin_us,
+                           leat_pool **out_pool, leat_error *err)
+{
+    *out_pool = NULL;
+    if (threads < 0 || threads > (int32_t)MAX_THREADS) {
+        return lt_fail(err, LEAT_INVALID, "threads is %d; it must be 0 (one a core) to %u", threads,
+                       MAX_THREADS);
+    }
+    uint32_t n = threads ? (uint32_t)threads : count_cores();
+    n = n > MAX_THREADS ? MAX_THREADS : n;
+    leat_pool *pool = lt_alloc_zeroed(memory, sizeof(*pool), 64);
+    pthread_t *workers = pool ? lt_alloc_zeroed(memory, workers_bytes(n), 16) : NULL;
+    if (workers == NULL) {
+        lt_free(memory, pool, sizeof(*pool));
+        return lt_fail(err, LEAT_NO_MEMORY, "no memory for %u threads", n);
+    }
+    pool->memory = memory;
+    pool->threads = n;
+    pool->spin_ns = (uint64_t)spin_us * 1000;
+    pool->workers = workers;
+    atomic_flag_clear(&pool->busy);
+    *out_pool = pool;
+    return LEAT_OK;
+}
+
+void lt_pool_destroy(leat_pool *pool)
+{
+    if (pool == NULL) {
+        return;
+    }
+    atomic_store(&pool->stop, true);
+    atomic_fetch_add(&pool->generation, 2);
+    futex_wake(&pool->generation, INT_MAX);
+    for (uint32_t i = 0; i < pool->started; i++) {
+        pthread_join(pool->workers[i], NULL);
+    }
+    lt_memory *memory = pool->memory;
+    lt_free(memory, pool->workers, workers_bytes(pool->threads));
+    lt_free(memory, pool, sizeof(*pool));
+}
+
+uint32_t lt_pool_threads(const leat_pool *pool)
+{
+    return pool->threads;
+}
+
+static void start_workers(leat_pool *pool)
+{
+    while (pool->started + 1 < pool->threads) {
+        worker_start *start = &starts(pool)[pool->started];
+        start->pool = pool;
+        start->thread = pool->started + 1;
+        if (pthread_create(&pool->workers[pool->started], NULL, worker_main, start) != 0) {
+            return; /* those that run, and the caller, do the work */
+        }
+        pool->started++;
+    }
+}
+
+/* Waits until no worker looks at the job. */
+static void wait_outside(leat_pool *pool)
+{
+    uint64_t until = 0;
+    for (uint32_t i = 0;; i++) {
+        uint32_t inside = atomic_load(&pool->inside);
+        if (inside == 0) {
+            return;
+        }
+        if (pool->spin_ns != 0 && (i & 63) != 0) {
+            pause_cpu();
+            continue;
+        }
+        uint64_t clock = pool->spin_ns ? lt_clock_ns() : 0;
+        until = until ? until : clock + pool->spin_ns;
+        if (clock < until) {
+            continue;
+        }
+        atomic_store(&pool->waiting, 1);
+        inside = atomic_load(&pool->inside);
+        if (inside != 0) {
+            futex_wait(&pool->inside, inside);
+        }
+        atomic_store(&pool->waiting, 0);
+    }
+}
+
+static void run_alone(uint32_t n_tasks, leat_task_fn fn, void *argument)
+{
+    for (uint32_t i = 0; i < n_tasks; i++) {
+        fn(argument, i, 0);
+    }
+}
+
+void lt_pool_parallel(leat_pool *pool, uint32_t n_tasks, leat_task_fn fn, void *argument)
+{
+    if (n_tasks <= 1 || pool->threads == 1 || atomic_flag_test_and_set(&pool->busy)) {
+        run_alone(n_tasks, fn, argument);
+        return;
+    }
+    start_workers(pool);
+    pool->fn = fn;
+    pool->argument = argument;
+    pool->n_tasks = n_tasks;
+    atomic_store_explicit(&pool->next, 0, memory_order_relaxed);
+    atomic_fetch_add(&pool->generation, 1); /* open */
+    uint32_t wanted = n_tasks - 1 < pool->started ? n_tasks - 1 : pool->started;
+    if (atomic_load(&pool->sleepers) != 0) {
+        futex_wake(&pool->generation, (int)wanted);
+    }
+    run_tasks(pool, 0);
+    atomic_fetch_add(&pool->generation, 1); /* closed: no worker enters any more */
+    wait_outside(pool);
+    atomic_flag_clear(&pool->busy);
+}
