@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Activations that leat's passes put into other nodes (leat/backend.h, "Nodes of the domain leat").
+ */
+#ifndef LT_CPU_ACTIVATION_H
+#define LT_CPU_ACTIVATION_H
+
+#include "cpu.h"
+
+typedef enum lt_cpu_activation_kind {
+    LT_CPU_ACTIVATION_NONE = 0,
+    LT_CPU_ACTIVATION_RELU,
+    LT_CPU_ACTIVATION_CLIP,       /* alpha to beta */
+    LT_CPU_ACTIVATION_LEAKY_RELU, /* slope alpha below 0 */
+    LT_CPU_ACTIVATION_SIGMOID,
+    LT_CPU_ACTIVATION_TANH,
+    LT_CPU_ACTIVATION_HARD_SIGMOID, /* max(0, min(1, alpha * x + beta)) */
+    LT_CPU_ACTIVATION_HARD_SWISH,   /* x * max(0, min(1, x / 6 + 1 / 2)) */
+    LT_CPU_ACTIVATION_GELU,         /* x * (1 + erf(x / sqrt(2))) / 2 */
+    LT_CPU_ACTIVATION_SWISH,        /* x * sigmoid(alpha * x) */
+} lt_cpu_activation_kind;
+
+typedef struct lt_cpu_activation {
+    lt_cpu_activation_kind kind;
+    float alpha, beta;
+} lt_cpu_activation;
+
+/* Reads the activation attributes of a node; NONE when it has none. False for an unknown name. */
+bool lt_cpu_activation_read(const leat_node *node, lt_cpu_activation *out);
+
+/* True when the activation is a clamp (or none): *low and *high are its bounds then, infinities
+ * where there is none, and untouched otherwise. */
+bool lt_cpu_activation_clamp(const lt_cpu_activation *activation, double *low, double *high);
+
+/* x[i] = f(x[i]) for i < n. */
+typedef void (*lt_cpu_activate_fn)(float *x, int64_t n, const lt_cpu_activation *activation);
+void lt_cpu_activate_f32_portable(float *x, int64_t n, const lt_cpu_activation *activation);
+void lt_cpu_activate_f32_avx2(float *x, int64_t n, const lt_cpu_activation *activation);
+void lt_cpu_activate_f32_avx512(float *x, int64_t n, const lt_cpu_activation *activation);
+
+/* The best of the three for a device. */
+lt_cpu_activate_fn lt_cpu_activate_for(const lt_cpu_device *device);
+
+#endif

@@ -1,0 +1,5 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "elementwise/activation.h"
+
+#define NAME lt_cpu_activate_f32_avx2
+#include "elementwise/activation_kernel.inc"

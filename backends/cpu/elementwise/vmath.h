@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Functions of f32 that compilers vectorise: no branch, no call, no table. Use them in plain loops
+ * of files that are compiled per instruction set.
+ *
+ * Errors, in units of the last place against double (tests/backends/cpu/elementwise/test_vmath.c):
+ *   exp 2 (results below 2^-126 lose bits as they must), log 2, tanh 2, erf 2, sigmoid 4.
+ * NaN gives NaN; infinities and overflow give the limit.
+ *
+ * exp: argument reduction of W. Cody and W. Waite, Software Manual for the Elementary Functions
+ * (1980); its polynomial, that of tanh and that of log are those of S. Moshier's Cephes library
+ * (expf, tanhf, logf); erf: Chebyshev fits made for this file, of erf(x)/x in x^2 and of
+ * -log(erfc(x)). */
+#ifndef LT_CPU_VMATH_H
+#define LT_CPU_VMATH_H
+
+#include <stdint.h>
+
+typedef union lt_bits {
+    float f;
+    uint32_t u;
+} lt_bits;
+
+static inline float lt_from_bits(uint32_t u)
+{
+    lt_bits b = {.u = u};
+    return b.f;
+}
+
+static inline uint32_t lt_to_bits(float f)
+{
+    lt_bits b = {.f = f};
+    return b.u;
+}
+
+static inline float lt_abs_f32(float x)
+{
+    return lt_from_bits(lt_to_bits(x) & 0x7fffffffu);
+}
+
+/* |x| with the sign of s. */
+static inline float lt_copysign_f32(float x, float s)
+{
+    return lt_from_bits((lt_to_bits(x) & 0x7fffffffu) | (lt_to_bits(s) & 0x80000000u));
+}
+
+static inline float lt_exp_f32(float x)
+{
+    x = x < -104.0f ? -104.0f : x;
+    x = x > 89.0f ? 89.0f : x;
+    const float magic = 0x1.8p23f; /* adding it rounds to an integer in the low bits */
+    float shifted = x * 0x1.715476p0f + magic;
+    float n = shifted - magic;
+    float r = x - n * 0x1.63p-1f;
+    r = r - n * -0x1.bd0106p-13f;
+    float p = 1.9875691500e-4f;
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * r * r + r + 1.0f;
+    /* 2^n in two factors, so that both are normal numbers: n is -150 to 129. */
+    int32_t k = (int32_t)(lt_to_bits(shifted) - lt_to_bits(magic));
+    int32_t half = k >> 1;
+    float scale_a = lt_from_bits((uint32_t)(half + 127) << 23);
+    float scale_b = lt_from_bits((uint32_t)(k - half + 127) << 23);
+    return p * scale_a * scale_b;
+}
+
+static inline float lt_sigmoid_f32(float x)
+{
+    return 1.0f / (1.0f + lt_exp_f32(-x));
+}
+
+static inline float lt_tanh_f32(float x)
+{
+    float a = lt_abs_f32(x);
+    float z = x * x;
+    float p = -5.70498872745e-3f;
+    p = p * z + 2.06390887954e-2f;
+    p = p * z - 5.37397155531e-2f;
+    p = p * z + 1.33314422036e-1f;
+    p = p * z - 3.33332819422e-1f;
+    float small = p * z * x + x;
+    float large = lt_copysign_f32(1.0f - 2.0f / (lt_exp_f32(a + a) + 1.0f), x);
+    return a < 0.625f ? small : large;
+}
+
+static inline float lt_erf_f32(float x)
+{
+    float a = lt_abs_f32(x);
+    float z = x * x;
+    float s = -0x1.449784p-17f;
+    s = s * z + 0x1.d89ff4p-14f;
+    s = s * z - 0x1.bcd3a4p-11f;
+    s = s * z + 0x1.562abep-8f;
+    s = s * z - 0x1.b829d0p-6f;
+    s = s * z + 0x1.ce2f0ap-4f;
+    s = s * z - 0x1.812746p-2f;
+    s = s * z + 0x1.20dd76p0f;
+    float small = x * s;
+    float b = a > 4.0f ? 4.0f : a;
+    float t = -0x1.b03ee2p-20f;
+    t = t * b + 0x1.7dc9f0p-15f;
+    t = t * b - 0x1.366d58p-11f;
+    t = t * b + 0x1.3670d8p-8f;
+    t = t * b - 0x1.afcd64p-6f;
+    t = t * b + 0x1.c26642p-4f;
+    t = t * b + 0x1.438fc4p-1f;
+    t = t * b + 0x1.2151d8p0f;
+    t = t * b - 0x1.3adaccp-12f;
+    float large = lt_copysign_f32(1.0f - lt_exp_f32(-t), x);
+    return a < 1.0f ? small : large;
+}
+
+/* Of a negative number NaN, of 0 -infinity. */
+static inline float lt_log_f32(float x)
+{
+    /* Subnormal numbers are scaled to normal ones first. */
+    float scaled = x < 0x1p-126f ? x * 0x1p25f : x;
+    float bias = x < 0x1p-126f ? -25.0f : 0.0f;
+    uint32_t u = lt_to_bits(scaled) - 0x3f3504f3u; /* exponent 0 for [sqrt(1/2), sqrt(2)) */
+    float e = (float)((int32_t)u >> 23) + bias;
+    float m = lt_from_bits((u & 0x007fffffu) + 0x3f3504f3u) - 1.0f;
+    float z = m * m;
+    float p = 7.0376836292e-2f;
+    p = p * m - 1.1514610310e-1f;
+    p = p * m + 1.1676998740e-1f;
+    p = p * m - 1.2420140846e-1f;
+    p = p * m + 1.4249322787e-1f;
+    p = p * m - 1.6668057665e-1f;
+    p = p * m + 2.0000714765e-1f;
+    p = p * m - 2.4999993993e-1f;
+    p = p * m + 3.3333331174e-1f;
+    float y = p * m * z;
+    y = y + e * -2.12194440e-4f;
+    y = y - 0.5f * z;
+    float r = m + y + e * 0.693359375f;
+    const float infinity = lt_from_bits(0x7f800000u);
+    r = x == 0.0f ? -infinity : r;
+    r = x < 0.0f ? lt_from_bits(0x7fc00000u) : r;
+    return x < infinity ? r : x; /* infinity and NaN */
+}
+
+#endif
