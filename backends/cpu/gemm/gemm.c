@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The loops around the micro-kernel.
+ *
+ * A task takes a block of rows and a range of panels. Within it the panels go outermost, so that a
+ * panel (taps * k * nr elements) is read from the second-level cache or beyond once a block and
+ * serves all the block's tiles from the first; the rows of the block (A_BLOCK_BYTES at most) stay
+ * in the second-level cache while all panels pass.
+ *
+ * Rows whose distance is a multiple of 2 KiB fall into few sets of the first cache; such a block is
+ * copied to rows of a friendlier distance first: one copy for n / nr uses. */
+#include "gemm/gemm.h"
+
+#include <math.h>
+
+#define A_BLOCK_BYTES (256u << 10)
+#define MAX_BLOCK_TILES 16u
+/* Tasks a thread, so that a slow core can be helped. */
+#define TASKS_PER_THREAD 4u
+
+/* How a job is cut. */
+typedef struct blocking {
+    size_t block_tiles;  /* tiles of mr rows a block */
+    size_t padded_k;     /* row distance of the copy, elements */
+    size_t rows_bytes;   /* of the pointer table */
+    size_t thread_bytes; /* workspace of one thread */
+} blocking;
+
+static blocking choose_blocking(const lt_gemm_kernels *kernels, size_t m, size_t k, size_t taps)
+{
+    blocking b;
+    size_t element = lt_cpu_element_bytes(kernels->dtype);
+    size_t tiles = (m + kernels->mr - 1) / kernels->mr;
+    size_t tile_bytes = kernels->mr * k * taps * element;
+    size_t fit = tile_bytes ? A_BLOCK_BYTES / tile_bytes : MAX_BLOCK_TILES;
+    fit = fit < 1 ? 1 : fit > MAX_BLOCK_TILES ? MAX_BLOCK_TILES : fit;
+    b.block_tiles = fit < tiles ? fit : tiles ? tiles : 1;
+    b.padded_k = k + 64 / element;
+    b.rows_bytes = b.block_tiles * taps * LT_GEMM_MAX_MR * sizeof(void *);
+    b.rows_bytes = (b.rows_bytes + 63) & ~(size_t)63;
+    size_t copy = taps == 1 ? b.block_tiles * kernels->mr * b.padded_k * element : 0;
+    b.thread_bytes = b.rows_bytes + ((copy + 63) & ~(size_t)63);
+    return b;
+}
+
+size_t lt_gemm_workspace(const lt_gemm_kernels *kernels, size_t m, size_t k, size_t taps,
+                         uint32_t threads)
+{
+    return choose_blocking(kernels, m, k, taps).thread_bytes * threads;
+}
+
+typedef struct runner {
+    const lt_gemm_job *job;
+    blocking blocking;
+    char *workspace;
+    double low, high;
+    bool activate; /* by function, after the tile */
+    size_t tiles;
+    size_t tiles_per_task;
+    size_t panels;
+    size_t panels_per_task;
+    size_t row_tasks;
+} runner;
+
+static bool rows_collide(const lt_gemm_job *job)
+{
+    size_t distance = job->lda * lt_cpu_element_bytes(job->kernels->dtype);
+    return job->rows == NULL && job->m > 4 && job->n > 2 * job->kernels->nr && distance != 0 &&
+           distance % 2048 == 0;
+}
+
+/* Row pointers of one tile of a plain matrix, through a copy when its rows collide. */
+static void plain_rows(const runner *run, size_t first, size_t count, const void **rows, char *copy)
+{
+    const lt_gemm_job *job = run->job;
+    size_t element = lt_cpu_element_bytes(job->kernels->dtype);
+    for (size_t i = 0; i < count; i++) {
+        const char *row = (const char *)job->a + (first + i) * job->lda * element;
+        if (copy != NULL) {
+            char *to = copy + i * run->blocking.padded_k * element;
+            memcpy(to, row, job->k * element);
+            row = to;
+        }
+        rows[i] = row;
+    }
+}
+
+/* Applies a costly activation to the tile just stored. */
+static void activate_tile(const lt_gemm_job *job, float *c, size_t rows, uint32_t n)
+{
+    for (size_t r = 0; r < rows; r++) {
+        job->kernels->activate(c + r * job->ldc, n, &job->activation);
+    }
+}
+
+/* All panels [p0, p1) against the tiles whose row pointers are in `rows`. */
+static void run_panels(const runner *run, size_t row0, size_t row1, const void **rows, size_t p0,
+                       size_t p1)
+{
+    const lt_gemm_job *job = run->job;
+    const lt_gemm_kernels *kernels = job->kernels;
+    size_t element = lt_cpu_element_bytes(kernels->dtype);
+    size_t k_total = job->k * job->taps;
+    lt_gemm_tile tile = {.taps = job->taps,
+                         .k = job->k,
+                         .ldc = job->ldc,
+                         .ldr = job->ldr,
+                         .low = run->low,
+                         .high = run->high};
+    for (size_t p = p0; p < p1; p++) {
+        size_t column = p * kernels->nr;
+        size_t left = job->n - column;
+        const lt_gemm_kernel_fn *table = left > kernels->nr / 2 ? kernels->full : kernels->half;
+        tile.n = (uint32_t)(left < kernels->nr ? left : kernels->nr);
+        tile.b = (const char *)job->b + column * k_total * element;
+        tile.bias = job->bias ? (const char *)job->bias + column * element : NULL;
+        for (size_t row = row0, t = 0; row < row1; row += kernels->mr, t++) {
+            size_t count = row1 - row < kernels->mr ? row1 - row : kernels->mr;
+            tile.rows = rows + t * job->taps * LT_GEMM_MAX_MR;
+            tile.c = (char *)job->c + (row * job->ldc + column) * element;
+            tile.residual = job->residual
+                                ? (const char *)job->residual + (row * job->ldr + column) * element
+                                : NULL;
+            table[count - 1](&tile);
+            if (run->activate) {
+                activate_tile(job, tile.c, count, tile.n);
+            }
+        }
+    }
+}
+
+/* Tiles [t0, t1) by panels [p0, p1), a block at a time. */
+static void run_part(const runner *run, size_t t0, size_t t1, size_t p0, size_t p1, uint32_t thread)
+{
+    const lt_gemm_job *job = run->job;
+    size_t mr = job->kernels->mr;
+    size_t element = lt_cpu_element_bytes(job->kernels->dtype);
+    char *own = run->workspace + thread * run->blocking.thread_bytes;
+    const void **rows = (const void **)own;
+    bool copy = rows_collide(job);
+    for (size_t t = t0; t < t1; t += run->blocking.block_tiles) {
+        size_t end = t + run->blocking.block_tiles < t1 ? t + run->blocking.block_tiles : t1;
+        size_t row1 = end * mr < job->m ? end * mr : job->m;
+        for (size_t i = t; i < end; i++) {
+            size_t count = row1 - i * mr < mr ? row1 - i * mr : mr;
+            const void **table = rows + (i - t) * job->taps * LT_GEMM_MAX_MR;
+            if (job->rows != NULL) {
+                job->rows(job->rows_argument, i * mr, count, table);
+            } else {
+                char *to = own + run->blocking.rows_bytes +
+                           (i - t) * mr * run->blocking.padded_k * element;
+                plain_rows(run, i * mr, count, table, copy ? to : NULL);
+            }
+        }
+        run_panels(run, t * mr, row1, rows, p0, p1);
+    }
+}
+
+static void run_task(void *argument, uint32_t task, uint32_t thread)
+{
+    const runner *run = argument;
+    size_t t0 = task % run->row_tasks * run->tiles_per_task;
+    size_t p0 = task / run->row_tasks * run->panels_per_task;
+    size_t t1 = t0 + run->tiles_per_task, p1 = p0 + run->panels_per_task;
+    run_part(run, t0, t1 < run->tiles ? t1 : run->tiles, p0, p1 < run->panels ? p1 : run->panels,
+             thread);
+}
+
+static runner prepare_run(const lt_gemm_job *job, void *workspace)
+{
+    runner run = {.job = job, .workspace = workspace, .low = -INFINITY, .high = INFINITY};
+    run.blocking = choose_blocking(job->kernels, job->m, job->k, job->taps);
+    run.activate = !lt_cpu_activation_clamp(&job->activation, &run.low, &run.high);
+    run.tiles = (job->m + job->kernels->mr - 1) / job->kernels->mr;
+    run.panels = lt_gemm_panels(job->kernels, job->n);
+    return run;
+}
+
+/* Cuts rows when there are enough tiles, panels otherwise. */
+static uint32_t cut(runner *run, uint32_t threads)
+{
+    size_t want = (size_t)threads * TASKS_PER_THREAD;
+    run->tiles_per_task = run->tiles;
+    run->panels_per_task = run->panels;
+    if (threads > 1 && run->tiles >= 2 * threads && run->tiles >= run->panels) {
+        run->tiles_per_task = (run->tiles + want - 1) / want;
+    } else if (threads > 1) {
+        run->panels_per_task = (run->panels + want - 1) / want;
+    }
+    run->row_tasks = (run->tiles + run->tiles_per_task - 1) / run->tiles_per_task;
+    size_t panel_tasks = (run->panels + run->panels_per_task - 1) / run->panels_per_task;
+    return (uint32_t)(run->row_tasks * panel_tasks);
+}
+
+void lt_gemm_run(const lt_gemm_job *job, void *workspace, const leat_kernel_args *args)
+{
+    if (job->m == 0 || job->n == 0) {
+        return;
+    }
+    runner run = prepare_run(job, workspace);
+    double flops = 2.0 * (double)job->m * (double)job->n * (double)job->k * (double)job->taps;
+    uint32_t threads = flops < 200e3 ? 1 : args->host->pool_threads(args->pool);
+    uint32_t tasks = cut(&run, threads);
+    if (tasks == 1) {
+        run_task(&run, 0, 0);
+    } else {
+        args->host->parallel(args->pool, tasks, run_task, &run);
+    }
+}
+
+void lt_gemm_run_serial(const lt_gemm_job *job, void *workspace, uint32_t thread)
+{
+    if (job->m == 0 || job->n == 0) {
+        return;
+    }
+    runner run = prepare_run(job, workspace);
+    run_part(&run, 0, run.tiles, 0, run.panels, thread);
+}

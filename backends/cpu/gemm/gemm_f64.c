@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "gemm/gemm.h"
+
+#define T double
+#define VL 2
+#define MR 4
+#define ROWS(X) X(1) X(2) X(3) X(4)
+#define TABLE_NAME lt_cpu_gemm_f64_4x4_portable
+#define TABLE_TEXT "gemm_f64_4x4_portable"
+#define TABLE_DTYPE LEAT_DTYPE_F64
+#define TABLE_ACTIVATE NULL
+#include "gemm/gemm_kernel.inc"

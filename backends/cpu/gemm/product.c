@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "gemm/product.h"
+
+#include "convert.h"
+
+/* Parts of the workspace, in bytes from its start. */
+typedef struct parts {
+    size_t a;          /* A widened to f32, or transposed, or both */
+    size_t pack;       /* packed B: one, or one a thread */
+    size_t pack_bytes; /* of one */
+    size_t bias;       /* a row padded to whole panels, or all of C's shape */
+    size_t residual;   /* widened */
+    size_t c;          /* C before it is rounded to f16 or bf16 */
+    size_t run;
+    size_t run_bytes;
+} parts;
+
+typedef struct product {
+    lt_product_desc desc;
+    const lt_gemm_kernels *kernels;
+    const void *packed;   /* B, when it is constant */
+    const void *bias_row; /* when it is constant */
+    bool narrow;          /* f16 or bf16 */
+    bool expand_bias;     /* bias is brought to C's shape and added as a residual */
+    bool per_batch;       /* B differs: products go to the threads whole */
+    size_t a_elements;
+    parts parts;
+} product;
+
+/* --- packing and bias ---------------------------------------------------------------------------
+ */
+
+static lt_gemm_source source_of(const product *p, const void *b, size_t offset)
+{
+    const lt_product_desc *d = &p->desc;
+    lt_gemm_source source = {.data = (const char *)b + offset * lt_cpu_element_bytes(d->dtype),
+                             .dtype = d->dtype,
+                             .k = d->k,
+                             .n = d->n,
+                             .row_stride = d->trans_b ? 1 : d->n,
+                             .column_stride = d->trans_b ? d->k : 1,
+                             .scale = d->alpha};
+    return source;
+}
+
+static leat_status fill_packed(void *out, size_t bytes, const leat_value *constant,
+                               const void *argument, leat_error *err)
+{
+    const product *p = argument;
+    (void)bytes;
+    (void)err;
+    lt_gemm_source source = source_of(p, constant->data, 0);
+    lt_gemm_pack(p->kernels, &source, out, 0, lt_gemm_panels(p->kernels, p->desc.n));
+    return LEAT_OK;
+}
+
+/* rows x padded columns of beta * bias, broadcast; columns beyond n are zero. */
+static void spread_bias(const product *p, const void *bias, void *out, size_t rows, size_t padded)
+{
+    const lt_product_desc *d = &p->desc;
+    for (size_t r = 0; r < rows; r++) {
+        for (size_t c = 0; c < padded; c++) {
+            size_t from =
+                (d->bias_rows == 1 ? 0 : r) * d->bias_columns + (d->bias_columns == 1 ? 0 : c);
+            if (d->dtype == LEAT_DTYPE_F64) {
+                double v = 0;
+                if (c < d->n) {
+                    memcpy(&v, (const char *)bias + from * sizeof(v), sizeof(v));
+                }
+                ((double *)out)[r * padded + c] = v * (double)d->beta;
+            } else {
+                ((float *)out)[r * padded + c] =
+                    c < d->n ? lt_cpu_get_f32(d->dtype, bias, from) * d->beta : 0;
+            }
+        }
+    }
+}
+
+static size_t padded_columns(const product *p)
+{
+    return lt_gemm_panels(p->kernels, p->desc.n) * p->kernels->nr;
+}
+
+static leat_status fill_bias_row(void *out, size_t bytes, const leat_value *constant,
+                                 const void *argument, leat_error *err)
+{
+    const product *p = argument;
+    (void)bytes;
+    (void)err;
+    spread_bias(p, constant->data, out, 1, padded_columns(p));
+    return LEAT_OK;
+}
+
+/* --- launch -------------------------------------------------------------------------------------
+ */
+
+typedef struct launch {
+    const product *p;
+    const leat_kernel_args *args;
+    const char *a; /* of the kernels' type, batch x m x k unless offsets say otherwise */
+    const void *bias_row;
+    const char *residual;
+    char *c;
+    char *workspace;
+} launch;
+
+static lt_gemm_job job_of(const launch *l, size_t rows, size_t first_a, size_t first_c,
+                          const void *packed)
+{
+    const product *p = l->p;
+    size_t element = lt_cpu_element_bytes(p->kernels->dtype);
+    lt_gemm_job job = {.kernels = p->kernels,
+                       .m = rows,
+                       .n = p->desc.n,
+                       .k = p->desc.k,
+                       .taps = 1,
+                       .a = l->a + first_a * element,
+                       .lda = p->desc.k,
+                       .b = packed,
+                       .bias = l->bias_row,
+                       .c = l->c + first_c * element,
+                       .ldc = p->desc.n,
+                       .residual = l->residual ? l->residual + first_c * element : NULL,
+                       .ldr = p->desc.n,
+                       .activation = p->desc.activation};
+    return job;
+}
+
+static void pack_task(void *argument, uint32_t task, uint32_t thread)
+{
+    const launch *l = argument;
+    (void)thread;
+    lt_gemm_source source = source_of(l->p, l->args->inputs[1], 0);
+    size_t panels = lt_gemm_panels(l->p->kernels, l->p->desc.n);
+    size_t end = ((size_t)task + 1) * 8;
+    lt_gemm_pack(l->p->kernels, &source, l->workspace + l->p->parts.pack, (size_t)task * 8,
+                 end < panels ? end : panels);
+}
+
+static void batch_task(void *argument, uint32_t task, uint32_t thread)
+{
+    const launch *l = argument;
+    const product *p = l->p;
+    const lt_product_desc *d = &p->desc;
+    const void *packed = p->packed;
+    if (packed == NULL) {
+        char *own = l->workspace + p->parts.pack + thread * p->parts.pack_bytes;
+        lt_gemm_source source = source_of(p, l->args->inputs[1], d->b_offsets[task]);
+        lt_gemm_pack(p->kernels, &source, own, 0, lt_gemm_panels(p->kernels, d->n));
+        packed = own;
+    }
+    size_t first_a = d->a_offsets ? d->a_offsets[task] : task * d->m * d->k;
+    lt_gemm_job job = job_of(l, d->m, first_a, task * d->m * d->n, packed);
+    lt_gemm_run_serial(&job, l->workspace + p->parts.run, thread);
+}
+
+/* A as rows of k elements of the kernels' type. */
+static const void *ready_a(const product *p, const void *a, char *out)
+{
+    const lt_product_desc *d = &p->desc;
+    if (!d->trans_a && !p->narrow) {
+        return a;
+    }
+    for (size_t i = 0; i < d->m; i++) {
+        for (size_t j = 0; j < d->k && d->trans_a; j++) {
+            size_t from = j * d->m + i, to = i * d->k + j;
+            if (d->dtype == LEAT_DTYPE_F64) {
+                ((double *)(void *)out)[to] = ((const double *)a)[from];
+            } else {
+                ((float *)(void *)out)[to] = lt_cpu_get_f32(d->dtype, a, from);
+            }
+        }
+    }
+    if (!d->trans_a) {
+        lt_cpu_widen_f32(d->dtype, a, (float *)(void *)out, p->a_elements);
+    }
+    return out;
+}
+
+static void run_product(const product *p, launch *l)
+{
+    const lt_product_desc *d = &p->desc;
+    const leat_kernel_args *args = l->args;
+    if (p->per_batch) {
+        args->host->parallel(args->pool, (uint32_t)d->batch, batch_task, l);
+        return;
+    }
+    const void *packed = p->packed;
+    if (packed == NULL) {
+        size_t panels = lt_gemm_panels(p->kernels, d->n);
+        args->host->parallel(args->pool, (uint32_t)((panels + 7) / 8), pack_task, l);
+        packed = l->workspace + p->parts.pack;
+    }
+    lt_gemm_job job = job_of(l, d->batch * d->m, 0, 0, packed);
+    lt_gemm_run(&job, l->workspace + p->parts.run, args);
+}
+
+static leat_status product_launch(const void *state, const leat_kernel_args *args, leat_error *err)
+{
+    const product *p = state;
+    const lt_product_desc *d = &p->desc;
+    char *workspace = args->workspace;
+    launch l = {.p = p, .args = args, .workspace = workspace, .bias_row = p->bias_row};
+    (void)err;
+    if (d->batch == 0 || d->m == 0 || d->n == 0) {
+        return LEAT_OK;
+    }
+    l.a = ready_a(p, args->inputs[0], workspace + p->parts.a);
+    l.c = p->narrow ? workspace + p->parts.c : args->outputs[0];
+    if (d->residual_input != LT_PRODUCT_NONE) {
+        l.residual = args->inputs[d->residual_input];
+        if (p->narrow) {
+            float *wide = (float *)(void *)(workspace + p->parts.residual);
+            lt_cpu_widen_f32(d->dtype, l.residual, wide, d->batch * d->m * d->n);
+            l.residual = (char *)wide;
+        }
+    }
+    if (d->bias_input != LT_PRODUCT_NONE && p->bias_row == NULL) {
+        char *bias = workspace + p->parts.bias;
+        if (p->expand_bias) {
+            spread_bias(p, args->inputs[d->bias_input], bias, d->m, d->n);
+            l.residual = bias;
+        } else {
+            spread_bias(p, args->inputs[d->bias_input], bias, 1, padded_columns(p));
+            l.bias_row = bias;
+        }
+    }
+    run_product(p, &l);
+    if (p->narrow) {
+        lt_cpu_narrow_f32(d->dtype, (const float *)(void *)l.c, args->outputs[0],
+                          d->batch * d->m * d->n);
+    }
+    return LEAT_OK;
+}
+
+/* --- prepare ------------------------------------------------------------------------------------
+ */
+
+static size_t take(size_t *total, size_t elements, size_t element)
+{
+    size_t at = *total;
+    *total += (elements * element + 63) & ~(size_t)63;
+    return at;
+}
+
+/* Sizes were checked: every factor is at most that of a tensor that exists. */
+static size_t plan_workspace(product *p, const leat_kernel_node *node, uint32_t threads)
+{
+    const lt_product_desc *d = &p->desc;
+    size_t element = lt_cpu_element_bytes(p->kernels->dtype), total = 0;
+    size_t c = d->batch * d->m * d->n;
+    parts *parts = &p->parts;
+    p->a_elements = (size_t)leat_value_count(leat_kernel_input(node, 0));
+    parts->a = take(&total, d->trans_a || p->narrow ? p->a_elements : 0, element);
+    parts->pack_bytes = (lt_gemm_packed_bytes(p->kernels, d->k, d->n) + 63) & ~(size_t)63;
+    parts->pack = total;
+    total += p->packed ? 0 : parts->pack_bytes * (p->per_batch ? threads : 1);
+    if (d->bias_input != LT_PRODUCT_NONE && p->bias_row == NULL) {
+        parts->bias = take(&total, p->expand_bias ? c : padded_columns(p), element);
+    }
+    parts->residual =
+        take(&total, p->narrow && d->residual_input != LT_PRODUCT_NONE ? c : 0, element);
+    parts->c = take(&total, p->narrow ? c : 0, element);
+    parts->run = total;
+    size_t rows = p->per_batch ? d->m : d->batch * d->m;
+    total += lt_gemm_workspace(p->kernels, rows, d->k, 1, threads);
+    return total;
+}
+
+/* Distinguishes packings of one constant; the kernels' name stands for type and panel width. */
+static uint64_t pack_key(const product *p, uint64_t kind)
+{
+    const lt_product_desc *d = &p->desc;
+    uint32_t scale;
+    float factor = kind == 1 ? d->alpha : d->beta;
+    memcpy(&scale, &factor, sizeof(scale));
+    uint64_t key = kind | (uint64_t)p->kernels->nr << 8 | (uint64_t)d->trans_b << 20;
+    return (key ^ (uint64_t)scale << 24) ^ (uint64_t)d->n * 0x9e3779b97f4a7c15u;
+}
+
+static leat_status pack_constants(product *p, const leat_kernel_node *node, const leat_host *host,
+                                  leat_plan *plan, leat_error *err)
+{
+    const lt_product_desc *d = &p->desc;
+    const leat_value *b = leat_kernel_input(node, 1);
+    if (b->data != NULL && d->b_offsets == NULL) {
+        size_t bytes = lt_gemm_packed_bytes(p->kernels, d->k, d->n);
+        leat_status status =
+            host->plan_pack(plan, b, pack_key(p, 1), bytes, fill_packed, p, &p->packed, err);
+        if (status != LEAT_OK) {
+            return status;
+        }
+    }
+    if (d->bias_input != LT_PRODUCT_NONE && !p->expand_bias) {
+        const leat_value *bias = leat_kernel_input(node, d->bias_input);
+        size_t bytes = padded_columns(p) * lt_cpu_element_bytes(p->kernels->dtype);
+        if (bias->data != NULL) {
+            return host->plan_pack(plan, bias, pack_key(p, 2), bytes, fill_bias_row, p,
+                                   &p->bias_row, err);
+        }
+    }
+    return LEAT_OK;
+}
+
+leat_status lt_product_prepare(const lt_product_desc *desc, const leat_kernel_node *node,
+                               const lt_cpu_device *device, const leat_host *host, leat_plan *plan,
+                               leat_kernel *out_kernel, leat_error *err)
+{
+    product *p = host->plan_alloc(plan, sizeof(*p));
+    if (p == NULL) {
+        return lt_cpu_fail(err, LEAT_NO_MEMORY, "%s: no memory for the plan", node->node->op);
+    }
+    p->desc = *desc;
+    p->narrow = desc->dtype == LEAT_DTYPE_F16 || desc->dtype == LEAT_DTYPE_BF16;
+    p->kernels = lt_gemm_kernels_for(device, p->narrow ? LEAT_DTYPE_F32 : desc->dtype);
+    p->expand_bias = desc->bias_input != LT_PRODUCT_NONE && desc->bias_rows > 1;
+    p->per_batch = desc->b_offsets != NULL;
+    leat_status status = pack_constants(p, node, host, plan, err);
+    if (status != LEAT_OK) {
+        return status;
+    }
+    out_kernel->name = p->kernels->name;
+    out_kernel->launch = product_launch;
+    out_kernel->state = p;
+    out_kernel->workspace_bytes = plan_workspace(p, node, host->pool_threads(host->pool));
+    out_kernel->flops = 2 * (uint64_t)(desc->batch * desc->m * desc->n) * desc->k;
+    return LEAT_OK;
+}
