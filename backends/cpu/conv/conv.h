@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Ways to compute a convolution; conv.c chooses one. */
+#ifndef LT_CPU_CONV_H
+#define LT_CPU_CONV_H
+
+#include "conv/geometry.h"
+#include "gemm/gemm.h"
+
+/* What the ways share. */
+typedef struct lt_conv {
+    lt_conv_geometry g;
+    leat_dtype dtype;
+    const void *weights; /* packed as the way needs; NULL: read input 1 */
+    const void *bias;    /* padded or NULL; read input 2 when it is not constant */
+    bool has_bias;
+    uint32_t residual_input;
+    lt_cpu_activation activation;
+} lt_conv;
+
+typedef leat_status (*lt_conv_way_fn)(const leat_kernel_node *node, const lt_conv *conv,
+                                      const lt_cpu_device *device, const leat_host *host,
+                                      leat_plan *plan, leat_kernel *out_kernel, leat_error *err);
+
+/* Indirect GEMM over channels-last data, f32 and f64, constant weights. */
+leat_status lt_conv_igemm_prepare(const leat_kernel_node *node, const lt_conv *conv,
+                                  const lt_cpu_device *device, const leat_host *host,
+                                  leat_plan *plan, leat_kernel *out_kernel, leat_error *err);
+/* One filter a channel, channels-last f32, constant weights. */
+leat_status lt_conv_depthwise_prepare(const leat_kernel_node *node, const lt_conv *conv,
+                                      const lt_cpu_device *device, const leat_host *host,
+                                      leat_plan *plan, leat_kernel *out_kernel, leat_error *err);
+/* Plain loops: any float type and layout, weights of any kind, no epilogue. */
+leat_status lt_conv_direct_prepare(const leat_kernel_node *node, const lt_conv *conv,
+                                   const lt_cpu_device *device, const leat_host *host,
+                                   leat_plan *plan, leat_kernel *out_kernel, leat_error *err);
+
+#endif

@@ -1,0 +1,405 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Every way to compute Conv and ConvTranspose against double loops, on all instruction sets. */
+#include "support/test.h"
+
+#include "support/kernel.h"
+#include "support/oracle.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+static const lt_cpu_isa isas[] = {LT_CPU_PORTABLE, LT_CPU_AVX2, LT_CPU_AVX512};
+
+/* Sizes of one convolution; three spatial axes, unused ones 1. */
+typedef struct conv_case {
+    const char *name;
+    int32_t spatial;
+    int64_t batch, in_channels, out_channels, groups;
+    int64_t in[3], kernel[3], stride[3], dilation[3], pad[3]; /* pad: both sides */
+} conv_case;
+
+static const conv_case cases[] = {
+    {"1x1", 2, 2, 24, 40, 1, {1, 7, 9}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}, {0}},
+    {"1x1 stride 2", 2, 1, 19, 33, 1, {1, 9, 8}, {1, 1, 1}, {1, 2, 2}, {1, 1, 1}, {0}},
+    {"3x3", 2, 2, 17, 35, 1, {1, 8, 11}, {1, 3, 3}, {1, 1, 1}, {1, 1, 1}, {0, 1, 1}},
+    {"3x3 stride 2", 2, 1, 32, 16, 1, {1, 13, 12}, {1, 3, 3}, {1, 2, 2}, {1, 1, 1}, {0, 1, 1}},
+    {"3x3 dilated", 2, 1, 20, 20, 1, {1, 11, 10}, {1, 3, 3}, {1, 1, 1}, {1, 2, 3}, {0, 2, 3}},
+    {"few channels", 2, 2, 3, 34, 1, {1, 15, 17}, {1, 7, 7}, {1, 2, 2}, {1, 1, 1}, {0, 3, 3}},
+    {"few channels, 1x5", 2, 1, 5, 7, 1, {1, 4, 19}, {1, 1, 5}, {1, 1, 3}, {1, 1, 1}, {0, 0, 2}},
+    {"few channels, wide padding",
+     2,
+     1,
+     2,
+     3,
+     1,
+     {1, 3, 3},
+     {1, 2, 2},
+     {1, 1, 1},
+     {1, 1, 1},
+     {0, 3, 3}},
+    {"groups", 2, 2, 36, 48, 4, {1, 6, 7}, {1, 3, 3}, {1, 1, 1}, {1, 1, 1}, {0, 1, 1}},
+    {"depthwise 3x3", 2, 2, 33, 33, 33, {1, 9, 13}, {1, 3, 3}, {1, 1, 1}, {1, 1, 1}, {0, 1, 1}},
+    {"depthwise 3x3 stride 2",
+     2,
+     1,
+     48,
+     48,
+     48,
+     {1, 12, 15},
+     {1, 3, 3},
+     {1, 2, 2},
+     {1, 1, 1},
+     {0, 1, 1}},
+    {"depthwise 5x5", 2, 1, 20, 20, 20, {1, 14, 11}, {1, 5, 5}, {1, 1, 1}, {1, 1, 1}, {0, 2, 2}},
+    {"depthwise 5x5 stride 2",
+     2,
+     1,
+     16,
+     16,
+     16,
+     {1, 11, 16},
+     {1, 5, 5},
+     {1, 2, 2},
+     {1, 1, 1},
+     {0, 2, 2}},
+    {"depthwise few channels",
+     2,
+     1,
+     3,
+     3,
+     3,
+     {1, 6, 6},
+     {1, 3, 3},
+     {1, 1, 1},
+     {1, 1, 1},
+     {0, 1, 1}},
+    {"depthwise dilated 7x2",
+     2,
+     1,
+     40,
+     40,
+     40,
+     {1, 15, 9},
+     {1, 7, 2},
+     {1, 3, 1},
+     {1, 2, 2},
+     {0, 4, 1}},
+    {"depthwise, filter wider than the data",
+     2,
+     1,
+     18,
+     18,
+     18,
+     {1, 2, 2},
+     {1, 5, 5},
+     {1, 1, 1},
+     {1, 1, 1},
+     {0, 2, 2}},
+    {"1-d", 1, 2, 18, 20, 1, {1, 1, 21}, {1, 1, 3}, {1, 1, 2}, {1, 1, 1}, {0, 0, 1}},
+    {"3-d", 3, 1, 6, 10, 1, {5, 6, 7}, {3, 3, 3}, {1, 2, 1}, {1, 1, 1}, {1, 1, 1}},
+    {"3-d groups", 3, 2, 34, 4, 2, {4, 5, 3}, {2, 3, 1}, {1, 1, 1}, {2, 1, 1}, {0, 1, 0}},
+};
+
+static int64_t out_size(const conv_case *c, int axis, bool transposed)
+{
+    int64_t reach = (c->kernel[axis] - 1) * c->dilation[axis] + 1;
+    if (transposed) {
+        return (c->in[axis] - 1) * c->stride[axis] + reach - 2 * c->pad[axis];
+    }
+    return (c->in[axis] + 2 * c->pad[axis] - reach) / c->stride[axis] + 1;
+}
+
+/* Arrays and attributes of one run. */
+typedef struct run {
+    leat_array in[4]; /* X, W, B, residual */
+    leat_array y;
+    int64_t out[3];
+    bool last;
+} run;
+
+static leat_array data_array(const conv_case *c, leat_dtype dtype, bool last, int64_t channels,
+                             const int64_t size[3])
+{
+    leat_array a = {.dtype = dtype, .rank = c->spatial + 2};
+    a.shape[0] = c->batch;
+    a.shape[last ? c->spatial + 1 : 1] = channels;
+    size_t count = (size_t)(c->batch * channels);
+    for (int32_t i = 0; i < c->spatial; i++) {
+        a.shape[(last ? 1 : 2) + i] = size[3 - c->spatial + i];
+        count *= (size_t)size[3 - c->spatial + i];
+    }
+    a.bytes = leat_dtype_bytes(dtype, count);
+    a.data = calloc(1, a.bytes);
+    return a;
+}
+
+static size_t data_index(const run *r, const int64_t size[3], int64_t channels, int64_t n,
+                         int64_t ch, const int64_t at[3])
+{
+    int64_t pixel = (at[0] * size[1] + at[1]) * size[2] + at[2];
+    int64_t pixels = size[0] * size[1] * size[2];
+    return (size_t)(r->last ? (n * pixels + pixel) * channels + ch
+                            : (n * channels + ch) * pixels + pixel);
+}
+
+static run make_run(const conv_case *c, leat_dtype dtype, bool last, bool transposed)
+{
+    run r = {.last = last};
+    for (int i = 0; i < 3; i++) {
+        r.out[i] = out_size(c, i, transposed);
+    }
+    r.in[0] = data_array(c, dtype, last, c->in_channels, c->in);
+    r.y = data_array(c, dtype, last, c->out_channels, r.out);
+    r.in[3] = data_array(c, dtype, last, c->out_channels, r.out);
+    r.in[1].dtype = r.in[2].dtype = dtype;
+    r.in[1].rank = c->spatial + 2;
+    r.in[1].shape[0] = transposed ? c->in_channels : c->out_channels;
+    r.in[1].shape[1] = (transposed ? c->out_channels : c->in_channels) / c->groups;
+    size_t count = (size_t)(r.in[1].shape[0] * r.in[1].shape[1]);
+    for (int32_t i = 0; i < c->spatial; i++) {
+        r.in[1].shape[2 + i] = c->kernel[3 - c->spatial + i];
+        count *= (size_t)c->kernel[3 - c->spatial + i];
+    }
+    r.in[1].bytes = leat_dtype_bytes(dtype, count);
+    r.in[1].data = calloc(1, r.in[1].bytes);
+    r.in[2].rank = 1;
+    r.in[2].shape[0] = c->out_channels;
+    r.in[2].bytes = leat_dtype_bytes(dtype, (size_t)c->out_channels);
+    r.in[2].data = calloc(1, r.in[2].bytes);
+    for (int i = 0; i < 4; i++) {
+        oracle_fill(&r.in[i], (uint64_t)i + 3);
+    }
+    return r;
+}
+
+static void free_run(run *r)
+{
+    for (int i = 0; i < 4; i++) {
+        free(r->in[i].data);
+    }
+    free(r->y.data);
+}
+
+/* The sum for one output, and how many terms it can have. */
+static double conv_at(const conv_case *c, const run *r, int64_t n, int64_t m, const int64_t o[3],
+                      bool transposed)
+{
+    int64_t gi = c->in_channels / c->groups, go = c->out_channels / c->groups, group = m / go;
+    double sum = 0;
+    int64_t k[3];
+    for (k[0] = 0; k[0] < c->kernel[0]; k[0]++) {
+        for (k[1] = 0; k[1] < c->kernel[1]; k[1]++) {
+            for (k[2] = 0; k[2] < c->kernel[2]; k[2]++) {
+                int64_t at[3];
+                bool inside = true;
+                for (int i = 0; i < 3; i++) {
+                    at[i] = transposed ? o[i] + c->pad[i] - k[i] * c->dilation[i]
+                                       : o[i] * c->stride[i] - c->pad[i] + k[i] * c->dilation[i];
+                    if (transposed) {
+                        inside &= at[i] >= 0 && at[i] % c->stride[i] == 0;
+                        at[i] = at[i] >= 0 ? at[i] / c->stride[i] : -1;
+                    }
+                    inside &= at[i] >= 0 && at[i] < c->in[i];
+                }
+                int64_t tap = (k[0] * c->kernel[1] + k[1]) * c->kernel[2] + k[2];
+                int64_t taps = c->kernel[0] * c->kernel[1] * c->kernel[2];
+                for (int64_t ch = 0; ch < gi && inside; ch++) {
+                    size_t x = data_index(r, c->in, c->in_channels, n, group * gi + ch, at);
+                    size_t w = (size_t)(transposed ? ((group * gi + ch) * go + m % go) * taps + tap
+                                                   : (m * gi + ch) * taps + tap);
+                    sum += oracle_get(&r->in[0], x) * oracle_get(&r->in[1], w);
+                }
+            }
+        }
+    }
+    return sum;
+}
+
+/* form: 0 bias only; 1 bias, residual and Relu; 2 Clip to [-0.25, 0.5] without bias; 3 bias,
+ * Sigmoid */
+static double finish(double v, int form)
+{
+    switch (form) {
+    case 1:
+        return v > 0 ? v : 0;
+    case 2:
+        return v < -0.25 ? -0.25 : v > 0.5 ? 0.5 : v;
+    case 3:
+        return 1 / (1 + exp(-v));
+    default:
+        return v;
+    }
+}
+
+static uint32_t make_attrs(const conv_case *c, bool last, int form, leat_attr *attrs,
+                           int64_t pads[6])
+{
+    uint32_t n = 0;
+    int32_t first = 3 - c->spatial;
+    for (int32_t i = 0; i < c->spatial; i++) {
+        pads[i] = pads[c->spatial + i] = c->pad[first + i];
+    }
+    attrs[n++] = test_attr_ints("strides", c->stride + first, (size_t)c->spatial);
+    attrs[n++] = test_attr_ints("dilations", c->dilation + first, (size_t)c->spatial);
+    attrs[n++] = test_attr_ints("pads", pads, 2 * (size_t)c->spatial);
+    attrs[n++] = test_attr_int("group", c->groups);
+    if (last) {
+        attrs[n++] = test_attr_int("channels_last", 1);
+    }
+    if (form == 1) {
+        attrs[n++] = test_attr_int("residual", 1);
+        attrs[n++] = test_attr_string("activation", "Relu");
+    } else if (form == 2) {
+        attrs[n++] = test_attr_string("activation", "Clip");
+        attrs[n++] = test_attr_float("activation_alpha", -0.25f);
+        attrs[n++] = test_attr_float("activation_beta", 0.5f);
+    } else if (form == 3) {
+        attrs[n++] = test_attr_string("activation", "Sigmoid");
+    }
+    return n;
+}
+
+static void check(const conv_case *c, leat_dtype dtype, bool last, int form, lt_cpu_isa isa,
+                  bool transposed, uint64_t constants)
+{
+    run r = make_run(c, dtype, last, transposed);
+    leat_attr attrs[10];
+    int64_t pads[6];
+    bool bias = form != 2;
+    leat_array none = {0};
+    leat_array in[4] = {r.in[0], r.in[1], bias ? r.in[2] : none, r.in[3]};
+    test_kernel kernel = {.op = transposed ? "ConvTranspose" : "Conv",
+                          .domain = last || form ? "leat" : "",
+                          .attrs = attrs,
+                          .n_attrs = make_attrs(c, last, form, attrs, pads),
+                          .inputs = in,
+                          .n_inputs = form == 1 ? 4
+                                      : bias    ? 3
+                                                : 2,
+                          .constants = constants,
+                          .outputs = &r.y,
+                          .n_outputs = 1,
+                          .isa = isa,
+                          .threads = 3};
+    leat_error err = {0};
+    leat_status status = test_kernel_run(&kernel, NULL, &err);
+    if (status != LEAT_OK) {
+        fail_msg("%s: %s", c->name, err.message);
+    }
+    size_t count = (size_t)(c->batch * c->out_channels * r.out[0] * r.out[1] * r.out[2]);
+    double *expected = calloc(count, sizeof(*expected));
+    for (int64_t n = 0; n < c->batch; n++) {
+        for (int64_t m = 0; m < c->out_channels; m++) {
+            int64_t o[3];
+            for (o[0] = 0; o[0] < r.out[0]; o[0]++) {
+                for (o[1] = 0; o[1] < r.out[1]; o[1]++) {
+                    for (o[2] = 0; o[2] < r.out[2]; o[2]++) {
+                        size_t at = data_index(&r, r.out, c->out_channels, n, m, o);
+                        double v = conv_at(c, &r, n, m, o, transposed);
+                        v += bias ? oracle_get(&r.in[2], (size_t)m) : 0;
+                        v += form == 1 ? oracle_get(&r.in[3], at) : 0;
+                        expected[at] = finish(v, form);
+                    }
+                }
+            }
+        }
+    }
+    int64_t taps = c->kernel[0] * c->kernel[1] * c->kernel[2];
+    double rtol = oracle_rtol(dtype, (size_t)(taps * c->in_channels / c->groups + 2));
+    oracle_assert_close(&r.y, expected, rtol, rtol);
+    free(expected);
+    free_run(&r);
+}
+
+#define N_CASES (sizeof(cases) / sizeof(cases[0]))
+
+static void conv_channels_last_matches_double_loops(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < N_CASES; i++) {
+        for (size_t isa = 0; isa < 3; isa++) {
+            check(&cases[i], LEAT_DTYPE_F32, true, 0, isas[isa], false, 0x6);
+            check(&cases[i], LEAT_DTYPE_F64, true, 0, isas[isa], false, 0x6);
+        }
+    }
+}
+
+static void conv_epilogues_match_double_loops(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < N_CASES; i++) {
+        for (size_t isa = 0; isa < 3; isa++) {
+            for (int form = 1; form <= 3; form++) {
+                check(&cases[i], LEAT_DTYPE_F32, true, form, isas[isa], false, 0x6);
+            }
+        }
+    }
+}
+
+static void conv_channels_first_matches_double_loops(void **state)
+{
+    static const leat_dtype dtypes[] = {LEAT_DTYPE_F32, LEAT_DTYPE_F64, LEAT_DTYPE_F16,
+                                        LEAT_DTYPE_BF16};
+    (void)state;
+    for (size_t i = 0; i < N_CASES; i++) {
+        for (size_t d = 0; d < 4; d++) {
+            check(&cases[i], dtypes[d], false, 0, LT_CPU_AVX512, false, 0x6);
+        }
+    }
+}
+
+static void conv_weights_that_change_match_double_loops(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < N_CASES; i++) {
+        check(&cases[i], LEAT_DTYPE_F32, true, 0, LT_CPU_AVX512, false, 0);
+    }
+}
+
+static void conv_transpose_matches_double_loops(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < N_CASES; i++) {
+        bool possible = true;
+        for (int axis = 0; axis < 3; axis++) {
+            possible &= out_size(&cases[i], axis, true) > 0;
+        }
+        if (possible) {
+            check(&cases[i], LEAT_DTYPE_F32, false, 0, LT_CPU_AVX512, true, 0x6);
+            check(&cases[i], LEAT_DTYPE_F64, true, 0, LT_CPU_AVX512, true, 0);
+            check(&cases[i], LEAT_DTYPE_F16, false, 0, LT_CPU_AVX512, true, 0);
+        }
+    }
+}
+
+static void conv_bad_group_is_invalid(void **state)
+{
+    conv_case c = cases[0];
+    (void)state;
+    run r = make_run(&c, LEAT_DTYPE_F32, false, false);
+    leat_attr attr = test_attr_int("group", 7);
+    test_kernel kernel = {.op = "Conv",
+                          .attrs = &attr,
+                          .n_attrs = 1,
+                          .inputs = r.in,
+                          .n_inputs = 2,
+                          .outputs = &r.y,
+                          .n_outputs = 1};
+    leat_error err = {0};
+    assert_int_equal(test_kernel_run(&kernel, NULL, &err), LEAT_INVALID);
+    assert_non_null(strstr(err.message, "groups"));
+    free_run(&r);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(conv_channels_last_matches_double_loops),
+        cmocka_unit_test(conv_epilogues_match_double_loops),
+        cmocka_unit_test(conv_channels_first_matches_double_loops),
+        cmocka_unit_test(conv_weights_that_change_match_double_loops),
+        cmocka_unit_test(conv_transpose_matches_double_loops),
+        cmocka_unit_test(conv_bad_group_is_invalid),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
