@@ -388,8 +388,7 @@ static leat_status fill_slot(builder *b, uint32_t value, bool is_read)
         list_slot(&steps->outputs[root->output], slot);
     } else {
         if (steps->locals != NULL) {
-            steps->locals[steps->n_locals] =
-                (lt_slot_offset){slot, b->items[root->index].offset};
+            steps->locals[steps->n_locals] = (lt_slot_offset){slot, b->items[root->index].offset};
         }
         steps->n_locals++;
     }
@@ -515,7 +514,8 @@ static leat_status fill_table(builder *b)
     return fill_round(b);
 }
 
-/* ------------------------------------------------------------------------------------------------ */
+/* ------------------------------------------------------------------------------------------------
+ */
 
 static leat_status allocate(builder *b)
 {

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef LT_RUNTIME_MODEL_H
+#define LT_RUNTIME_MODEL_H
+
+#include "base/file.h"
+#include "graph/graph.h"
+#include "runtime/context.h"
+
+struct lt_external_files;
+
+struct leat_model {
+    leat_context *context;
+    lt_file_map map;                 /* empty when loaded from memory */
+    struct lt_external_files *files; /* NULL when loaded from memory */
+    lt_graph *graph;                 /* after the passes that hold for every device; unchanged */
+    leat_model_signature signature;  /* in the graph's arena */
+    bool no_optimization;
+    pthread_mutex_t lock;        /* guards programs */
+    struct lt_program *programs; /* shared by sessions */
+};
+
+/* Lets the system take back the pages of the model's files; they are read again when touched. */
+void lt_model_release_pages(const leat_model *model);
+
+#endif

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a session runs for one set of input shapes.
+ *
+ * A run is a chain of stages, nearly always of one. A stage ends early where the shape of a value
+ * depends on another value that must be computed first (NonZero, or a Reshape to a computed shape):
+ * the session runs the stage, reads that value, and goes on with the child stage made for it.
+ *
+ * A stage is a list of actions: launch a segment, copy a value between memories, wait for a device.
+ * Each value lives in one or more spaces: space 0 is host memory, each other device has its own.
+ */
+#ifndef LT_RUNTIME_PLAN_H
+#define LT_RUNTIME_PLAN_H
+
+#include "runtime/executor.h"
+#include "runtime/program.h"
+
+/* Elements up to which a value is computed when the plan is made. */
+#define LT_HOST_ELEMENTS (64u << 10)
+
+typedef enum lt_ref_kind {
+    LT_REF_NONE = 0,
+    LT_REF_FIXED,  /* pointer */
+    LT_REF_INPUT,  /* the run's input `index` */
+    LT_REF_OUTPUT, /* the run's output `index` */
+} lt_ref_kind;
+
+/* Where a value is during a run. */
+typedef struct lt_ref {
+    lt_ref_kind kind;
+    uint32_t index;
+    void *pointer;
+} lt_ref;
+
+/* A pointer of a segment that each run sets. */
+typedef struct lt_patch {
+    const void **slot;
+    lt_ref_kind kind; /* LT_REF_INPUT or LT_REF_OUTPUT */
+    uint32_t index;
+} lt_patch;
+
+typedef struct lt_segment {
+    uint32_t device; /* of the program */
+    uint32_t n_nodes;
+    const uint32_t *nodes; /* of the program's graph */
+    lt_executable *executable;
+    const void **inputs;
+    void **outputs;
+    lt_patch *patches;
+    uint32_t n_patches;
+    uint64_t *node_ns; /* NULL unless profiling */
+} lt_segment;
+
+typedef enum lt_action_kind {
+    LT_ACTION_LAUNCH,
+    LT_ACTION_COPY,
+    LT_ACTION_WAIT
+} lt_action_kind;
+
+typedef struct lt_action {
+    lt_action_kind kind;
+    uint32_t device; /* of the program */
+    lt_segment *segment;
+    int32_t copy_kind; /* leat_copy_kind; 0: both in host memory */
+    lt_ref target;
+    lt_ref source;
+    size_t bytes;
+} lt_action;
+
+/* Memory of values that several segments or stages use. */
+typedef struct lt_buffer {
+    struct lt_buffer *next;
+    lt_device *device;
+    void *block;
+    size_t bytes;
+} lt_buffer;
+
+/* Shape and content of an input that a stage was made for. */
+typedef struct lt_input_key {
+    int32_t rank;
+    leat_dtype dtype;
+    int64_t shape[LEAT_MAX_RANK];
+    size_t bytes;
+    const void *content; /* what the input must hold; NULL: anything */
+} lt_input_key;
+
+/* An output of the model that a stage completes. */
+typedef struct lt_stage_output {
+    uint32_t index;
+    leat_dtype dtype;
+    int32_t rank;
+    int64_t shape[LEAT_MAX_RANK];
+    size_t bytes;
+    void *own; /* the plan's buffer, when the caller gives none; made when first needed */
+} lt_stage_output;
+
+typedef struct lt_stage lt_stage;
+struct lt_stage {
+    lt_program *program;
+    lt_stage *parent; /* NULL for a first stage */
+    lt_stage *next;   /* sibling, or the session's next plan */
+    lt_stage *children;
+    lt_arena arena;
+
+    lt_input_key *inputs; /* first stage: one per input of the model */
+    const void *content;  /* child: what the parent's barrier value holds */
+
+    leat_value *values;   /* of the program's graph, with this plan's shapes */
+    lt_ref *refs;         /* [space * n_values + value] */
+    bool *output_done;    /* per output of the model, those of earlier stages among them */
+    bool *evaluated;      /* per node: its result is part of the plan */
+    const char **reasons; /* per node: why its device; NULL: the only one */
+
+    lt_action *actions;
+    uint32_t n_actions;
+    lt_segment *segments;
+    uint32_t n_segments;
+    lt_stage_output *outputs;
+    uint32_t n_outputs;
+    lt_buffer *buffers;
+    size_t workspace_bytes[LT_MAX_DEVICES + 1]; /* per device: the most that a segment needs */
+
+    uint32_t first_node;   /* where the stage starts in the graph's order */
+    uint32_t barrier_node; /* where it ends; n_nodes when the model ends there */
+    uint32_t barrier;      /* the value that the rest waits for; LEAT_NO_VALUE: none */
+};
+
+typedef struct lt_stage_desc {
+    lt_program *program;
+    lt_stage *parent;
+    const leat_array *inputs; /* of the run; data may be NULL where no shape depends on it */
+    const void *content;      /* child: data of the parent's barrier value */
+    bool profile;
+    leat_progress_fn progress; /* may be NULL */
+    void *progress_user;
+} lt_stage_desc;
+
+/* Makes the stage for these inputs.
+ * Owns:     *out_stage is the caller's; desc->content and the inputs' data are copied if kept.
+ * Errors:   INVALID for inputs that do not fit; UNSUPPORTED; CANCELLED; NO_MEMORY; LIMIT. */
+leat_status lt_stage_create(const lt_stage_desc *desc, lt_stage **out_stage,
+                            leat_error *err) LEAT_MUST_CHECK;
+/* Frees the stage and its children. */
+void lt_stage_destroy(lt_stage *stage);
+
+/* Whether a first stage serves these inputs. */
+bool lt_stage_matches(const lt_stage *stage, const leat_array *inputs);
+
+/* The child made for that content of the barrier value; NULL when there is none. */
+lt_stage *lt_stage_find_child(const lt_stage *stage, const void *content);
+
+/* Allocates the buffers of outputs that the caller gives none for. */
+leat_status lt_stage_own_outputs(lt_stage *stage, leat_error *err) LEAT_MUST_CHECK;
+
+/* What a run needs; owned by the session. */
+typedef struct lt_run {
+    void **input_data;  /* per input of the model */
+    void **output_data; /* per output of the model */
+    void **workspaces;  /* per device of the program */
+    void **streams;     /* per device of the program; NULL for host memory */
+    leat_pool *pool;
+} lt_run;
+
+/* Carries out the actions; on return all of it has ended.
+ * Threads:  one at a time per stage. Allocates nothing. */
+leat_status lt_stage_run(lt_stage *stage, const lt_run *run, leat_error *err) LEAT_MUST_CHECK;
+
+/* Host memory of the barrier value after the stage has run. */
+const void *lt_stage_barrier_data(const lt_stage *stage, const lt_run *run);
+
+/* --- parts of making a stage, in files of their own ------------------------------------------- */
+
+/* Space of a device: 0 for host memory. */
+uint32_t lt_plan_space(const lt_program *program, uint32_t device);
+uint32_t lt_plan_spaces(const lt_program *program);
+
+/* plan_walk.c: infers shapes from first_node on, computes on the host what is small and known, and
+ * lists the nodes that must run. Sets barrier and barrier_node. */
+leat_status lt_plan_walk(lt_stage *stage, const lt_stage_desc *desc, uint32_t **out_nodes,
+                         uint32_t *out_n_nodes, leat_error *err) LEAT_MUST_CHECK;
+
+/* plan_place.c: a device for each node; may_run excludes what was refused. */
+typedef struct lt_placement {
+    uint32_t *nodes; /* of the graph, in the order of running */
+    uint32_t n_nodes;
+    struct lt_part *parts;
+    uint32_t n_parts;
+} lt_placement;
+leat_status lt_plan_place(lt_stage *stage, const uint32_t *nodes, uint32_t n_nodes,
+                          const bool *refused, lt_placement *out_placement,
+                          leat_error *err) LEAT_MUST_CHECK;
+
+/* plan_compile.c: segments, buffers, actions. */
+leat_status lt_plan_compile(lt_stage *stage, const lt_stage_desc *desc, const uint32_t *nodes,
+                            uint32_t n_nodes, leat_error *err) LEAT_MUST_CHECK;
+
+#endif

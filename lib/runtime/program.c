@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "runtime/program.h"
+
+#include "base/error.h"
+#include "passes/passes.h"
+#include "runtime/evaluate.h"
+#include "runtime/executor.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ------------------------------------------------------------------------------------------------
+ * What the passes ask
+ * --------------------------------------------------------------------------------------------- */
+
+static leat_status evaluate(void *user, const leat_node *node, const leat_value *values,
+                            void *const *out, leat_error *err)
+{
+    const lt_program *program = user;
+    return lt_evaluate_node(program->model->context, node, values, out, err);
+}
+
+/* Asks a device about one node. */
+static bool ask(lt_device *device, const lt_graph *graph, const leat_node *node,
+                leat_layout *out_layout, leat_error *err)
+{
+    if (device->backend->rows != NULL) {
+        const leat_kernel_node kernel_node = {node, graph->values};
+        const leat_op_row *row = lt_device_row(device, &kernel_node, err);
+        *out_layout = row ? row->layout : LEAT_LAYOUT_ANY;
+        return row != NULL;
+    }
+    const leat_segment segment = {.n_nodes = 1,
+                                  .nodes = node,
+                                  .n_values = graph->n_values,
+                                  .values = graph->values,
+                                  .n_inputs = node->n_inputs,
+                                  .inputs = node->inputs,
+                                  .n_outputs = node->n_outputs,
+                                  .outputs = node->outputs};
+    leat_node_support answer;
+    if (lt_executor_describe(device, &segment, &answer, err) != LEAT_OK) {
+        return false;
+    }
+    *out_layout = answer.layout;
+    if (!answer.supported) {
+        lt_fail(err, LEAT_UNSUPPORTED, "%s: %.*s", device->info.name,
+                (int)sizeof(answer.reason) - 1, answer.reason);
+    }
+    return answer.supported != 0;
+}
+
+static bool supports(void *user, const lt_graph *graph, const leat_node *node,
+                     leat_layout *out_layout)
+{
+    const lt_program *program = user;
+    leat_error ignored;
+    for (size_t d = 0; d < program->n_devices; d++) {
+        bool may = d < program->n_wanted || program->desc.fallback == LEAT_FALLBACK_CPU;
+        if (may && ask(program->devices[d], graph, node, out_layout, &ignored)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * Making a program
+ * --------------------------------------------------------------------------------------------- */
+
+static leat_status no_memory(leat_error *err)
+{
+    return lt_fail(err, LEAT_NO_MEMORY, "no memory to prepare the model");
+}
+
+static int by_address(const void *a, const void *b)
+{
+    uintptr_t left = (uintptr_t) * (const void *const *)a;
+    uintptr_t right = (uintptr_t) * (const void *const *)b;
+    return left < right ? -1 : left > right;
+}
+
+static leat_status list_constants(lt_program *program, leat_error *err)
+{
+    lt_graph *graph = program->graph;
+    program->constants =
+        lt_arena_array(lt_graph_arena(graph), graph->n_values + 1u, sizeof(*program->constants));
+    if (program->constants == NULL) {
+        return no_memory(err);
+    }
+    for (uint32_t v = 0; v < graph->n_values; v++) {
+        if (graph->values[v].data != NULL) {
+            program->constants[program->n_constants++] = graph->values[v].data;
+        }
+    }
+    qsort(program->constants, program->n_constants, sizeof(*program->constants), by_address);
+    for (size_t d = 0; d < program->n_devices; d++) {
+        leat_status status = lt_weights_create(program->devices[d], program->constants,
+                                               program->n_constants, &program->weights[d], err);
+        if (status != LEAT_OK) {
+            return status;
+        }
+    }
+    return LEAT_OK;
+}
+
+static bool inputs_are_shapes(const lt_graph *graph, const leat_node *node, const bool *known)
+{
+    for (uint32_t k = 0; k < node->n_inputs; k++) {
+        uint32_t v = node->inputs[k];
+        if (v != LEAT_NO_VALUE && graph->values[v].data == NULL && !known[v]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Marks nodes whose results follow from shapes and constants. */
+static leat_status find_shape_nodes(lt_program *program, leat_error *err)
+{
+    lt_graph *graph = program->graph;
+    lt_arena *arena = lt_graph_arena(graph);
+    program->is_shape = lt_arena_array(arena, graph->n_nodes + 1u, sizeof(bool));
+    bool *known = lt_arena_array(arena, graph->n_values + 1u, sizeof(bool));
+    if (program->is_shape == NULL || known == NULL) {
+        return no_memory(err);
+    }
+    for (uint32_t i = 0; i < graph->n_nodes; i++) {
+        const leat_node *node = graph->nodes[i];
+        program->is_shape[i] = lt_evaluate_is_shape(node) ||
+                               (lt_evaluate_is_pure(node) && inputs_are_shapes(graph, node, known));
+        for (uint32_t k = 0; k < node->n_outputs && program->is_shape[i]; k++) {
+            if (node->outputs[k] != LEAT_NO_VALUE) {
+                known[node->outputs[k]] = true;
+            }
+        }
+    }
+    return LEAT_OK;
+}
+
+/* Every node must have a device that supports it. */
+static leat_status check_support(const lt_program *program, leat_error *err)
+{
+    const lt_graph *graph = program->graph;
+    for (uint32_t i = 0; i < graph->n_nodes; i++) {
+        const leat_node *node = graph->nodes[i];
+        bool supported = lt_evaluate_is_shape(node);
+        leat_error reason = {0}; /* that of the device preferred most */
+        for (size_t d = 0; d < program->n_devices && !supported; d++) {
+            leat_layout layout;
+            supported =
+                lt_program_may_run(program, d, i) &&
+                ask(program->devices[d], graph, node, &layout, reason.message[0] ? NULL : &reason);
+        }
+        if (!supported) {
+            return lt_fail(err, LEAT_UNSUPPORTED, "node '%s' (%s): %s", lt_node_label(graph, node),
+                           node->op, reason.message);
+        }
+    }
+    return LEAT_OK;
+}
+
+static leat_status build(lt_program *program, leat_error *err)
+{
+    leat_status status = lt_graph_clone(program->model->graph, &program->graph, err);
+    if (status != LEAT_OK) {
+        program->graph = NULL;
+        return status;
+    }
+    if (!program->model->no_optimization) {
+        const lt_pass_context passes = {
+            .user = program, .evaluate = evaluate, .supports = supports};
+        status = lt_passes_run_device(program->graph, &passes, err);
+    }
+    status = status ? status : list_constants(program, err);
+    status = status ? status : find_shape_nodes(program, err);
+    return status ? status : check_support(program, err);
+}
+
+static void destroy(lt_program *program)
+{
+    for (size_t d = 0; d < program->n_devices; d++) {
+        lt_weights_destroy(program->weights[d]);
+    }
+    if (program->graph != NULL) {
+        lt_graph_destroy(program->graph);
+    }
+    lt_free(&program->model->context->memory, program, sizeof(*program));
+}
+
+static leat_status create(leat_model *model, const lt_program_desc *desc, lt_program **out_program,
+                          leat_error *err)
+{
+    *out_program = NULL;
+    lt_program *program = lt_alloc_zeroed(&model->context->memory, sizeof(*program), 64);
+    if (program == NULL) {
+        return no_memory(err);
+    }
+    program->model = model;
+    program->desc = *desc;
+    memcpy(program->devices, desc->devices, sizeof(desc->devices));
+    program->n_devices = program->n_wanted = desc->n_devices;
+    lt_device *cpu = lt_device_cpu(model->context);
+    bool has_cpu = false;
+    for (size_t d = 0; d < desc->n_devices; d++) {
+        has_cpu = has_cpu || desc->devices[d] == cpu;
+    }
+    if (!has_cpu) {
+        program->devices[program->n_devices++] = cpu;
+    }
+    leat_status status = build(program, err);
+    if (status != LEAT_OK) {
+        destroy(program);
+        return status;
+    }
+    *out_program = program;
+    return LEAT_OK;
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * Sharing
+ * --------------------------------------------------------------------------------------------- */
+
+static bool same_desc(const lt_program_desc *a, const lt_program_desc *b)
+{
+    return a->n_devices == b->n_devices && a->fallback == b->fallback &&
+           a->precision == b->precision &&
+           memcmp(a->devices, b->devices, a->n_devices * sizeof(a->devices[0])) == 0;
+}
+
+leat_status lt_program_acquire(leat_model *model, const lt_program_desc *desc,
+                               lt_program **out_program, leat_error *err)
+{
+    *out_program = NULL;
+    leat_status status = LEAT_OK;
+    pthread_mutex_lock(&model->lock); /* held while one is made, so that it is made once */
+    lt_program *program = model->programs;
+    while (program != NULL && !same_desc(&program->desc, desc)) {
+        program = program->next;
+    }
+    if (program == NULL) {
+        status = create(model, desc, &program, err);
+        if (status == LEAT_OK) {
+            program->next = model->programs;
+            model->programs = program;
+        }
+    }
+    if (program != NULL) {
+        program->n_users++;
+    }
+    pthread_mutex_unlock(&model->lock);
+    *out_program = program;
+    return status;
+}
+
+void lt_program_release(lt_program *program)
+{
+    if (program == NULL) {
+        return;
+    }
+    leat_model *model = program->model;
+    pthread_mutex_lock(&model->lock);
+    bool last = --program->n_users == 0;
+    if (last) {
+        lt_program **link = &model->programs;
+        while (*link != program) {
+            link = &(*link)->next;
+        }
+        *link = program->next;
+    }
+    pthread_mutex_unlock(&model->lock);
+    if (last) {
+        destroy(program);
+    }
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A program: a model made ready for a list of devices. It holds the graph after the passes that
+ * depend on devices, and the packed weights; the sessions of a model that ask for the same share
+ * it. It does not change once made. */
+#ifndef LT_RUNTIME_PROGRAM_H
+#define LT_RUNTIME_PROGRAM_H
+
+#include "runtime/model.h"
+#include "runtime/weights.h"
+
+#define LT_MAX_DEVICES 16u /* of one session */
+
+typedef struct lt_program_desc {
+    lt_device *devices[LT_MAX_DEVICES]; /* in order of preference */
+    size_t n_devices;
+    leat_fallback fallback;
+    leat_precision precision;
+} lt_program_desc;
+
+typedef struct lt_program lt_program;
+struct lt_program {
+    leat_model *model;
+    lt_program *next; /* in model->programs */
+    uint32_t n_users; /* guarded by model->lock */
+    lt_program_desc desc;
+    lt_device *devices[LT_MAX_DEVICES + 1]; /* desc.devices, then the CPU when it is needed for
+                                               fallback or for shape computations */
+    size_t n_devices;
+    size_t n_wanted; /* the first n_wanted may run any node; the others only what is left over */
+    lt_graph *graph;
+    const void **constants; /* data of the graph's constants, sorted; in the graph's arena */
+    size_t n_constants;
+    lt_weights *weights[LT_MAX_DEVICES + 1];
+    bool *is_shape; /* per node: it depends on shapes and constants only; the CPU may run it */
+};
+
+/* The model's program for `desc`, made when there is none.
+ * Owns:     *out_program is held until lt_program_release.
+ * Threads:  any.
+ * Errors:   UNSUPPORTED naming a node; NO_MEMORY; those of the passes. */
+leat_status lt_program_acquire(leat_model *model, const lt_program_desc *desc,
+                               lt_program **out_program, leat_error *err) LEAT_MUST_CHECK;
+void lt_program_release(lt_program *program);
+
+/* Whether device d of the program may run the node at all (ignoring what the backend says). */
+static inline bool lt_program_may_run(const lt_program *program, size_t d, uint32_t node)
+{
+    return d < program->n_wanted || program->desc.fallback == LEAT_FALLBACK_CPU ||
+           program->is_shape[node];
+}
+
+#endif

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* leat_session_report: where each node of the latest plan runs, and why. */
+#include "base/error.h"
+#include "base/tensor.h"
+#include "runtime/session.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static leat_status no_memory(leat_error *err)
+{
+    return lt_fail(err, LEAT_NO_MEMORY, "no memory for a report");
+}
+
+/* "Conv", or "Conv+Relu" for a node that passes have fused. */
+static const char *op_text(leat_session *session, const leat_node *node)
+{
+    const leat_attr *activation = leat_node_attr(node, "activation");
+    bool residual = leat_node_int(node, "residual", 0) != 0;
+    bool active = activation != NULL && activation->type == LEAT_ATTR_STRING;
+    if (!active && !residual) {
+        return node->op;
+    }
+    char text[128];
+    snprintf(text, sizeof(text), "%s%s%s%.*s", node->op, residual ? "+Add" : "", active ? "+" : "",
+             active ? (int)activation->u.s.bytes : 0, active ? activation->u.s.data : "");
+    return lt_arena_string(&session->report_arena, text);
+}
+
+static uint64_t node_bytes(const lt_stage *stage, const leat_node *node)
+{
+    uint64_t total = 0;
+    for (uint32_t side = 0; side < 2; side++) {
+        uint32_t count = side ? node->n_outputs : node->n_inputs;
+        const uint32_t *values = side ? node->outputs : node->inputs;
+        for (uint32_t k = 0; k < count; k++) {
+            const leat_value *v = values[k] == LEAT_NO_VALUE ? NULL : &stage->values[values[k]];
+            size_t bytes;
+            if (v != NULL && v->rank >= 0 && lt_shape_bytes(v->dtype, v->rank, v->shape, &bytes)) {
+                total += bytes;
+            }
+        }
+    }
+    return total;
+}
+
+static const char *reason_of(const lt_stage *stage, uint32_t node)
+{
+    const char *reason = stage->reasons ? stage->reasons[node] : NULL;
+    return reason ? reason : "the only device asked for";
+}
+
+static bool fill_common(leat_session *session, const lt_stage *stage, uint32_t index,
+                        leat_node_report *out)
+{
+    const leat_node *node = session->program->graph->nodes[index];
+    out->name = lt_node_label(session->program->graph, node);
+    out->op = op_text(session, node);
+    out->bytes = node_bytes(stage, node);
+    return out->op != NULL;
+}
+
+static bool fill_segment(leat_session *session, const lt_stage *stage, const lt_segment *segment,
+                         leat_node_report *nodes, bool *known)
+{
+    for (uint32_t i = 0; i < segment->n_nodes; i++) {
+        uint32_t index = segment->nodes[i];
+        leat_node_report *out = &nodes[index];
+        if (!fill_common(session, stage, index, out)) {
+            return false;
+        }
+        known[index] = true;
+        out->device = session->program->devices[segment->device]->info.name;
+        out->kernel = lt_executable_kernel(segment->executable, i, &out->flops);
+        out->reason = reason_of(stage, index);
+        out->last_ns = segment->node_ns ? segment->node_ns[i] : 0;
+    }
+    return true;
+}
+
+static bool fill_stage(leat_session *session, const lt_stage *stage, leat_node_report *nodes,
+                       bool *known, leat_plan_report *report)
+{
+    for (uint32_t i = 0; i < stage->n_segments; i++) {
+        if (!fill_segment(session, stage, &stage->segments[i], nodes, known)) {
+            return false;
+        }
+    }
+    for (uint32_t i = stage->first_node; i < stage->barrier_node; i++) {
+        if (!stage->evaluated[i]) {
+            continue;
+        }
+        if (!fill_common(session, stage, i, &nodes[i])) {
+            return false;
+        }
+        known[i] = true;
+        nodes[i].device = lt_device_cpu(session->context)->info.name;
+        nodes[i].kernel = "";
+        nodes[i].reason = "known from shapes and constants: computed once, when planned";
+    }
+    for (uint32_t i = 0; i < stage->n_outputs; i++) {
+        report->output_bytes += stage->outputs[i].own ? stage->outputs[i].bytes : 0;
+    }
+    for (const lt_buffer *buffer = stage->buffers; buffer != NULL; buffer = buffer->next) {
+        report->workspace_bytes += buffer->bytes;
+    }
+    return true;
+}
+
+static leat_status fill(leat_session *session, leat_plan_report *report, leat_error *err)
+{
+    uint32_t n_nodes = session->program->graph->n_nodes;
+    lt_arena *arena = &session->report_arena;
+    leat_node_report *nodes = lt_arena_array(arena, n_nodes + 1u, sizeof(*nodes));
+    bool *known = lt_arena_array(arena, n_nodes + 1u, sizeof(*known));
+    if (nodes == NULL || known == NULL) {
+        return no_memory(err);
+    }
+    for (const lt_stage *stage = session->last; stage != NULL; stage = stage->parent) {
+        if (!fill_stage(session, stage, nodes, known, report)) {
+            return no_memory(err);
+        }
+    }
+    for (uint32_t i = 0; i < n_nodes; i++) { /* nodes that nobody needs are not listed */
+        if (known[i]) {
+            nodes[report->n_nodes++] = nodes[i];
+        }
+    }
+    report->nodes = nodes;
+    for (size_t d = 0; d < session->program->n_devices; d++) {
+        report->workspace_bytes += session->workspace_bytes[d];
+        report->weight_bytes += lt_weights_bytes(session->program->weights[d]);
+    }
+    for (const lt_stage *plan = session->plans; plan != NULL; plan = plan->next) {
+        report->n_plans++;
+    }
+    return LEAT_OK;
+}
+
+leat_status leat_session_report(leat_session *session, leat_plan_report *out_report,
+                                leat_error *err)
+{
+    if (session == NULL || out_report == NULL) {
+        return lt_fail(err, LEAT_INVALID, "leat_session_report: an argument is NULL");
+    }
+    if (out_report->struct_size != sizeof(*out_report)) {
+        return lt_fail(err, LEAT_INVALID,
+                       "leat_plan_report.struct_size is %zu: set it to sizeof(leat_plan_report)",
+                       out_report->struct_size);
+    }
+    memset(out_report, 0, sizeof(*out_report));
+    out_report->struct_size = sizeof(*out_report);
+    if (atomic_flag_test_and_set_explicit(&session->busy, memory_order_acquire)) {
+        return lt_fail(err, LEAT_BUSY, "the session runs");
+    }
+    leat_status status = LEAT_OK;
+    if (session->last == NULL) {
+        status = lt_fail(err, LEAT_INVALID, "there is no plan to report: run or warm first");
+    } else {
+        lt_arena_destroy(&session->report_arena);
+        status = fill(session, out_report, err);
+    }
+    atomic_flag_clear_explicit(&session->busy, memory_order_release);
+    if (status != LEAT_OK) {
+        memset(out_report, 0, sizeof(*out_report));
+        out_report->struct_size = sizeof(*out_report);
+    }
+    return status;
+}

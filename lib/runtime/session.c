@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Sessions: creation, binding, trimming. Running is in run.c, reports in report.c. */
+#include "runtime/session.h"
+
+#include "base/error.h"
+#include "base/tensor.h"
+
+#include <string.h>
+
+#define DEFAULT_MAX_PLANS 16u
+
+static leat_status no_memory(leat_error *err)
+{
+    return lt_fail(err, LEAT_NO_MEMORY, "no memory for a session");
+}
+
+static leat_status check_precision(const lt_program_desc *desc, leat_error *err)
+{
+    static const char *const names[] = {"the model's own", "f32", "bf16", "f16", "auto"};
+    if (desc->precision == LEAT_PRECISION_MODEL || desc->precision == LEAT_PRECISION_F32) {
+        return LEAT_OK;
+    }
+    if ((int)desc->precision < 0 || desc->precision > LEAT_PRECISION_AUTO) {
+        return lt_fail(err, LEAT_INVALID, "precision %d is none of LEAT_PRECISION_*",
+                       (int)desc->precision);
+    }
+    return lt_fail(err, LEAT_UNSUPPORTED,
+                   "precision %s: '%s' computes in the model's own types and f32 only",
+                   names[desc->precision], desc->devices[0]->info.name);
+}
+
+static leat_status open_devices(leat_context *context, const leat_session_desc *desc,
+                                lt_program_desc *out, leat_error *err)
+{
+    static const char *const cpu[] = {"cpu"};
+    const char *const *names = desc->devices ? desc->devices : cpu;
+    size_t count = desc->devices ? desc->n_devices : 1;
+    memset(out, 0, sizeof(*out)); /* compared as bytes */
+    if (count == 0 || count > LT_MAX_DEVICES) {
+        return lt_fail(err, LEAT_INVALID, "a session has 1 to %u devices, not %zu", LT_MAX_DEVICES,
+                       count);
+    }
+    if (desc->fallback != LEAT_FALLBACK_NONE && desc->fallback != LEAT_FALLBACK_CPU) {
+        return lt_fail(err, LEAT_INVALID, "fallback %d is none of LEAT_FALLBACK_*",
+                       (int)desc->fallback);
+    }
+    out->fallback = desc->fallback;
+    out->precision = desc->precision;
+    for (size_t i = 0; i < count; i++) {
+        lt_device *device;
+        leat_status status = lt_device_get(context, names[i], &device, err);
+        if (status != LEAT_OK) {
+            return status;
+        }
+        for (size_t k = 0; k < out->n_devices; k++) {
+            if (out->devices[k] == device) {
+                return lt_fail(err, LEAT_INVALID, "the device '%s' is listed twice",
+                               device->info.name);
+            }
+        }
+        out->devices[out->n_devices++] = device;
+    }
+    return check_precision(out, err);
+}
+
+static leat_status make_tables(leat_session *session, leat_error *err)
+{
+    lt_arena *arena = &session->arena;
+    size_t n_devices = session->program->n_devices;
+    session->n_inputs = session->model->signature.n_inputs;
+    session->n_outputs = session->model->signature.n_outputs;
+    session->inputs = lt_arena_array(arena, session->n_inputs + 1, sizeof(leat_array));
+    session->input_bindings = lt_arena_array(arena, session->n_inputs + 1, sizeof(lt_binding));
+    session->output_bindings = lt_arena_array(arena, session->n_outputs + 1, sizeof(lt_binding));
+    session->workspace_bytes = lt_arena_array(arena, n_devices, sizeof(size_t));
+    session->given_out = lt_arena_array(arena, session->n_outputs + 1, sizeof(void *));
+    session->run.input_data = lt_arena_array(arena, session->n_inputs + 1, sizeof(void *));
+    session->run.output_data = lt_arena_array(arena, session->n_outputs + 1, sizeof(void *));
+    session->run.workspaces = lt_arena_array(arena, n_devices, sizeof(void *));
+    session->run.streams = lt_arena_array(arena, n_devices, sizeof(void *));
+    session->run.pool = session->context->pool;
+    if (session->inputs == NULL || session->input_bindings == NULL ||
+        session->output_bindings == NULL || session->workspace_bytes == NULL ||
+        session->given_out == NULL || session->run.input_data == NULL ||
+        session->run.output_data == NULL || session->run.workspaces == NULL ||
+        session->run.streams == NULL) {
+        return no_memory(err);
+    }
+    for (size_t d = 0; d < n_devices; d++) {
+        const lt_device *device = session->program->devices[d];
+        if (!lt_device_is_host(device)) {
+            leat_status status =
+                device->backend->stream_create(device->handle, &session->run.streams[d], err);
+            if (status != LEAT_OK) {
+                session->run.streams[d] = NULL;
+                return status;
+            }
+        }
+    }
+    return LEAT_OK;
+}
+
+static leat_status report_progress(const leat_session *session, uint64_t done, leat_error *err)
+{
+    if (session->progress != NULL &&
+        session->progress(session->progress_user, "optimise", done, 1) != 0) {
+        return lt_fail(err, LEAT_CANCELLED, "the progress callback asked to stop");
+    }
+    return LEAT_OK;
+}
+
+static leat_status start(leat_session *session, const lt_program_desc *devices, leat_error *err)
+{
+    leat_status status = report_progress(session, 0, err);
+    if (status == LEAT_OK) {
+        status = lt_program_acquire(session->model, devices, &session->program, err);
+    }
+    status = status ? status : make_tables(session, err);
+    return status ? status : report_progress(session, 1, err);
+}
+
+static void enlist(leat_session *session)
+{
+    leat_context *context = session->context;
+    pthread_mutex_lock(&context->lock);
+    session->next = context->sessions;
+    if (session->next != NULL) {
+        session->next->previous = session;
+    }
+    context->sessions = session;
+    pthread_mutex_unlock(&context->lock);
+}
+
+leat_status leat_session_create(leat_model *model, const leat_session_desc *desc,
+                                leat_session **out_session, leat_error *err)
+{
+    static const leat_session_desc defaults = {.struct_size = sizeof(defaults)};
+    if (out_session != NULL) {
+        *out_session = NULL;
+    }
+    if (model == NULL || out_session == NULL) {
+        return lt_fail(err, LEAT_INVALID, "leat_session_create: an argument is NULL");
+    }
+    desc = desc ? desc : &defaults;
+    if (desc->struct_size != sizeof(*desc)) {
+        return lt_fail(err, LEAT_INVALID,
+                       "leat_session_desc.struct_size is %zu: set it to sizeof(leat_session_desc)",
+                       desc->struct_size);
+    }
+    leat_context *context = model->context;
+    lt_program_desc devices;
+    leat_status status = open_devices(context, desc, &devices, err);
+    if (status != LEAT_OK) {
+        return status;
+    }
+    leat_session *session = lt_alloc_zeroed(&context->memory, sizeof(*session), LT_ALIGNMENT);
+    if (session == NULL) {
+        return no_memory(err);
+    }
+    session->context = context;
+    session->model = model;
+    session->max_plans = desc->max_plans ? desc->max_plans : DEFAULT_MAX_PLANS;
+    session->profile = desc->profile != 0;
+    session->progress = desc->progress;
+    session->progress_user = desc->progress_user;
+    atomic_flag_clear(&session->busy);
+    lt_arena_init(&session->arena, &context->memory, 4096);
+    lt_arena_init(&session->report_arena, &context->memory, 16u << 10);
+    status = start(session, &devices, err);
+    enlist(session);
+    if (status != LEAT_OK) {
+        leat_session_destroy(session);
+        return status;
+    }
+    *out_session = session;
+    return LEAT_OK;
+}
+
+void lt_session_drop_plans(leat_session *session)
+{
+    while (session->plans != NULL) {
+        lt_stage *plan = session->plans;
+        session->plans = plan->next;
+        lt_stage_destroy(plan);
+    }
+    session->last = NULL;
+    size_t n_devices = session->run.workspaces ? session->program->n_devices : 0;
+    for (size_t d = 0; d < n_devices; d++) {
+        lt_device_free(session->program->devices[d], session->run.workspaces[d],
+                       session->workspace_bytes[d]);
+        session->run.workspaces[d] = NULL;
+        session->workspace_bytes[d] = 0;
+    }
+}
+
+static void unbind(leat_session *session, lt_binding *binding)
+{
+    if (binding->tensor != NULL) {
+        lt_free(&session->context->memory, binding->staging, binding->tensor->array.bytes);
+    }
+    memset(binding, 0, sizeof(*binding));
+}
+
+static void delist(leat_session *session)
+{
+    leat_context *context = session->context;
+    pthread_mutex_lock(&context->lock);
+    if (session->previous != NULL) {
+        session->previous->next = session->next;
+    } else {
+        context->sessions = session->next;
+    }
+    if (session->next != NULL) {
+        session->next->previous = session->previous;
+    }
+    pthread_mutex_unlock(&context->lock);
+}
+
+void leat_session_destroy(leat_session *session)
+{
+    if (session == NULL) {
+        return;
+    }
+    delist(session);
+    lt_session_drop_plans(session);
+    for (size_t i = 0; session->input_bindings != NULL && i < session->n_inputs; i++) {
+        unbind(session, &session->input_bindings[i]);
+    }
+    for (size_t i = 0; session->output_bindings != NULL && i < session->n_outputs; i++) {
+        unbind(session, &session->output_bindings[i]);
+    }
+    for (size_t d = 0; session->run.streams != NULL && d < session->program->n_devices; d++) {
+        const lt_device *device = session->program->devices[d];
+        if (session->run.streams[d] != NULL) {
+            device->backend->stream_destroy(device->handle, session->run.streams[d]);
+        }
+    }
+    lt_program_release(session->program);
+    lt_arena_destroy(&session->report_arena);
+    lt_arena_destroy(&session->arena);
+    lt_free(&session->context->memory, session, sizeof(*session));
+}
+
+static bool find_name(const leat_io *ios, size_t count, const char *name, size_t *out_index)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(ios[i].name, name) == 0) {
+            *out_index = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static leat_status find_binding(leat_session *session, const char *name, lt_binding **out_binding,
+                                const leat_io **out_io, leat_error *err)
+{
+    const leat_model_signature *signature = &session->model->signature;
+    size_t i;
+    if (find_name(signature->inputs, signature->n_inputs, name, &i)) {
+        *out_binding = &session->input_bindings[i];
+        *out_io = &signature->inputs[i];
+        return LEAT_OK;
+    }
+    if (find_name(signature->outputs, signature->n_outputs, name, &i)) {
+        *out_binding = &session->output_bindings[i];
+        *out_io = &signature->outputs[i];
+        return LEAT_OK;
+    }
+    return lt_fail(err, LEAT_NOT_FOUND, "the model has no input or output '%s'", name);
+}
+
+leat_status leat_session_bind(leat_session *session, const char *name, leat_tensor *tensor,
+                              leat_error *err)
+{
+    if (session == NULL || name == NULL) {
+        return lt_fail(err, LEAT_INVALID, "leat_session_bind: an argument is NULL");
+    }
+    lt_binding *binding = NULL;
+    const leat_io *io = NULL;
+    leat_status status = find_binding(session, name, &binding, &io, err);
+    if (status != LEAT_OK) {
+        return status;
+    }
+    void *staging = NULL;
+    if (tensor != NULL) {
+        const leat_array *array = &tensor->array;
+        if (array->dtype != io->dtype || (io->rank >= 0 && array->rank != io->rank)) {
+            return lt_fail(err, LEAT_INVALID, "'%s' is %s of rank %d, the tensor %s of rank %d",
+                           name, leat_dtype_name(io->dtype), io->rank,
+                           leat_dtype_name(array->dtype), array->rank);
+        }
+        if (!lt_device_is_host(tensor->device)) {
+            staging = lt_alloc(&session->context->memory, array->bytes, LT_ALIGNMENT);
+            if (staging == NULL) {
+                return no_memory(err);
+            }
+        }
+    }
+    size_t *n_bound =
+        binding >= session->input_bindings && binding < session->input_bindings + session->n_inputs
+            ? &session->n_bound_inputs
+            : &session->n_bound_outputs;
+    *n_bound += (size_t)(tensor != NULL) - (size_t)(binding->tensor != NULL);
+    unbind(session, binding);
+    binding->tensor = tensor;
+    binding->staging = staging;
+    return LEAT_OK;
+}
+
+void leat_context_trim(leat_context *context)
+{
+    pthread_mutex_lock(&context->lock);
+    for (leat_session *session = context->sessions; session != NULL; session = session->next) {
+        if (!atomic_flag_test_and_set_explicit(&session->busy, memory_order_acquire)) {
+            lt_session_drop_plans(session);
+            atomic_flag_clear_explicit(&session->busy, memory_order_release);
+        }
+    }
+    pthread_mutex_unlock(&context->lock);
+}

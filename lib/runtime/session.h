@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef LT_RUNTIME_SESSION_H
+#define LT_RUNTIME_SESSION_H
+
+#include "runtime/plan.h"
+#include "runtime/tensor.h"
+
+/* A tensor bound to an input or output. */
+typedef struct lt_binding {
+    leat_tensor *tensor;
+    void *staging; /* host copy of a tensor in device memory; NULL otherwise */
+} lt_binding;
+
+struct leat_session {
+    leat_context *context;
+    leat_model *model;
+    lt_program *program;
+    leat_session *previous, *next; /* in context->sessions; guarded by context->lock */
+    atomic_flag busy;              /* a run, warm, report or trim is under way */
+
+    lt_stage *plans; /* first stages, the latest used first */
+    uint32_t max_plans;
+    lt_stage *last; /* last stage of the latest run or warm; NULL: none */
+
+    size_t n_inputs;
+    size_t n_outputs;
+    leat_array *inputs;      /* of the run under way, bound tensors put in */
+    lt_run run;              /* its arrays have room for all inputs, outputs and devices */
+    size_t *workspace_bytes; /* per device */
+    lt_binding *input_bindings;
+    lt_binding *output_bindings;
+    size_t n_bound_inputs;
+    size_t n_bound_outputs;
+    void **given_out; /* per output: the session's own memory that the last run gave out, or NULL */
+
+    bool profile;
+    leat_progress_fn progress;
+    void *progress_user;
+    lt_arena arena;        /* of what lives as long as the session */
+    lt_arena report_arena; /* of the latest report */
+};
+
+/* Drops all plans. The caller holds `busy`. */
+void lt_session_drop_plans(leat_session *session);
+
+/* run.c: a run whose caller holds `busy`. */
+leat_status lt_session_run_held(leat_session *session, const leat_array *inputs, size_t n_inputs,
+                                leat_array *outputs, size_t n_outputs,
+                                leat_error *err) LEAT_MUST_CHECK;
+
+#endif
