@@ -55,7 +55,7 @@ TOOL_SRC := $(sort $(wildcard tools/leat/*.c))
 EXAMPLE_SRC := $(sort $(filter-out examples/backend_%,$(wildcard examples/*.c)))
 PLUGIN_SRC := $(sort $(wildcard examples/backend_*.c tests/plugins/*.c))
 TEST_SRC := $(sort $(shell find tests -name 'test_*.c'))
-SUPPORT_SRC := $(sort $(wildcard tests/support/*.c tests/conformance/*.c))
+SUPPORT_SRC := $(sort $(filter-out tests/conformance/test_%,$(wildcard tests/support/*.c tests/conformance/*.c)))
 ifneq ($(shell uname -m),x86_64)
 CPU_SRC := $(filter-out %_avx2.c %_avx512.c %_avx512vnni.c %_avx512bf16.c,$(CPU_SRC))
 endif

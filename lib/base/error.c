@@ -30,7 +30,8 @@ leat_status lt_fail_within(leat_error *err, leat_status status, const char *form
     int length = vsnprintf(err->message, sizeof(err->message), format, args);
     va_end(args);
     if (length >= 0 && (size_t)length < sizeof(err->message)) {
-        snprintf(err->message + length, sizeof(err->message) - (size_t)length, ": %s", inner);
+        size_t room = sizeof(err->message) - (size_t)length;
+        snprintf(err->message + length, room, ": %.*s", (int)room, inner);
     }
     err->status = status;
     return status;
