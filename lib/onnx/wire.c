@@ -38,7 +38,7 @@ static leat_status read_fixed(lt_wire *wire, size_t bytes, uint64_t *out_value, 
 leat_status lt_wire_next(lt_wire *wire, lt_field *out_field, bool *out_more, leat_error *err)
 {
     size_t start = lt_wire_offset(wire);
-    uint64_t key;
+    uint64_t key = 0;
     memset(out_field, 0, sizeof(*out_field));
     *out_more = wire->at != wire->end;
     if (!*out_more) {
