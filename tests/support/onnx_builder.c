@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "support/onnx_builder.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* Bytes of one protobuf message under construction. */
+typedef struct message {
+    unsigned char *data;
+    size_t bytes;
+    size_t capacity;
+} message;
+
+struct onnx_builder {
+    int64_t opset;
+    message graph;
+    message model;
+};
+
+static void put(message *m, const void *data, size_t bytes)
+{
+    if (m->bytes + bytes > m->capacity) {
+        m->capacity = (m->bytes + bytes) * 2 + 64;
+        m->data = realloc(m->data, m->capacity);
+        if (m->data == NULL) {
+            abort();
+        }
+    }
+    if (bytes != 0) {
+        memcpy(m->data + m->bytes, data, bytes);
+    }
+    m->bytes += bytes;
+}
+
+static void put_varint(message *m, uint64_t value)
+{
+    do {
+        unsigned char byte = (unsigned char)((value & 0x7f) | (value > 0x7f ? 0x80 : 0));
+        put(m, &byte, 1);
+        value >>= 7;
+    } while (value != 0);
+}
+
+/* Field of wire type 0. */
+static void put_int(message *m, uint32_t field, int64_t value)
+{
+    put_varint(m, field << 3);
+    put_varint(m, (uint64_t)value);
+}
+
+/* Field of wire type 2. */
+static void put_bytes(message *m, uint32_t field, const void *data, size_t bytes)
+{
+    put_varint(m, field << 3 | 2);
+    put_varint(m, bytes);
+    put(m, data, bytes);
+}
+
+static void put_text(message *m, uint32_t field, const char *text)
+{
+    put_bytes(m, field, text, strlen(text));
+}
+
+static void put_float(message *m, uint32_t field, float value)
+{
+    put_varint(m, field << 3 | 5);
+    put(m, &value, sizeof(value));
+}
+
+/* Moves a finished message into a field of another. */
+static void put_message(message *m, uint32_t field, message *inner)
+{
+    put_bytes(m, field, inner->data, inner->bytes);
+    free(inner->data);
+    memset(inner, 0, sizeof(*inner));
+}
+
+onnx_builder *onnx_builder_create(int64_t opset)
+{
+    onnx_builder *builder = calloc(1, sizeof(*builder));
+    if (builder == NULL) {
+        abort();
+    }
+    builder->opset = opset;
+    return builder;
+}
+
+void onnx_builder_destroy(onnx_builder *builder)
+{
+    if (builder != NULL) {
+        free(builder->graph.data);
+        free(builder->model.data);
+        free(builder);
+    }
+}
+
+/* Next part of a text up to `separator`; NULL at the end. */
+static const char *next_part(const char *text, char separator, char *part, size_t capacity)
+{
+    const char *end = strchr(text, separator);
+    size_t length = end ? (size_t)(end - text) : strlen(text);
+    if (length >= capacity) {
+        abort();
+    }
+    memcpy(part, text, length);
+    part[length] = '\0';
+    return end ? end + 1 : NULL;
+}
+
+static int32_t parse_shape(const char *text, int64_t *shape)
+{
+    int32_t rank = 0;
+    char part[32];
+    while (text != NULL && text[0] != '\0') {
+        text = next_part(text, 'x', part, sizeof(part));
+        shape[rank++] = strtoll(part, NULL, 10);
+    }
+    return rank;
+}
+
+/* TensorShapeProto */
+static message shape_message(const char *text)
+{
+    message shape = {0};
+    char part[32];
+    while (text != NULL && text[0] != '\0') {
+        message dim = {0};
+        text = next_part(text, 'x', part, sizeof(part));
+        if (part[0] >= '0' && part[0] <= '9') {
+            put_int(&dim, 1, strtoll(part, NULL, 10));
+        } else {
+            put_text(&dim, 2, part);
+        }
+        put_message(&shape, 1, &dim);
+    }
+    return shape;
+}
+
+/* ValueInfoProto */
+static void put_value_info(onnx_builder *builder, uint32_t field, const char *name,
+                           leat_dtype dtype, const char *shape)
+{
+    message tensor = {0}, type = {0}, info = {0};
+    put_int(&tensor, 1, dtype);
+    if (shape != NULL) {
+        message dims = shape_message(shape);
+        put_message(&tensor, 2, &dims);
+    }
+    put_message(&type, 1, &tensor);
+    put_text(&info, 1, name);
+    put_message(&info, 2, &type);
+    put_message(&builder->graph, field, &info);
+}
+
+void onnx_builder_input(onnx_builder *builder, const char *name, leat_dtype dtype,
+                        const char *shape)
+{
+    put_value_info(builder, 11, name, dtype, shape);
+}
+
+void onnx_builder_output(onnx_builder *builder, const char *name, leat_dtype dtype,
+                         const char *shape)
+{
+    put_value_info(builder, 12, name, dtype, shape);
+}
+
+/* TensorProto */
+static message tensor_message(const char *name, const leat_array *array)
+{
+    message tensor = {0};
+    size_t count = 1;
+    for (int32_t d = 0; d < array->rank; d++) {
+        put_int(&tensor, 1, array->shape[d]);
+        count *= (size_t)array->shape[d];
+    }
+    put_int(&tensor, 2, array->dtype);
+    put_text(&tensor, 8, name);
+    put_bytes(&tensor, 9, array->data, leat_dtype_bytes(array->dtype, count));
+    return tensor;
+}
+
+void onnx_builder_constant(onnx_builder *builder, const char *name, const leat_array *array)
+{
+    message tensor = tensor_message(name, array);
+    put_message(&builder->graph, 5, &tensor);
+}
+
+void onnx_builder_floats(onnx_builder *builder, const char *name, const char *shape,
+                         const float *data)
+{
+    leat_array array = {.dtype = LEAT_DTYPE_F32, .data = (void *)data};
+    array.rank = parse_shape(shape, array.shape);
+    onnx_builder_constant(builder, name, &array);
+}
+
+void onnx_builder_ints(onnx_builder *builder, const char *name, const char *shape,
+                       const int64_t *data)
+{
+    leat_array array = {.dtype = LEAT_DTYPE_I64, .data = (void *)data};
+    array.rank = parse_shape(shape, array.shape);
+    onnx_builder_constant(builder, name, &array);
+}
+
+/* AttributeProto */
+static message attr_message(const leat_attr *attr)
+{
+    message m = {0};
+    put_text(&m, 1, attr->name);
+    switch (attr->type) {
+    case LEAT_ATTR_FLOAT:
+        put_float(&m, 2, attr->u.f);
+        break;
+    case LEAT_ATTR_INT:
+        put_int(&m, 3, attr->u.i);
+        break;
+    case LEAT_ATTR_STRING:
+        put_bytes(&m, 4, attr->u.s.data, attr->u.s.bytes);
+        break;
+    case LEAT_ATTR_TENSOR: {
+        message tensor = tensor_message("", attr->u.tensor);
+        put_message(&m, 5, &tensor);
+        break;
+    }
+    case LEAT_ATTR_FLOATS:
+        for (size_t i = 0; i < attr->count; i++) {
+            put_float(&m, 7, attr->u.floats[i]);
+        }
+        break;
+    case LEAT_ATTR_INTS:
+        for (size_t i = 0; i < attr->count; i++) {
+            put_int(&m, 8, attr->u.ints[i]);
+        }
+        break;
+    case LEAT_ATTR_STRINGS:
+        for (size_t i = 0; i < attr->count; i++) {
+            put_bytes(&m, 9, attr->u.strings[i].data, attr->u.strings[i].bytes);
+        }
+        break;
+    case LEAT_ATTR_GRAPH:
+        abort();
+    }
+    put_int(&m, 20, attr->type);
+    return m;
+}
+
+static void put_names(message *m, uint32_t field, const char *names)
+{
+    char part[64];
+    while (names != NULL && names[0] != '\0') {
+        names = next_part(names, ',', part, sizeof(part));
+        put_text(m, field, part);
+    }
+}
+
+void onnx_builder_node(onnx_builder *builder, const char *op, const char *inputs,
+                       const char *outputs, const leat_attr *attrs, size_t n_attrs)
+{
+    message node = {0};
+    char name[64];
+    put_names(&node, 1, inputs);
+    put_names(&node, 2, outputs);
+    next_part(outputs, ',', name, sizeof(name));
+    put_text(&node, 3, name);
+    put_text(&node, 4, op);
+    for (size_t i = 0; i < n_attrs; i++) {
+        message attr = attr_message(&attrs[i]);
+        put_message(&node, 5, &attr);
+    }
+    put_message(&builder->graph, 1, &node);
+}
+
+const void *onnx_builder_finish(onnx_builder *builder, size_t *out_bytes)
+{
+    message *model = &builder->model;
+    message opset = {0};
+    put_text(&builder->graph, 2, "graph");
+    put_int(model, 1, 8); /* ir_version */
+    put_text(model, 2, "leat tests");
+    put_message(model, 7, &builder->graph);
+    put_text(&opset, 1, "");
+    put_int(&opset, 2, builder->opset);
+    put_message(model, 8, &opset);
+    *out_bytes = model->bytes;
+    return model->data;
+}
