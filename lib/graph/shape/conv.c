@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Convolution and pooling. */
+#include "graph/shape/shape.h"
+
+/* Attributes of a window over `spatial` axes. */
+typedef struct window {
+    int32_t spatial;
+    int64_t kernel[LEAT_MAX_RANK], stride[LEAT_MAX_RANK], dilation[LEAT_MAX_RANK];
+    int64_t pad[2 * LEAT_MAX_RANK]; /* all begins, then all ends */
+    bool same;                      /* auto_pad SAME_*: output is input / stride, rounded up */
+    bool ceil;
+} window;
+
+static leat_status read_list(const lt_infer *infer, const char *name, size_t count,
+                             int64_t otherwise, int64_t least, int64_t *out, leat_error *err)
+{
+    size_t n;
+    const int64_t *list = leat_node_ints(infer->node, name, &n);
+    if (list != NULL && n != count) {
+        return lt_bad(infer, err, "%s has %zu entries, not %zu", name, n, count);
+    }
+    for (size_t i = 0; i < count; i++) {
+        out[i] = list ? list[i] : otherwise;
+        if (out[i] < least || out[i] > INT32_MAX) {
+            return lt_bad(infer, err, "%s[%zu] is %lld", name, i, (long long)out[i]);
+        }
+    }
+    return LEAT_OK;
+}
+
+static leat_status read_window(const lt_infer *infer, int32_t spatial, const int64_t *kernel,
+                               window *w, leat_error *err)
+{
+    size_t n = (size_t)spatial;
+    w->spatial = spatial;
+    if (spatial < 1 || spatial > LEAT_MAX_RANK - 2) {
+        return lt_bad(infer, err, "%d spatial dimensions", spatial);
+    }
+    leat_status status = read_list(infer, "strides", n, 1, 1, w->stride, err);
+    if (status == LEAT_OK) {
+        status = read_list(infer, "dilations", n, 1, 1, w->dilation, err);
+    }
+    if (status == LEAT_OK) {
+        status = read_list(infer, "pads", 2 * n, 0, -(int64_t)INT32_MAX, w->pad, err);
+    }
+    if (status == LEAT_OK) {
+        status = read_list(infer, "kernel_shape", n, 0, 0, w->kernel, err);
+    }
+    for (int32_t i = 0; status == LEAT_OK && i < spatial; i++) {
+        if (kernel != NULL && w->kernel[i] != 0 && kernel[i] >= 0 && w->kernel[i] != kernel[i]) {
+            return lt_bad(infer, err, "kernel_shape[%d] is %lld, the weights have %lld", i,
+                          (long long)w->kernel[i], (long long)kernel[i]);
+        }
+        w->kernel[i] = kernel ? kernel[i] : w->kernel[i];
+        if (kernel == NULL && w->kernel[i] < 1) {
+            return lt_bad(infer, err, "kernel_shape is missing");
+        }
+    }
+    w->same = leat_node_string_is(infer->node, "auto_pad", "SAME_UPPER") ||
+              leat_node_string_is(infer->node, "auto_pad", "SAME_LOWER");
+    if (leat_node_string_is(infer->node, "auto_pad", "VALID")) {
+        memset(w->pad, 0, sizeof(w->pad));
+    }
+    w->ceil = leat_node_int(infer->node, "ceil_mode", 0) != 0;
+    return status;
+}
+
+/* Output size of axis i; a fresh symbol when the input's is not known. */
+static leat_status window_output(lt_infer *infer, const window *w, int32_t i, int64_t in,
+                                 int64_t *out, leat_error *err)
+{
+    if (in < 0 || w->kernel[i] < 0) {
+        return lt_fresh(infer, out, err);
+    }
+    if (w->same) {
+        *out = (in + w->stride[i] - 1) / w->stride[i];
+        return LEAT_OK;
+    }
+    int64_t reach = (w->kernel[i] - 1) * w->dilation[i] + 1;
+    int64_t room = in + w->pad[i] + w->pad[i + w->spatial] - reach;
+    if (room < 0) {
+        return lt_bad(infer, err, "the window (%lld) is larger than padded axis %d (%lld)",
+                      (long long)reach, i, (long long)(room + reach));
+    }
+    *out = (w->ceil ? (room + w->stride[i] - 1) / w->stride[i] : room / w->stride[i]) + 1;
+    /* A last window that would start in the padding is dropped. */
+    if (w->ceil && (*out - 1) * w->stride[i] >= in + w->pad[i]) {
+        --*out;
+    }
+    return LEAT_OK;
+}
+
+static bool channels_last(const lt_infer *infer)
+{
+    return leat_node_int(infer->node, "channels_last", 0) != 0;
+}
+
+/* Sets output 0 (and 1 for MaxPool) of a window over data x with `channels` output channels. */
+static leat_status set_windowed(lt_infer *infer, const window *w, const leat_value *x_value,
+                                int64_t channels, leat_dtype dtype, leat_error *err)
+{
+    leat_value x = *x_value;
+    bool last = channels_last(infer);
+    int64_t shape[LEAT_MAX_RANK] = {x.shape[0]};
+    int32_t first = last ? 1 : 2;
+    shape[last ? x.rank - 1 : 1] = channels;
+    for (int32_t i = 0; i < w->spatial; i++) {
+        leat_status status = window_output(infer, w, i, x.shape[first + i], &shape[first + i], err);
+        if (status != LEAT_OK) {
+            return status;
+        }
+    }
+    leat_status status = lt_set(infer, 0, dtype, x.rank, shape, err);
+    return status != LEAT_OK ? status : lt_set(infer, 1, LEAT_DTYPE_I64, x.rank, shape, err);
+}
+
+static leat_status conv(lt_infer *infer, const leat_value *x, const leat_value *weights,
+                        leat_dtype dtype, leat_error *err)
+{
+    window w;
+    int64_t group = leat_node_int(infer->node, "group", 1);
+    if (x->rank < 3 || weights->rank != x->rank) {
+        return lt_bad(infer, err, "data of rank %d and weights of rank %d", x->rank, weights->rank);
+    }
+    leat_status status = read_window(infer, x->rank - 2, weights->shape + 2, &w, err);
+    if (status != LEAT_OK) {
+        return status;
+    }
+    int64_t in = x->shape[channels_last(infer) ? x->rank - 1 : 1];
+    int64_t out = weights->shape[0], per_group = weights->shape[1];
+    if (group < 1 || (out >= 0 && out % group != 0)) {
+        return lt_bad(infer, err, "group is %lld for %lld output channels", (long long)group,
+                      (long long)out);
+    }
+    int64_t wanted;
+    if (in >= 0 && per_group >= 0 &&
+        (__builtin_mul_overflow(per_group, group, &wanted) || wanted != in)) {
+        return lt_bad(infer, err, "weights want %lld channels in %lld groups, data has %lld",
+                      (long long)per_group, (long long)group, (long long)in);
+    }
+    return set_windowed(infer, &w, x, out, dtype, err);
+}
+
+leat_status lt_infer_conv(lt_infer *infer, leat_error *err)
+{
+    leat_status status = lt_same_type(infer, 0, 1, err);
+    return status != LEAT_OK
+               ? status
+               : conv(infer, lt_in(infer, 0), lt_in(infer, 1), lt_in(infer, 0)->dtype, err);
+}
+
+leat_status lt_infer_conv_integer(lt_infer *infer, leat_error *err)
+{
+    return conv(infer, lt_in(infer, 0), lt_in(infer, 1), LEAT_DTYPE_I32, err);
+}
+
+leat_status lt_infer_qlinear_conv(lt_infer *infer, leat_error *err)
+{
+    return conv(infer, lt_in(infer, 0), lt_in(infer, 3), lt_in(infer, 7)->dtype, err);
+}
+
+/* Output size of one axis of a transposed convolution. */
+static leat_status transposed_output(lt_infer *infer, const window *w, int32_t i, int64_t in,
+                                     const int64_t *output_padding, int64_t *out, leat_error *err)
+{
+    size_t n;
+    const int64_t *given = leat_node_ints(infer->node, "output_shape", &n);
+    if (given != NULL) {
+        if (n != (size_t)w->spatial || given[i] < 1) {
+            return lt_bad(infer, err, "output_shape has %zu entries", n);
+        }
+        *out = given[i];
+        return LEAT_OK;
+    }
+    if (in < 0 || w->kernel[i] < 0) {
+        return lt_fresh(infer, out, err);
+    }
+    if (w->same) {
+        *out = in * w->stride[i];
+        return LEAT_OK;
+    }
+    *out = (in - 1) * w->stride[i] + output_padding[i] + (w->kernel[i] - 1) * w->dilation[i] + 1 -
+           w->pad[i] - w->pad[i + w->spatial];
+    return *out >= 0 ? LEAT_OK : lt_bad(infer, err, "axis %d of the output would be negative", i);
+}
+
+leat_status lt_infer_conv_transpose(lt_infer *infer, leat_error *err)
+{
+    leat_value x = *lt_in(infer, 0);
+    const leat_value *weights = lt_in(infer, 1);
+    window w;
+    int64_t group = leat_node_int(infer->node, "group", 1), extra[LEAT_MAX_RANK];
+    if (x.rank < 3 || weights->rank != x.rank) {
+        return lt_bad(infer, err, "data of rank %d and weights of rank %d", x.rank, weights->rank);
+    }
+    leat_status status = read_window(infer, x.rank - 2, weights->shape + 2, &w, err);
+    if (status == LEAT_OK) {
+        status = read_list(infer, "output_padding", (size_t)w.spatial, 0, 0, extra, err);
+    }
+    if (status == LEAT_OK) {
+        status = lt_same_type(infer, 0, 1, err);
+    }
+    bool last = channels_last(infer);
+    int64_t in = x.shape[last ? x.rank - 1 : 1];
+    if (status == LEAT_OK &&
+        (group < 1 || (in >= 0 && weights->shape[0] >= 0 && in != weights->shape[0]) ||
+         (in >= 0 && in % group != 0))) {
+        status = lt_bad(infer, err, "weights want %lld channels in %lld groups, data has %lld",
+                        (long long)weights->shape[0], (long long)group, (long long)in);
+    }
+    if (status != LEAT_OK) {
+        return status;
+    }
+    int64_t shape[LEAT_MAX_RANK] = {x.shape[0]}, channels = -1;
+    if (weights->shape[1] < 0) {
+        status = lt_fresh(infer, &channels, err);
+    } else if (__builtin_mul_overflow(weights->shape[1], group, &channels)) {
+        status = lt_bad(infer, err, "the number of channels overflows");
+    }
+    shape[last ? x.rank - 1 : 1] = channels;
+    for (int32_t i = 0; i < w.spatial && status == LEAT_OK; i++) {
+        int32_t at = (last ? 1 : 2) + i;
+        status = transposed_output(infer, &w, i, x.shape[at], extra, &shape[at], err);
+    }
+    return status != LEAT_OK ? status : lt_set(infer, 0, x.dtype, x.rank, shape, err);
+}
+
+leat_status lt_infer_pool(lt_infer *infer, leat_error *err)
+{
+    leat_value x = *lt_in(infer, 0);
+    window w;
+    leat_status status = read_window(infer, x.rank - 2, NULL, &w, err);
+    int64_t channels = x.rank >= 2 ? x.shape[channels_last(infer) ? x.rank - 1 : 1] : 0;
+    return status != LEAT_OK ? status : set_windowed(infer, &w, &x, channels, x.dtype, err);
+}
+
+leat_status lt_infer_global_pool(lt_infer *infer, leat_error *err)
+{
+    leat_value x = *lt_in(infer, 0);
+    bool last = channels_last(infer);
+    if (x.rank < 2) {
+        return lt_bad(infer, err, "data of rank %d", x.rank);
+    }
+    int64_t shape[LEAT_MAX_RANK];
+    for (int32_t i = 0; i < x.rank; i++) {
+        shape[i] = i == 0 || i == (last ? x.rank - 1 : 1) ? x.shape[i] : 1;
+    }
+    return lt_set(infer, 0, x.dtype, x.rank, shape, err);
+}

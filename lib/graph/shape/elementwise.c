@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Operators that work element by element, with or without broadcasting. */
+#include "graph/shape/shape.h"
+
+leat_status lt_infer_same(lt_infer *infer, leat_error *err)
+{
+    return lt_set_like(infer, 0, lt_in(infer, 0)->dtype, lt_in(infer, 0), err);
+}
+
+leat_status lt_infer_to_bool(lt_infer *infer, leat_error *err)
+{
+    return lt_set_like(infer, 0, LEAT_DTYPE_BOOL, lt_in(infer, 0), err);
+}
+
+/* Broadcasts inputs [0, count) and sets output 0. */
+static leat_status broadcast_all(lt_infer *infer, uint32_t count, leat_dtype dtype, leat_error *err)
+{
+    int64_t shape[LEAT_MAX_RANK] = {0};
+    int32_t rank = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const leat_value *value = lt_in(infer, i);
+        if (value == NULL) {
+            return lt_bad(infer, err, "input %u is missing", i);
+        }
+        leat_status status = lt_broadcast(infer, &rank, shape, value, err);
+        if (status != LEAT_OK) {
+            return status;
+        }
+    }
+    return lt_set(infer, 0, dtype, rank, shape, err);
+}
+
+leat_status lt_infer_binary(lt_infer *infer, leat_error *err)
+{
+    leat_status status = lt_same_type(infer, 0, 1, err);
+    return status != LEAT_OK ? status : broadcast_all(infer, 2, lt_in(infer, 0)->dtype, err);
+}
+
+/* The exponent may be of another type. */
+leat_status lt_infer_pow(lt_infer *infer, leat_error *err)
+{
+    return broadcast_all(infer, 2, lt_in(infer, 0)->dtype, err);
+}
+
+leat_status lt_infer_compare(lt_infer *infer, leat_error *err)
+{
+    leat_status status = lt_same_type(infer, 0, 1, err);
+    return status != LEAT_OK ? status : broadcast_all(infer, 2, LEAT_DTYPE_BOOL, err);
+}
+
+leat_status lt_infer_variadic(lt_infer *infer, leat_error *err)
+{
+    for (uint32_t i = 1; i < infer->node->n_inputs; i++) {
+        if (lt_in(infer, i) == NULL) {
+            return lt_bad(infer, err, "input %u is missing", i);
+        }
+        leat_status status = lt_same_type(infer, 0, i, err);
+        if (status != LEAT_OK) {
+            return status;
+        }
+    }
+    return broadcast_all(infer, infer->node->n_inputs, lt_in(infer, 0)->dtype, err);
+}
+
+leat_status lt_infer_where(lt_infer *infer, leat_error *err)
+{
+    leat_status status = lt_same_type(infer, 1, 2, err);
+    if (status == LEAT_OK && lt_in(infer, 0)->dtype != LEAT_DTYPE_BOOL) {
+        status = lt_bad(infer, err, "the condition must be bool");
+    }
+    return status != LEAT_OK ? status : broadcast_all(infer, 3, lt_in(infer, 1)->dtype, err);
+}
+
+leat_status lt_infer_prelu(lt_infer *infer, leat_error *err)
+{
+    return lt_infer_same(infer, err);
+}
+
+leat_status lt_infer_cast(lt_infer *infer, leat_error *err)
+{
+    int64_t to = leat_node_int(infer->node, "to", 0);
+    if (to <= 0 || to >= LEAT_DTYPE_COUNT) {
+        return lt_bad(infer, err, "attribute 'to' is %lld", (long long)to);
+    }
+    return lt_set_like(infer, 0, (leat_dtype)to, lt_in(infer, 0), err);
+}
+
+leat_status lt_infer_cast_like(lt_infer *infer, leat_error *err)
+{
+    return lt_set_like(infer, 0, lt_in(infer, 1)->dtype, lt_in(infer, 0), err);
+}
+
+leat_status lt_infer_dropout(lt_infer *infer, leat_error *err)
+{
+    leat_status status = lt_infer_same(infer, err);
+    return status != LEAT_OK ? status
+                             : lt_set_like(infer, 1, LEAT_DTYPE_BOOL, lt_in(infer, 0), err);
+}

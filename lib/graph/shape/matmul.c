@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Gemm and the MatMul family. */
+#include "graph/shape/shape.h"
+
+leat_status lt_infer_gemm(lt_infer *infer, leat_error *err)
+{
+    const leat_value *a = lt_in(infer, 0), *b = lt_in(infer, 1);
+    int ta = leat_node_int(infer->node, "transA", 0) != 0;
+    int tb = leat_node_int(infer->node, "transB", 0) != 0;
+    leat_status status = lt_same_type(infer, 0, 1, err);
+    if (status != LEAT_OK) {
+        return status;
+    }
+    if (a->rank != 2 || b->rank != 2) {
+        return lt_bad(infer, err, "A and B must have rank 2, not %d and %d", a->rank, b->rank);
+    }
+    int64_t ka = a->shape[ta ? 0 : 1], kb = b->shape[tb ? 1 : 0];
+    if (ka >= 0 && kb >= 0 && ka != kb) {
+        return lt_bad(infer, err, "A has %lld columns, B has %lld rows", (long long)ka,
+                      (long long)kb);
+    }
+    int64_t shape[LEAT_MAX_RANK] = {a->shape[ta ? 1 : 0], b->shape[tb ? 0 : 1]};
+    const leat_value *c = lt_in(infer, 2);
+    bool residual = leat_node_int(infer->node, "residual", 0) && infer->node->n_inputs == 3;
+    if (c != NULL && !residual) {
+        int32_t rank = 2;
+        int64_t wide[LEAT_MAX_RANK] = {shape[0], shape[1]};
+        status = lt_broadcast(infer, &rank, wide, c, err);
+        if (status == LEAT_OK && (rank != 2 || (shape[0] >= 0 && wide[0] != shape[0]) ||
+                                  (shape[1] >= 0 && wide[1] != shape[1]))) {
+            status = lt_bad(infer, err, "C does not broadcast to the product");
+        }
+        if (status != LEAT_OK) {
+            return status;
+        }
+    }
+    return lt_set(infer, 0, lt_in(infer, 0)->dtype, 2, shape, err);
+}
+
+/* numpy.matmul of inputs ia and ib. */
+static leat_status matmul(lt_infer *infer, uint32_t ia, uint32_t ib, leat_dtype dtype,
+                          leat_error *err)
+{
+    leat_value a = *lt_in(infer, ia), b = *lt_in(infer, ib);
+    bool va = a.rank == 1, vb = b.rank == 1;
+    if (a.rank == 0 || b.rank == 0) {
+        return lt_bad(infer, err, "a scalar operand");
+    }
+    if (va) {
+        a.shape[1] = a.shape[0], a.shape[0] = 1, a.rank = 2;
+    }
+    if (vb) {
+        b.shape[1] = 1, b.rank = 2;
+    }
+    int64_t ka = a.shape[a.rank - 1], kb = b.shape[b.rank - 2];
+    if (ka >= 0 && kb >= 0 && ka != kb) {
+        return lt_bad(infer, err, "A has %lld columns, B has %lld rows", (long long)ka,
+                      (long long)kb);
+    }
+    int64_t m = a.shape[a.rank - 2], n = b.shape[b.rank - 1];
+    int64_t shape[LEAT_MAX_RANK] = {0};
+    int32_t rank = a.rank - 2;
+    memcpy(shape, a.shape, (size_t)rank * sizeof(*shape));
+    b.rank -= 2;
+    leat_status status = lt_broadcast(infer, &rank, shape, &b, err);
+    if (status != LEAT_OK) {
+        return status;
+    }
+    if (rank + 2 > LEAT_MAX_RANK) {
+        return lt_bad(infer, err, "rank %d is too large", rank + 2);
+    }
+    if (!va) {
+        shape[rank++] = m;
+    }
+    if (!vb) {
+        shape[rank++] = n;
+    }
+    return lt_set(infer, 0, dtype, rank, shape, err);
+}
+
+leat_status lt_infer_matmul(lt_infer *infer, leat_error *err)
+{
+    leat_status status = lt_same_type(infer, 0, 1, err);
+    return status != LEAT_OK ? status : matmul(infer, 0, 1, lt_in(infer, 0)->dtype, err);
+}
+
+leat_status lt_infer_matmul_integer(lt_infer *infer, leat_error *err)
+{
+    return matmul(infer, 0, 1, LEAT_DTYPE_I32, err);
+}
+
+leat_status lt_infer_qlinear_matmul(lt_infer *infer, leat_error *err)
+{
+    return matmul(infer, 0, 3, lt_in(infer, 7)->dtype, err);
+}

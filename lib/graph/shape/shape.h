@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Shared by the inference functions of all operator families. */
+#ifndef LT_GRAPH_SHAPE_H
+#define LT_GRAPH_SHAPE_H
+
+#include "base/error.h"
+#include "base/tensor.h"
+#include "graph/infer.h"
+
+/* Input or output i of the node; NULL when it is not there. */
+const leat_value *lt_in(const lt_infer *infer, uint32_t i);
+
+/* Fails with the node's label and operator in front. */
+leat_status lt_bad(const lt_infer *infer, leat_error *err, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Sets output i; does nothing when it is not there. A negative dimension is symbolic.
+ * Errors:   INVALID when a size overflows or a dimension cannot be. */
+leat_status lt_set(lt_infer *infer, uint32_t i, leat_dtype dtype, int32_t rank,
+                   const int64_t *shape, leat_error *err) LEAT_MUST_CHECK;
+
+/* Sets the type of output i, of unknown rank. Not at plan time. */
+leat_status lt_set_unknown(lt_infer *infer, uint32_t i, leat_dtype dtype,
+                           leat_error *err) LEAT_MUST_CHECK;
+
+/* A dimension that is not known: a fresh symbol. */
+leat_status lt_fresh(lt_infer *infer, int64_t *out_dim, leat_error *err) LEAT_MUST_CHECK;
+
+/* The product, or -1 when a factor is symbolic; *out_overflow on overflow. */
+int64_t lt_product_of(const int64_t *dims, int32_t count, bool *out_overflow);
+
+/* Reads the integers of input i (i32 or i64). *out_known is false when the data is not there: at
+ * plan time infer->needs is then set and the caller returns LEAT_OK at once.
+ * Errors:   INVALID for another type, or more than `capacity` elements. */
+leat_status lt_ints(lt_infer *infer, uint32_t i, int64_t *out, size_t capacity, size_t *out_count,
+                    bool *out_known, leat_error *err) LEAT_MUST_CHECK;
+
+/* Broadcasts shape b into a (numpy's rules, symbols respected).
+ * Errors:   INVALID when they do not fit. */
+leat_status lt_broadcast(lt_infer *infer, int32_t *rank, int64_t *shape, const leat_value *b,
+                         leat_error *err) LEAT_MUST_CHECK;
+
+/* -rank <= axis < rank, made non-negative.
+ * Errors:   INVALID. */
+leat_status lt_axis(const lt_infer *infer, int64_t axis, int32_t rank, int32_t *out_axis,
+                    leat_error *err) LEAT_MUST_CHECK;
+
+/* Both inputs are there and of one type.
+ * Errors:   INVALID. */
+leat_status lt_same_type(const lt_infer *infer, uint32_t a, uint32_t b,
+                         leat_error *err) LEAT_MUST_CHECK;
+
+/* Output 0 gets dtype, rank and shape of a value. */
+leat_status lt_set_like(lt_infer *infer, uint32_t i, leat_dtype dtype, const leat_value *like,
+                        leat_error *err) LEAT_MUST_CHECK;
+
+/* At most this many dimensions or axes are read from an input. */
+#define LT_MAX_LIST 64
+
+/* The inference functions that ops.def names. */
+#define LT_OP(domain, name, since, min_in, max_in, min_out, max_out, infer)                        \
+    leat_status infer(lt_infer *, leat_error *);
+#include "graph/ops.def"
+#undef LT_OP
+
+#endif
