@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Plans: shapes that follow from shapes, from the content of inputs, and from computed values;
+ * outputs that no node writes. */
+#include "support/test.h"
+
+#include "support/run.h"
+
+#include <stdio.h>
+
+static test_run r;
+static onnx_builder *b;
+static float x[12] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
+
+static int teardown(void **state)
+{
+    (void)state;
+    test_run_free(&r);
+    onnx_builder_destroy(b);
+    return 0;
+}
+
+static void open_model(void)
+{
+    test_run_load(&r, b);
+    test_run_session(&r, NULL);
+}
+
+static uint64_t plans(void)
+{
+    leat_plan_report report = {.struct_size = sizeof(report)};
+    assert_ok(leat_session_report(r.session, &report, &r.err), &r.err);
+    return report.n_plans;
+}
+
+/* Reshape(x, Concat(Gather(Shape(x), 1), [-1])): every exporter's way to flatten. */
+static void shape_computation_is_part_of_the_plan(void **state)
+{
+    (void)state;
+    const leat_attr axis = {"axis", LEAT_ATTR_INT, 1, {.i = 0}};
+    b = onnx_builder_create(17);
+    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "NxM");
+    onnx_builder_ints(b, "one", "1", (const int64_t[]){1});
+    onnx_builder_ints(b, "rest", "1", (const int64_t[]){-1});
+    onnx_builder_node(b, "Shape", "x", "s", NULL, 0);
+    onnx_builder_node(b, "Gather", "s,one", "m", &axis, 1);
+    onnx_builder_node(b, "Concat", "m,rest", "to", &axis, 1);
+    onnx_builder_node(b, "Reshape", "x,to", "y", NULL, 0);
+    onnx_builder_output(b, "y", LEAT_DTYPE_F32, NULL);
+    open_model();
+    leat_array in = test_f32(x, "2x6"), out = {0};
+    assert_ok(leat_session_run(r.session, &in, 1, &out, 1, &r.err), &r.err);
+    test_assert_f32(&out, "6x2", x);
+    in = test_f32(x, "4x3");
+    assert_ok(leat_session_run(r.session, &in, 1, &out, 1, &r.err), &r.err);
+    test_assert_f32(&out, "3x4", x);
+    leat_plan_report report = {.struct_size = sizeof(report)};
+    assert_ok(leat_session_report(r.session, &report, &r.err), &r.err);
+    for (size_t i = 0; i < report.n_nodes; i++) {
+        if (strcmp(report.nodes[i].op, "Reshape") != 0) {
+            assert_true(strstr(report.nodes[i].reason, "when planned") != NULL);
+        }
+    }
+}
+
+static void build_reshape_to_input(void)
+{
+    b = onnx_builder_create(17);
+    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "N");
+    onnx_builder_input(b, "to", LEAT_DTYPE_I64, "2");
+    onnx_builder_node(b, "Reshape", "x,to", "y", NULL, 0);
+    onnx_builder_output(b, "y", LEAT_DTYPE_F32, NULL);
+    open_model();
+}
+
+static void input_content_decides_the_plan(void **state)
+{
+    (void)state;
+    build_reshape_to_input();
+    int64_t to[2] = {3, 4};
+    leat_array in[2] = {test_f32(x, "12"), test_i64(to, "2")}, out = {0};
+    assert_ok(leat_session_run(r.session, in, 2, &out, 1, &r.err), &r.err);
+    test_assert_f32(&out, "3x4", x);
+    to[0] = 6; /* same shapes, other content */
+    to[1] = -1;
+    assert_ok(leat_session_run(r.session, in, 2, &out, 1, &r.err), &r.err);
+    test_assert_f32(&out, "6x2", x);
+    assert_int_equal(plans(), 2);
+    to[0] = 3;
+    to[1] = 4;
+    assert_ok(leat_session_run(r.session, in, 2, &out, 1, &r.err), &r.err);
+    test_assert_f32(&out, "3x4", x);
+    assert_int_equal(plans(), 2);
+    to[0] = 5; /* does not fit */
+    assert_int_equal(leat_session_run(r.session, in, 2, &out, 1, &r.err), LEAT_INVALID);
+}
+
+static void warm_without_deciding_content_returns_invalid(void **state)
+{
+    (void)state;
+    build_reshape_to_input();
+    leat_array in[2] = {test_f32(NULL, "12"), test_i64(NULL, "2")};
+    assert_int_equal(leat_session_warm(r.session, in, 2, &r.err), LEAT_INVALID);
+    assert_true(strstr(r.err.message, "'to'") != NULL);
+    int64_t to[2] = {3, 4};
+    in[1].data = to;
+    assert_ok(leat_session_warm(r.session, in, 2, &r.err), &r.err);
+}
+
+/* y = Transpose(Reshape(x, Gather(table, which))), z = x flattened: `to` is computed by a run. */
+static void computed_shape_continues_in_another_stage(void **state)
+{
+    (void)state;
+    const leat_attr axis = {"axis", LEAT_ATTR_INT, 1, {.i = 0}};
+    b = onnx_builder_create(17);
+    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "2x6");
+    onnx_builder_input(b, "table", LEAT_DTYPE_I64, "3x2");
+    onnx_builder_input(b, "which", LEAT_DTYPE_I64, "");
+    onnx_builder_node(b, "Flatten", "x", "early", NULL, 0);
+    onnx_builder_node(b, "Transpose", "x", "kept", NULL, 0);
+    onnx_builder_node(b, "Gather", "table,which", "to", &axis, 1);
+    onnx_builder_node(b, "Reshape", "kept,to", "v", NULL, 0);
+    onnx_builder_node(b, "Transpose", "v", "y", NULL, 0);
+    onnx_builder_output(b, "y", LEAT_DTYPE_F32, NULL);
+    onnx_builder_output(b, "early", LEAT_DTYPE_F32, NULL);
+    onnx_builder_output(b, "to", LEAT_DTYPE_I64, "2");
+    open_model();
+    int64_t table[6] = {3, 4, 12, 1, 2, 6}, which = 0;
+    float y0[12];
+    float kept[12];
+    for (int i = 0; i < 12; i++) { /* kept is x transposed; y0 is that, read as 3x4, transposed */
+        kept[i] = x[i % 2 * 6 + i / 2];
+    }
+    for (int i = 0; i < 12; i++) {
+        y0[i] = kept[i % 3 * 4 + i / 3];
+    }
+    leat_array in[3] = {test_f32(x, "2x6"), test_i64(table, "3x2"), test_i64(&which, "")};
+    leat_array out[3] = {{0}};
+    for (int round = 0; round < 2; round++) {
+        which = 0;
+        assert_ok(leat_session_run(r.session, in, 3, out, 3, &r.err), &r.err);
+        test_assert_f32(&out[0], "4x3", y0);
+        test_assert_f32(&out[1], "2x6", x);
+        assert_int_equal(((int64_t *)out[2].data)[1], 4);
+        which = 1;
+        assert_ok(leat_session_run(r.session, in, 3, out, 3, &r.err), &r.err);
+        test_assert_f32(&out[0], "1x12", kept);
+        assert_int_equal(plans(), 1);
+    }
+    /* Warmed now: both ways are planned. */
+    leat_memory_info before, after;
+    leat_context_memory(r.context, &before);
+    assert_ok(leat_session_run(r.session, in, 3, out, 3, &r.err), &r.err);
+    leat_context_memory(r.context, &after);
+    assert_int_equal(before.allocations, after.allocations);
+    leat_plan_report report = {.struct_size = sizeof(report)};
+    assert_ok(leat_session_report(r.session, &report, &r.err), &r.err);
+    assert_int_equal(report.n_nodes, 5);
+    which = 2;
+    assert_ok(leat_session_run(r.session, in, 3, out, 3, &r.err), &r.err);
+    assert_int_equal(out[0].shape[0], 6);
+    which = 99; /* out of range: an error of the first stage or the kernel */
+    assert_int_not_equal(leat_session_run(r.session, in, 3, out, 3, &r.err), LEAT_OK);
+}
+
+static void outputs_that_no_node_writes_are_copied(void **state)
+{
+    (void)state;
+    const float c[2] = {7, 8};
+    b = onnx_builder_create(17);
+    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "N");
+    onnx_builder_floats(b, "c", "2", c);
+    onnx_builder_node(b, "Shape", "x", "s", NULL, 0);
+    onnx_builder_output(b, "x", LEAT_DTYPE_F32, "N");
+    onnx_builder_output(b, "c", LEAT_DTYPE_F32, "2");
+    onnx_builder_output(b, "s", LEAT_DTYPE_I64, "1");
+    open_model();
+    float y[3] = {0};
+    leat_array in = test_f32(x, "3"), out[3] = {{.data = y, .bytes = sizeof(y)}};
+    assert_ok(leat_session_run(r.session, &in, 1, out, 3, &r.err), &r.err);
+    test_assert_f32(&out[0], "3", x);
+    assert_ptr_equal(out[0].data, y);
+    test_assert_f32(&out[1], "2", c);
+    assert_ptr_not_equal(out[1].data, c);
+    assert_int_equal(((int64_t *)out[2].data)[0], 3);
+}
+
+/* A view of an input, of a constant, and of another output need memory of their own. */
+static void outputs_that_are_views_are_copied(void **state)
+{
+    (void)state;
+    b = onnx_builder_create(17);
+    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "2x3");
+    onnx_builder_ints(b, "six", "1", (const int64_t[]){6});
+    onnx_builder_ints(b, "by", "2", (const int64_t[]){3, 2});
+    onnx_builder_node(b, "Reshape", "x,six", "flat", NULL, 0);
+    onnx_builder_node(b, "Transpose", "x", "t", NULL, 0);
+    onnx_builder_node(b, "Reshape", "t,six", "tflat", NULL, 0);
+    onnx_builder_node(b, "Reshape", "tflat,by", "again", NULL, 0);
+    onnx_builder_output(b, "flat", LEAT_DTYPE_F32, "6");
+    onnx_builder_output(b, "t", LEAT_DTYPE_F32, "3x2");
+    onnx_builder_output(b, "tflat", LEAT_DTYPE_F32, "6");
+    onnx_builder_output(b, "again", LEAT_DTYPE_F32, "3x2");
+    open_model();
+    const float t[6] = {0, 3, 1, 4, 2, 5};
+    leat_array in = test_f32(x, "2x3"), out[4] = {{0}};
+    assert_ok(leat_session_run(r.session, &in, 1, out, 4, &r.err), &r.err);
+    test_assert_f32(&out[0], "6", x);
+    test_assert_f32(&out[1], "3x2", t);
+    test_assert_f32(&out[2], "6", t);
+    test_assert_f32(&out[3], "3x2", t);
+    for (int i = 0; i < 4; i++) {
+        assert_ptr_not_equal(out[i].data, x);
+        assert_ptr_not_equal(out[i].data, out[(i + 1) % 4].data);
+    }
+}
+
+static void symbols_must_agree_between_inputs(void **state)
+{
+    (void)state;
+    const leat_attr axis = {"axis", LEAT_ATTR_INT, 1, {.i = 1}};
+    b = onnx_builder_create(17);
+    onnx_builder_input(b, "p", LEAT_DTYPE_F32, "Nx2");
+    onnx_builder_input(b, "q", LEAT_DTYPE_F32, "NxM");
+    onnx_builder_node(b, "Concat", "p,q", "y", &axis, 1);
+    onnx_builder_output(b, "y", LEAT_DTYPE_F32, NULL);
+    open_model();
+    leat_array in[2] = {test_f32(x, "2x2"), test_f32(x, "2x3")}, out = {0};
+    assert_ok(leat_session_run(r.session, in, 2, &out, 1, &r.err), &r.err);
+    assert_int_equal(out.shape[1], 5);
+    in[1] = test_f32(x, "3x3");
+    assert_int_equal(leat_session_run(r.session, in, 2, &out, 1, &r.err), LEAT_INVALID);
+    assert_true(strstr(r.err.message, "'N'") != NULL);
+}
+
+/* A long chain lives in few buffers. */
+static void intermediate_values_share_memory(void **state)
+{
+    (void)state;
+    b = onnx_builder_create(17);
+    char in_name[16] = "x", out_name[16];
+    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "NxN");
+    for (int i = 0; i < 20; i++) {
+        snprintf(out_name, sizeof(out_name), i == 19 ? "y" : "t%d", i);
+        char inputs[40];
+        snprintf(inputs, sizeof(inputs), "%s,%s", in_name, in_name);
+        onnx_builder_node(b, "MatMul", inputs, out_name, NULL, 0);
+        strcpy(in_name, out_name);
+    }
+    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "NxN");
+    open_model();
+    static float zeros[64 * 64];
+    leat_array in = test_f32(zeros, "64x64");
+    assert_ok(leat_session_warm(r.session, &in, 1, &r.err), &r.err);
+    leat_plan_report report = {.struct_size = sizeof(report)};
+    assert_ok(leat_session_report(r.session, &report, &r.err), &r.err);
+    /* Two values at a time, and what a kernel asks for itself. */
+    assert_true(report.workspace_bytes >= sizeof(zeros));
+    assert_true(report.workspace_bytes <= 6 * sizeof(zeros));
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_teardown(name, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(shape_computation_is_part_of_the_plan),
+        TEST(input_content_decides_the_plan),
+        TEST(warm_without_deciding_content_returns_invalid),
+        TEST(computed_shape_continues_in_another_stage),
+        TEST(outputs_that_no_node_writes_are_copied),
+        TEST(outputs_that_are_views_are_copied),
+        TEST(symbols_must_agree_between_inputs),
+        TEST(intermediate_values_share_memory),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
