@@ -465,8 +465,13 @@ leat_status lt_read_graph(lt_reader *reader, lt_wire message, lt_graph *graph, l
     if (status == LEAT_OK) {
         status = lt_graph_sort(graph, err);
     }
-    if (status == LEAT_OK && lt_graph_check(graph, err) != LEAT_OK) {
-        status = lt_fail_within(err, LEAT_CORRUPT, "graph '%s'", graph->name);
+    if (status != LEAT_OK) {
+        return status;
     }
-    return status;
+    status = lt_graph_check(graph, err);
+    if (status != LEAT_OK) { /* what the check calls a defect of leat is one of the file here */
+        status = status == LEAT_NO_MEMORY ? status : LEAT_CORRUPT;
+        return lt_fail_within(err, status, "graph '%s'", graph->name);
+    }
+    return LEAT_OK;
 }
