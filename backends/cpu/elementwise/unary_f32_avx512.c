@@ -1,0 +1,3 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#define NAME lt_cpu_unary_f32_avx512
+#include "elementwise/unary_kernel.inc"
