@@ -198,7 +198,8 @@ LEAT_API void leat_context_destroy(leat_context *context);
 LEAT_API leat_status leat_context_load_backend(leat_context *context, const char *path_or_name,
                                                leat_error *err) LEAT_MUST_CHECK;
 
-/* Returns cached memory (plans that no session runs now, free pages) to the system.
+/* Returns cached memory (the plans and workspaces of sessions that do not run now) to the system;
+ * they are made again when needed. Output buffers that a session gave out stay.
  * Threads:  any; sessions that run go on. */
 LEAT_API void leat_context_trim(leat_context *context);
 
@@ -353,9 +354,10 @@ typedef struct leat_session_desc {
     const char *const *devices; /* names in order of preference; NULL: the CPU */
     size_t n_devices;
     leat_fallback fallback;
-    leat_precision precision;
+    leat_precision precision;    /* MODEL or F32; others are UNSUPPORTED for now */
     uint32_t max_plans;          /* plans kept, one per set of input shapes; 0: 16 */
-    const char *cache_directory; /* compiled blobs and tuning results; NULL: none is kept */
+    const char *cache_directory; /* for compiled blobs and tuning results: no backend makes any
+                                    yet, so it is accepted and not used */
     leat_progress_fn progress;
     void *progress_user;
     int32_t profile; /* 1: time every node (leat_session_report's last_ns) */
@@ -375,8 +377,9 @@ LEAT_API leat_status leat_session_create(leat_model *model, const leat_session_d
  * Shapes:   inputs in the model's order, every one given unless bound; the first run with new
  *           shapes makes a plan, later ones reuse it and allocate nothing.
  * Owns:     inputs are only read. An output whose data is not NULL is written there (bytes must
- *           suffice); otherwise it points into the session's memory, valid until its next run.
- *           dtype, rank, shape and bytes of every output are set.
+ *           suffice, and it must not overlap an input); otherwise, and also when it still points
+ *           at what the last run gave out, it points into the session's memory, valid until its
+ *           next run. dtype, rank, shape and bytes of every output are set.
  * Threads:  one run at a time per session; sessions of one model may run together.
  * Errors:   INVALID for a wrong count, type, shape or a buffer too small; UNSUPPORTED; NO_MEMORY;
  *           BUSY when the session runs already; DEVICE_LOST. */
@@ -385,7 +388,8 @@ LEAT_API leat_status leat_session_run(leat_session *session, const leat_array *i
                                       leat_error *err) LEAT_MUST_CHECK;
 
 /* Binds a tensor to the input or output of that name, or unbinds it (tensor NULL). A bound input
- * need not be passed to leat_session_run: its array may have data NULL.
+ * need not be passed to leat_session_run: its array may have data NULL, and with all inputs (all
+ * outputs) bound their arrays may be left out, n_inputs (n_outputs) being 0.
  * Owns:     the tensor is borrowed until it is unbound or the session destroyed.
  * Threads:  not while the session runs.
  * Errors:   NOT_FOUND for the name; INVALID for another dtype or rank. */
@@ -407,7 +411,8 @@ LEAT_API leat_status leat_session_submit(leat_session *session, leat_stream *str
                                          void *done_user, leat_error *err) LEAT_MUST_CHECK;
 
 /* Makes (and tunes) the plan for these input shapes before the first run; data is read only where
- * a shape depends on it, and may be NULL otherwise.
+ * a shape depends on it, and may be NULL otherwise. Where a shape depends on a value that the model
+ * computes, the plan ends there and the rest is made by the first run.
  * Threads:  as leat_session_run.
  * Errors:   as leat_session_run; CANCELLED. */
 LEAT_API leat_status leat_session_warm(leat_session *session, const leat_array *inputs,

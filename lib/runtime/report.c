@@ -44,10 +44,11 @@ static uint64_t node_bytes(const lt_stage *stage, const leat_node *node)
     return total;
 }
 
-static const char *reason_of(const lt_stage *stage, uint32_t node)
+/* A copy: the plan may go before the report. NULL without memory. */
+static const char *reason_of(leat_session *session, const lt_stage *stage, uint32_t node)
 {
     const char *reason = stage->reasons ? stage->reasons[node] : NULL;
-    return reason ? reason : "the only device asked for";
+    return reason ? lt_arena_string(&session->report_arena, reason) : "the only device asked for";
 }
 
 static bool fill_common(leat_session *session, const lt_stage *stage, uint32_t index,
@@ -72,7 +73,10 @@ static bool fill_segment(leat_session *session, const lt_stage *stage, const lt_
         known[index] = true;
         out->device = session->program->devices[segment->device]->info.name;
         out->kernel = lt_executable_kernel(segment->executable, i, &out->flops);
-        out->reason = reason_of(stage, index);
+        out->reason = reason_of(session, stage, index);
+        if (out->reason == NULL) {
+            return false;
+        }
         out->last_ns = segment->node_ns ? segment->node_ns[i] : 0;
     }
     return true;

@@ -176,14 +176,28 @@ leat_status leat_session_create(leat_model *model, const leat_session_desc *desc
     return LEAT_OK;
 }
 
-void lt_session_drop_plans(leat_session *session)
+void lt_session_drop_plans(leat_session *session, bool keep_given_out)
 {
+    lt_stage *kept = NULL;
+    for (size_t i = 0; keep_given_out && session->last != NULL && i < session->n_outputs; i++) {
+        kept = session->given_out[i] != NULL ? session->last : kept;
+    }
+    while (kept != NULL && kept->parent != NULL) {
+        kept = kept->parent;
+    }
     while (session->plans != NULL) {
         lt_stage *plan = session->plans;
         session->plans = plan->next;
-        lt_stage_destroy(plan);
+        if (plan != kept) {
+            lt_stage_destroy(plan);
+        }
     }
-    session->last = NULL;
+    session->plans = kept;
+    if (kept != NULL) {
+        kept->next = NULL;
+    } else {
+        session->last = NULL;
+    }
     size_t n_devices = session->run.workspaces ? session->program->n_devices : 0;
     for (size_t d = 0; d < n_devices; d++) {
         lt_device_free(session->program->devices[d], session->run.workspaces[d],
@@ -222,7 +236,7 @@ void leat_session_destroy(leat_session *session)
         return;
     }
     delist(session);
-    lt_session_drop_plans(session);
+    lt_session_drop_plans(session, false);
     for (size_t i = 0; session->input_bindings != NULL && i < session->n_inputs; i++) {
         unbind(session, &session->input_bindings[i]);
     }
@@ -313,7 +327,7 @@ void leat_context_trim(leat_context *context)
     pthread_mutex_lock(&context->lock);
     for (leat_session *session = context->sessions; session != NULL; session = session->next) {
         if (!atomic_flag_test_and_set_explicit(&session->busy, memory_order_acquire)) {
-            lt_session_drop_plans(session);
+            lt_session_drop_plans(session, true);
             atomic_flag_clear_explicit(&session->busy, memory_order_release);
         }
     }

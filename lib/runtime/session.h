@@ -40,8 +40,9 @@ struct leat_session {
     lt_arena report_arena; /* of the latest report */
 };
 
-/* Drops all plans. The caller holds `busy`. */
-void lt_session_drop_plans(leat_session *session);
+/* Drops all plans and the workspace. keep_given_out: not the plan whose output buffers the last run
+ * gave to the caller, who may read them until the next run. The caller holds `busy`. */
+void lt_session_drop_plans(leat_session *session, bool keep_given_out);
 
 /* run.c: a run whose caller holds `busy`. */
 leat_status lt_session_run_held(leat_session *session, const leat_array *inputs, size_t n_inputs,

@@ -204,14 +204,33 @@ static void sessions_share_packed_weights(void **state)
 static void trim_drops_plans_and_runs_go_on(void **state)
 {
     (void)state;
-    leat_array in = test_f32(x, "2x4"), out = {0};
+    float y[6];
+    leat_array in = test_f32(x, "2x4"), out = {.data = y, .bytes = sizeof(y)};
     assert_ok(run(&in, &out), &r.err);
     leat_memory_info before, after;
     leat_context_memory(r.context, &before);
     leat_context_trim(r.context);
     leat_context_memory(r.context, &after);
     assert_true(after.live_bytes < before.live_bytes);
-    assert_ok(run(&in, &out), &r.err); /* out still points at what was freed */
+    leat_plan_report report = {.struct_size = sizeof(report)};
+    assert_int_equal(leat_session_report(r.session, &report, &r.err), LEAT_INVALID);
+    assert_ok(run(&in, &out), &r.err);
+    test_assert_f32(&out, "2x3", expected);
+}
+
+static void trim_keeps_outputs_given_out(void **state)
+{
+    (void)state;
+    leat_array in = test_f32(x, "1x4"), out = {0};
+    assert_ok(run(&in, &out), &r.err);
+    in = test_f32(x, "2x4");
+    assert_ok(run(&in, &out), &r.err);
+    leat_context_trim(r.context);
+    test_assert_f32(&out, "2x3", expected);
+    leat_plan_report report = {.struct_size = sizeof(report)};
+    assert_ok(leat_session_report(r.session, &report, &r.err), &r.err);
+    assert_int_equal(report.n_plans, 1);
+    assert_ok(run(&in, &out), &r.err);
     test_assert_f32(&out, "2x3", expected);
 }
 
@@ -446,6 +465,7 @@ int main(void)
         TEST(warm_then_run_allocates_nothing),
         TEST(sessions_share_packed_weights),
         TEST(trim_drops_plans_and_runs_go_on),
+        TEST(trim_keeps_outputs_given_out),
         TEST(run_while_running_returns_busy),
         TEST(cancel_stops_creation_and_warming),
         TEST(create_bad_descriptors_fail),
