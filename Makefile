@@ -126,7 +126,12 @@ $(BUILD)/%.so: $(BUILD)/obj/%.o
 	@mkdir -p $(@D)
 	$(CC) -shared $(BASE_LDFLAGS) $(LDFLAGS) $< -o $@
 
-$(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(SUPPORT_OBJ) $(STATIC)
+# An archive, so that a test links only what it uses.
+$(BUILD)/libtest.a: $(SUPPORT_OBJ)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/libtest.a $(STATIC)
 	@mkdir -p $(@D)
 	$(CC) $(BASE_LDFLAGS) $(LDFLAGS) $^ -lcmocka $(LIBS) -o $@
 
