@@ -104,7 +104,7 @@ leat_status lt_stage_create(const lt_stage_desc *desc, lt_stage **out_stage, lea
         lt_stage_destroy(stage);
         return status;
     }
-    lt_model_release_pages(desc->program->model);
+    lt_program_release_pages(desc->program);
     *out_stage = stage;
     return LEAT_OK;
 }
@@ -135,18 +135,15 @@ void lt_stage_destroy(lt_stage *stage)
 
 leat_status lt_stage_own_outputs(lt_stage *stage, leat_error *err)
 {
-    lt_memory *memory = &stage->program->model->context->memory;
-    for (uint32_t i = 0; i < stage->n_outputs; i++) {
+    lt_device *cpu = lt_device_cpu(stage->program->model->context);
+    leat_status status = LEAT_OK;
+    for (uint32_t i = 0; i < stage->n_outputs && status == LEAT_OK; i++) {
         lt_stage_output *output = &stage->outputs[i];
         if (output->own == NULL) {
-            output->own = lt_alloc(memory, output->bytes, LT_ALIGNMENT);
-        }
-        if (output->own == NULL) {
-            return lt_fail(err, LEAT_NO_MEMORY, "no memory for an output of %zu bytes",
-                           output->bytes);
+            status = lt_device_alloc(cpu, output->bytes, &output->own, err);
         }
     }
-    return LEAT_OK;
+    return status;
 }
 
 /* ------------------------------------------------------------------------------------------------

@@ -273,3 +273,14 @@ void lt_program_release(lt_program *program)
         destroy(program);
     }
 }
+
+void lt_program_release_pages(lt_program *program)
+{
+    uint64_t bytes = 0;
+    for (size_t d = 0; d < program->n_devices; d++) {
+        bytes += lt_weights_bytes(program->weights[d]);
+    }
+    if (atomic_exchange(&program->released_bytes, bytes) != bytes) {
+        lt_model_release_pages(program->model);
+    }
+}

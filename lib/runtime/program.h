@@ -31,6 +31,7 @@ struct lt_program {
     const void **constants; /* data of the graph's constants, sorted; in the graph's arena */
     size_t n_constants;
     lt_weights *weights[LT_MAX_DEVICES + 1];
+    _Atomic uint64_t released_bytes; /* packed weights when the file's pages were last given back */
     bool *is_shape; /* per node: it depends on shapes and constants only; the CPU may run it */
 };
 
@@ -41,6 +42,10 @@ struct lt_program {
 leat_status lt_program_acquire(leat_model *model, const lt_program_desc *desc,
                                lt_program **out_program, leat_error *err) LEAT_MUST_CHECK;
 void lt_program_release(lt_program *program);
+
+/* Gives the pages of the model's files back when weights have been packed since the last time: what
+ * is packed is not read from the file again. */
+void lt_program_release_pages(lt_program *program);
 
 /* Whether device d of the program may run the node at all (ignoring what the backend says). */
 static inline bool lt_program_may_run(const lt_program *program, size_t d, uint32_t node)

@@ -6,6 +6,7 @@
 #include "support/run.h"
 
 #define FAKE TEST_BUILD "/tests/plugins/backend_fake.so"
+#define GRAPH TEST_BUILD "/tests/plugins/backend_graph.so"
 #define SKELETON TEST_BUILD "/examples/backend_skeleton.so"
 
 static const char *const fake_names[] = {"fake:0"};
@@ -236,6 +237,75 @@ static void unavailable_device_is_never_replaced(void **state)
     finish(&r, b);
 }
 
+/* A whole-graph backend compiles what it supports into segments of its own. */
+static void graph_backend_compiles_segments(void **state)
+{
+    (void)state;
+    onnx_builder *b = build_sandwich("Mul");
+    test_run r;
+    test_run_load(&r, b);
+    assert_ok(leat_context_load_backend(r.context, GRAPH, &r.err), &r.err);
+    const char *names[] = {"graph"};
+    leat_session_desc desc = {.struct_size = sizeof(desc),
+                              .devices = names,
+                              .n_devices = 1,
+                              .fallback = LEAT_FALLBACK_CPU,
+                              .profile = 1};
+    test_run_session(&r, &desc);
+    leat_array in = test_f32(x, "2x3"), out = {0};
+    const float y[6] = {2, 0, 12, 0, 30, 0};
+    for (int round = 0; round < 2; round++) {
+        assert_ok(leat_session_run(r.session, &in, 1, &out, 1, &r.err), &r.err);
+        test_assert_f32(&out, "2x3", y);
+    }
+    assert_device(&r, "first", "graph:0");
+    assert_device(&r, "middle", "cpu");
+    assert_device(&r, "y", "graph:0");
+    leat_plan_report report = {.struct_size = sizeof(report)};
+    assert_ok(leat_session_report(r.session, &report, &r.err), &r.err);
+    assert_true(find_node(&report, "first")->last_ns == 1);
+    finish(&r, b);
+}
+
+/* Three backends at once: values cross between two kinds of memory. */
+static void graph_and_fake_and_cpu_work_together(void **state)
+{
+    (void)state;
+    static const float w[9] = {1, 0, 0, 0, 1, 0, 0, 0, 1};
+    onnx_builder *b = onnx_builder_create(17);
+    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "2x3");
+    onnx_builder_floats(b, "w", "3x3", w);
+    onnx_builder_node(b, "Relu", "x", "first", NULL, 0);
+    onnx_builder_node(b, "MatMul", "first,w", "second", NULL, 0);
+    onnx_builder_node(b, "Neg", "second", "third", NULL, 0);
+    onnx_builder_node(b, "Add", "third,x", "fourth", NULL, 0);
+    onnx_builder_node(b, "MatMul", "fourth,w", "y", NULL, 0);
+    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "2x3");
+    onnx_builder_output(b, "second", LEAT_DTYPE_F32, "2x3");
+    test_run r;
+    test_run_load(&r, b);
+    assert_ok(leat_context_load_backend(r.context, GRAPH, &r.err), &r.err);
+    assert_ok(leat_context_load_backend(r.context, FAKE, &r.err), &r.err);
+    const char *names[] = {"graph", "fake:1"};
+    leat_session_desc desc = {.struct_size = sizeof(desc),
+                              .devices = names,
+                              .n_devices = 2,
+                              .fallback = LEAT_FALLBACK_CPU};
+    test_run_session(&r, &desc);
+    const float y[6] = {0, -2, 0, -4, 0, -6};
+    for (int round = 0; round < 2; round++) {
+        leat_array in = test_f32(x, "2x3"), out[2] = {{0}};
+        assert_ok(leat_session_run(r.session, &in, 1, out, 2, &r.err), &r.err);
+        test_assert_f32(&out[0], "2x3", y);
+        test_assert_f32(&out[1], "2x3", zeros_and_more);
+    }
+    assert_device(&r, "first", "graph:0");
+    assert_device(&r, "second", "fake:1");
+    assert_device(&r, "third", "cpu");
+    assert_device(&r, "fourth", "graph:0");
+    finish(&r, b);
+}
+
 /* ------------------------------------------------------------------------------------------------
  * Tensors
  * --------------------------------------------------------------------------------------------- */
@@ -346,6 +416,8 @@ int main(void)
         cmocka_unit_test(refusal_without_fallback_is_the_answer),
         cmocka_unit_test(two_devices_prefer_the_first),
         cmocka_unit_test(unavailable_device_is_never_replaced),
+        cmocka_unit_test(graph_backend_compiles_segments),
+        cmocka_unit_test(graph_and_fake_and_cpu_work_together),
         cmocka_unit_test(tensor_copies_across_devices),
         cmocka_unit_test(tensor_on_a_device_can_be_bound),
         cmocka_unit_test(tensor_bad_shapes_return_invalid),

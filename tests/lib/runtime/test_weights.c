@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "support/test.h"
+
+#include "runtime/host.h"
+#include "runtime/weights.h"
+
+static leat_context *context;
+static lt_weights *weights;
+static const float shared[4] = {1, 2, 3, 4};
+static const float alone[4] = {5, 6, 7, 8};
+static const void *constants[1] = {shared};
+static int fills;
+
+static int setup(void **state)
+{
+    (void)state;
+    leat_context_desc desc = {.struct_size = sizeof(desc), .threads = 1};
+    fills = 0;
+    return leat_context_create(&desc, &context, NULL) != LEAT_OK ||
+           lt_weights_create(lt_device_cpu(context), constants, 1, &weights, NULL) != LEAT_OK;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    lt_weights_destroy(weights);
+    leat_context_destroy(context);
+    return 0;
+}
+
+static leat_value value_of(const float *data)
+{
+    return (leat_value){
+        .name = "w", .dtype = LEAT_DTYPE_F32, .rank = 1, .shape = {4}, .data = data, .bytes = 16};
+}
+
+static leat_status twice(void *out, size_t bytes, const leat_value *constant, const void *argument,
+                         leat_error *err)
+{
+    (void)err;
+    fills++;
+    for (size_t i = 0; i < bytes / 4; i++) {
+        ((float *)out)[i] = ((const float *)constant->data)[i] * *(const float *)argument;
+    }
+    return LEAT_OK;
+}
+
+static leat_status refuse(void *out, size_t bytes, const leat_value *constant, const void *argument,
+                          leat_error *err)
+{
+    (void)out, (void)bytes, (void)constant, (void)argument;
+    if (err != NULL) {
+        err->status = LEAT_UNSUPPORTED;
+    }
+    return LEAT_UNSUPPORTED;
+}
+
+static const float two = 2, three = 3;
+
+static void get_same_key_fills_once(void **state)
+{
+    (void)state;
+    leat_error err = {0};
+    leat_value w = value_of(shared);
+    const void *first, *second, *other;
+    assert_ok(lt_weights_get(weights, &w, 1, 16, twice, &two, &first, &err), &err);
+    assert_ok(lt_weights_get(weights, &w, 1, 16, twice, &two, &second, &err), &err);
+    assert_int_equal(fills, 1);
+    assert_ptr_equal(first, second);
+    assert_int_equal((uintptr_t)first % 64, 0);
+    assert_true(((const float *)first)[3] == 8);
+    assert_ok(lt_weights_get(weights, &w, 2, 16, twice, &three, &other, &err), &err);
+    assert_ptr_not_equal(first, other);
+    assert_true(((const float *)other)[3] == 12);
+    assert_int_equal(lt_weights_bytes(weights), 32);
+}
+
+static void get_other_shape_is_another_form(void **state)
+{
+    (void)state;
+    leat_error err = {0};
+    leat_value w = value_of(shared), square = value_of(shared);
+    square.rank = 2;
+    square.shape[0] = square.shape[1] = 2;
+    const void *first, *second;
+    assert_ok(lt_weights_get(weights, &w, 1, 16, twice, &two, &first, &err), &err);
+    assert_ok(lt_weights_get(weights, &square, 1, 16, twice, &two, &second, &err), &err);
+    assert_ptr_not_equal(first, second);
+}
+
+static void get_failing_fill_leaves_nothing(void **state)
+{
+    (void)state;
+    leat_error err = {0};
+    leat_value w = value_of(shared);
+    const void *block = &w;
+    assert_int_equal(lt_weights_get(weights, &w, 1, 16, refuse, NULL, &block, &err),
+                     LEAT_UNSUPPORTED);
+    assert_null(block);
+    assert_int_equal(lt_weights_bytes(weights), 0);
+    assert_ok(lt_weights_get(weights, &w, 1, 16, twice, &two, &block, &err), &err);
+}
+
+static void get_other_size_under_one_key_returns_internal(void **state)
+{
+    (void)state;
+    leat_error err = {0};
+    leat_value w = value_of(shared);
+    const void *block;
+    assert_ok(lt_weights_get(weights, &w, 1, 16, twice, &two, &block, &err), &err);
+    assert_int_equal(lt_weights_get(weights, &w, 1, 12, twice, &two, &block, &err), LEAT_INTERNAL);
+}
+
+/* Data that does not live as long as the weights is packed for its plan alone. */
+static void pack_passing_constant_is_not_shared(void **state)
+{
+    (void)state;
+    leat_error err = {0};
+    leat_plan plan;
+    const leat_host *host = &context->host;
+    leat_value lasting = value_of(shared), passing = value_of(alone), no_constant = value_of(NULL);
+    const void *a, *b;
+    lt_host_plan_init(&plan, lt_device_cpu(context), weights);
+    assert_ok(host->plan_pack(&plan, &lasting, 1, 16, twice, &two, &a, &err), &err);
+    assert_ok(host->plan_pack(&plan, &lasting, 1, 16, twice, &two, &b, &err), &err);
+    assert_ptr_equal(a, b);
+    assert_ok(host->plan_pack(&plan, &passing, 1, 16, twice, &two, &a, &err), &err);
+    assert_ok(host->plan_pack(&plan, &passing, 1, 16, twice, &two, &b, &err), &err);
+    assert_ptr_not_equal(a, b);
+    assert_int_equal(fills, 3);
+    assert_int_equal(lt_weights_bytes(weights), 16);
+    assert_int_equal(host->plan_pack(&plan, &no_constant, 1, 16, twice, &two, &a, &err),
+                     LEAT_INVALID);
+    unsigned char *memory = host->plan_alloc(&plan, 1000);
+    assert_int_equal((uintptr_t)memory % 64, 0);
+    for (size_t i = 0; i < 1000; i++) {
+        assert_int_equal(memory[i], 0);
+    }
+    lt_host_plan_destroy(&plan);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(get_same_key_fills_once),
+        TEST(get_other_shape_is_another_form),
+        TEST(get_failing_fill_leaves_nothing),
+        TEST(get_other_size_under_one_key_returns_internal),
+        TEST(pack_passing_constant_is_not_shared),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
