@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "passes/match.h"
+
+bool lt_is_onnx(const leat_node *node, const char *op)
+{
+    return node->domain[0] == '\0' && strcmp(node->op, op) == 0;
+}
+
+bool lt_is_op(const leat_node *node, const char *op)
+{
+    return strcmp(node->op, op) == 0 &&
+           (node->domain[0] == '\0' || strcmp(node->domain, "leat") == 0);
+}
+
+uint32_t lt_input_of(const leat_node *node, uint32_t i)
+{
+    return i < node->n_inputs ? node->inputs[i] : LEAT_NO_VALUE;
+}
+
+uint32_t lt_output_of(const leat_node *node, uint32_t i)
+{
+    return i < node->n_outputs ? node->outputs[i] : LEAT_NO_VALUE;
+}
+
+leat_node *lt_only_reader(const lt_uses *uses, uint32_t value)
+{
+    return uses->count[value] == 1 && !uses->is_output[value] ? uses->reader[value] : NULL;
+}
+
+bool lt_constant_float(const lt_graph *graph, uint32_t value, double *out)
+{
+    size_t count;
+    if (value == LEAT_NO_VALUE) {
+        return false;
+    }
+    const leat_value *v = &graph->values[value];
+    if (v->data == NULL || !lt_shape_count(v->rank, v->shape, &count) || count != 1) {
+        return false;
+    }
+    if (v->dtype == LEAT_DTYPE_F32) {
+        float f;
+        memcpy(&f, v->data, sizeof(f));
+        *out = (double)f;
+        return true;
+    }
+    if (v->dtype == LEAT_DTYPE_F64) {
+        memcpy(out, v->data, sizeof(*out));
+        return true;
+    }
+    return false;
+}
+
+uint32_t lt_position(const lt_graph *graph, const leat_node *node)
+{
+    uint32_t i = 0;
+    while (i < graph->n_nodes && graph->nodes[i] != node) {
+        i++;
+    }
+    return i;
+}
+
+leat_status lt_rewrite_node(lt_graph *graph, const lt_rewrite *r, leat_node **out_node,
+                            leat_error *err)
+{
+    lt_node_desc desc = {.op = r->from->op,
+                         .domain = r->domain,
+                         .name = r->from->name,
+                         .inputs = r->inputs,
+                         .n_inputs = r->n_inputs,
+                         .outputs = &r->output,
+                         .n_outputs = 1,
+                         .attrs = r->from->attrs,
+                         .n_attrs = r->from->n_attrs};
+    leat_status status = lt_graph_add_node(graph, &desc, lt_position(graph, r->at), out_node, err);
+    for (uint32_t i = 0; status == LEAT_OK && i < r->n_attrs; i++) {
+        status = lt_node_set_attr(graph, *out_node, &r->attrs[i], err);
+    }
+    return status;
+}
+
+leat_status lt_new_value(lt_graph *graph, leat_dtype dtype, int32_t rank, const int64_t *shape,
+                         uint32_t *out_value, leat_error *err)
+{
+    leat_status status = lt_graph_add_value(graph, NULL, out_value, err);
+    if (status == LEAT_OK) {
+        leat_value *value = &graph->values[*out_value];
+        value->dtype = dtype;
+        value->rank = rank;
+        memcpy(value->shape, shape, (size_t)(rank > 0 ? rank : 0) * sizeof(*shape));
+        if (!lt_shape_bytes(dtype, rank, shape, &value->bytes)) {
+            value->bytes = 0;
+        }
+    }
+    return status;
+}
+
+bool lt_same_shape(const lt_graph *graph, uint32_t a, uint32_t b)
+{
+    const leat_value *va = &graph->values[a], *vb = &graph->values[b];
+    return va->rank >= 0 && lt_shape_equal(va->rank, va->shape, vb->rank, vb->shape);
+}
+
+leat_status lt_run_on_graph(lt_graph *graph, const lt_pass_context *context, lt_graph_pass_fn fn,
+                            bool *out_changed, leat_error *err)
+{
+    lt_arena scratch;
+    lt_arena_init(&scratch, lt_graph_arena(graph)->memory, 0);
+    leat_status status = fn(graph, context, &scratch, out_changed, err);
+    lt_arena_destroy(&scratch);
+    return status;
+}
+
+leat_status lt_run_on_graphs(lt_graph *graph, const lt_pass_context *context, lt_graph_pass_fn fn,
+                             bool *out_changed, leat_error *err)
+{
+    for (uint32_t i = 0; i < graph->n_nodes; i++) {
+        const leat_node *node = graph->nodes[i];
+        for (uint32_t a = 0; a < node->n_attrs; a++) {
+            if (node->attrs[a].type != LEAT_ATTR_GRAPH) {
+                continue;
+            }
+            leat_status status =
+                lt_run_on_graphs((lt_graph *)node->attrs[a].u.graph, context, fn, out_changed, err);
+            if (status != LEAT_OK) {
+                return status;
+            }
+        }
+    }
+    return lt_run_on_graph(graph, context, fn, out_changed, err);
+}

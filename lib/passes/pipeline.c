@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The order of passes. */
+#include "passes/passes.h"
+
+#define MOST_ROUNDS 8
+
+static leat_status run_round(lt_graph *graph, const lt_pass_context *context,
+                             const lt_pass_fn *passes, size_t count, bool *out_changed,
+                             leat_error *err)
+{
+    leat_status status = LEAT_OK;
+    for (size_t i = 0; i < count && status == LEAT_OK; i++) {
+        status = passes[i](graph, context, out_changed, err);
+    }
+    return status;
+}
+
+/* Until nothing changes; every round makes the graph smaller or moves transposes on, so that the
+ * bound is only reached by graphs built to reach it. */
+static leat_status run_rounds(lt_graph *graph, const lt_pass_context *context,
+                              const lt_pass_fn *passes, size_t count, leat_error *err)
+{
+    leat_status status = LEAT_OK;
+    bool changed = true;
+    for (int round = 0; round < MOST_ROUNDS && changed && status == LEAT_OK; round++) {
+        changed = false;
+        status = run_round(graph, context, passes, count, &changed, err);
+    }
+    return status;
+}
+
+leat_status lt_passes_run_load(lt_graph *graph, const lt_pass_context *context, leat_error *err)
+{
+    static const lt_pass_fn passes[] = {lt_pass_remove_identity, lt_pass_fold_constants,
+                                        lt_pass_fold_batchnorm, lt_pass_remove_dead};
+    return run_rounds(graph, context, passes, sizeof(passes) / sizeof(passes[0]), err);
+}
+
+leat_status lt_passes_run_device(lt_graph *graph, const lt_pass_context *context, leat_error *err)
+{
+    static const lt_pass_fn fusions[] = {lt_pass_matmul_add, lt_pass_fuse_residual,
+                                         lt_pass_fuse_activation};
+    static const lt_pass_fn layout[] = {lt_pass_layout};
+    static const lt_pass_fn clean[] = {lt_pass_transposes, lt_pass_fold_constants,
+                                       lt_pass_remove_dead};
+    leat_status status =
+        run_rounds(graph, context, fusions, sizeof(fusions) / sizeof(fusions[0]), err);
+    if (status == LEAT_OK) {
+        bool changed = false;
+        status = run_round(graph, context, layout, 1, &changed, err);
+    }
+    return status != LEAT_OK
+               ? status
+               : run_rounds(graph, context, clean, sizeof(clean) / sizeof(clean[0]), err);
+}
