@@ -189,7 +189,7 @@ leat_status lt_plan_place(lt_stage *stage, const uint32_t *nodes, uint32_t n_nod
                           const bool *refused, lt_placement *out_placement,
                           leat_error *err) LEAT_MUST_CHECK;
 
-/* plan_compile.c: segments, buffers, actions. */
+/* plan_compile.c and plan_transfer.c: segments, buffers, actions. */
 leat_status lt_plan_compile(lt_stage *stage, const lt_stage_desc *desc, const uint32_t *nodes,
                             uint32_t n_nodes, leat_error *err) LEAT_MUST_CHECK;
 

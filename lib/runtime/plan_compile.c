@@ -1,238 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Making a stage, second half: segments are compiled, values get places in the spaces where they
- * are needed, and the actions of a run are listed. */
+/* Making a stage, second half: segments are compiled and their launches listed. */
 #include "base/error.h"
-#include "base/tensor.h"
-#include "runtime/partition.h"
-#include "runtime/plan.h"
+#include "runtime/plan_compiler.h"
 
 #include <string.h>
-
-typedef struct compiler {
-    lt_stage *stage;
-    const lt_stage_desc *desc;
-    const lt_graph *graph;
-    uint32_t n_spaces;
-    lt_placement placement;
-    uint32_t *part_of; /* per value: part that makes it + 1; 0: none */
-    uint32_t *stamp;   /* per value: last part that listed it as an input, + 1 */
-    bool *leaves;      /* per value: needed outside of the part that makes it */
-    bool *used;        /* per device: it has work that nobody has waited for */
-    uint32_t actions_capacity;
-} compiler;
 
 static leat_status no_memory(leat_error *err)
 {
     return lt_fail(err, LEAT_NO_MEMORY, "no memory to plan a run");
 }
 
-uint32_t lt_plan_space(const lt_program *program, uint32_t device)
-{
-    if (lt_device_is_host(program->devices[device])) {
-        return 0;
-    }
-    uint32_t space = 1;
-    for (uint32_t d = 0; d < device; d++) {
-        space += !lt_device_is_host(program->devices[d]);
-    }
-    return space;
-}
-
-uint32_t lt_plan_spaces(const lt_program *program)
-{
-    uint32_t spaces = 1;
-    for (uint32_t d = 0; d < program->n_devices; d++) {
-        spaces += !lt_device_is_host(program->devices[d]);
-    }
-    return spaces;
-}
-
-static uint32_t device_of_space(const lt_program *program, uint32_t space)
-{
-    for (uint32_t d = 0; d < program->n_devices; d++) {
-        if (space != 0 && lt_plan_space(program, d) == space) {
-            return d;
-        }
-    }
-    return 0;
-}
-
-static lt_ref *ref_at(const compiler *c, uint32_t space, uint32_t value)
-{
-    return &c->stage->refs[(size_t)space * c->graph->n_values + value];
-}
-
-static lt_action *add_action(compiler *c, lt_action_kind kind, uint32_t device)
-{
-    lt_stage *stage = c->stage;
-    if (stage->n_actions == c->actions_capacity) {
-        uint32_t capacity = c->actions_capacity * 2 + 16;
-        lt_action *larger = lt_arena_array(&stage->arena, capacity, sizeof(*larger));
-        if (larger == NULL) {
-            return NULL;
-        }
-        if (stage->n_actions != 0) {
-            memcpy(larger, stage->actions, stage->n_actions * sizeof(*larger));
-        }
-        stage->actions = larger;
-        c->actions_capacity = capacity;
-    }
-    lt_action *action = &stage->actions[stage->n_actions++];
-    memset(action, 0, sizeof(*action));
-    action->kind = kind;
-    action->device = device;
-    return action;
-}
-
-static leat_status add_buffer(compiler *c, uint32_t space, size_t bytes, void **out_block,
-                              leat_error *err)
-{
-    lt_stage *stage = c->stage;
-    lt_device *device = space ? stage->program->devices[device_of_space(stage->program, space)]
-                              : lt_device_cpu(stage->program->model->context);
-    lt_buffer *buffer = lt_arena_alloc(&stage->arena, sizeof(*buffer), 16);
-    if (buffer == NULL) {
-        return no_memory(err);
-    }
-    leat_status status = lt_device_alloc(device, bytes, &buffer->block, err);
-    if (status == LEAT_OK) {
-        buffer->device = device;
-        buffer->bytes = bytes;
-        buffer->next = stage->buffers;
-        stage->buffers = buffer;
-        *out_block = buffer->block;
-    }
-    return status;
-}
-
-/* Bytes of a value whose shape is known. */
-static leat_status value_bytes(const compiler *c, uint32_t value, size_t *out_bytes,
-                               leat_error *err)
-{
-    const leat_value *v = &c->stage->values[value];
-    if (v->rank < 0 || !lt_shape_bytes(v->dtype, v->rank, v->shape, out_bytes)) {
-        return lt_fail(err, LEAT_INTERNAL, "the shape of '%s' is not known", v->name);
-    }
-    return LEAT_OK;
-}
-
-/* The first output of the model that is this value and not complete yet; n_outputs: none. */
-static uint32_t output_of_value(const compiler *c, uint32_t value)
-{
-    uint32_t i = 0;
-    while (i < c->graph->n_outputs && (c->graph->outputs[i] != value || c->stage->output_done[i])) {
-        i++;
-    }
-    return i;
-}
-
-/* A place for a value in a space: the caller's buffer if it is an output, else one of the plan's.
- */
-static leat_status make_place(compiler *c, uint32_t space, uint32_t value, leat_error *err)
-{
-    lt_ref *ref = ref_at(c, space, value);
-    uint32_t output = space == 0 ? output_of_value(c, value) : c->graph->n_outputs;
-    if (output != c->graph->n_outputs) {
-        *ref = (lt_ref){LT_REF_OUTPUT, output, NULL};
-        return LEAT_OK;
-    }
-    size_t bytes;
-    void *block = NULL;
-    leat_status status = value_bytes(c, value, &bytes, err);
-    status = status ? status : add_buffer(c, space, bytes, &block, err);
-    if (status == LEAT_OK) {
-        *ref = (lt_ref){LT_REF_FIXED, 0, block};
-    }
-    return status;
-}
-
-static leat_status add_copy(compiler *c, uint32_t device, int32_t kind, lt_ref target,
-                            lt_ref source, size_t bytes, leat_error *err)
-{
-    lt_action *copy = bytes ? add_action(c, LT_ACTION_COPY, device) : NULL;
-    if (bytes == 0) {
-        return LEAT_OK;
-    }
-    if (copy == NULL) {
-        return no_memory(err);
-    }
-    copy->copy_kind = kind;
-    copy->target = target;
-    copy->source = source;
-    copy->bytes = bytes;
-    c->used[device] = c->used[device] || kind != 0;
-    return LEAT_OK;
-}
-
-static leat_status add_wait(compiler *c, uint32_t device, leat_error *err)
-{
-    c->used[device] = false;
-    return add_action(c, LT_ACTION_WAIT, device) ? LEAT_OK : no_memory(err);
-}
-
-static uint32_t space_with_value(const compiler *c, uint32_t value)
-{
-    uint32_t space = 0;
-    while (space < c->n_spaces && ref_at(c, space, value)->kind == LT_REF_NONE) {
-        space++;
-    }
-    return space;
-}
-
-/* Brings a value to host memory. */
-static leat_status bring_to_host(compiler *c, uint32_t value, leat_error *err)
-{
-    lt_ref *host = ref_at(c, 0, value);
-    if (host->kind != LT_REF_NONE) {
-        return LEAT_OK;
-    }
-    const leat_value *v = &c->stage->values[value];
-    if (v->data != NULL) {
-        *host = (lt_ref){LT_REF_FIXED, 0, (void *)v->data};
-        return LEAT_OK;
-    }
-    uint32_t space = space_with_value(c, value);
-    if (space == c->n_spaces) {
-        return lt_fail(err, LEAT_INTERNAL, "nothing has made the value '%s'", v->name);
-    }
-    size_t bytes;
-    leat_status status = value_bytes(c, value, &bytes, err);
-    status = status ? status : make_place(c, 0, value, err);
-    if (status != LEAT_OK) {
-        return status;
-    }
-    uint32_t device = device_of_space(c->stage->program, space);
-    status =
-        add_copy(c, device, LEAT_COPY_DEVICE_TO_HOST, *host, *ref_at(c, space, value), bytes, err);
-    return status ? status : add_wait(c, device, err);
-}
-
-/* Brings a value to the space of a device. */
-static leat_status bring(compiler *c, uint32_t device, uint32_t value, leat_error *err)
-{
-    uint32_t space = lt_plan_space(c->stage->program, device);
-    leat_status status = LEAT_OK;
-    if (ref_at(c, space, value)->kind != LT_REF_NONE) {
-        return LEAT_OK;
-    }
-    status = bring_to_host(c, value, err);
-    if (space == 0 || status != LEAT_OK) {
-        return status;
-    }
-    size_t bytes;
-    status = value_bytes(c, value, &bytes, err);
-    status = status ? status : make_place(c, space, value, err);
-    return status ? status
-                  : add_copy(c, device, LEAT_COPY_HOST_TO_DEVICE, *ref_at(c, space, value),
-                             *ref_at(c, 0, value), bytes, err);
-}
-
-/* ------------------------------------------------------------------------------------------------
- * Segments
- * --------------------------------------------------------------------------------------------- */
-
 /* Finds which values leave the part that makes them. */
-static void find_leaving(compiler *c)
+static void find_leaving(lt_plan_compiler *c)
 {
     const lt_placement *p = &c->placement;
     const lt_graph *graph = c->graph;
@@ -268,7 +47,7 @@ static void find_leaving(compiler *c)
 }
 
 /* Lists inputs and outputs of a part. */
-static leat_status view_part(compiler *c, uint32_t part_index, leat_segment *out_view,
+static leat_status view_part(lt_plan_compiler *c, uint32_t part_index, leat_segment *out_view,
                              leat_error *err)
 {
     const lt_part *part = &c->placement.parts[part_index];
@@ -325,7 +104,7 @@ static void bind_slot(lt_segment *segment, const void **slot, const lt_ref *ref)
 }
 
 /* Fills the segment's pointer tables and adds its launch. */
-static leat_status add_launch(compiler *c, lt_segment *segment, const leat_segment *view,
+static leat_status add_launch(lt_plan_compiler *c, lt_segment *segment, const leat_segment *view,
                               leat_error *err)
 {
     lt_arena *arena = &c->stage->arena;
@@ -339,17 +118,18 @@ static leat_status add_launch(compiler *c, lt_segment *segment, const leat_segme
     }
     leat_status status = LEAT_OK;
     for (size_t i = 0; i < view->n_inputs && status == LEAT_OK; i++) {
-        status = bring(c, segment->device, view->inputs[i], err);
-        bind_slot(segment, &segment->inputs[i], ref_at(c, space, view->inputs[i]));
+        status = lt_plan_bring(c, segment->device, view->inputs[i], err);
+        bind_slot(segment, &segment->inputs[i], lt_plan_ref(c, space, view->inputs[i]));
     }
     for (size_t i = 0; i < view->n_outputs && status == LEAT_OK; i++) {
-        status = make_place(c, space, view->outputs[i], err);
-        bind_slot(segment, (const void **)&segment->outputs[i], ref_at(c, space, view->outputs[i]));
+        status = lt_plan_make_place(c, space, view->outputs[i], err);
+        bind_slot(segment, (const void **)&segment->outputs[i],
+                  lt_plan_ref(c, space, view->outputs[i]));
     }
     if (status != LEAT_OK) {
         return status;
     }
-    lt_action *action = add_action(c, LT_ACTION_LAUNCH, segment->device);
+    lt_action *action = lt_plan_add_action(c, LT_ACTION_LAUNCH, segment->device);
     if (action == NULL) {
         return no_memory(err);
     }
@@ -358,7 +138,7 @@ static leat_status add_launch(compiler *c, lt_segment *segment, const leat_segme
     return LEAT_OK;
 }
 
-static leat_status report_progress(const compiler *c, uint32_t part_index, leat_error *err)
+static leat_status report_progress(const lt_plan_compiler *c, uint32_t part_index, leat_error *err)
 {
     const lt_part *part = &c->placement.parts[part_index];
     if (c->desc->progress != NULL &&
@@ -369,7 +149,7 @@ static leat_status report_progress(const compiler *c, uint32_t part_index, leat_
     return LEAT_OK;
 }
 
-static leat_status compile_part(compiler *c, uint32_t part_index, uint32_t *out_refused,
+static leat_status compile_part(lt_plan_compiler *c, uint32_t part_index, uint32_t *out_refused,
                                 leat_error *err)
 {
     lt_stage *stage = c->stage;
@@ -403,59 +183,8 @@ static leat_status compile_part(compiler *c, uint32_t part_index, uint32_t *out_
     return status ? status : report_progress(c, part_index, err);
 }
 
-/* ------------------------------------------------------------------------------------------------
- * Outputs of the model
- * --------------------------------------------------------------------------------------------- */
-
-/* Completes output i if its value is there by now. */
-static leat_status finish_output(compiler *c, uint32_t i, leat_error *err)
-{
-    lt_stage *stage = c->stage;
-    uint32_t value = c->graph->outputs[i];
-    const leat_value *v = &stage->values[value];
-    if (stage->output_done[i] || (v->data == NULL && space_with_value(c, value) == c->n_spaces)) {
-        return LEAT_OK;
-    }
-    lt_stage_output *output = &stage->outputs[stage->n_outputs++];
-    output->index = i;
-    output->dtype = v->dtype;
-    output->rank = v->rank;
-    memcpy(output->shape, v->shape, sizeof(output->shape));
-    leat_status status = value_bytes(c, value, &output->bytes, err);
-    status = status ? status : bring_to_host(c, value, err);
-    if (status != LEAT_OK) {
-        return status;
-    }
-    lt_ref *host = ref_at(c, 0, value);
-    if (host->kind != LT_REF_OUTPUT || host->index != i) {
-        status = add_copy(c, 0, 0, (lt_ref){LT_REF_OUTPUT, i, NULL}, *host, output->bytes, err);
-    }
-    stage->output_done[i] = true;
-    return status;
-}
-
-static leat_status finish(compiler *c, leat_error *err)
-{
-    leat_status status = LEAT_OK;
-    for (uint32_t i = 0; i < c->graph->n_outputs && status == LEAT_OK; i++) {
-        status = finish_output(c, i, err);
-    }
-    if (status == LEAT_OK && c->stage->barrier != LEAT_NO_VALUE) {
-        status = bring_to_host(c, c->stage->barrier, err);
-    }
-    for (uint32_t d = 0; d < c->stage->program->n_devices && status == LEAT_OK; d++) {
-        if (c->used[d]) {
-            status = add_wait(c, d, err);
-        }
-    }
-    return status;
-}
-
-/* ------------------------------------------------------------------------------------------------
- */
-
 /* Undoes an attempt that a device refused. */
-static void forget(compiler *c, const lt_ref *refs_before)
+static void forget(lt_plan_compiler *c, const lt_ref *refs_before)
 {
     lt_stage *stage = c->stage;
     for (uint32_t i = 0; i < stage->n_segments; i++) {
@@ -472,7 +201,7 @@ static void forget(compiler *c, const lt_ref *refs_before)
     memcpy(stage->refs, refs_before, (size_t)c->n_spaces * c->graph->n_values * sizeof(lt_ref));
 }
 
-static leat_status start_attempt(compiler *c, leat_error *err)
+static leat_status start_attempt(lt_plan_compiler *c, leat_error *err)
 {
     lt_arena *arena = &c->stage->arena;
     size_t n_values = c->graph->n_values + 1u;
@@ -492,7 +221,7 @@ static leat_status start_attempt(compiler *c, leat_error *err)
 
 /* Places and compiles everything once. *out_refused: node and device that the device refused, as
  * an index into `refused`; SIZE_MAX: none. */
-static leat_status attempt(compiler *c, const uint32_t *nodes, uint32_t n_nodes,
+static leat_status attempt(lt_plan_compiler *c, const uint32_t *nodes, uint32_t n_nodes,
                            const bool *refused, size_t *out_refused, leat_error *err)
 {
     *out_refused = SIZE_MAX;
@@ -514,7 +243,7 @@ leat_status lt_plan_compile(lt_stage *stage, const lt_stage_desc *desc, const ui
                             uint32_t n_nodes, leat_error *err)
 {
     const lt_program *program = stage->program;
-    compiler c = {
+    lt_plan_compiler c = {
         .stage = stage, .desc = desc, .graph = program->graph, .n_spaces = lt_plan_spaces(program)};
     size_t n_refs = (size_t)c.n_spaces * c.graph->n_values;
     bool *refused =
@@ -531,7 +260,7 @@ leat_status lt_plan_compile(lt_stage *stage, const lt_stage_desc *desc, const ui
         leat_error now = {0};
         leat_status status = attempt(&c, nodes, n_nodes, refused, &refusal, &now);
         if (status == LEAT_OK) {
-            return finish(&c, err);
+            return lt_plan_finish(&c, err);
         }
         /* Another device may take the node; with none left the refusal is the answer. */
         if (refusal == SIZE_MAX || refused[refusal] || program->n_devices == 1) {

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Making a stage: spaces, buffers, copies between memories, outputs of the model. */
+#include "base/error.h"
+#include "base/tensor.h"
+#include "runtime/plan_compiler.h"
+
+#include <string.h>
+
+static leat_status no_memory(leat_error *err)
+{
+    return lt_fail(err, LEAT_NO_MEMORY, "no memory to plan a run");
+}
+
+uint32_t lt_plan_space(const lt_program *program, uint32_t device)
+{
+    if (lt_device_is_host(program->devices[device])) {
+        return 0;
+    }
+    uint32_t space = 1;
+    for (uint32_t d = 0; d < device; d++) {
+        space += !lt_device_is_host(program->devices[d]);
+    }
+    return space;
+}
+
+uint32_t lt_plan_spaces(const lt_program *program)
+{
+    uint32_t spaces = 1;
+    for (uint32_t d = 0; d < program->n_devices; d++) {
+        spaces += !lt_device_is_host(program->devices[d]);
+    }
+    return spaces;
+}
+
+static uint32_t device_of_space(const lt_program *program, uint32_t space)
+{
+    for (uint32_t d = 0; d < program->n_devices; d++) {
+        if (space != 0 && lt_plan_space(program, d) == space) {
+            return d;
+        }
+    }
+    return 0;
+}
+
+lt_action *lt_plan_add_action(lt_plan_compiler *c, lt_action_kind kind, uint32_t device)
+{
+    lt_stage *stage = c->stage;
+    if (stage->n_actions == c->actions_capacity) {
+        uint32_t capacity = c->actions_capacity * 2 + 16;
+        lt_action *larger = lt_arena_array(&stage->arena, capacity, sizeof(*larger));
+        if (larger == NULL) {
+            return NULL;
+        }
+        if (stage->n_actions != 0) {
+            memcpy(larger, stage->actions, stage->n_actions * sizeof(*larger));
+        }
+        stage->actions = larger;
+        c->actions_capacity = capacity;
+    }
+    lt_action *action = &stage->actions[stage->n_actions++];
+    memset(action, 0, sizeof(*action));
+    action->kind = kind;
+    action->device = device;
+    return action;
+}
+
+static leat_status add_buffer(lt_plan_compiler *c, uint32_t space, size_t bytes, void **out_block,
+                              leat_error *err)
+{
+    lt_stage *stage = c->stage;
+    lt_device *device = space ? stage->program->devices[device_of_space(stage->program, space)]
+                              : lt_device_cpu(stage->program->model->context);
+    lt_buffer *buffer = lt_arena_alloc(&stage->arena, sizeof(*buffer), 16);
+    if (buffer == NULL) {
+        return no_memory(err);
+    }
+    leat_status status = lt_device_alloc(device, bytes, &buffer->block, err);
+    if (status == LEAT_OK) {
+        buffer->device = device;
+        buffer->bytes = bytes;
+        buffer->next = stage->buffers;
+        stage->buffers = buffer;
+        *out_block = buffer->block;
+    }
+    return status;
+}
+
+/* Bytes of a value whose shape is known. */
+static leat_status value_bytes(const lt_plan_compiler *c, uint32_t value, size_t *out_bytes,
+                               leat_error *err)
+{
+    const leat_value *v = &c->stage->values[value];
+    if (v->rank < 0 || !lt_shape_bytes(v->dtype, v->rank, v->shape, out_bytes)) {
+        return lt_fail(err, LEAT_INTERNAL, "the shape of '%s' is not known", v->name);
+    }
+    return LEAT_OK;
+}
+
+/* The first output of the model that is this value and not complete yet; n_outputs: none. */
+static uint32_t output_of_value(const lt_plan_compiler *c, uint32_t value)
+{
+    uint32_t i = 0;
+    while (i < c->graph->n_outputs && (c->graph->outputs[i] != value || c->stage->output_done[i])) {
+        i++;
+    }
+    return i;
+}
+
+leat_status lt_plan_make_place(lt_plan_compiler *c, uint32_t space, uint32_t value, leat_error *err)
+{
+    lt_ref *ref = lt_plan_ref(c, space, value);
+    uint32_t output = space == 0 ? output_of_value(c, value) : c->graph->n_outputs;
+    if (output != c->graph->n_outputs) {
+        *ref = (lt_ref){LT_REF_OUTPUT, output, NULL};
+        return LEAT_OK;
+    }
+    size_t bytes;
+    void *block = NULL;
+    leat_status status = value_bytes(c, value, &bytes, err);
+    status = status ? status : add_buffer(c, space, bytes, &block, err);
+    if (status == LEAT_OK) {
+        *ref = (lt_ref){LT_REF_FIXED, 0, block};
+    }
+    return status;
+}
+
+static leat_status add_copy(lt_plan_compiler *c, uint32_t device, int32_t kind, lt_ref target,
+                            lt_ref source, size_t bytes, leat_error *err)
+{
+    lt_action *copy = bytes ? lt_plan_add_action(c, LT_ACTION_COPY, device) : NULL;
+    if (bytes == 0) {
+        return LEAT_OK;
+    }
+    if (copy == NULL) {
+        return no_memory(err);
+    }
+    copy->copy_kind = kind;
+    copy->target = target;
+    copy->source = source;
+    copy->bytes = bytes;
+    c->used[device] = c->used[device] || kind != 0;
+    return LEAT_OK;
+}
+
+static leat_status add_wait(lt_plan_compiler *c, uint32_t device, leat_error *err)
+{
+    c->used[device] = false;
+    return lt_plan_add_action(c, LT_ACTION_WAIT, device) ? LEAT_OK : no_memory(err);
+}
+
+static uint32_t space_with_value(const lt_plan_compiler *c, uint32_t value)
+{
+    uint32_t space = 0;
+    while (space < c->n_spaces && lt_plan_ref(c, space, value)->kind == LT_REF_NONE) {
+        space++;
+    }
+    return space;
+}
+
+/* Brings a value to host memory. */
+static leat_status bring_to_host(lt_plan_compiler *c, uint32_t value, leat_error *err)
+{
+    lt_ref *host = lt_plan_ref(c, 0, value);
+    if (host->kind != LT_REF_NONE) {
+        return LEAT_OK;
+    }
+    const leat_value *v = &c->stage->values[value];
+    if (v->data != NULL) {
+        *host = (lt_ref){LT_REF_FIXED, 0, (void *)v->data};
+        return LEAT_OK;
+    }
+    uint32_t space = space_with_value(c, value);
+    if (space == c->n_spaces) {
+        return lt_fail(err, LEAT_INTERNAL, "nothing has made the value '%s'", v->name);
+    }
+    size_t bytes;
+    leat_status status = value_bytes(c, value, &bytes, err);
+    status = status ? status : lt_plan_make_place(c, 0, value, err);
+    if (status != LEAT_OK) {
+        return status;
+    }
+    uint32_t device = device_of_space(c->stage->program, space);
+    status = add_copy(c, device, LEAT_COPY_DEVICE_TO_HOST, *host, *lt_plan_ref(c, space, value),
+                      bytes, err);
+    return status ? status : add_wait(c, device, err);
+}
+
+leat_status lt_plan_bring(lt_plan_compiler *c, uint32_t device, uint32_t value, leat_error *err)
+{
+    uint32_t space = lt_plan_space(c->stage->program, device);
+    leat_status status = LEAT_OK;
+    if (lt_plan_ref(c, space, value)->kind != LT_REF_NONE) {
+        return LEAT_OK;
+    }
+    status = bring_to_host(c, value, err);
+    if (space == 0 || status != LEAT_OK) {
+        return status;
+    }
+    size_t bytes;
+    status = value_bytes(c, value, &bytes, err);
+    status = status ? status : lt_plan_make_place(c, space, value, err);
+    return status ? status
+                  : add_copy(c, device, LEAT_COPY_HOST_TO_DEVICE, *lt_plan_ref(c, space, value),
+                             *lt_plan_ref(c, 0, value), bytes, err);
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * Outputs of the model
+ * --------------------------------------------------------------------------------------------- */
+
+/* Completes output i if its value is there by now. */
+static leat_status finish_output(lt_plan_compiler *c, uint32_t i, leat_error *err)
+{
+    lt_stage *stage = c->stage;
+    uint32_t value = c->graph->outputs[i];
+    const leat_value *v = &stage->values[value];
+    if (stage->output_done[i] || (v->data == NULL && space_with_value(c, value) == c->n_spaces)) {
+        return LEAT_OK;
+    }
+    lt_stage_output *output = &stage->outputs[stage->n_outputs++];
+    output->index = i;
+    output->dtype = v->dtype;
+    output->rank = v->rank;
+    memcpy(output->shape, v->shape, sizeof(output->shape));
+    leat_status status = value_bytes(c, value, &output->bytes, err);
+    status = status ? status : bring_to_host(c, value, err);
+    if (status != LEAT_OK) {
+        return status;
+    }
+    lt_ref *host = lt_plan_ref(c, 0, value);
+    if (host->kind != LT_REF_OUTPUT || host->index != i) {
+        status = add_copy(c, 0, 0, (lt_ref){LT_REF_OUTPUT, i, NULL}, *host, output->bytes, err);
+    }
+    stage->output_done[i] = true;
+    return status;
+}
+
+leat_status lt_plan_finish(lt_plan_compiler *c, leat_error *err)
+{
+    leat_status status = LEAT_OK;
+    for (uint32_t i = 0; i < c->graph->n_outputs && status == LEAT_OK; i++) {
+        status = finish_output(c, i, err);
+    }
+    if (status == LEAT_OK && c->stage->barrier != LEAT_NO_VALUE) {
+        status = bring_to_host(c, c->stage->barrier, err);
+    }
+    for (uint32_t d = 0; d < c->stage->program->n_devices && status == LEAT_OK; d++) {
+        if (c->used[d]) {
+            status = add_wait(c, d, err);
+        }
+    }
+    return status;
+}
