@@ -73,7 +73,7 @@ typedef struct leat_node {
     const char *op;     /* "Conv" */
     const char *domain; /* "" for ai.onnx; "leat" for nodes made by leat's passes */
     const char *name;   /* may be "" */
-    int32_t opset;      /* version of the domain that the model imports */
+    int32_t opset;      /* version of the domain that the model imports; "leat": of ai.onnx */
     uint32_t n_inputs;
     uint32_t n_outputs;
     uint32_t n_attrs;

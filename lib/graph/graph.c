@@ -224,6 +224,12 @@ leat_status lt_node_set_string(lt_graph *graph, leat_node *node, const char *nam
 /* --- nodes --------------------------------------------------------------------------------------
  */
 
+/* Nodes of the domain "leat" mean what the model's version of ai.onnx means. */
+static int32_t domain_opset(const lt_graph *graph, const char *domain)
+{
+    return (int32_t)lt_graph_opset(graph, strcmp(domain, "leat") == 0 ? "" : domain);
+}
+
 leat_status lt_node_set_op(lt_graph *graph, leat_node *node, const char *op, const char *domain,
                            leat_error *err)
 {
@@ -232,9 +238,11 @@ leat_status lt_node_set_op(lt_graph *graph, leat_node *node, const char *op, con
     if (op_copy == NULL || domain_copy == NULL) {
         return no_memory(err);
     }
+    /* A node that moves to leat's own domain keeps the meaning of the version that it had. */
+    bool keeps = strcmp(domain, "leat") == 0 && node->domain[0] == '\0';
     node->op = op_copy;
     node->domain = domain_copy;
-    node->opset = (int32_t)lt_graph_opset(graph, domain_copy);
+    node->opset = keeps ? node->opset : domain_opset(graph, domain_copy);
     return LEAT_OK;
 }
 
@@ -259,7 +267,7 @@ static leat_node *copy_node(lt_graph *graph, const lt_node_desc *desc)
         node->outputs == NULL) {
         return NULL;
     }
-    node->opset = (int32_t)lt_graph_opset(graph, node->domain);
+    node->opset = domain_opset(graph, node->domain);
     for (uint32_t i = 0; i < desc->n_attrs; i++) {
         if (!lt_attr_copy(arena, &desc->attrs[i], &attrs[i])) {
             return NULL;

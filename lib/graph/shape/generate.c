@@ -211,10 +211,14 @@ static leat_status resize_axes(const lt_infer *infer, int32_t rank, int32_t *axe
     if (*count > (size_t)rank) {
         return lt_bad(infer, err, "axes has %zu entries", n);
     }
+    bool last = leat_node_int(infer->node, "channels_last", 0) != 0;
     for (size_t i = 0; i < *count; i++) {
         leat_status status = lt_axis(infer, list ? list[i] : (int64_t)i, rank, &axes[i], err);
         if (status != LEAT_OK) {
             return status;
+        }
+        if (last && axes[i] != 0) { /* axes, scales and sizes name N, C, spatial... */
+            axes[i] = axes[i] == 1 ? rank - 1 : axes[i] - 1;
         }
     }
     return LEAT_OK;
