@@ -50,18 +50,40 @@ static bool ask(lt_device *device, const lt_graph *graph, const leat_node *node,
     return answer.supported != 0;
 }
 
+static bool may_run(const lt_program *program, size_t d)
+{
+    return d < program->n_wanted || program->desc.fallback == LEAT_FALLBACK_CPU;
+}
+
+/* The first device that runs the node; n_devices when none does. */
+static size_t first_device(const lt_program *program, const lt_graph *graph, const leat_node *node,
+                           leat_layout *out_layout)
+{
+    size_t d = 0;
+    while (d < program->n_devices &&
+           !(may_run(program, d) && ask(program->devices[d], graph, node, out_layout, NULL))) {
+        d++;
+    }
+    return d;
+}
+
+/* A node of the domain leat must suit the device that would run its standard form: a fusion must
+ * not move work to a device that is preferred less. */
 static bool supports(void *user, const lt_graph *graph, const leat_node *node,
                      leat_layout *out_layout)
 {
     const lt_program *program = user;
-    leat_error ignored;
-    for (size_t d = 0; d < program->n_devices; d++) {
-        bool may = d < program->n_wanted || program->desc.fallback == LEAT_FALLBACK_CPU;
-        if (may && ask(program->devices[d], graph, node, out_layout, &ignored)) {
-            return true;
+    if (strcmp(node->domain, "leat") == 0) {
+        leat_node plain = *node;
+        plain.domain = "";
+        plain.n_inputs -= leat_node_int(node, "residual", 0) != 0 && plain.n_inputs > 0;
+        leat_layout ignored;
+        size_t d = first_device(program, graph, &plain, &ignored);
+        if (d != program->n_devices) {
+            return ask(program->devices[d], graph, node, out_layout, NULL);
         }
     }
-    return false;
+    return first_device(program, graph, node, out_layout) != program->n_devices;
 }
 
 /* ------------------------------------------------------------------------------------------------
