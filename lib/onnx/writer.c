@@ -332,6 +332,7 @@ static leat_status each_constant(const lt_graph *graph, sink *s, leat_error *err
     for (uint32_t i = 0; i < graph->n_values; i++) {
         if (used[i] && graph->values[i].data != NULL) {
             tensor t = tensor_of(&graph->values[i]);
+            t.may_be_outside = graph->parent == NULL;
             fn(s, &t);
         }
     }
