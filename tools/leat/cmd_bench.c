@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* leat bench: latency and throughput over a grid of threads and batch sizes. */
+#include "leat/tool.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define MAX_SAMPLES (1u << 20)
+
+/* Times of one grid point, in ms. */
+typedef struct samples {
+    double *ms; /* sorted once all are there */
+    size_t count;
+    double wall_ms;
+    double first_ms;
+} samples;
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double percentile(const samples *s, double p)
+{
+    size_t at = (size_t)(p * (double)s->count);
+    return s->count ? s->ms[at < s->count ? at : s->count - 1] : 0;
+}
+
+/* Memory of the process at its peak; the counters of leat cover its own allocations only. */
+static uint64_t peak_host_bytes(void)
+{
+    FILE *f = fopen("/proc/self/status", "r");
+    char line[256];
+    unsigned long long kb = 0;
+    while (f != NULL && fgets(line, sizeof(line), f) != NULL) {
+        if (sscanf(line, "VmHWM: %llu kB", &kb) == 1) {
+            break;
+        }
+    }
+    if (f != NULL) {
+        fclose(f);
+    }
+    return kb * 1024;
+}
+
+static void wait_until(double at)
+{
+    double left = at - now_ms();
+    if (left > 0) {
+        struct timespec t = {(time_t)(left / 1000),
+                             (long)((left - 1000 * (int)(left / 1000)) * 1e6)};
+        nanosleep(&t, NULL);
+    }
+}
+
+/* Runs for o->seconds, back to back or at o->rate a second, with latency from the intended start.
+ */
+static leat_status measure(const options *o, opened *all, const inputs *in, samples *s,
+                           leat_error *err)
+{
+    leat_array out[MAX_LIST];
+    size_t n_out = leat_model_io(all->model)->n_outputs;
+    double start = now_ms();
+    memset(out, 0, sizeof(out));
+    leat_status status = leat_session_run(all->session, in->arrays, in->count, out, n_out, err);
+    s->first_ms = now_ms() - start;
+    for (int i = 0; i < 2 && status == LEAT_OK; i++) {
+        memset(out, 0, sizeof(out));
+        status = leat_session_run(all->session, in->arrays, in->count, out, n_out, err);
+    }
+    double begin = now_ms(), end = begin + o->seconds * 1000;
+    for (s->count = 0; status == LEAT_OK && s->count < MAX_SAMPLES; s->count++) {
+        double due = o->rate > 0 ? begin + (double)s->count * 1000 / o->rate : now_ms();
+        if ((due >= end || now_ms() >= end) && s->count >= 3) {
+            break;
+        }
+        wait_until(o->rate > 0 ? due : 0);
+        memset(out, 0, n_out * sizeof(*out));
+        status = leat_session_run(all->session, in->arrays, in->count, out, n_out, err);
+        s->ms[s->count] = now_ms() - due;
+    }
+    s->wall_ms = now_ms() - begin;
+    qsort(s->ms, s->count, sizeof(*s->ms), by_value);
+    return status;
+}
+
+static void print_point(const options *o, const opened *all, const samples *s, int threads,
+                        int batch, const leat_array *first, double compile_ms)
+{
+    char shape[160] = "";
+    size_t used = 0;
+    for (int32_t i = 0; first != NULL && i < first->rank; i++) {
+        used += (size_t)snprintf(shape + used, sizeof(shape) - used, "%s%lld", i ? "x" : "",
+                                 (long long)first->shape[i]);
+    }
+    double items = s->wall_ms > 0 ? (double)s->count * batch * 1000 / s->wall_ms : 0;
+    if (!o->json) {
+        printf("%-32s %7d %-18s %6d %9.3f %9.3f %9.3f %9.3f %9.3f %10.1f\n", o->paths[0], threads,
+               shape, batch, s->first_ms, percentile(s, 0), percentile(s, 0.5), percentile(s, 0.9),
+               percentile(s, 0.99), items);
+        return;
+    }
+    printf("{\"model\": ");
+    json_string(stdout, o->paths[0]);
+    printf(", \"device\": ");
+    json_string(stdout, o->device);
+    printf(", \"precision\": \"%s\", \"threads\": %d, \"shape\": \"%s\", \"batch\": %d",
+           o->precision_name, threads, shape, batch);
+    printf(", \"load_ms\": %.3f, \"compile_ms\": %.3f, \"first_ms\": %.3f, \"min_ms\": %.6f",
+           all->load_ms, compile_ms, s->first_ms, percentile(s, 0));
+    printf(", \"median_ms\": %.6f, \"p90_ms\": %.6f, \"p95_ms\": %.6f, \"p99_ms\": %.6f",
+           percentile(s, 0.5), percentile(s, 0.9), percentile(s, 0.95), percentile(s, 0.99));
+    printf(", \"p999_ms\": %.6f, \"items_per_s\": %.3f, \"peak_host_bytes\": %llu",
+           percentile(s, 0.999), items, (unsigned long long)peak_host_bytes());
+    printf(", \"peak_device_bytes\": 0}\n");
+    fflush(stdout);
+}
+
+static int by_time(const void *a, const void *b)
+{
+    uint64_t x = ((const leat_node_report *)a)->last_ns, y = ((const leat_node_report *)b)->last_ns;
+    return (x < y) - (x > y);
+}
+
+/* The nodes of the last run, the slowest first. */
+static leat_status print_profile(opened *all, leat_error *err)
+{
+    leat_plan_report report = {.struct_size = sizeof(report)};
+    leat_status status = leat_session_report(all->session, &report, err);
+    leat_node_report *nodes =
+        status == LEAT_OK ? malloc((report.n_nodes + 1) * sizeof(*nodes)) : NULL;
+    if (nodes == NULL) {
+        return status == LEAT_OK ? LEAT_NO_MEMORY : status;
+    }
+    memcpy(nodes, report.nodes, report.n_nodes * sizeof(*nodes));
+    qsort(nodes, report.n_nodes, sizeof(*nodes), by_time);
+    uint64_t total = 0;
+    for (size_t i = 0; i < report.n_nodes; i++) {
+        total += nodes[i].last_ns;
+    }
+    printf("\n%-32s %-24s %-28s %9s %6s %9s %9s\n", "node", "operator", "kernel", "us", "%",
+           "GFLOP/s", "GB/s");
+    for (size_t i = 0; i < report.n_nodes; i++) {
+        const leat_node_report *n = &nodes[i];
+        double ns = n->last_ns ? (double)n->last_ns : 1;
+        printf("%-32.32s %-24.24s %-28s %9.1f %6.1f %9.1f %9.1f\n", n->name, n->op, n->kernel,
+               ns / 1e3, 100 * ns / (double)(total ? total : 1), (double)n->flops / ns,
+               (double)n->bytes / ns);
+    }
+    printf("%zu nodes, %.3f ms\n", report.n_nodes, (double)total / 1e6);
+    free(nodes);
+    return LEAT_OK;
+}
+
+/* The nodes of the last run one behind the other, in Chrome's trace format:
+ * https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU */
+static leat_status write_trace(const options *o, opened *all, leat_error *err)
+{
+    leat_plan_report report = {.struct_size = sizeof(report)};
+    leat_status status = leat_session_report(all->session, &report, err);
+    FILE *f = status == LEAT_OK ? fopen(o->trace, "w") : NULL;
+    if (f == NULL) {
+        if (status == LEAT_OK) {
+            snprintf(err->message, sizeof(err->message), "cannot write '%s'", o->trace);
+            status = LEAT_IO;
+        }
+        return status;
+    }
+    double at = 0;
+    fprintf(f, "[");
+    for (size_t i = 0; i < report.n_nodes; i++) {
+        const leat_node_report *n = &report.nodes[i];
+        fprintf(
+            f,
+            "%s\n{\"ph\": \"X\", \"pid\": 1, \"tid\": 1, \"ts\": %.3f, \"dur\": %.3f, \"name\": ",
+            i ? "," : "", at, (double)n->last_ns / 1e3);
+        json_string(f, n->op);
+        fprintf(f, ", \"args\": {\"node\": ");
+        json_string(f, n->name);
+        fprintf(f, ", \"kernel\": ");
+        json_string(f, n->kernel);
+        fprintf(f, "}}");
+        at += (double)n->last_ns / 1e3;
+    }
+    fprintf(f, "\n]\n");
+    if (fclose(f) != 0) {
+        status = LEAT_IO;
+    }
+    return status;
+}
+
+static int bench_point(const options *o, int threads, int batch, double *ms)
+{
+    opened all;
+    inputs in;
+    leat_error err = {0};
+    samples s = {.ms = ms};
+    int code = open_all(o, o->paths[0], threads, o->profile || o->trace != NULL, &all);
+    if (code != EXIT_FINE) {
+        return code;
+    }
+    leat_status status = inputs_make(o, all.model, batch, &in, &err);
+    double start = now_ms();
+    if (status == LEAT_OK) {
+        status = leat_session_warm(all.session, in.arrays, in.count, &err);
+    }
+    double compile_ms = all.create_ms + now_ms() - start;
+    if (status == LEAT_OK) {
+        status = measure(o, &all, &in, &s, &err);
+    }
+    if (status == LEAT_OK) {
+        bool batched = in.count != 0 && in.arrays[0].rank > 0;
+        print_point(o, &all, &s, threads, batched && batch > 0 ? batch : 1,
+                    in.count ? &in.arrays[0] : NULL, compile_ms);
+    }
+    if (status == LEAT_OK && o->profile) {
+        status = print_profile(&all, &err);
+    }
+    if (status == LEAT_OK && o->trace != NULL) {
+        status = write_trace(o, &all, &err);
+    }
+    code = status != LEAT_OK ? report_error(o, status, &err) : EXIT_FINE;
+    inputs_free(&in);
+    close_all(&all);
+    return code;
+}
+
+int cmd_bench(const options *o)
+{
+    double *ms = malloc(MAX_SAMPLES * sizeof(*ms));
+    int code = ms ? EXIT_FINE : EXIT_FAILED;
+    if (!o->json && ms != NULL) {
+        printf("%-32s %7s %-18s %6s %9s %9s %9s %9s %9s %10s\n", "model", "threads", "shape",
+               "batch", "first ms", "min ms", "median ms", "p90 ms", "p99 ms", "items/s");
+    }
+    for (int t = 0; t < (o->n_threads ? o->n_threads : 1) && code == EXIT_FINE; t++) {
+        for (int b = 0; b < (o->n_batches ? o->n_batches : 1) && code == EXIT_FINE; b++) {
+            code = bench_point(o, o->n_threads ? o->threads[t] : 0,
+                               o->n_batches ? o->batches[b] : 0, ms);
+        }
+    }
+    free(ms);
+    return code;
+}

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Inputs of a run: from .npy files, or seeded. */
+#include "leat/tool.h"
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/npy.h"
+#include "base/tensor.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const pair *find_pair(const pair *pairs, int count, const char *name, bool only)
+{
+    for (int i = 0; i < count; i++) {
+        if (pairs[i].name == NULL ? only : strcmp(pairs[i].name, name) == 0) {
+            return &pairs[i];
+        }
+    }
+    return NULL;
+}
+
+static leat_status read_npy(inputs *in, const char *path, leat_array *out, leat_error *err)
+{
+    lt_file_map map;
+    leat_status status = lt_file_map_open(path, &map, err);
+    if (status != LEAT_OK) {
+        return status;
+    }
+    void *copy = lt_arena_copy(&in->arena, map.data, map.bytes);
+    status = copy ? lt_npy_read(&in->arena, copy, map.bytes, out, err)
+                  : lt_fail(err, LEAT_NO_MEMORY, "no memory for '%s'", path);
+    lt_file_map_close(&map);
+    return status == LEAT_OK ? LEAT_OK : lt_fail_within(err, status, "'%s'", path);
+}
+
+/* "1x3x224x224" */
+static leat_status parse_shape(const char *text, leat_array *out, leat_error *err)
+{
+    out->rank = 0;
+    for (const char *p = text; out->rank < LEAT_MAX_RANK;) {
+        char *end;
+        long long dim = strtoll(p, &end, 10);
+        if (end == p || dim < 0) {
+            break;
+        }
+        out->shape[out->rank++] = dim;
+        if (*end == '\0') {
+            return LEAT_OK;
+        }
+        if (*end != 'x') {
+            break;
+        }
+        p = end + 1;
+    }
+    return lt_fail(err, LEAT_INVALID, "'%s' is not a shape such as 1x3x224x224", text);
+}
+
+/* splitmix64: Steele, Lea and Flood, OOPSLA 2014. */
+static double random_number(uint64_t *state)
+{
+    uint64_t z = (*state += 0x9e3779b97f4a7c15u);
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return (double)((z ^ z >> 31) >> 11) * 0x1p-53;
+}
+
+/* Floats in [-1, 1); integers small enough to be indices; masks all ones. */
+static void fill(leat_array *array, const char *name, uint64_t seed)
+{
+    uint64_t state = seed;
+    size_t count = 0;
+    bool mask = strstr(name, "mask") != NULL;
+    (void)lt_shape_count(array->rank, array->shape, &count);
+    for (size_t i = 0; i < count; i++) {
+        double r = random_number(&state);
+        int64_t whole = mask ? 1 : (int64_t)(r * (strstr(name, "type") ? 2 : 200));
+        switch (array->dtype) {
+        case LEAT_DTYPE_F32:
+            ((float *)array->data)[i] = (float)(2 * r - 1);
+            break;
+        case LEAT_DTYPE_F64:
+            ((double *)array->data)[i] = 2 * r - 1;
+            break;
+        case LEAT_DTYPE_I64:
+        case LEAT_DTYPE_U64:
+            ((int64_t *)array->data)[i] = whole;
+            break;
+        case LEAT_DTYPE_I32:
+        case LEAT_DTYPE_U32:
+            ((int32_t *)array->data)[i] = (int32_t)whole;
+            break;
+        case LEAT_DTYPE_F16: /* 1 + r in [1, 2): exponent 15 */
+            ((uint16_t *)array->data)[i] = (uint16_t)(0x3c00 | (unsigned)(r * 1024));
+            break;
+        case LEAT_DTYPE_BF16:
+            ((uint16_t *)array->data)[i] = (uint16_t)(0x3f80 | (unsigned)(r * 128));
+            break;
+        case LEAT_DTYPE_BOOL:
+            ((uint8_t *)array->data)[i] = r < 0.5 || mask;
+            break;
+        case LEAT_DTYPE_U8:
+        case LEAT_DTYPE_I8:
+            ((uint8_t *)array->data)[i] = (uint8_t)(r * 256);
+            break;
+        default:
+            break; /* zeros */
+        }
+    }
+}
+
+static leat_status make_input(const options *o, const leat_model_signature *io, size_t i, int batch,
+                              inputs *in, leat_error *err)
+{
+    const leat_io *want = &io->inputs[i];
+    leat_array *array = &in->arrays[i];
+    bool only = io->n_inputs == 1;
+    const pair *file = find_pair(o->inputs, o->n_inputs, want->name, only);
+    if (file != NULL) {
+        return read_npy(in, file->value, array, err);
+    }
+    const pair *shape = find_pair(o->shapes, o->n_shapes, want->name, only);
+    array->dtype = want->dtype;
+    array->rank = want->rank < 0 ? 0 : want->rank;
+    for (int32_t d = 0; d < array->rank; d++) {
+        array->shape[d] = want->shape[d] < 0 ? 1 : want->shape[d];
+    }
+    if (shape != NULL) {
+        leat_status status = parse_shape(shape->value, array, err);
+        if (status != LEAT_OK) {
+            return status;
+        }
+    }
+    if (batch > 0 && array->rank > 0 && (want->rank < 1 || want->shape[0] < 0)) {
+        array->shape[0] = batch;
+    }
+    if (!lt_shape_bytes(array->dtype, array->rank, array->shape, &array->bytes)) {
+        return lt_fail(err, LEAT_INVALID, "input '%s' is too large", want->name);
+    }
+    array->data = lt_arena_alloc(&in->arena, array->bytes ? array->bytes : 1, LT_ALIGNMENT);
+    if (array->data == NULL) {
+        return lt_fail(err, LEAT_NO_MEMORY, "no memory for input '%s'", want->name);
+    }
+    fill(array, want->name, o->seed + i);
+    return LEAT_OK;
+}
+
+/* Every NAME= on the command line must be an input. */
+static leat_status check_names(const pair *pairs, int count, const leat_model_signature *io,
+                               leat_error *err)
+{
+    for (int i = 0; i < count; i++) {
+        bool found = pairs[i].name == NULL && io->n_inputs == 1;
+        for (size_t j = 0; j < io->n_inputs && pairs[i].name != NULL; j++) {
+            found |= strcmp(io->inputs[j].name, pairs[i].name) == 0;
+        }
+        if (!found) {
+            return lt_fail(err, LEAT_NOT_FOUND,
+                           "the model has no input '%s' (it has %zu; see "
+                           "leat inspect)",
+                           pairs[i].name ? pairs[i].name : pairs[i].value, io->n_inputs);
+        }
+    }
+    return LEAT_OK;
+}
+
+leat_status inputs_make(const options *o, const leat_model *model, int batch, inputs *out,
+                        leat_error *err)
+{
+    const leat_model_signature *io = leat_model_io(model);
+    memset(out, 0, sizeof(*out));
+    lt_memory_init(&out->memory, NULL, 0);
+    lt_arena_init(&out->arena, &out->memory, 0);
+    if (io->n_inputs > MAX_LIST || io->n_outputs > MAX_LIST) {
+        return lt_fail(err, LEAT_LIMIT, "the model has more than %d inputs or outputs", MAX_LIST);
+    }
+    leat_status status = check_names(o->inputs, o->n_inputs, io, err);
+    if (status == LEAT_OK) {
+        status = check_names(o->shapes, o->n_shapes, io, err);
+    }
+    for (size_t i = 0; i < io->n_inputs && status == LEAT_OK; i++) {
+        status = make_input(o, io, i, batch, out, err);
+    }
+    out->count = io->n_inputs;
+    return status;
+}
+
+void inputs_free(inputs *in)
+{
+    lt_arena_destroy(&in->arena);
+}

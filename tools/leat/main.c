@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* leat: runs, measures, inspects and tests ONNX models. */
+#include "leat/tool.h"
+
+#include <string.h>
+
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        int (*run)(const options *o);
+    } commands[] = {{"run", cmd_run},
+                    {"bench", cmd_bench},
+                    {"inspect", cmd_inspect},
+                    {"devices", cmd_devices},
+                    {"test", cmd_test}};
+    options o;
+    if (argc < 2) {
+        print_usage(stderr);
+        return EXIT_USAGE;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+        print_usage(stdout);
+        return EXIT_FINE;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        uint32_t v = leat_version();
+        printf("leat %u.%u.%u\n", v / 10000, v / 100 % 100, v % 100);
+        return EXIT_FINE;
+    }
+    if (strcmp(argv[1], "quantize") == 0) {
+        fprintf(stderr, "leat quantize: the quantizer is not part of this version yet\n");
+        return EXIT_USAGE;
+    }
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+        if (strcmp(argv[1], commands[i].name) == 0) {
+            int code = options_parse(argc, argv, &o);
+            return code != EXIT_FINE ? code : commands[i].run(&o);
+        }
+    }
+    fprintf(stderr, "leat: '%s' is not a command; see leat --help\n", argv[1]);
+    return EXIT_USAGE;
+}

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "leat/tool.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void print_usage(FILE *to)
+{
+    fputs(
+        "leat run MODEL [-i NAME=FILE.npy]... [-o DIR] [--shape NAME=1x3x224x224] [--seed N]\n"
+        "         [--device cpu|cuda:0|...] [--precision f32|bf16|f16|auto] [--threads N] "
+        "[--json]\n"
+        "leat bench MODEL [--device D] [--shape ...] [--batch 1,8,32] [--threads 1,2]\n"
+        "         [--precision ...] [--seconds S] [--rate R] [--trace FILE] [--profile] [--json]\n"
+        "leat inspect MODEL [--device D] [--json]\n"
+        "leat devices [--device D] [--json]\n"
+        "leat test PATH... [--device D] [--rtol R] [--atol A]\n"
+        "\n"
+        "Exit codes: 0 fine, 1 failed or mismatched, 2 usage, 3 model refused, 4 no device.\n",
+        to);
+}
+
+static int usage_error(const char *command, const char *what, const char *value)
+{
+    fprintf(stderr, "leat %s: %s '%s'; see leat --help\n", command, what, value);
+    return EXIT_USAGE;
+}
+
+static pair split_pair(char *text)
+{
+    char *equals = strchr(text, '=');
+    pair p = {NULL, text};
+    if (equals != NULL) {
+        *equals = '\0';
+        p.name = text;
+        p.value = equals + 1;
+    }
+    return p;
+}
+
+/* "1,8,32"; false for anything that is not a list of positive numbers. */
+static bool parse_list(const char *text, int least, int *out, int *out_count)
+{
+    *out_count = 0;
+    while (*out_count < MAX_LIST) {
+        char *end;
+        long v = strtol(text, &end, 10);
+        if (end == text || v < least || v > 1 << 20) {
+            return false;
+        }
+        out[(*out_count)++] = (int)v;
+        if (*end == '\0') {
+            return true;
+        }
+        if (*end != ',') {
+            return false;
+        }
+        text = end + 1;
+    }
+    return false;
+}
+
+static bool parse_number(const char *text, double *out)
+{
+    char *end;
+    *out = strtod(text, &end);
+    return end != text && *end == '\0' && *out >= 0;
+}
+
+static bool parse_precision(const char *text, leat_precision *out)
+{
+    static const struct {
+        const char *name;
+        leat_precision precision;
+    } names[] = {{"model", LEAT_PRECISION_MODEL},
+                 {"f32", LEAT_PRECISION_F32},
+                 {"bf16", LEAT_PRECISION_BF16},
+                 {"f16", LEAT_PRECISION_F16},
+                 {"auto", LEAT_PRECISION_AUTO}};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strcmp(names[i].name, text) == 0) {
+            *out = names[i].precision;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* An option with a value; *known is false when there is no such option. */
+static bool take_value(options *o, const char *name, char *value, bool *known)
+{
+    double number;
+    *known = true;
+    if (strcmp(name, "-i") == 0 && o->n_inputs < MAX_LIST) {
+        o->inputs[o->n_inputs++] = split_pair(value);
+        return true;
+    }
+    if (strcmp(name, "--shape") == 0 && o->n_shapes < MAX_LIST) {
+        o->shapes[o->n_shapes++] = split_pair(value);
+        return true;
+    }
+    if (strcmp(name, "-o") == 0) {
+        o->out_directory = value;
+        return true;
+    }
+    if (strcmp(name, "--device") == 0) {
+        o->device = value;
+        return true;
+    }
+    if (strcmp(name, "--trace") == 0) {
+        o->trace = value;
+        return true;
+    }
+    if (strcmp(name, "--precision") == 0) {
+        o->precision_name = value;
+        return parse_precision(value, &o->precision);
+    }
+    if (strcmp(name, "--threads") == 0) {
+        return parse_list(value, 0, o->threads, &o->n_threads);
+    }
+    if (strcmp(name, "--batch") == 0) {
+        return parse_list(value, 1, o->batches, &o->n_batches);
+    }
+    if (strcmp(name, "--seed") == 0 && parse_number(value, &number)) {
+        o->seed = strtoull(value, NULL, 10);
+        return true;
+    }
+    if (strcmp(name, "--seconds") == 0) {
+        return parse_number(value, &o->seconds);
+    }
+    if (strcmp(name, "--rate") == 0) {
+        return parse_number(value, &o->rate);
+    }
+    if (strcmp(name, "--rtol") == 0) {
+        return parse_number(value, &o->rtol);
+    }
+    if (strcmp(name, "--atol") == 0) {
+        return parse_number(value, &o->atol);
+    }
+    *known = strcmp(name, "--seed") == 0;
+    return false;
+}
+
+int options_parse(int argc, char **argv, options *o)
+{
+    memset(o, 0, sizeof(*o));
+    o->command = argv[1];
+    o->device = "cpu";
+    o->precision_name = "model";
+    o->seconds = 1;
+    o->rtol = o->atol = -1;
+    for (int i = 2; i < argc; i++) {
+        bool known;
+        if (strcmp(argv[i], "--json") == 0) {
+            o->json = true;
+        } else if (strcmp(argv[i], "--profile") == 0) {
+            o->profile = true;
+        } else if (argv[i][0] == '-' && argv[i][1] != '\0') {
+            if (i + 1 == argc) {
+                return usage_error(o->command, "a value is missing after", argv[i]);
+            }
+            if (!take_value(o, argv[i], argv[i + 1], &known)) {
+                return known ? usage_error(o->command, "not a good value:", argv[i + 1])
+                             : usage_error(o->command, "unknown option", argv[i]);
+            }
+            i++;
+        } else if (o->n_paths < MAX_LIST) {
+            o->paths[o->n_paths++] = argv[i];
+        }
+    }
+    if (o->n_paths == 0 && strcmp(o->command, "devices") != 0) {
+        return usage_error(o->command, "which model? A path is missing after", o->command);
+    }
+    return EXIT_FINE;
+}

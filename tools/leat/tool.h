@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the commands of the `leat` tool share. */
+#ifndef LEAT_TOOL_H
+#define LEAT_TOOL_H
+
+#include "base/memory.h"
+
+#include <leat/leat.h>
+#include <stdio.h>
+
+/* Exit codes: a contract with scripts. */
+enum {
+    EXIT_FINE = 0,
+    EXIT_FAILED = 1, /* failed or mismatched */
+    EXIT_USAGE = 2,
+    EXIT_MODEL_REFUSED = 3,
+    EXIT_NO_DEVICE = 4
+};
+
+#define MAX_LIST 64
+
+/* NAME=VALUE; name NULL when only VALUE was given. */
+typedef struct pair {
+    const char *name;
+    const char *value;
+} pair;
+
+/* The command line of all commands together; each uses what it knows. */
+typedef struct options {
+    const char *command;
+    const char *paths[MAX_LIST]; /* arguments that are not options */
+    int n_paths;
+    pair inputs[MAX_LIST]; /* -i */
+    int n_inputs;
+    pair shapes[MAX_LIST]; /* --shape */
+    int n_shapes;
+    const char *out_directory; /* -o */
+    const char *device;
+    leat_precision precision;
+    const char *precision_name;
+    int threads[MAX_LIST];
+    int n_threads;
+    int batches[MAX_LIST];
+    int n_batches;
+    uint64_t seed;
+    double seconds;
+    double rate;
+    double rtol, atol; /* negative: the default */
+    const char *trace;
+    bool json, profile;
+} options;
+
+/* Parses argv; on an error prints what is wrong and returns EXIT_USAGE. */
+int options_parse(int argc, char **argv, options *out);
+void print_usage(FILE *to);
+
+/* Exit code of a status, at load or session creation. */
+int exit_code(leat_status status);
+/* Prints "leat COMMAND: MESSAGE" to standard error; returns exit_code. */
+int report_error(const options *o, leat_status status, const leat_error *err);
+
+/* A context, a model and a session. */
+typedef struct opened {
+    leat_context *context;
+    leat_model *model;
+    leat_session *session;
+    double load_ms;
+    double create_ms;
+} opened;
+
+/* Opens the model at `path` with `threads` (0: all cores). On failure prints the error and returns
+ * the exit code; EXIT_FINE otherwise. close_all frees what there is. */
+int open_all(const options *o, const char *path, int threads, bool profile, opened *out);
+void close_all(opened *all);
+
+/* Input arrays of one run, in an arena. */
+typedef struct inputs {
+    lt_memory memory;
+    lt_arena arena;
+    leat_array arrays[MAX_LIST];
+    size_t count;
+} inputs;
+
+/* Reads or makes the inputs: -i files, else seeded random numbers of the shape that --shape, or the
+ * model with 1 for unknown dimensions, gives. batch > 0 replaces the first dimension where it is
+ * unknown. Free with inputs_free.
+ * Errors:   NOT_FOUND for a name that the model does not have; those of the files. */
+leat_status inputs_make(const options *o, const leat_model *model, int batch, inputs *out,
+                        leat_error *err);
+void inputs_free(inputs *in);
+
+/* JSON to standard output. */
+void json_string(FILE *to, const char *text);
+
+double now_ms(void);
+
+int cmd_run(const options *o);
+int cmd_bench(const options *o);
+int cmd_inspect(const options *o);
+int cmd_devices(const options *o);
+int cmd_test(const options *o);
+
+#endif
