@@ -29,7 +29,10 @@ static leat_status run(lt_graph *graph, const lt_pass_context *context, lt_arena
             }
         }
     }
-    *out_changed |= kept != 0;
+    if (kept == 0) {
+        return LEAT_OK;
+    }
+    *out_changed = true;
     graph->n_nodes -= kept;
     memmove(graph->nodes, graph->nodes + kept, graph->n_nodes * sizeof(*graph->nodes));
     return LEAT_OK;

@@ -6,6 +6,7 @@
 #include "support/run.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(__GLIBC__)
 #define COUNTS 0 /* the sanitizer's own malloc must stay */
