@@ -106,4 +106,66 @@ void lt_resize_pass_run(const lt_resize_pass *pass, const leat_kernel_args *args
 void lt_resize_load(leat_dtype dtype, const void *in, int64_t at, int64_t n, bool wide, void *out);
 void lt_resize_store(leat_dtype dtype, void *out, int64_t at, int64_t n, bool wide, const void *in);
 
+/* ---- a node --------------------------------------------------------------------------------- */
+
+enum {
+    RESIZE_ROI,
+    RESIZE_SCALES,
+    RESIZE_SIZES,
+    RESIZE_LISTS
+};
+
+typedef struct lt_resize_tables {
+    lt_resize_table table[LEAT_MAX_RANK]; /* of each axis of the data in memory */
+} lt_resize_tables;
+
+typedef struct lt_resize_state {
+    lt_move_label label;
+    const lt_resize_kernels *kernels;
+    lt_resize_rule rule;
+    leat_dtype dtype;
+    bool wide;
+    int32_t rank;
+    int64_t in_shape[LEAT_MAX_RANK], out_shape[LEAT_MAX_RANK]; /* as in memory */
+    int32_t n_axes;
+    int32_t axes[LEAT_MAX_RANK]; /* in memory, in the order of the lists */
+    int32_t policy;              /* 0 stretch, 1 not_larger, 2 not_smaller */
+    double outside;
+    union {
+        uint8_t bytes[16];
+        uint64_t align[2];
+    } fill; /* the extrapolation value in dtype */
+    /* Inputs: which they are, or -1; what is known of them. */
+    int32_t input[RESIZE_LISTS];
+    leat_dtype list_dtype[RESIZE_LISTS];
+    bool planned;
+    lt_resize_tables tables;
+    size_t table_bytes; /* room for tables */
+    int64_t most_taps[LEAT_MAX_RANK];
+    size_t buffer_bytes;
+    uint32_t tasks;
+} lt_resize_state;
+
+typedef struct lt_resize_lists {
+    bool has[RESIZE_LISTS];
+    double values[RESIZE_LISTS][2 * LEAT_MAX_RANK];
+} lt_resize_lists;
+
+/* Reads and checks one of the lists. */
+leat_status lt_resize_read_list(const lt_resize_state *s, int which, const void *data,
+                                lt_resize_lists *lists, leat_error *err);
+/* Scales and sizes of all axes in memory.
+ * Errors:   INVALID when they do not lead to the planned shape. */
+leat_status lt_resize_make_axes(const lt_resize_state *s, const lt_resize_lists *lists,
+                                lt_resize_axis *axes, leat_error *err);
+/* Room that the table of an axis takes; SIZE_MAX / 64 or more when that is beyond reason. */
+size_t lt_resize_axis_table_bytes(const lt_resize_state *s, const lt_resize_axis *axis);
+leat_status lt_resize_make_tables(const lt_resize_state *s, const lt_resize_axis *axes,
+                                  uint8_t *room, lt_resize_tables *out_tables, leat_error *err);
+/* Runs the passes, or with args NULL only measures: bytes of a buffer and of a task's space. */
+void lt_resize_run_passes(const lt_resize_state *s, const lt_resize_tables *tables,
+                          uint8_t *buffers, const leat_kernel_args *args, size_t *out_buffer,
+                          size_t *out_task);
+leat_status lt_resize_launch(const void *opaque, const leat_kernel_args *args, leat_error *err);
+
 #endif
