@@ -268,13 +268,12 @@ typedef struct leat_model_desc {
     int32_t no_optimization; /* 1: keep the graph as it was written (for inspection and tests) */
 } leat_model_desc;
 
-/* Loads an ONNX file, opset 7 or newer, IR version 3 or newer. Weights stay in the mapped file
- * until a session packs them; the file must not change while the model lives. External data is
- * read from regular files in the model's own directory or below it, never through links.
- * Owns:     *out_model is the caller's; borrows the context.
- * Threads:  any.
- * Errors:   NOT_FOUND, IO; CORRUPT with the file offset; UNSUPPORTED with the operator or version;
- *           LIMIT; NO_MEMORY. */
+/* Loads an ONNX file, opset 7 or newer (older ones as far as their operators still mean the same),
+ * IR version 3 or newer. Weights stay in the mapped file until a session packs them; the file must
+ * not change while the model lives. External data is read from regular files in the model's own
+ * directory or below it, never through links. Owns:     *out_model is the caller's; borrows the
+ * context. Threads:  any. Errors:   NOT_FOUND, IO; CORRUPT with the file offset; UNSUPPORTED with
+ * the operator or version; LIMIT; NO_MEMORY. */
 LEAT_API leat_status leat_model_load(leat_context *context, const char *path,
                                      const leat_model_desc *desc, leat_model **out_model,
                                      leat_error *err) LEAT_MUST_CHECK;

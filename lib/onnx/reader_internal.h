@@ -15,8 +15,9 @@
 #define LT_MAX_NODES 2000000u
 /* Constants below this size are copied when the file has them unaligned; larger ones stay views. */
 #define LT_COPY_UNALIGNED_BELOW 4096u
-/* Oldest and newest version of ai.onnx that is read. */
-#define LT_MIN_OPSET 7
+/* Oldest and newest version of ai.onnx that is read. Operators whose meaning changed before opset 7
+ * are refused one by one, by the opset range of their kernels. */
+#define LT_MIN_OPSET 1
 #define LT_MAX_OPSET 30
 
 /* A local function of the model. */

@@ -177,6 +177,9 @@ static leat_status cast_run(const void *state, const leat_kernel_args *args, lea
     const cast *c = state;
     cast_launch l = {c, args->inputs[0], args->outputs[0]};
     (void)err;
+    if (lt_packed_bits(c->to) != 0) { /* the unused bits of the last byte are zeros */
+        memset(l.y, 0, leat_dtype_bytes(c->to, (size_t)c->count));
+    }
     /* Units of 64 keep packed elements of one byte in one range. */
     lt_cpu_parallel_range(args, c->count, 64, 16, cast_range, &l);
     return LEAT_OK;
