@@ -1,0 +1,109 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Whole models through leat and through ONNX Runtime on the same inputs.
+
+  models_check.py BUILD
+
+Prints a line a case, with the largest difference over 1 + |ONNX Runtime's number|, and ends with
+"N passed, N failed, N skipped".  The bound is 1e-4.
+"""
+import glob
+import os
+import re
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+import onnxruntime as ort
+
+BOUND = 1e-4
+ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
+MODELS = os.path.join(ROOT, "build", "models")
+BUILD = sys.argv[1] if len(sys.argv) > 1 else os.path.join(ROOT, "build")
+
+
+def run_leat(model, feeds):
+    with tempfile.TemporaryDirectory() as d:
+        command = [os.path.join(BUILD, "leat"), "run", model, "-o", os.path.join(d, "out")]
+        for i, (name, array) in enumerate(feeds.items()):
+            path = os.path.join(d, "in%d.npy" % i)
+            np.save(path, array)
+            command += ["-i", "%s=%s" % (name, path)]
+        r = subprocess.run(command, capture_output=True, text=True)
+        if r.returncode:
+            raise RuntimeError(r.stderr.strip())
+        return {os.path.basename(p)[:-4]: np.load(p) for p in glob.glob(os.path.join(d, "out", "*.npy"))}
+
+
+def compare(label, model, feeds, totals):
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    names = [o.name for o in session.get_outputs()]
+    expected = dict(zip(names, session.run(names, feeds)))
+    try:
+        got = run_leat(model, feeds)
+    except RuntimeError as e:
+        print("FAILED  %-44s %s" % (label, e))
+        totals[1] += 1
+        return None
+    worst = 0.0
+    for name in names:
+        a, b = got[name.replace("/", "_")].astype(np.float64), expected[name].astype(np.float64)
+        worst = max(worst, float(np.max(np.abs(a - b) / (1 + np.abs(b)))) if a.shape == b.shape else np.inf)
+    good = worst <= BOUND
+    totals[0 if good else 1] += 1
+    print("%s %-44s %.2e" % ("        "[:7] if good else "FAILED ", label, worst))
+    return got, expected
+
+
+def tokens(rng, batch, length):
+    mask = np.ones((batch, length), np.int64)
+    mask[-1, length // 2 + 1:] = 0
+    return {"input_ids": rng.integers(1000, 30000, (batch, length)), "attention_mask": mask,
+            "token_type_ids": np.zeros((batch, length), np.int64)}
+
+
+def photos(totals):
+    """All photos: the same logits, and the classes that are right."""
+    model = os.path.join(MODELS, "efficientnet-lite0.onnx")
+    paths = sorted(glob.glob(os.path.join(MODELS, "imagenet_*.jpg")))
+    r = subprocess.run([os.path.join(BUILD, "examples", "classify"), model, os.path.join(MODELS, "classes.txt")]
+                       + paths, capture_output=True, text=True)
+    right = 0
+    for block in re.split(r"(?m)^(?=\S)", r.stdout)[1:]:
+        lines = block.splitlines()
+        right += int(re.search(r"_(\d+)\.jpg", lines[0]).group(1)) == int(lines[1].split()[2])
+    good = len(paths) == 20 and right >= 17
+    totals[0 if good else 1] += 1
+    print("%s %-44s %d of %d right" % ("       " if good else "FAILED ", "photos, top 1", right, len(paths)))
+
+
+def main():
+    rng, totals = np.random.default_rng(0), [0, 0]
+    path = lambda name: os.path.join(MODELS, name)
+    for batch in (1, 3):
+        x = rng.standard_normal((batch, 3, 224, 224)).astype(np.float32)
+        compare("efficientnet-lite0, batch %d" % batch, path("efficientnet-lite0.onnx"), {"image": x}, totals)
+    for batch, length in ((1, 1), (1, 7), (2, 33), (4, 128)):
+        compare("MiniLM, %d x %d" % (batch, length), path("minilm.onnx"), tokens(rng, batch, length), totals)
+    for batch in (1, 2):
+        x = rng.integers(0, 257, (batch, 2048)).astype(np.int32)
+        compare("magika, batch %d" % batch, path("magika.onnx"), {"bytes": x}, totals)
+    for n in (1, 4):
+        x = rng.standard_normal((n, 3, 48, 192)).astype(np.float32)
+        compare("PP-OCR classifier, batch %d" % n, path("ch_ppocr_mobile_v2.0_cls_infer.onnx"), {"x": x}, totals)
+    for width in (64, 320):
+        x = rng.standard_normal((1, 3, 48, width)).astype(np.float32)
+        compare("PP-OCR recogniser, width %d" % width, path("ch_PP-OCRv4_rec_infer.onnx"), {"x": x}, totals)
+    for size in (64, 160):
+        x = rng.standard_normal((1, 3, size, size + 32)).astype(np.float32)
+        compare("PP-OCR detector, %d x %d" % (size, size + 32), path("ch_PP-OCRv4_det_infer.onnx"), {"x": x}, totals)
+    photos(totals)
+    print("%d passed, %d failed, 0 skipped" % tuple(totals))
+    return 1 if totals[1] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
