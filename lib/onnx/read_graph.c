@@ -123,6 +123,9 @@ static leat_status read_dim(lt_graph *graph, lt_wire wire, int64_t *out_dim, lea
     if (symbol.bytes >= sizeof(name)) {
         return lt_fail(err, LEAT_LIMIT, "a dimension's name has %zu bytes", symbol.bytes);
     }
+    if (symbol.bytes == 1 && symbol.data[0] == '?') {
+        symbol.bytes = 0; /* written by exporters for every dimension that they do not know */
+    }
     memcpy(name, symbol.bytes ? symbol.data : "", symbol.bytes);
     name[symbol.bytes] = '\0';
     return lt_graph_symbol(graph, symbol.bytes ? name : NULL, out_dim, err);
