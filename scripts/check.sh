@@ -1,25 +1,56 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# check.sh BUILD ONLY: runs the test programs whose path contains ONLY and sums their results.
+# check.sh BUILD ONLY [--programs-only]: runs the test programs whose path contains ONLY; when that is all of them, also
+# the ONNX node cases, whole models against ONNX Runtime and the installed tree.
 # Ends with the line "N passed, N failed, N skipped".
 set -u
 build=$1 only=$2
+here=$(dirname "$0")
 passed=0 failed=0 skipped=0
+
+# count PASSED FAILED SKIPPED NAME SECONDS
+count() {
+    passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3))
+    printf '%-56s %5d passed %4d failed %4d skipped %5ds\n' "$4" "$1" "$2" "$3" "$5"
+}
+
 for program in $(find "$build/tests" -name 'test_*' -type f -perm -u+x ! -name '*.so' | grep -F -- "$only" | sort); do
     log=$program.log
     start=$(date +%s)
-    timeout 600 "$program" >"$log" 2>&1
+    CMOCKA_MESSAGE_OUTPUT=TAP timeout 900 "$program" >"$log" 2>&1
     status=$?
-    p=$(grep -c '^\[       OK \]' "$log")
-    f=$(grep -c '^\[  FAILED  \] [a-z].*[a-z0-9]$' "$log")
-    s=$(grep -c '^\[  SKIPPED \] [a-z]' "$log")
-    s=$((s > p + s ? 0 : s))
+    p=$(grep -c '^ok ' "$log")
+    s=$(grep -c '^not ok [0-9]* # SKIP' "$log")
+    f=$(($(grep -c '^not ok ' "$log") - s))
+    if [ $status -ne 0 ] && [ "$f" -eq 0 ]; then
+        echo "the program ended with status $status" >>"$log"
+        f=1
+    fi
+    count "$p" "$f" "$s" "${program#"$build"/tests/}" $(($(date +%s) - start))
+    [ "$f" -eq 0 ] || tail -60 "$log" | sed 's/^/    /'
+done
+
+# step SCRIPT...: a script whose last line is "N passed, N failed, N skipped".
+step() {
+    name=$1
+    log=$build/$(basename "$1" .sh).log
+    start=$(date +%s)
+    "$@" "$build" >"$log" 2>&1
+    status=$?
+    line=$(grep -E '^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$' "$log" | tail -n 1)
+    set -- $(echo "$line" | tr -dc '0-9 ')
+    p=${1:-0} f=${2:-0} s=${3:-0}
     if [ $status -ne 0 ] && [ "$f" -eq 0 ]; then
         f=1
     fi
-    passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
-    printf '%-60s %4d passed %3d failed %3d skipped %4ds\n' "${program#"$build"/tests/}" "$p" "$f" "$s" $(($(date +%s) - start))
-    [ "$f" -eq 0 ] || sed 's/^/    /' "$log" | tail -60
-done
+    count "$p" "$f" "$s" "$(basename "$name")" $(($(date +%s) - start))
+    [ "$f" -eq 0 ] || grep -v '^skipped' "$log" | tail -40 | sed 's/^/    /'
+}
+
+if [ "$only" = test_ ] && [ "${3:-}" != --programs-only ]; then
+    step "$here/node_cases.sh"
+    step "$here/models_check.sh"
+    step "$here/check-install.sh"
+fi
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" -eq 0 ] && [ $((passed + skipped)) -gt 0 ]

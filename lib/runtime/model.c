@@ -130,6 +130,9 @@ static leat_status read_file(leat_model *model, const char *path, leat_error *er
         model->files = NULL;
     }
     lt_free(memory, directory, directory_bytes);
+    if (status == LEAT_OK) { /* folding has read weights that nothing may need any more */
+        lt_model_release_pages(model);
+    }
     return status;
 }
 

@@ -1,0 +1,26 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# check-headers.sh: every header compiles alone; the public ones as C99 and as C++11.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+passed=0 failed=0
+try() {
+    if "$@" -fsyntax-only - >/tmp/leat-header.$$ 2>&1; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        echo "FAILED: $header ($*)"
+        sed 's/^/    /' /tmp/leat-header.$$
+    fi
+}
+for header in include/leat/*.h; do
+    try ${CC:-cc} -std=c99 -pedantic -Wall -Wextra -Werror -Iinclude -x c < <(echo "#include <${header#include/}>")
+    try ${CXX:-c++} -std=c++11 -pedantic -Wall -Wextra -Werror -Iinclude -x c++ < <(echo "#include <${header#include/}>")
+done
+for header in $(git ls-files 'lib/**/*.h' 'backends/**/*.h' 'tools/**/*.h' 'tests/**/*.h'); do
+    try ${CC:-cc} -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -Wno-unused-function -Iinclude -Ilib \
+        -Ibackends/cpu -Itools -Itests -x c < <(echo "#include \"$PWD/$header\"")
+done
+rm -f /tmp/leat-header.$$
+echo "$passed passed, $failed failed, 0 skipped"
+[ $failed -eq 0 ]
