@@ -19,14 +19,15 @@ verdict "only leat_* may leave the library" \
     "$(nm -D --defined-only "$shared" | awk '$3 !~ /^leat_/ {print $3}')"
 verdict "only libc, libm, libpthread and libdl may be needed" \
     "$(readelf -d "$shared" | sed -n 's/.*NEEDED.*\[\(.*\)\]/\1/p' | grep -vE '^(libc|libm|libpthread|libdl|ld-linux-x86-64)\.so')"
+# Constant tables that hold addresses (.data.rel.ro) are relocated once and then read only.
+objects=$build/symbols
+rm -rf "$objects" && mkdir -p "$objects" && (cd "$objects" && ar x ../libleat.a)
 verdict "no writable global state" \
-    "$(nm -A "$build/libleat.a" | awk '$2 ~ /^[bBdD]$/ || $3 ~ /^[bBdD]$/' | grep -vE ' \.?(data|bss)' |
-        awk '{ if ($2 ~ /^[dD]$/ || $3 ~ /^[dD]$/) print }' | grep -v 'data.rel.ro' | while read -r line; do
-            object=$(echo "$line" | cut -d: -f2) symbol=$(echo "$line" | awk '{print $NF}')
-            # Constant tables that hold addresses are relocated once and then read only.
-            section=$(ar p "$build/libleat.a" "$object" | objdump -t /dev/stdin 2>/dev/null | awk -v s="$symbol" '$NF == s {print $(NF-2)}')
-            case $section in .data.rel.ro*) ;; *) echo "$object $symbol $section" ;; esac
-        done)"
+    "$(for object in "$objects"/*.o; do
+        objdump -t "$object" | awk -v o="$(basename "$object")" \
+            '/ O / && $(NF-2) ~ /^\.(data|bss|tdata|tbss)/ && $(NF-2) !~ /^\.data\.rel\.ro/ {print o, $NF, $(NF-2)}'
+    done)"
+rm -rf "$objects"
 verdict "no printing, exiting or aborting" \
     "$(nm -A "$build/libleat.a" | grep -E ' U (v?f?printf|puts|fputs|putchar|perror|exit|_exit|abort|__assert_fail|__printf_chk|__fprintf_chk)$')"
 verdict "memory comes from the context's allocator" \
