@@ -31,7 +31,6 @@ VENV := $(ROOT)/venv
 # --- flags ------------------------------------------------------------------------------------------
 BASE_CFLAGS := -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -Wno-error=deprecated-declarations -fPIC \
     -fvisibility=hidden -fno-math-errno -fno-trapping-math -ffp-contract=off -pthread -Iinclude -MMD -MP
-BASE_CFLAGS += -DLEAT_PLUGIN_DIRECTORY='"$(libdir)/leat"'
 ifneq ($(SANITIZE),)
 BASE_CFLAGS += -fsanitize=$(SANITIZE) -fno-omit-frame-pointer
 ifeq ($(SANITIZE),undefined)
@@ -80,6 +79,11 @@ STAMP := $(BUILD)/flags
 STAMP_TEXT := $(CC) $(CFLAGS) $(LDFLAGS) $(BASE_CFLAGS) $(AVX512_CFLAGS)
 $(shell mkdir -p $(BUILD); printf '%s\n' '$(subst ','\'',$(STAMP_TEXT))' | cmp -s - $(STAMP) || \
     printf '%s\n' '$(subst ','\'',$(STAMP_TEXT))' > $(STAMP))
+
+# The only object that knows where it will be installed.
+$(shell printf '%s\n' '$(libdir)' | cmp -s - $(BUILD)/libdir || printf '%s\n' '$(libdir)' > $(BUILD)/libdir)
+$(BUILD)/obj/lib/runtime/context.o: BASE_CFLAGS += -DLEAT_PLUGIN_DIRECTORY='"$(libdir)/leat"'
+$(BUILD)/obj/lib/runtime/context.o: $(BUILD)/libdir
 
 $(BUILD)/obj/lib/%.o: lib/%.c $(STAMP)
 	@mkdir -p $(@D)

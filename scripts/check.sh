@@ -8,6 +8,13 @@ build=$1 only=$2
 here=$(dirname "$0")
 passed=0 failed=0 skipped=0
 
+# Some programs read ONNX's own test data.
+if "$here/setup_venv.sh"; then
+    LEAT_ONNX_DATA=$("$here/../build/venv/bin/python" -c 'import onnx, os
+print(os.path.join(os.path.dirname(onnx.__file__), "backend", "test", "data"))')
+    export LEAT_ONNX_DATA
+fi
+
 # count PASSED FAILED SKIPPED NAME SECONDS
 count() {
     passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3))

@@ -145,6 +145,7 @@ int options_parse(int argc, char **argv, options *o)
 {
     memset(o, 0, sizeof(*o));
     o->command = argv[1];
+    o->paths = argv + 2;
     o->device = "cpu";
     o->precision_name = "model";
     o->seconds = 1;
@@ -164,8 +165,8 @@ int options_parse(int argc, char **argv, options *o)
                              : usage_error(o->command, "unknown option", argv[i]);
             }
             i++;
-        } else if (o->n_paths < MAX_LIST) {
-            o->paths[o->n_paths++] = argv[i];
+        } else {
+            o->paths[o->n_paths++] = argv[i]; /* never overtakes i */
         }
     }
     if (o->n_paths == 0 && strcmp(o->command, "devices") != 0) {

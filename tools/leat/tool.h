@@ -28,7 +28,7 @@ typedef struct pair {
 /* The command line of all commands together; each uses what it knows. */
 typedef struct options {
     const char *command;
-    const char *paths[MAX_LIST]; /* arguments that are not options */
+    char **paths; /* arguments that are not options; in argv */
     int n_paths;
     pair inputs[MAX_LIST]; /* -i */
     int n_inputs;
