@@ -8,4 +8,4 @@ root=$(dirname "$0")/..
 folder=$("$root/build/venv/bin/python" -c 'import onnx, os
 print(os.path.join(os.path.dirname(onnx.__file__), "backend", "test", "data", "node"))')
 find "$folder" -mindepth 1 -maxdepth 1 -type d ! -name '*_expanded*' | sort |
-    xargs -n 2000 "$1/leat" test
+    xargs -s 1000000 -x "$1/leat" test
