@@ -156,7 +156,7 @@ test-programs: $(TESTS) $(PLUGINS) $(BUILD)/leat $(EXAMPLES) $(SHARED)
 check: test-programs
 	scripts/check.sh $(BUILD) $(ONLY)
 
-bench: $(BUILD)/leat
+bench: $(BUILD)/leat $(SHARED)
 	scripts/bench.sh $(BUILD)
 
 # --- install ----------------------------------------------------------------------------------------

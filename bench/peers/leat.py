@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""As much of leat's C API as the benchmark needs, through ctypes and the shared library."""
+import ctypes as c
+
+import numpy as np
+
+DTYPES = {1: np.float32, 2: np.uint8, 3: np.int8, 6: np.int32, 7: np.int64, 9: np.bool_, 10: np.float16, 11: np.float64}
+
+
+class Error(c.Structure):
+    _fields_ = [("status", c.c_int), ("message", c.c_char * 252)]
+
+
+class Array(c.Structure):
+    _fields_ = [("dtype", c.c_int), ("rank", c.c_int32), ("shape", c.c_int64 * 8), ("data", c.c_void_p),
+                ("bytes", c.c_size_t)]
+
+
+class Io(c.Structure):
+    _fields_ = [("name", c.c_char_p), ("dtype", c.c_int), ("rank", c.c_int32), ("shape", c.c_int64 * 8),
+                ("dim_names", c.c_char_p * 8)]
+
+
+class Signature(c.Structure):
+    _fields_ = [("n_inputs", c.c_size_t), ("inputs", c.POINTER(Io)), ("n_outputs", c.c_size_t),
+                ("outputs", c.POINTER(Io))]
+
+
+class ContextDesc(c.Structure):
+    _fields_ = [("struct_size", c.c_size_t), ("allocator", c.c_void_p), ("log", c.c_void_p),
+                ("log_user", c.c_void_p), ("log_level", c.c_int), ("threads", c.c_int32),
+                ("spin_us", c.c_uint32), ("plugin_directory", c.c_char_p), ("memory_budget", c.c_uint64)]
+
+
+class Session:
+    def __init__(self, library, path, threads, spin_us=0):
+        self.lib, self.err = c.CDLL(library), Error()
+        self.context, self.model, self.session = c.c_void_p(), c.c_void_p(), c.c_void_p()
+        self.lib.leat_model_io.restype = c.POINTER(Signature)
+        self.lib.leat_model_io.argtypes = [c.c_void_p]
+        desc = ContextDesc(struct_size=c.sizeof(ContextDesc), threads=threads, spin_us=spin_us)
+        e = c.byref(self.err)
+        self.check(self.lib.leat_context_create(c.byref(desc), c.byref(self.context), e))
+        self.check(self.lib.leat_model_load(self.context, path.encode(), None, c.byref(self.model), e))
+        self.check(self.lib.leat_session_create(self.model, None, c.byref(self.session), e))
+        self.io = self.lib.leat_model_io(self.model).contents
+
+    def check(self, status):
+        if status:
+            raise RuntimeError(self.err.message.decode())
+
+    def inputs(self):
+        """(name, dtype, dims) of each input; a dim is a number or a name."""
+        result = []
+        for i in range(self.io.n_inputs):
+            x = self.io.inputs[i]
+            dims = [x.shape[d] if x.shape[d] >= 0 else (x.dim_names[d] or b"?").decode() for d in range(x.rank)]
+            result.append((x.name.decode(), DTYPES[x.dtype], dims))
+        return result
+
+    def prepare(self, feeds):
+        """A function that runs the session on these arrays and returns copies of the outputs on demand."""
+        arrays = (Array * len(feeds))()
+        outs = (Array * self.io.n_outputs)()
+        for a, x in zip(arrays, feeds):
+            a.dtype = next(k for k, v in DTYPES.items() if v == x.dtype)
+            a.rank, a.data, a.bytes = x.ndim, x.ctypes.data, x.nbytes
+            a.shape[:x.ndim] = x.shape
+        run, session, err = self.lib.leat_session_run, self.session, c.byref(self.err)
+        n_in, n_out = c.c_size_t(len(feeds)), c.c_size_t(len(outs))
+
+        def call():
+            status = run(session, arrays, n_in, outs, n_out, err)
+            if status:
+                self.check(status)
+
+        def results():
+            return [np.frombuffer(c.string_at(o.data, o.bytes), DTYPES[o.dtype]).reshape(o.shape[:o.rank]).copy()
+                    for o in outs]
+
+        call.keep, call.results = (feeds, arrays), results
+        return call
