@@ -9,16 +9,18 @@ static inline float modulo(float p, float q)
     return r != 0.0f && (r < 0.0f) != (q < 0.0f) ? r + q : r;
 }
 
-static inline float power(float p, float q)
+/* As pow: -0 gives 0 and -infinity gives infinity. */
+static inline float root(float p)
 {
-    return q == 2.0f ? p * p : q == 0.5f ? sqrtf(p) : powf(p, q);
+    return p == -INFINITY ? INFINITY : sqrtf(p + 0.0f);
 }
 
 #define NAME lt_cpu_binary_f32_avx2
 #define T float
 #define WRAP float
 #define DIV(p, q) ((p) / (q))
-#define POW(p, q) power(p, q)
+#define POW(p, q) powf(p, q)
+#define ROOT(p) root(p)
 #define MOD(p, q) modulo(p, q)
 #define FMOD(p, q) fmodf(p, q)
 #include "elementwise/binary_kernel.inc"

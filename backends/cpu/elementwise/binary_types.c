@@ -10,6 +10,12 @@ static inline double modulo_f64(double p, double q)
     return r != 0 && (r < 0) != (q < 0) ? r + q : r;
 }
 
+static inline double root_f64(double p)
+{
+    return p == -INFINITY ? INFINITY : sqrt(p + 0.0);
+}
+
+#define ROOT(p) root_f64(p)
 #define NAME binary_f64
 #define T double
 #define WRAP double
@@ -66,6 +72,7 @@ DEFINE_HELPERS(uint16_t, uint32_t, u16)
 DEFINE_HELPERS(uint32_t, uint32_t, u32)
 DEFINE_HELPERS(uint64_t, uint64_t, u64)
 
+#define ROOT(p) (p) /* no integer is 1/2 */
 #define DIV(p, q) divide_i8(p, q)
 #define POW(p, q) power_i8(p, q)
 #define MOD(p, q) modulo_i8(p, q)
@@ -79,6 +86,7 @@ DEFINE_HELPERS(uint64_t, uint64_t, u64)
 #undef MOD
 #undef FMOD
 
+#define ROOT(p) (p) /* no integer is 1/2 */
 #define DIV(p, q) divide_i16(p, q)
 #define POW(p, q) power_i16(p, q)
 #define MOD(p, q) modulo_i16(p, q)
@@ -92,6 +100,7 @@ DEFINE_HELPERS(uint64_t, uint64_t, u64)
 #undef MOD
 #undef FMOD
 
+#define ROOT(p) (p) /* no integer is 1/2 */
 #define DIV(p, q) divide_i32(p, q)
 #define POW(p, q) power_i32(p, q)
 #define MOD(p, q) modulo_i32(p, q)
@@ -105,6 +114,7 @@ DEFINE_HELPERS(uint64_t, uint64_t, u64)
 #undef MOD
 #undef FMOD
 
+#define ROOT(p) (p) /* no integer is 1/2 */
 #define DIV(p, q) divide_i64(p, q)
 #define POW(p, q) power_i64(p, q)
 #define MOD(p, q) modulo_i64(p, q)
@@ -118,6 +128,7 @@ DEFINE_HELPERS(uint64_t, uint64_t, u64)
 #undef MOD
 #undef FMOD
 
+#define ROOT(p) (p) /* no integer is 1/2 */
 #define DIV(p, q) divide_u8(p, q)
 #define POW(p, q) power_u8(p, q)
 #define MOD(p, q) modulo_u8(p, q)
@@ -131,6 +142,7 @@ DEFINE_HELPERS(uint64_t, uint64_t, u64)
 #undef MOD
 #undef FMOD
 
+#define ROOT(p) (p) /* no integer is 1/2 */
 #define DIV(p, q) divide_u16(p, q)
 #define POW(p, q) power_u16(p, q)
 #define MOD(p, q) modulo_u16(p, q)
@@ -144,6 +156,7 @@ DEFINE_HELPERS(uint64_t, uint64_t, u64)
 #undef MOD
 #undef FMOD
 
+#define ROOT(p) (p) /* no integer is 1/2 */
 #define DIV(p, q) divide_u32(p, q)
 #define POW(p, q) power_u32(p, q)
 #define MOD(p, q) modulo_u32(p, q)
@@ -157,6 +170,7 @@ DEFINE_HELPERS(uint64_t, uint64_t, u64)
 #undef MOD
 #undef FMOD
 
+#define ROOT(p) (p) /* no integer is 1/2 */
 #define DIV(p, q) divide_u64(p, q)
 #define POW(p, q) power_u64(p, q)
 #define MOD(p, q) modulo_u64(p, q)

@@ -24,15 +24,22 @@ static bool mergeable(const lt_broadcast *b, int32_t d, const int64_t *next, int
     return true;
 }
 
-void lt_broadcast_plan(lt_broadcast *b, const leat_value *out, const leat_value *const *inputs,
-                       int32_t count)
+static bool fits(const leat_value *out, const leat_value *in)
 {
-    int64_t strides[LT_BROADCAST_MAX][LEAT_MAX_RANK];
-    memset(b, 0, sizeof(*b));
-    b->inputs = count;
-    for (int32_t i = 0; i < count; i++) {
-        input_strides(out, inputs[i], strides[i]);
+    for (int32_t d = 0; d < in->rank; d++) {
+        int32_t at = d + out->rank - in->rank;
+        if (at < 0 || (in->shape[d] != 1 && in->shape[d] != out->shape[at])) {
+            return false;
+        }
     }
+    return true;
+}
+
+/* Merges dimensions. What has one element disappears. */
+static void merge(lt_broadcast *b, const leat_value *out,
+                  int64_t strides[LT_BROADCAST_MAX][LEAT_MAX_RANK])
+{
+    int32_t count = b->inputs;
     for (int32_t d = 0; d < out->rank; d++) {
         int64_t next[LT_BROADCAST_MAX];
         if (out->shape[d] == 1) {
@@ -53,11 +60,30 @@ void lt_broadcast_plan(lt_broadcast *b, const leat_value *out, const leat_value 
     if (b->rank == 0) {
         b->dims[b->rank++] = 1;
     }
+}
+
+leat_status lt_broadcast_plan(lt_broadcast *b, const leat_node *node, const leat_value *out,
+                              const leat_value *const *inputs, int32_t count, leat_error *err)
+{
+    int64_t strides[LT_BROADCAST_MAX][LEAT_MAX_RANK];
+    memset(b, 0, sizeof(*b));
+    b->inputs = count;
+    for (int32_t i = 0; i < count; i++) {
+        if (!fits(out, inputs[i])) {
+            return lt_cpu_fail(err, LEAT_INVALID,
+                               "%s node '%s': the shape of operand %d does not broadcast to the "
+                               "output's",
+                               node->op, node->name, i);
+        }
+        input_strides(out, inputs[i], strides[i]);
+    }
+    merge(b, out, strides);
     b->length = b->dims[b->rank - 1];
     b->lines = 1;
     for (int32_t d = 0; d < b->rank - 1; d++) {
         b->lines *= b->dims[d];
     }
+    return LEAT_OK;
 }
 
 typedef struct run {

@@ -20,8 +20,9 @@ typedef struct lt_broadcast {
     int64_t length; /* of a line */
 } lt_broadcast;
 
-void lt_broadcast_plan(lt_broadcast *b, const leat_value *out, const leat_value *const *inputs,
-                       int32_t count);
+/* Errors:   INVALID when a dimension of an input is neither the output's nor 1. */
+leat_status lt_broadcast_plan(lt_broadcast *b, const leat_node *node, const leat_value *out,
+                              const leat_value *const *inputs, int32_t count, leat_error *err);
 
 /* One stretch of a line: input i starts at element from[i], the output at element to. */
 typedef void (*lt_line_fn)(const void *argument, const int64_t *from, int64_t to, int64_t length);

@@ -5,9 +5,7 @@
 
 #include "convert.h"
 
-#define LT_ELEMENT_TYPES(X)                                                                        \
-    X(F32, float)                                                                                  \
-    X(F64, double)                                                                                 \
+#define LT_ELEMENT_INTEGERS(X)                                                                     \
     X(U8, uint8_t)                                                                                 \
     X(I8, int8_t)                                                                                  \
     X(U16, uint16_t)                                                                               \
@@ -17,6 +15,11 @@
     X(U64, uint64_t)                                                                               \
     X(I64, int64_t)                                                                                \
     X(BOOL, uint8_t)
+
+#define LT_ELEMENT_TYPES(X)                                                                        \
+    X(F32, float)                                                                                  \
+    X(F64, double)                                                                                 \
+    LT_ELEMENT_INTEGERS(X)
 
 /* Element i as double; 64-bit integers above 2^53 are rounded. */
 static inline double lt_element_get(leat_dtype dtype, const void *data, int64_t i)
@@ -75,6 +78,59 @@ static inline void lt_element_set(leat_dtype dtype, void *data, int64_t i, doubl
     default:
         break;
     }
+}
+
+/* Element i of an integer or bool array as 64 bits; U64 above the range of i64 is reinterpreted. */
+static inline int64_t lt_element_int(leat_dtype dtype, const void *data, int64_t i)
+{
+    switch (dtype) {
+#define X(D, T)                                                                                    \
+    case LEAT_DTYPE_##D:                                                                           \
+        return (int64_t)((const T *)data)[i];
+        LT_ELEMENT_INTEGERS(X)
+#undef X
+    default:
+        return 0;
+    }
+}
+
+/* Stores the low bits of v. */
+static inline void lt_element_set_int(leat_dtype dtype, void *data, int64_t i, int64_t v)
+{
+    switch (dtype) {
+#define X(D, T)                                                                                    \
+    case LEAT_DTYPE_##D:                                                                           \
+        ((T *)data)[i] = (T)v;                                                                     \
+        break;
+        LT_ELEMENT_INTEGERS(X)
+#undef X
+    default:
+        break;
+    }
+}
+
+/* Towards zero; out of range the nearest end, NaN 0. */
+static inline int64_t lt_saturate_i64(double v)
+{
+    if (v != v) {
+        return 0;
+    }
+    return v >= 0x1p63 ? INT64_MAX : v <= -0x1p63 ? INT64_MIN : (int64_t)v;
+}
+
+/* base to the power of an integer, wrapping. A negative exponent gives what the exact value
+ * truncates to, and 0 for a base of 0; `huge`: the exponent is unsigned. */
+static inline int64_t lt_power_i64(int64_t base, int64_t exponent, bool huge)
+{
+    uint64_t result = 1, square = (uint64_t)base;
+    if (exponent < 0 && !huge) {
+        return base == 1 ? 1 : base == -1 ? (exponent % 2 ? -1 : 1) : 0;
+    }
+    for (uint64_t left = (uint64_t)exponent; left != 0; left >>= 1) {
+        result = left & 1 ? result * square : result;
+        square *= square;
+    }
+    return (int64_t)result;
 }
 
 #endif

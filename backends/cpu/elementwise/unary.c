@@ -3,11 +3,10 @@
  * integers by plain loops. */
 #include "elementwise/unary.h"
 
-#include "convert.h"
+#include "elementwise/half.h"
+#include "smallfloat.h"
 
 #include <math.h>
-
-#define BLOCK 512
 
 typedef struct unary {
     lt_unary_op op;
@@ -15,6 +14,7 @@ typedef struct unary {
     float alpha, beta;
     int64_t count;
     lt_unary_f32_fn f32;
+    const lt_half_kernels *half;
 } unary;
 
 static const struct {
@@ -111,29 +111,28 @@ static double f64(lt_unary_op op, double v, double alpha, double beta)
 }
 
 /* Integers: the functions that keep them. Unsigned arithmetic so that -INT_MIN wraps. */
+#define EACH(T, expression)                                                                        \
+    _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++)                                           \
+    {                                                                                              \
+        const T v = x[i];                                                                          \
+        y[i] = (T)(expression);                                                                    \
+    }                                                                                              \
+    break
+
 #define DEFINE_INT(T, U)                                                                           \
     static void run_##T(lt_unary_op op, const T *x, T *y, int64_t n)                               \
     {                                                                                              \
-        for (int64_t i = 0; i < n; i++) {                                                          \
-            T v = x[i];                                                                            \
-            bool negative = v < 0;                                                                 \
-            switch (op) {                                                                          \
-            case LT_UNARY_Abs:                                                                     \
-                y[i] = negative ? (T)(0 - (U)v) : v;                                               \
-                break;                                                                             \
-            case LT_UNARY_Neg:                                                                     \
-                y[i] = (T)(0 - (U)v);                                                              \
-                break;                                                                             \
-            case LT_UNARY_Relu:                                                                    \
-                y[i] = negative ? 0 : v;                                                           \
-                break;                                                                             \
-            case LT_UNARY_Sign:                                                                    \
-                y[i] = (T)((v > 0) - negative);                                                    \
-                break;                                                                             \
-            default:                                                                               \
-                y[i] = v;                                                                          \
-                break;                                                                             \
-            }                                                                                      \
+        switch (op) {                                                                              \
+        case LT_UNARY_Abs:                                                                         \
+            EACH(T, v < 0 ? 0 - (U)v : (U)v);                                                      \
+        case LT_UNARY_Neg:                                                                         \
+            EACH(T, 0 - (U)v);                                                                     \
+        case LT_UNARY_Relu:                                                                        \
+            EACH(T, v < 0 ? 0 : v);                                                                \
+        case LT_UNARY_Sign:                                                                        \
+            EACH(T, (v > 0) - (v < 0));                                                            \
+        default:                                                                                   \
+            break;                                                                                 \
         }                                                                                          \
     }
 DEFINE_INT(int8_t, uint8_t)
@@ -141,13 +140,14 @@ DEFINE_INT(int16_t, uint16_t)
 DEFINE_INT(int32_t, uint32_t)
 DEFINE_INT(int64_t, uint64_t)
 
+/* Abs and Sign: the only ones for unsigned integers. */
 static void run_unsigned(lt_unary_op op, leat_dtype dtype, const char *x, char *y, int64_t n)
 {
     size_t element = lt_cpu_element_bytes(dtype);
     for (int64_t i = 0; i < n; i++) {
         uint64_t v = 0;
         memcpy(&v, x + (size_t)i * element, element);
-        v = op == LT_UNARY_Neg ? 0 - v : op == LT_UNARY_Sign ? v != 0 : v;
+        v = op == LT_UNARY_Sign ? v != 0 : v;
         memcpy(y + (size_t)i * element, &v, element);
     }
 }
@@ -159,14 +159,14 @@ typedef struct unary_launch {
 } unary_launch;
 
 /* f16 and bf16: blocks through f32. */
-static void run_narrow(const unary *u, const char *x, char *y, int64_t n)
+static void run_half(const unary *u, const char *x, char *y, int64_t n)
 {
-    float block[BLOCK];
-    for (int64_t i = 0; i < n; i += BLOCK) {
-        size_t part = (size_t)(n - i < BLOCK ? n - i : BLOCK);
-        lt_cpu_widen_f32(u->dtype, x + i * 2, block, part);
-        u->f32(u->op, block, block, (int64_t)part, u->alpha, u->beta);
-        lt_cpu_narrow_f32(u->dtype, block, y + i * 2, part);
+    float block[LT_HALF_BLOCK];
+    for (int64_t i = 0; i < n; i += LT_HALF_BLOCK) {
+        int64_t part = n - i < LT_HALF_BLOCK ? n - i : LT_HALF_BLOCK;
+        u->half->widen(u->dtype, x + i * 2, block, part);
+        u->f32(u->op, block, block, part, u->alpha, u->beta);
+        u->half->narrow(u->dtype, block, y + i * 2, part);
     }
 }
 
@@ -190,7 +190,7 @@ static void run_range(void *argument, int64_t begin, int64_t end)
         break;
     case LEAT_DTYPE_F16:
     case LEAT_DTYPE_BF16:
-        run_narrow(u, x, y, n);
+        run_half(u, x, y, n);
         break;
     case LEAT_DTYPE_I8:
         run_int8_t(u->op, x, y, n);
@@ -220,6 +220,17 @@ static leat_status unary_run(const void *state, const leat_kernel_args *args, le
     return LEAT_OK;
 }
 
+/* Output 0 has the input's count and the type wanted. */
+static leat_status same_as_input(const leat_kernel_node *node, leat_dtype wanted, leat_error *err)
+{
+    const leat_value *in = leat_kernel_input(node, 0), *out = leat_kernel_output(node, 0);
+    if (out->dtype != wanted || leat_value_count(out) != leat_value_count(in)) {
+        return lt_cpu_fail(err, LEAT_INVALID, "%s node '%s': the output has another type or shape",
+                           node->node->op, node->node->name);
+    }
+    return LEAT_OK;
+}
+
 leat_status lt_cpu_unary_prepare(const leat_kernel_node *node, void *device, const leat_host *host,
                                  leat_plan *plan, leat_kernel *out_kernel, leat_error *err)
 {
@@ -244,6 +255,7 @@ leat_status lt_cpu_unary_prepare(const leat_kernel_node *node, void *device, con
     u->beta = leat_node_float(node->node, u->op == LT_UNARY_Selu ? "gamma" : "beta", table[i].beta);
     u->dtype = leat_kernel_input(node, 0)->dtype;
     u->count = leat_value_count(leat_kernel_input(node, 0));
+    u->half = lt_half_for(cpu);
     u->f32 = lt_cpu_unary_f32_portable;
     out_kernel->name = "unary_portable";
 #if defined(__x86_64__)
@@ -259,7 +271,7 @@ leat_status lt_cpu_unary_prepare(const leat_kernel_node *node, void *device, con
     out_kernel->launch = unary_run;
     out_kernel->state = u;
     out_kernel->inplace_mask = 1;
-    return LEAT_OK;
+    return same_as_input(node, u->dtype, err);
 }
 
 /* --- Identity, Dropout, Not, IsNaN, IsInf, BitwiseNot -------------------------------------------
@@ -269,14 +281,12 @@ leat_status lt_cpu_identity_prepare(const leat_kernel_node *node, void *device,
                                     const leat_host *host, leat_plan *plan, leat_kernel *out_kernel,
                                     leat_error *err)
 {
-    (void)node;
     (void)device;
     (void)host;
     (void)plan;
-    (void)err;
     out_kernel->name = "view";
     out_kernel->view_of = 1;
-    return LEAT_OK;
+    return same_as_input(node, leat_kernel_input(node, 0)->dtype, err);
 }
 
 typedef struct test_state {
@@ -288,31 +298,49 @@ typedef struct test_state {
 
 static double any_float(leat_dtype dtype, const void *x, int64_t i)
 {
+    if (CPU_FLOAT8 >> dtype & 1) {
+        return (double)lt_small_to_f32(dtype, ((const uint8_t *)x)[i]);
+    }
     return dtype == LEAT_DTYPE_F64 ? ((const double *)x)[i]
                                    : (double)lt_cpu_get_f32(dtype, x, (size_t)i);
+}
+
+typedef struct test_launch {
+    const test_state *t;
+    const uint8_t *x;
+    uint8_t *y;
+} test_launch;
+
+/* Ranges are elements; bytes for BitwiseNot. */
+static void test_range(void *argument, int64_t begin, int64_t end)
+{
+    const test_launch *l = argument;
+    const test_state *t = l->t;
+    const uint8_t *x = l->x;
+    uint8_t *y = l->y;
+    if (t->kind == 'n') {
+        for (int64_t i = begin; i < end; i++) {
+            y[i] = !x[i];
+        }
+    } else if (t->kind == 'b') {
+        for (int64_t i = begin; i < end; i++) {
+            y[i] = (uint8_t)~x[i];
+        }
+    } else {
+        for (int64_t i = begin; i < end; i++) {
+            double v = any_float(t->dtype, x, i);
+            y[i] = t->kind == 'a' ? isnan(v) : isinf(v) && (v > 0 ? t->positive : t->negative);
+        }
+    }
 }
 
 static leat_status test_run(const void *state, const leat_kernel_args *args, leat_error *err)
 {
     const test_state *t = state;
-    const uint8_t *x = args->inputs[0];
-    uint8_t *y = args->outputs[0];
+    test_launch l = {t, args->inputs[0], args->outputs[0]};
+    int64_t bytes = t->kind == 'b' ? (int64_t)lt_cpu_element_bytes(t->dtype) : 1;
     (void)err;
-    if (t->kind == 'n') {
-        for (int64_t i = 0; i < t->count; i++) {
-            y[i] = !x[i];
-        }
-    } else if (t->kind == 'b') {
-        size_t bytes = (size_t)t->count * lt_cpu_element_bytes(t->dtype);
-        for (size_t i = 0; i < bytes; i++) {
-            y[i] = (uint8_t)~x[i];
-        }
-    } else {
-        for (int64_t i = 0; i < t->count; i++) {
-            double v = any_float(t->dtype, x, i);
-            y[i] = t->kind == 'a' ? isnan(v) : isinf(v) && (v > 0 ? t->positive : t->negative);
-        }
-    }
+    lt_cpu_parallel_range(args, t->count * bytes, 64, 4, test_range, &l);
     return LEAT_OK;
 }
 
@@ -333,5 +361,5 @@ leat_status lt_cpu_test_prepare(const leat_kernel_node *node, void *device, cons
     out_kernel->name = "test_portable";
     out_kernel->launch = test_run;
     out_kernel->state = t;
-    return LEAT_OK;
+    return same_as_input(node, t->kind == 'b' ? t->dtype : LEAT_DTYPE_BOOL, err);
 }
