@@ -69,17 +69,33 @@ bool lt_graph_grow(lt_graph *graph, void *array, uint32_t *capacity, uint32_t co
     return true;
 }
 
+/* A name that no value of this graph or of one around it has: a model that leat wrote holds such
+ * names already. */
+static void make_name(const lt_graph *graph, char *name, size_t capacity)
+{
+    snprintf(name, capacity, "_leat_%u", graph->n_values);
+    const lt_graph *other = graph;
+    for (uint32_t i = 1; other != NULL; i++) {
+        for (other = graph; other != NULL; other = other->parent) {
+            if (lt_graph_find_value(other, name) != LEAT_NO_VALUE) {
+                snprintf(name, capacity, "_leat_%u_%u", graph->n_values, i);
+                break;
+            }
+        }
+    }
+}
+
 leat_status lt_graph_add_value(lt_graph *graph, const char *name, uint32_t *out_value,
                                leat_error *err)
 {
-    char unique[32];
+    char unique[40];
     *out_value = LEAT_NO_VALUE;
     if (!lt_graph_grow(graph, &graph->values, &graph->values_capacity, graph->n_values,
                        sizeof(*graph->values))) {
         return no_memory(err);
     }
     if (name == NULL) {
-        snprintf(unique, sizeof(unique), "_leat_%u", graph->n_values);
+        make_name(graph, unique, sizeof(unique));
         name = unique;
     }
     const char *copy = lt_arena_string(lt_graph_arena(graph), name);
@@ -94,25 +110,41 @@ leat_status lt_graph_add_value(lt_graph *graph, const char *name, uint32_t *out_
     return LEAT_OK;
 }
 
+/* A copy of the array's data, strings with their text; NULL when there is no memory. */
+static void *copy_data(lt_arena *arena, const leat_array *array)
+{
+    void *data = lt_arena_alloc(arena, array->bytes ? array->bytes : 1, LT_ALIGNMENT);
+    if (data == NULL || array->bytes == 0) {
+        return data;
+    }
+    memcpy(data, array->data, array->bytes);
+    leat_string *strings = array->dtype == LEAT_DTYPE_STRING ? data : NULL;
+    for (size_t i = 0; strings != NULL && i < array->bytes / sizeof(*strings); i++) {
+        strings[i].data = lt_arena_string_n(arena, strings[i].data, strings[i].bytes);
+        if (strings[i].data == NULL) {
+            return NULL;
+        }
+    }
+    return data;
+}
+
 leat_status lt_graph_add_constant(lt_graph *graph, const char *name, const leat_array *array,
                                   bool copy, uint32_t *out_value, leat_error *err)
 {
     size_t bytes;
     *out_value = LEAT_NO_VALUE;
     if (array->rank < 0 || array->rank > LEAT_MAX_RANK ||
-        !lt_shape_bytes(array->dtype, array->rank, array->shape, &bytes) || bytes != array->bytes) {
+        !lt_shape_bytes(array->dtype, array->rank, array->shape, &bytes) || bytes != array->bytes ||
+        (bytes != 0 && array->data == NULL)) {
         return lt_fail(err, LEAT_INVALID, "constant '%s': %zu bytes do not fit its type and shape",
                        name ? name : "", array->bytes);
     }
     /* Constants are never NULL, even empty ones: data tells a constant from other values. */
     void *data = array->data;
     if (copy || data == NULL) {
-        data = lt_arena_alloc(lt_graph_arena(graph), bytes ? bytes : 1, LT_ALIGNMENT);
+        data = copy_data(lt_graph_arena(graph), array);
         if (data == NULL) {
             return no_memory(err);
-        }
-        if (bytes != 0) {
-            memcpy(data, array->data, bytes);
         }
     }
     leat_status status = lt_graph_add_value(graph, name, out_value, err);

@@ -157,7 +157,7 @@ leat_status lt_broadcast(lt_infer *infer, int32_t *rank, int64_t *shape, const l
                          leat_error *err)
 {
     int32_t wider = *rank > b->rank ? *rank : b->rank;
-    int64_t out[LEAT_MAX_RANK];
+    int64_t out[LEAT_MAX_RANK] = {0};
     for (int32_t i = 0; i < wider; i++) {
         int32_t ia = i - (wider - *rank), ib = i - (wider - b->rank);
         int64_t da = ia < 0 ? 1 : shape[ia], db = ib < 0 ? 1 : b->shape[ib];
@@ -196,12 +196,87 @@ leat_status lt_axis(const lt_infer *infer, int64_t axis, int32_t rank, int32_t *
 leat_status lt_same_type(const lt_infer *infer, uint32_t a, uint32_t b, leat_error *err)
 {
     const leat_value *va = lt_in(infer, a), *vb = lt_in(infer, b);
-    if (va->dtype == vb->dtype || va->dtype == LEAT_DTYPE_UNDEFINED ||
+    if (vb == NULL || va->dtype == vb->dtype || va->dtype == LEAT_DTYPE_UNDEFINED ||
         vb->dtype == LEAT_DTYPE_UNDEFINED) {
         return LEAT_OK;
     }
     return lt_bad(infer, err, "inputs %u and %u are of types %s and %s", a, b,
                   leat_dtype_name(va->dtype), leat_dtype_name(vb->dtype));
+}
+
+leat_status lt_vector(const lt_infer *infer, uint32_t i, int64_t length, leat_error *err)
+{
+    const leat_value *value = lt_in(infer, i);
+    if (value == NULL || value->rank < 0) {
+        return LEAT_OK;
+    }
+    if (value->rank != 1) {
+        return lt_bad(infer, err, "input %u has rank %d, not 1", i, value->rank);
+    }
+    if (length >= 0 && value->shape[0] >= 0 && value->shape[0] != length) {
+        return lt_bad(infer, err, "input %u has %lld elements, not %lld", i,
+                      (long long)value->shape[0], (long long)length);
+    }
+    return LEAT_OK;
+}
+
+leat_status lt_single(const lt_infer *infer, uint32_t i, leat_error *err)
+{
+    const leat_value *value = lt_in(infer, i);
+    for (int32_t d = 0; value != NULL && d < value->rank; d++) {
+        if (value->shape[d] >= 0 && value->shape[d] != 1) {
+            return lt_bad(infer, err, "input %u must be one number", i);
+        }
+    }
+    return LEAT_OK;
+}
+
+leat_status lt_zero_point(const lt_infer *infer, uint32_t i, int64_t count, leat_error *err)
+{
+    const leat_value *value = lt_in(infer, i);
+    bool vector = value != NULL && value->rank == 1; /* other ranks are left to the backend */
+    return !vector || value->shape[0] == count || count < 0 ? LEAT_OK : lt_single(infer, i, err);
+}
+
+leat_status lt_fits(const lt_infer *infer, uint32_t i, int32_t rank, const int64_t *shape,
+                    leat_error *err)
+{
+    const leat_value *value = lt_in(infer, i);
+    if (value == NULL) {
+        return LEAT_OK;
+    }
+    bool fits = value->rank <= rank;
+    for (int32_t d = 0; fits && d < value->rank; d++) {
+        int64_t have = value->shape[d], want = shape[rank - value->rank + d];
+        fits = have == 1 || have == want || have < 0 || want < 0;
+    }
+    if (!fits) {
+        char a[96], b[96];
+        return lt_bad(infer, err, "input %u of shape %s does not broadcast to %s", i,
+                      lt_shape_text(value->rank, value->shape, a, sizeof(a)),
+                      lt_shape_text(rank, shape, b, sizeof(b)));
+    }
+    return LEAT_OK;
+}
+
+leat_status lt_indices(const lt_infer *infer, uint32_t i, leat_error *err)
+{
+    leat_dtype dtype = lt_in(infer, i)->dtype;
+    if (dtype != LEAT_DTYPE_I64 && dtype != LEAT_DTYPE_I32 && dtype != LEAT_DTYPE_UNDEFINED) {
+        return lt_bad(infer, err, "input %u must hold i32 or i64, not %s", i,
+                      leat_dtype_name(dtype));
+    }
+    return LEAT_OK;
+}
+
+static bool is_own(const leat_node *node)
+{
+    return strcmp(node->domain, "leat") == 0;
+}
+
+bool lt_channels_last(const lt_infer *infer)
+{
+    return is_own(infer->node) && leat_node_int(infer->node, "channels_last", 0) != 0;
 }
 
 /* --- nodes and graphs ---------------------------------------------------------------------------
@@ -210,8 +285,14 @@ leat_status lt_same_type(const lt_infer *infer, uint32_t a, uint32_t b, leat_err
 static leat_status check_counts(const lt_infer *infer, const lt_op *op, leat_error *err)
 {
     const leat_node *node = infer->node;
+    static const char *const own_only[] = {"channels_last", "activation", "residual"};
+    for (size_t i = 0; !is_own(node) && i < sizeof(own_only) / sizeof(own_only[0]); i++) {
+        if (leat_node_attr(node, own_only[i]) != NULL) { /* backends would follow it */
+            return lt_bad(infer, err, "attribute %s is for nodes of the domain leat", own_only[i]);
+        }
+    }
     /* leat's own nodes may have a bias and a residual more. */
-    int32_t extra = strcmp(node->domain, "leat") == 0 ? 2 : 0;
+    int32_t extra = is_own(node) ? 2 : 0;
     if (node->n_inputs < (uint32_t)op->min_inputs ||
         (op->max_inputs >= 0 && node->n_inputs > (uint32_t)(op->max_inputs + extra))) {
         return lt_bad(infer, err, "%u inputs", node->n_inputs);
@@ -219,6 +300,9 @@ static leat_status check_counts(const lt_infer *infer, const lt_op *op, leat_err
     if (node->n_outputs < (uint32_t)op->min_outputs ||
         (op->max_outputs >= 0 && node->n_outputs > (uint32_t)op->max_outputs)) {
         return lt_bad(infer, err, "%u outputs", node->n_outputs);
+    }
+    if (op->min_outputs > 0 && node->outputs[0] == LEAT_NO_VALUE) {
+        return lt_bad(infer, err, "output 0 is missing");
     }
     for (int32_t i = 0; i < op->min_inputs; i++) {
         if (lt_in(infer, (uint32_t)i) == NULL) {
@@ -240,6 +324,86 @@ static bool ranks_known(const lt_infer *infer)
     return true;
 }
 
+/* Type of output i of a node whose inputs' ranks are not known. */
+static leat_dtype dtype_without_rank(const lt_infer *infer, const lt_op *op, uint32_t i)
+{
+    const leat_value *first = lt_in(infer, 0), *second = lt_in(infer, 1);
+    lt_infer_fn f = op->infer;
+    int64_t to;
+    if (f == lt_infer_shape || f == lt_infer_size || f == lt_infer_arg ||
+        (i == 1 && (f == lt_infer_pool || f == lt_infer_top_k))) {
+        return LEAT_DTYPE_I64;
+    }
+    if (f == lt_infer_compare || f == lt_infer_to_bool || (i == 1 && f == lt_infer_dropout)) {
+        return LEAT_DTYPE_BOOL;
+    }
+    if (f == lt_infer_conv_integer || f == lt_infer_matmul_integer) {
+        return LEAT_DTYPE_I32;
+    }
+    if (f == lt_infer_dynamic_quantize) {
+        return i == 1 ? LEAT_DTYPE_F32 : LEAT_DTYPE_U8;
+    }
+    if (f == lt_infer_cast) {
+        to = leat_node_int(infer->node, "to", 0);
+        return to > 0 && to < LEAT_DTYPE_COUNT ? (leat_dtype)to : LEAT_DTYPE_UNDEFINED;
+    }
+    if (f == lt_infer_where || f == lt_infer_cast_like) {
+        return second ? second->dtype : LEAT_DTYPE_UNDEFINED;
+    }
+    if (f == lt_infer_quantize || f == lt_infer_dequantize || f == lt_infer_qlinear_conv ||
+        f == lt_infer_qlinear_matmul || f == lt_infer_one_hot || f == lt_infer_eye_like ||
+        f == lt_infer_constant_of_shape) {
+        return LEAT_DTYPE_UNDEFINED;
+    }
+    return first != NULL && (i == 0 || f == lt_infer_split) ? first->dtype : LEAT_DTYPE_UNDEFINED;
+}
+
+/* Outputs of a node whose inputs' ranks are not known: what the file declares stays. */
+static leat_status infer_without_rank(lt_infer *infer, const lt_op *op, leat_error *err)
+{
+    const leat_node *node = infer->node;
+    leat_status status = LEAT_OK;
+    for (uint32_t i = 0; i < node->n_outputs && status == LEAT_OK; i++) {
+        if (node->outputs[i] == LEAT_NO_VALUE) {
+            continue;
+        }
+        const leat_value *value = &infer->values[node->outputs[i]];
+        leat_dtype dtype = dtype_without_rank(infer, op, i);
+        if (dtype == LEAT_DTYPE_UNDEFINED) {
+            dtype = value->dtype;
+        }
+        int64_t shape[LEAT_MAX_RANK];
+        int32_t rank = value->rank;
+        memcpy(shape, value->shape, sizeof(shape));
+        if (op->infer == lt_infer_shape && rank < 0) {
+            rank = 1;
+            status = lt_fresh(infer, &shape[0], err);
+        } else if (op->infer == lt_infer_size) {
+            rank = 0;
+        }
+        if (status == LEAT_OK) {
+            status = lt_set(infer, i, dtype, rank, shape, err);
+        }
+    }
+    return status;
+}
+
+/* The residual of leat's own nodes has the type and shape of the output. */
+static leat_status check_residual(const lt_infer *infer, leat_error *err)
+{
+    const leat_node *node = infer->node;
+    if (!is_own(node) || infer->needs != LEAT_NO_VALUE || leat_node_int(node, "residual", 0) == 0) {
+        return LEAT_OK;
+    }
+    const leat_value *x = node->n_inputs ? lt_in(infer, node->n_inputs - 1) : NULL;
+    const leat_value *y = &infer->values[node->outputs[0]];
+    bool fits = x != NULL && x->dtype == y->dtype && x->rank == y->rank;
+    for (int32_t i = 0; fits && i < x->rank; i++) {
+        fits = x->shape[i] == y->shape[i] || x->shape[i] < 0 || y->shape[i] < 0;
+    }
+    return fits ? LEAT_OK : lt_bad(infer, err, "the residual differs from the output");
+}
+
 leat_status lt_infer_node(lt_infer *infer, const leat_node *node, leat_error *err)
 {
     const lt_op *op = lt_op_find(node->domain, node->op, node->opset);
@@ -255,21 +419,12 @@ leat_status lt_infer_node(lt_infer *infer, const leat_node *node, leat_error *er
     if (status != LEAT_OK) {
         return status;
     }
-    if (!infer->concrete && !ranks_known(infer)) {
-        const leat_value *first = lt_in(infer, 0);
-        for (uint32_t i = 0; i < node->n_outputs && status == LEAT_OK; i++) {
-            uint32_t value = node->outputs[i];
-            leat_dtype dtype = value != LEAT_NO_VALUE ? infer->values[value].dtype : 0;
-            if (dtype == LEAT_DTYPE_UNDEFINED && first != NULL && i == 0) {
-                dtype = first->dtype;
-            }
-            if (value == LEAT_NO_VALUE || infer->values[value].rank < 0) {
-                status = lt_set(infer, i, dtype, -1, NULL, err);
-            }
-        }
-        return status;
+    if (!ranks_known(infer)) {
+        return infer->concrete ? lt_bad(infer, err, "the rank of an input is not known")
+                               : infer_without_rank(infer, op, err);
     }
-    return op->infer(infer, err);
+    status = op->infer(infer, err);
+    return status != LEAT_OK ? status : check_residual(infer, err);
 }
 
 leat_status lt_infer_graph(lt_graph *graph, bool strict, leat_error *err)

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Topological order, and the invariants that passes rely on. */
+/* Topological order. */
 #include "base/error.h"
-#include "base/tensor.h"
 #include "graph/internal.h"
 
 enum {
@@ -110,76 +109,6 @@ leat_status lt_graph_sort(lt_graph *graph, leat_error *err)
         memcpy(graph->nodes, w.order, n * sizeof(*w.order));
     }
 out:
-    lt_arena_destroy(&scratch);
-    return status;
-}
-
-/* Checks one node; `made` marks the values that exist at this point. */
-static leat_status check_node(const lt_graph *graph, const leat_node *node, bool *made,
-                              leat_error *err)
-{
-    for (uint32_t i = 0; i < node->n_inputs; i++) {
-        uint32_t value = node->inputs[i];
-        if (value != LEAT_NO_VALUE && (value >= graph->n_values || !made[value])) {
-            return lt_fail(err, LEAT_INTERNAL, "node '%s' (%s) reads input %u before it is made",
-                           lt_node_label(graph, node), node->op, i);
-        }
-    }
-    for (uint32_t i = 0; i < node->n_outputs; i++) {
-        uint32_t value = node->outputs[i];
-        if (value == LEAT_NO_VALUE) {
-            continue;
-        }
-        if (value >= graph->n_values || made[value]) {
-            return lt_fail(err, LEAT_INTERNAL, "node '%s' (%s) makes output %u a second time",
-                           lt_node_label(graph, node), node->op, i);
-        }
-        made[value] = true;
-    }
-    return LEAT_OK;
-}
-
-static leat_status check_values(const lt_graph *graph, bool *made, leat_error *err)
-{
-    for (uint32_t i = 0; i < graph->n_values; i++) {
-        const leat_value *value = &graph->values[i];
-        size_t bytes;
-        if (value->data != NULL) {
-            made[i] = true;
-            if (!lt_shape_bytes(value->dtype, value->rank, value->shape, &bytes) ||
-                bytes != value->bytes) {
-                return lt_fail(err, LEAT_INTERNAL, "constant '%s' has %zu bytes", value->name,
-                               value->bytes);
-            }
-        }
-        if (value->rank > LEAT_MAX_RANK) {
-            return lt_fail(err, LEAT_INTERNAL, "value '%s' has rank %d", value->name, value->rank);
-        }
-    }
-    for (uint32_t i = 0; i < graph->n_inputs; i++) {
-        made[graph->inputs[i]] = true;
-    }
-    for (uint32_t i = 0; i < graph->n_captures; i++) {
-        made[graph->captures[i].inner] = true;
-    }
-    return LEAT_OK;
-}
-
-leat_status lt_graph_check(const lt_graph *graph, leat_error *err)
-{
-    lt_arena scratch;
-    lt_arena_init(&scratch, graph->root->arena.memory, 0);
-    bool *made = lt_arena_array(&scratch, (size_t)graph->n_values + 1, sizeof(*made));
-    leat_status status = made ? check_values(graph, made, err)
-                              : lt_fail(err, LEAT_NO_MEMORY, "graph: out of memory");
-    for (uint32_t i = 0; i < graph->n_nodes && status == LEAT_OK; i++) {
-        status = check_node(graph, graph->nodes[i], made, err);
-    }
-    for (uint32_t i = 0; i < graph->n_outputs && status == LEAT_OK; i++) {
-        if (graph->outputs[i] >= graph->n_values || !made[graph->outputs[i]]) {
-            status = lt_fail(err, LEAT_INTERNAL, "graph output %u is never made", i);
-        }
-    }
     lt_arena_destroy(&scratch);
     return status;
 }

@@ -2,6 +2,9 @@
 /* Convolution and pooling. */
 #include "graph/shape/shape.h"
 
+/* Longest axis under a window, so that sizes stay far from overflow. */
+#define MAX_EXTENT ((int64_t)1 << 40)
+
 /* Attributes of a window over `spatial` axes. */
 typedef struct window {
     int32_t spatial;
@@ -41,7 +44,7 @@ static leat_status read_window(const lt_infer *infer, int32_t spatial, const int
         status = read_list(infer, "dilations", n, 1, 1, w->dilation, err);
     }
     if (status == LEAT_OK) {
-        status = read_list(infer, "pads", 2 * n, 0, -(int64_t)INT32_MAX, w->pad, err);
+        status = read_list(infer, "pads", 2 * n, 0, 0, w->pad, err);
     }
     if (status == LEAT_OK) {
         status = read_list(infer, "kernel_shape", n, 0, 0, w->kernel, err);
@@ -55,14 +58,24 @@ static leat_status read_window(const lt_infer *infer, int32_t spatial, const int
         if (kernel == NULL && w->kernel[i] < 1) {
             return lt_bad(infer, err, "kernel_shape is missing");
         }
+        if (w->kernel[i] == 0 || w->kernel[i] > INT32_MAX) {
+            return lt_bad(infer, err, "the window has %lld elements on axis %d",
+                          (long long)w->kernel[i], i);
+        }
+    }
+    if (status != LEAT_OK) {
+        return status;
     }
     w->same = leat_node_string_is(infer->node, "auto_pad", "SAME_UPPER") ||
               leat_node_string_is(infer->node, "auto_pad", "SAME_LOWER");
     if (leat_node_string_is(infer->node, "auto_pad", "VALID")) {
         memset(w->pad, 0, sizeof(w->pad));
+    } else if (!w->same && leat_node_attr(infer->node, "auto_pad") != NULL &&
+               !leat_node_string_is(infer->node, "auto_pad", "NOTSET")) {
+        return lt_bad(infer, err, "auto_pad is not one of NOTSET, VALID, SAME_UPPER, SAME_LOWER");
     }
     w->ceil = leat_node_int(infer->node, "ceil_mode", 0) != 0;
-    return status;
+    return LEAT_OK;
 }
 
 /* Output size of axis i; a fresh symbol when the input's is not known. */
@@ -71,6 +84,9 @@ static leat_status window_output(lt_infer *infer, const window *w, int32_t i, in
 {
     if (in < 0 || w->kernel[i] < 0) {
         return lt_fresh(infer, out, err);
+    }
+    if (in > MAX_EXTENT) {
+        return lt_bad(infer, err, "axis %d has %lld elements", i, (long long)in);
     }
     if (w->same) {
         *out = (in + w->stride[i] - 1) / w->stride[i];
@@ -90,9 +106,11 @@ static leat_status window_output(lt_infer *infer, const window *w, int32_t i, in
     return LEAT_OK;
 }
 
-static bool channels_last(const lt_infer *infer)
+/* Whether input i is the bias: the third of a convolution that is not the residual. 0 otherwise. */
+static uint32_t bias_input(const lt_infer *infer)
 {
-    return leat_node_int(infer->node, "channels_last", 0) != 0;
+    bool residual = leat_node_int(infer->node, "residual", 0) != 0;
+    return residual && infer->node->n_inputs == 3 ? 0 : 2;
 }
 
 /* Sets output 0 (and 1 for MaxPool) of a window over data x with `channels` output channels. */
@@ -100,7 +118,7 @@ static leat_status set_windowed(lt_infer *infer, const window *w, const leat_val
                                 int64_t channels, leat_dtype dtype, leat_error *err)
 {
     leat_value x = *x_value;
-    bool last = channels_last(infer);
+    bool last = lt_channels_last(infer);
     int64_t shape[LEAT_MAX_RANK] = {x.shape[0]};
     int32_t first = last ? 1 : 2;
     shape[last ? x.rank - 1 : 1] = channels;
@@ -115,7 +133,7 @@ static leat_status set_windowed(lt_infer *infer, const window *w, const leat_val
 }
 
 static leat_status conv(lt_infer *infer, const leat_value *x, const leat_value *weights,
-                        leat_dtype dtype, leat_error *err)
+                        uint32_t bias, leat_dtype dtype, leat_error *err)
 {
     window w;
     int64_t group = leat_node_int(infer->node, "group", 1);
@@ -126,7 +144,7 @@ static leat_status conv(lt_infer *infer, const leat_value *x, const leat_value *
     if (status != LEAT_OK) {
         return status;
     }
-    int64_t in = x->shape[channels_last(infer) ? x->rank - 1 : 1];
+    int64_t in = x->shape[lt_channels_last(infer) ? x->rank - 1 : 1];
     int64_t out = weights->shape[0], per_group = weights->shape[1];
     if (group < 1 || (out >= 0 && out % group != 0)) {
         return lt_bad(infer, err, "group is %lld for %lld output channels", (long long)group,
@@ -138,25 +156,40 @@ static leat_status conv(lt_infer *infer, const leat_value *x, const leat_value *
         return lt_bad(infer, err, "weights want %lld channels in %lld groups, data has %lld",
                       (long long)per_group, (long long)group, (long long)in);
     }
-    return set_windowed(infer, &w, x, out, dtype, err);
+    status = bias ? lt_vector(infer, bias, out, err) : LEAT_OK;
+    return status != LEAT_OK ? status : set_windowed(infer, &w, x, out, dtype, err);
 }
 
 leat_status lt_infer_conv(lt_infer *infer, leat_error *err)
 {
+    const leat_value *x = lt_in(infer, 0);
     leat_status status = lt_same_type(infer, 0, 1, err);
-    return status != LEAT_OK
-               ? status
-               : conv(infer, lt_in(infer, 0), lt_in(infer, 1), lt_in(infer, 0)->dtype, err);
+    if (status == LEAT_OK) {
+        status = lt_same_type(infer, 0, 2, err);
+    }
+    return status != LEAT_OK ? status
+                             : conv(infer, x, lt_in(infer, 1), bias_input(infer), x->dtype, err);
 }
 
 leat_status lt_infer_conv_integer(lt_infer *infer, leat_error *err)
 {
-    return conv(infer, lt_in(infer, 0), lt_in(infer, 1), LEAT_DTYPE_I32, err);
+    const leat_value *x = lt_in(infer, 0), *weights = lt_in(infer, 1);
+    leat_status status = lt_single(infer, 2, err);
+    if (status == LEAT_OK) {
+        status = lt_zero_point(infer, 3, weights->rank > 0 ? weights->shape[0] : -1, err);
+    }
+    if (status == LEAT_OK) {
+        status = lt_same_type(infer, 0, 2, err);
+    }
+    if (status == LEAT_OK) {
+        status = lt_same_type(infer, 1, 3, err);
+    }
+    return status != LEAT_OK ? status : conv(infer, x, weights, 0, LEAT_DTYPE_I32, err);
 }
 
 leat_status lt_infer_qlinear_conv(lt_infer *infer, leat_error *err)
 {
-    return conv(infer, lt_in(infer, 0), lt_in(infer, 3), lt_in(infer, 7)->dtype, err);
+    return conv(infer, lt_in(infer, 0), lt_in(infer, 3), 8, lt_in(infer, 7)->dtype, err);
 }
 
 /* Output size of one axis of a transposed convolution. */
@@ -174,6 +207,9 @@ static leat_status transposed_output(lt_infer *infer, const window *w, int32_t i
     }
     if (in < 0 || w->kernel[i] < 0) {
         return lt_fresh(infer, out, err);
+    }
+    if (in > MAX_EXTENT || in > INT64_MAX / 4 / w->stride[i]) {
+        return lt_bad(infer, err, "axis %d has %lld elements", i, (long long)in);
     }
     if (w->same) {
         *out = in * w->stride[i];
@@ -200,7 +236,7 @@ leat_status lt_infer_conv_transpose(lt_infer *infer, leat_error *err)
     if (status == LEAT_OK) {
         status = lt_same_type(infer, 0, 1, err);
     }
-    bool last = channels_last(infer);
+    bool last = lt_channels_last(infer);
     int64_t in = x.shape[last ? x.rank - 1 : 1];
     if (status == LEAT_OK &&
         (group < 1 || (in >= 0 && weights->shape[0] >= 0 && in != weights->shape[0]) ||
@@ -218,6 +254,12 @@ leat_status lt_infer_conv_transpose(lt_infer *infer, leat_error *err)
         status = lt_bad(infer, err, "the number of channels overflows");
     }
     shape[last ? x.rank - 1 : 1] = channels;
+    if (status == LEAT_OK && bias_input(infer) != 0) {
+        status = lt_vector(infer, 2, channels, err);
+    }
+    if (status == LEAT_OK) {
+        status = lt_same_type(infer, 0, 2, err);
+    }
     for (int32_t i = 0; i < w.spatial && status == LEAT_OK; i++) {
         int32_t at = (last ? 1 : 2) + i;
         status = transposed_output(infer, &w, i, x.shape[at], extra, &shape[at], err);
@@ -230,14 +272,14 @@ leat_status lt_infer_pool(lt_infer *infer, leat_error *err)
     leat_value x = *lt_in(infer, 0);
     window w;
     leat_status status = read_window(infer, x.rank - 2, NULL, &w, err);
-    int64_t channels = x.rank >= 2 ? x.shape[channels_last(infer) ? x.rank - 1 : 1] : 0;
+    int64_t channels = x.rank >= 2 ? x.shape[lt_channels_last(infer) ? x.rank - 1 : 1] : 0;
     return status != LEAT_OK ? status : set_windowed(infer, &w, &x, channels, x.dtype, err);
 }
 
 leat_status lt_infer_global_pool(lt_infer *infer, leat_error *err)
 {
     leat_value x = *lt_in(infer, 0);
-    bool last = channels_last(infer);
+    bool last = lt_channels_last(infer);
     if (x.rank < 2) {
         return lt_bad(infer, err, "data of rank %d", x.rank);
     }

@@ -65,15 +65,45 @@ leat_status lt_infer_variadic(lt_infer *infer, leat_error *err)
 leat_status lt_infer_where(lt_infer *infer, leat_error *err)
 {
     leat_status status = lt_same_type(infer, 1, 2, err);
-    if (status == LEAT_OK && lt_in(infer, 0)->dtype != LEAT_DTYPE_BOOL) {
-        status = lt_bad(infer, err, "the condition must be bool");
+    leat_dtype condition = lt_in(infer, 0)->dtype;
+    if (status == LEAT_OK && condition != LEAT_DTYPE_BOOL && condition != LEAT_DTYPE_UNDEFINED) {
+        status = lt_bad(infer, err, "the condition is %s, not bool", leat_dtype_name(condition));
     }
     return status != LEAT_OK ? status : broadcast_all(infer, 3, lt_in(infer, 1)->dtype, err);
 }
 
+/* The slope broadcasts to the data. */
 leat_status lt_infer_prelu(lt_infer *infer, leat_error *err)
 {
-    return lt_infer_same(infer, err);
+    const leat_value *x = lt_in(infer, 0);
+    leat_status status = lt_same_type(infer, 0, 1, err);
+    if (status == LEAT_OK) {
+        status = lt_fits(infer, 1, x->rank, x->shape, err);
+    }
+    return status != LEAT_OK ? status : lt_infer_same(infer, err);
+}
+
+/* The bounds are single numbers of the data's type. */
+leat_status lt_infer_clip(lt_infer *infer, leat_error *err)
+{
+    leat_status status = LEAT_OK;
+    for (uint32_t i = 1; i < 3 && status == LEAT_OK; i++) {
+        status = lt_same_type(infer, 0, i, err);
+        status = status == LEAT_OK ? lt_single(infer, i, err) : status;
+    }
+    return status != LEAT_OK ? status : lt_infer_same(infer, err);
+}
+
+/* All inputs are bool. */
+leat_status lt_infer_logic(lt_infer *infer, leat_error *err)
+{
+    for (uint32_t i = 0; i < infer->node->n_inputs; i++) {
+        const leat_value *x = lt_in(infer, i);
+        if (x != NULL && x->dtype != LEAT_DTYPE_BOOL && x->dtype != LEAT_DTYPE_UNDEFINED) {
+            return lt_bad(infer, err, "input %u is %s, not bool", i, leat_dtype_name(x->dtype));
+        }
+    }
+    return broadcast_all(infer, infer->node->n_inputs, LEAT_DTYPE_BOOL, err);
 }
 
 leat_status lt_infer_cast(lt_infer *infer, leat_error *err)

@@ -30,12 +30,24 @@ leat_status lt_infer_constant_of_shape(lt_infer *infer, leat_error *err)
     int64_t shape[LEAT_MAX_RANK];
     size_t count;
     bool known;
+    if (attr && attr->type == LEAT_ATTR_TENSOR &&
+        (!lt_shape_count(attr->u.tensor->rank, attr->u.tensor->shape, &count) || count != 1)) {
+        return lt_bad(infer, err, "attribute 'value' must be one number");
+    }
     leat_status status = lt_ints(infer, 0, shape, LEAT_MAX_RANK, &count, &known, err);
     if (status != LEAT_OK || (!known && infer->concrete)) {
         return status;
     }
     if (!known) {
-        return lt_set_unknown(infer, 0, dtype, err);
+        const leat_value *list = lt_in(infer, 0); /* its length is the rank */
+        if (list->rank != 1 || list->shape[0] < 0 || list->shape[0] > LEAT_MAX_RANK) {
+            return lt_set_unknown(infer, 0, dtype, err);
+        }
+        for (int64_t i = 0; i < list->shape[0] && status == LEAT_OK; i++) {
+            status = lt_fresh(infer, &shape[i], err);
+        }
+        return status != LEAT_OK ? status
+                                 : lt_set(infer, 0, dtype, (int32_t)list->shape[0], shape, err);
     }
     for (size_t i = 0; i < count; i++) {
         if (shape[i] < 0) {
@@ -46,9 +58,8 @@ leat_status lt_infer_constant_of_shape(lt_infer *infer, leat_error *err)
 }
 
 /* A scalar of any number type as double; false when its data is not there. */
-static bool scalar(const lt_infer *infer, uint32_t i, double *out)
+static bool scalar_of(const leat_value *v, double *out)
 {
-    const leat_value *v = lt_in(infer, i);
     size_t count;
     if (v == NULL || v->data == NULL || !lt_shape_count(v->rank, v->shape, &count) || count != 1) {
         return false;
@@ -63,6 +74,25 @@ static bool scalar(const lt_infer *infer, uint32_t i, double *out)
     case LEAT_DTYPE_F64:
         memcpy(out, v->data, sizeof(*out));
         return true;
+    case LEAT_DTYPE_U8:
+    case LEAT_DTYPE_I8: {
+        unsigned char b;
+        memcpy(&b, v->data, sizeof(b));
+        *out = v->dtype == LEAT_DTYPE_I8 ? (double)(int8_t)b : b;
+        return true;
+    }
+    case LEAT_DTYPE_U32: {
+        uint32_t n;
+        memcpy(&n, v->data, sizeof(n));
+        *out = n;
+        return true;
+    }
+    case LEAT_DTYPE_U64: {
+        uint64_t n;
+        memcpy(&n, v->data, sizeof(n));
+        *out = (double)n;
+        return true;
+    }
     case LEAT_DTYPE_I16: {
         int16_t h;
         memcpy(&h, v->data, sizeof(h));
@@ -100,6 +130,25 @@ static bool scalar(const lt_infer *infer, uint32_t i, double *out)
     }
 }
 
+/* Elements from v[0] to v[1] by v[2] in whole numbers, which double would round from 2^53 on. */
+static bool count_exactly(const lt_infer *infer, int64_t *out)
+{
+    int64_t v[3];
+    for (uint32_t i = 0; i < 3; i++) {
+        memcpy(&v[i], lt_in(infer, i)->data, sizeof(v[i]));
+    }
+    if (v[2] == 0) {
+        return false;
+    }
+    bool up = v[2] > 0;
+    uint64_t span = up ? (uint64_t)v[1] - (uint64_t)v[0] : (uint64_t)v[0] - (uint64_t)v[1];
+    uint64_t step = up ? (uint64_t)v[2] : 0 - (uint64_t)v[2];
+    bool none = up ? v[1] <= v[0] : v[1] >= v[0];
+    uint64_t count = none ? 0 : (span - 1) / step + 1;
+    *out = (int64_t)count;
+    return count <= INT64_MAX;
+}
+
 leat_status lt_infer_range(lt_infer *infer, leat_error *err)
 {
     double v[3];
@@ -118,16 +167,16 @@ leat_status lt_infer_range(lt_infer *infer, leat_error *err)
         if (status != LEAT_OK) {
             return status;
         }
-        if (!scalar(infer, i, &v[i])) {
+        if (!scalar_of(lt_in(infer, i), &v[i])) {
             return lt_bad(infer, err, "input %u must be one number, not %s", i,
                           leat_dtype_name(lt_in(infer, i)->dtype));
         }
     }
     double count = ceil((v[1] - v[0]) / v[2]);
-    if (v[2] == 0 || !(count < 0x1p53)) {
+    int64_t n = count > 0 && count < 0x1p53 ? (int64_t)count : 0;
+    if (v[2] == 0 || (dtype == LEAT_DTYPE_I64 ? !count_exactly(infer, &n) : !(count < 0x1p53))) {
         return lt_bad(infer, err, "from %g to %g by %g", v[0], v[1], v[2]);
     }
-    int64_t n = count > 0 ? (int64_t)count : 0;
     return lt_set(infer, 0, dtype, 1, &n, err);
 }
 
@@ -153,16 +202,22 @@ leat_status lt_infer_one_hot(lt_infer *infer, leat_error *err)
     for (int32_t i = 0, from = 0; i < rank; i++) {
         shape[i] = i == at ? 0 : x->shape[from++];
     }
-    if (scalar(infer, 1, &depth)) {
+    if (scalar_of(lt_in(infer, 1), &depth)) {
         if (!(depth >= 1 && depth < 0x1p53)) {
             return lt_bad(infer, err, "depth is %g", depth);
         }
         shape[at] = (int64_t)depth;
+    } else if (lt_in(infer, 1)->data != NULL) {
+        return lt_bad(infer, err, "depth must be one number, not %s",
+                      leat_dtype_name(lt_in(infer, 1)->dtype));
     } else if (infer->concrete) {
         infer->needs = infer->node->inputs[1];
         return LEAT_OK;
     } else {
         status = lt_fresh(infer, &shape[at], err);
+    }
+    if (status == LEAT_OK) {
+        status = lt_vector(infer, 2, 2, err);
     }
     return status != LEAT_OK ? status : lt_set(infer, 0, dtype, rank, shape, err);
 }
@@ -211,12 +266,17 @@ static leat_status resize_axes(const lt_infer *infer, int32_t rank, int32_t *axe
     if (*count > (size_t)rank) {
         return lt_bad(infer, err, "axes has %zu entries", n);
     }
-    bool last = leat_node_int(infer->node, "channels_last", 0) != 0;
+    bool last = lt_channels_last(infer);
+    uint32_t seen = 0;
     for (size_t i = 0; i < *count; i++) {
         leat_status status = lt_axis(infer, list ? list[i] : (int64_t)i, rank, &axes[i], err);
         if (status != LEAT_OK) {
             return status;
         }
+        if (seen >> axes[i] & 1) {
+            return lt_bad(infer, err, "axis %d appears twice", axes[i]);
+        }
+        seen |= 1u << axes[i];
         if (last && axes[i] != 0) { /* axes, scales and sizes name N, C, spatial... */
             axes[i] = axes[i] == 1 ? rank - 1 : axes[i] - 1;
         }
@@ -224,33 +284,54 @@ static leat_status resize_axes(const lt_infer *infer, int32_t rank, int32_t *axe
     return LEAT_OK;
 }
 
+/* Number i of a list of floats of any type. */
+static double float_at(const leat_value *v, size_t i)
+{
+    leat_value one = {.dtype = v->dtype, .rank = 0};
+    one.data = (const char *)v->data + i * (lt_dtype_bits(v->dtype) / 8);
+    double f = 0;
+    return scalar_of(&one, &f) ? f : 0;
+}
+
+/* Whether the sizes depend on a region of interest: the part of the input, from 0 to 1 on each
+ * axis, that is resized. */
+static bool crops(const lt_infer *infer)
+{
+    return leat_node_string_is(infer->node, "coordinate_transformation_mode", "tf_crop_and_resize");
+}
+
 static leat_status by_scales(lt_infer *infer, leat_value *x, const float *scales, size_t count,
                              const int32_t *axes, leat_error *err)
 {
-    const leat_value *roi = lt_in(infer, 1);
-    bool crop =
-        leat_node_string_is(infer->node, "coordinate_transformation_mode", "tf_crop_and_resize");
+    const leat_value *roi = crops(infer) ? lt_in(infer, 1) : NULL;
+    size_t n_roi;
+    if (roi != NULL && roi->data != NULL &&
+        (!lt_shape_count(roi->rank, roi->shape, &n_roi) || n_roi != 2 * count)) {
+        return lt_bad(infer, err, "roi must have %zu elements", 2 * count);
+    }
     for (size_t i = 0; i < count; i++) {
         int64_t *dim = &x->shape[axes[i]];
-        double extent = (double)*dim;
         if (!(scales[i] > 0) || !isfinite(scales[i])) {
             return lt_bad(infer, err, "scales[%zu] is %g", i, (double)scales[i]);
         }
-        if (*dim < 0) {
-            leat_status status = lt_fresh(infer, dim, err);
+        if (*dim < 0 || (roi != NULL && roi->data == NULL)) {
+            leat_status status =
+                scales[i] == 1.0f && roi == NULL ? LEAT_OK : lt_fresh(infer, dim, err);
             if (status != LEAT_OK) {
                 return status;
             }
             continue;
         }
-        if (crop && roi != NULL && roi->data != NULL && roi->dtype == LEAT_DTYPE_F32 &&
-            roi->bytes == 2 * count * sizeof(float)) {
-            float begin, end;
-            memcpy(&begin, (const char *)roi->data + i * sizeof(float), sizeof(begin));
-            memcpy(&end, (const char *)roi->data + (i + count) * sizeof(float), sizeof(end));
-            extent *= (double)end - (double)begin;
+        /* In float, as ONNX Runtime: 10 * 1.3f is 13; in double, as onnx.shape_inference has it,
+         * it is a little less. */
+        float extent = (float)*dim;
+        if (roi != NULL) {
+            extent *= (float)(float_at(roi, i + count) - float_at(roi, i));
         }
-        double size = floor(extent * (double)scales[i]);
+        double size = (double)floorf(extent * scales[i]);
+        if (scales[i] == 1.0f && roi == NULL) {
+            size = (double)*dim; /* float would round long axes */
+        }
         if (!(size >= 0 && size < 0x1p53)) {
             return lt_bad(infer, err, "axis %d would have %g elements", axes[i], size);
         }
@@ -266,21 +347,33 @@ static leat_status by_sizes(lt_infer *infer, leat_value *x, const int64_t *sizes
     bool larger = leat_node_string_is(infer->node, "keep_aspect_ratio_policy", "not_larger");
     bool smaller = leat_node_string_is(infer->node, "keep_aspect_ratio_policy", "not_smaller");
     double scale = larger ? INFINITY : 0;
+    bool known = true;
+    leat_status status = LEAT_OK;
     for (size_t i = 0; i < count; i++) {
         if (sizes[i] < 0) {
             return lt_bad(infer, err, "sizes[%zu] is %lld", i, (long long)sizes[i]);
         }
-        if ((larger || smaller) && x->shape[axes[i]] < 0) {
-            return lt_set_unknown(infer, 0, x->dtype, err);
+        if ((larger || smaller) && x->shape[axes[i]] == 0) {
+            return lt_bad(infer, err, "axis %d is empty: no ratio to keep", axes[i]);
         }
+        known &= x->shape[axes[i]] >= 0;
         double ratio = (double)sizes[i] / (double)x->shape[axes[i]];
         scale = larger ? fmin(scale, ratio) : fmax(scale, ratio);
     }
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count && status == LEAT_OK; i++) {
         int64_t *dim = &x->shape[axes[i]];
-        *dim = larger || smaller ? (int64_t)floor(scale * (double)*dim + 0.5) : sizes[i];
+        double size = floor(scale * (double)*dim + 0.5);
+        if (!larger && !smaller) {
+            *dim = sizes[i];
+        } else if (!known) {
+            status = lt_fresh(infer, dim, err);
+        } else if (size < 0x1p53) {
+            *dim = (int64_t)size;
+        } else {
+            status = lt_bad(infer, err, "axis %d would have %g elements", axes[i], size);
+        }
     }
-    return LEAT_OK;
+    return status;
 }
 
 leat_status lt_infer_resize(lt_infer *infer, leat_error *err)
@@ -310,6 +403,11 @@ leat_status lt_infer_resize(lt_infer *infer, leat_error *err)
             return LEAT_OK;
         }
     }
+    if (n_scales != 0 && crops(infer) && infer->concrete && lt_in(infer, 1) != NULL &&
+        lt_in(infer, 1)->data == NULL) {
+        infer->needs = infer->node->inputs[1];
+        return LEAT_OK;
+    }
     if (known && n_scales == 0 && at_sizes != 0 && lt_in(infer, at_sizes) != NULL) {
         status = lt_ints(infer, at_sizes, sizes, LEAT_MAX_RANK, &n_sizes, &known, err);
         if (status != LEAT_OK || (!known && infer->concrete)) {
@@ -317,8 +415,8 @@ leat_status lt_infer_resize(lt_infer *infer, leat_error *err)
         }
     }
     if (!known) {
-        for (int32_t i = 0; i < x.rank && status == LEAT_OK; i++) {
-            status = lt_fresh(infer, &x.shape[i], err);
+        for (size_t i = 0; i < n_axes && status == LEAT_OK; i++) {
+            status = lt_fresh(infer, &x.shape[axes[i]], err);
         }
     } else if (n_scales == n_axes && n_scales != 0) {
         status = by_scales(infer, &x, scales, n_scales, axes, err);

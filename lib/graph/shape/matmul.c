@@ -8,6 +8,9 @@ leat_status lt_infer_gemm(lt_infer *infer, leat_error *err)
     int ta = leat_node_int(infer->node, "transA", 0) != 0;
     int tb = leat_node_int(infer->node, "transB", 0) != 0;
     leat_status status = lt_same_type(infer, 0, 1, err);
+    if (status == LEAT_OK) {
+        status = lt_same_type(infer, 0, 2, err);
+    }
     if (status != LEAT_OK) {
         return status;
     }
@@ -20,21 +23,9 @@ leat_status lt_infer_gemm(lt_infer *infer, leat_error *err)
                       (long long)kb);
     }
     int64_t shape[LEAT_MAX_RANK] = {a->shape[ta ? 1 : 0], b->shape[tb ? 0 : 1]};
-    const leat_value *c = lt_in(infer, 2);
     bool residual = leat_node_int(infer->node, "residual", 0) && infer->node->n_inputs == 3;
-    if (c != NULL && !residual) {
-        int32_t rank = 2;
-        int64_t wide[LEAT_MAX_RANK] = {shape[0], shape[1]};
-        status = lt_broadcast(infer, &rank, wide, c, err);
-        if (status == LEAT_OK && (rank != 2 || (shape[0] >= 0 && wide[0] != shape[0]) ||
-                                  (shape[1] >= 0 && wide[1] != shape[1]))) {
-            status = lt_bad(infer, err, "C does not broadcast to the product");
-        }
-        if (status != LEAT_OK) {
-            return status;
-        }
-    }
-    return lt_set(infer, 0, lt_in(infer, 0)->dtype, 2, shape, err);
+    status = residual ? LEAT_OK : lt_fits(infer, 2, 2, shape, err);
+    return status != LEAT_OK ? status : lt_set(infer, 0, a->dtype, 2, shape, err);
 }
 
 /* numpy.matmul of inputs ia and ib. */
@@ -86,7 +77,18 @@ leat_status lt_infer_matmul(lt_infer *infer, leat_error *err)
 
 leat_status lt_infer_matmul_integer(lt_infer *infer, leat_error *err)
 {
-    return matmul(infer, 0, 1, LEAT_DTYPE_I32, err);
+    const leat_value *a = lt_in(infer, 0), *b = lt_in(infer, 1);
+    leat_status status = lt_same_type(infer, 0, 2, err);
+    if (status == LEAT_OK) {
+        status = lt_same_type(infer, 1, 3, err);
+    }
+    if (status == LEAT_OK) {
+        status = lt_zero_point(infer, 2, a->rank > 1 ? a->shape[a->rank - 2] : 1, err);
+    }
+    if (status == LEAT_OK) {
+        status = lt_zero_point(infer, 3, b->rank > 1 ? b->shape[b->rank - 1] : 1, err);
+    }
+    return status != LEAT_OK ? status : matmul(infer, 0, 1, LEAT_DTYPE_I32, err);
 }
 
 leat_status lt_infer_qlinear_matmul(lt_infer *infer, leat_error *err)

@@ -47,6 +47,30 @@ static leat_status set_fresh(lt_infer *infer, leat_dtype dtype, int64_t rank, le
     return status != LEAT_OK ? status : lt_set(infer, 0, dtype, (int32_t)rank, shape, err);
 }
 
+/* The symbol that is left when the known factors of both sides cancel. */
+static bool lone_symbol(const int64_t *left, int32_t n_left, const int64_t *right, int32_t n_right,
+                        int64_t *out)
+{
+    int64_t have = 1, want = 1, symbol = 0;
+    bool overflow = false;
+    for (int32_t i = 0; i < n_left; i++) {
+        if (left[i] >= 0) {
+            overflow |= __builtin_mul_overflow(have, left[i], &have);
+        } else if (symbol != 0) {
+            return false;
+        } else {
+            symbol = left[i];
+        }
+    }
+    for (int32_t i = 0; i < n_right; i++) {
+        if (right[i] < 0 || __builtin_mul_overflow(want, right[i], &want)) {
+            return false;
+        }
+    }
+    *out = symbol;
+    return symbol != 0 && !overflow && have == want && have != 0;
+}
+
 leat_status lt_infer_reshape(lt_infer *infer, leat_error *err)
 {
     leat_value x = *lt_in(infer, 0);
@@ -107,7 +131,7 @@ leat_status lt_infer_reshape(lt_infer *infer, leat_error *err)
         } else if (have >= 0 && want >= 0) {
             return lt_bad(infer, err, "%lld elements do not divide into the shape",
                           (long long)have);
-        } else {
+        } else if (!lone_symbol(left, n_left, right, n_right, &shape[minus])) {
             status = lt_fresh(infer, &shape[minus], err);
         }
     } else if (have >= 0 && want >= 0 && have != want) {
@@ -264,7 +288,7 @@ leat_status lt_infer_concat(lt_infer *infer, leat_error *err)
         }
         status = lt_same_type(infer, 0, i, err);
         for (int32_t d = 0; d < x.rank && status == LEAT_OK; d++) {
-            if (d != axis && x.shape[d] < 0) {
+            if (d != axis && x.shape[d] < 0 && part->shape[d] >= 0) {
                 x.shape[d] = part->shape[d];
             } else if (d != axis && part->shape[d] >= 0 && part->shape[d] != x.shape[d]) {
                 status = lt_bad(infer, err, "input %u has %lld elements on axis %d, not %lld", i,
@@ -305,7 +329,15 @@ leat_status lt_infer_split(lt_infer *infer, leat_error *err)
     if (given && known && count != outputs) {
         return lt_bad(infer, err, "split has %zu entries for %u outputs", count, outputs);
     }
-    int64_t chunk = extent < 0 ? -1 : (extent + outputs - 1) / outputs;
+    int64_t wanted = leat_node_int(infer->node, "num_outputs", outputs);
+    if (!given && wanted != outputs) {
+        return lt_bad(infer, err, "num_outputs is %lld, there are %u", (long long)wanted, outputs);
+    }
+    if (!given && infer->node->opset < 18 && extent >= 0 && extent % outputs != 0) {
+        return lt_bad(infer, err, "%lld elements do not split into %u equal parts",
+                      (long long)extent, outputs);
+    }
+    int64_t chunk = extent < 0 ? -1 : extent / outputs + (extent % outputs != 0);
     for (uint32_t i = 0; i < outputs && status == LEAT_OK; i++) {
         if (given && known) {
             x.shape[axis] = parts[i];
@@ -364,14 +396,19 @@ leat_status lt_infer_slice(lt_infer *infer, leat_error *err)
     if (!given[0] || !given[1]) {
         return lt_bad(infer, err, "starts or ends is missing");
     }
-    if (all && (count[1] != count[0] || (given[2] && count[2] != count[0]) ||
-                (given[3] && count[3] != count[0]))) {
-        return lt_bad(infer, err, "starts, ends, axes and steps differ in length");
+    for (uint32_t i = 0; i < 4; i++) {
+        for (uint32_t j = 0; j < i; j++) {
+            if (given[i] && known[i] && given[j] && known[j] && count[i] != count[j]) {
+                return lt_bad(infer, err, "%s has %zu entries, %s has %zu", names[i], count[i],
+                              names[j], count[j]);
+            }
+        }
     }
     if (!known[2] || (!given[2] && !known[0])) {
         return set_fresh(infer, x.dtype, x.rank, err);
     }
     size_t n = given[2] ? count[2] : count[0];
+    bool seen[LEAT_MAX_RANK] = {false};
     if (n > (size_t)x.rank) {
         return lt_bad(infer, err, "%zu axes for rank %d", n, x.rank);
     }
@@ -385,6 +422,10 @@ leat_status lt_infer_slice(lt_infer *infer, leat_error *err)
         if (step == 0) {
             return lt_bad(infer, err, "a step of 0");
         }
+        if (seen[axis]) {
+            return lt_bad(infer, err, "axis %d appears twice", axis);
+        }
+        seen[axis] = true;
         if (all && x.shape[axis] >= 0) {
             x.shape[axis] = slice_length(list[0][i], list[1][i], step, x.shape[axis]);
         } else {
@@ -421,57 +462,6 @@ leat_status lt_infer_expand(lt_infer *infer, leat_error *err)
     return status != LEAT_OK ? status : lt_set(infer, 0, x.dtype, rank, x.shape, err);
 }
 
-leat_status lt_infer_gather(lt_infer *infer, leat_error *err)
-{
-    const leat_value *x = lt_in(infer, 0), *indices = lt_in(infer, 1);
-    int64_t shape[2 * LEAT_MAX_RANK];
-    int32_t axis, rank = 0;
-    leat_status status = lt_axis(infer, leat_node_int(infer->node, "axis", 0), x->rank, &axis, err);
-    if (status != LEAT_OK) {
-        return status;
-    }
-    for (int32_t i = 0; i < axis; i++) {
-        shape[rank++] = x->shape[i];
-    }
-    for (int32_t i = 0; i < indices->rank; i++) {
-        shape[rank++] = indices->shape[i];
-    }
-    for (int32_t i = axis + 1; i < x->rank; i++) {
-        shape[rank++] = x->shape[i];
-    }
-    return lt_set(infer, 0, x->dtype, rank, shape, err);
-}
-
-leat_status lt_infer_gather_elements(lt_infer *infer, leat_error *err)
-{
-    return lt_set_like(infer, 0, lt_in(infer, 0)->dtype, lt_in(infer, 1), err);
-}
-
-leat_status lt_infer_gather_nd(lt_infer *infer, leat_error *err)
-{
-    const leat_value *x = lt_in(infer, 0), *indices = lt_in(infer, 1);
-    int64_t batch = leat_node_int(infer->node, "batch_dims", 0), shape[2 * LEAT_MAX_RANK];
-    int32_t rank = 0;
-    if (indices->rank < 1) {
-        return lt_bad(infer, err, "indices of rank 0");
-    }
-    int64_t depth = indices->shape[indices->rank - 1];
-    if (depth < 0) {
-        return lt_set_unknown(infer, 0, x->dtype, err);
-    }
-    if (batch < 0 || batch >= indices->rank || batch + depth > x->rank || depth < 1) {
-        return lt_bad(infer, err, "indices of depth %lld after %lld batch dimensions for rank %d",
-                      (long long)depth, (long long)batch, x->rank);
-    }
-    for (int32_t i = 0; i + 1 < indices->rank; i++) {
-        shape[rank++] = indices->shape[i];
-    }
-    for (int64_t i = batch + depth; i < x->rank; i++) {
-        shape[rank++] = x->shape[i];
-    }
-    return lt_set(infer, 0, x->dtype, rank, shape, err);
-}
-
 leat_status lt_infer_pad(lt_infer *infer, leat_error *err)
 {
     leat_value x = *lt_in(infer, 0);
@@ -494,15 +484,27 @@ leat_status lt_infer_pad(lt_infer *infer, leat_error *err)
     if (!known || !axes_known) {
         return set_fresh(infer, x.dtype, x.rank, err);
     }
+    bool seen[LEAT_MAX_RANK] = {false};
+    status = lt_same_type(infer, 0, 2, err);
+    if (status == LEAT_OK) {
+        status = lt_single(infer, 2, err);
+    }
+    if (status != LEAT_OK) {
+        return status;
+    }
     if (count != 2 * n_axes) {
         return lt_bad(infer, err, "pads has %zu entries, not %zu", count, 2 * n_axes);
     }
     for (size_t i = 0; i < n_axes; i++) {
         int32_t axis;
         status = lt_axis(infer, axes[i], x.rank, &axis, err);
+        if (status == LEAT_OK && seen[axis]) {
+            status = lt_bad(infer, err, "axis %d appears twice", axis);
+        }
         if (status != LEAT_OK) {
             return status;
         }
+        seen[axis] = true;
         if (x.shape[axis] < 0) {
             if (pads[i] != 0 || pads[i + n_axes] != 0) {
                 status = lt_fresh(infer, &x.shape[axis], err);

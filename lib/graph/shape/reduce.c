@@ -113,6 +113,12 @@ leat_status lt_infer_layer_norm(lt_infer *infer, leat_error *err)
     for (int32_t i = 0; i < x.rank; i++) {
         shape[i] = i < axis ? x.shape[i] : 1;
     }
+    for (uint32_t i = 1; i < 3 && status == LEAT_OK; i++) { /* scale, bias */
+        status = lt_fits(infer, i, x.rank - axis, x.shape + axis, err);
+    }
+    if (status != LEAT_OK) {
+        return status;
+    }
     int64_t stash = leat_node_int(infer->node, "stash_type", LEAT_DTYPE_F32);
     leat_dtype dtype = x.dtype == LEAT_DTYPE_F64 ? LEAT_DTYPE_F64 : (leat_dtype)stash;
     status = lt_set_like(infer, 0, x.dtype, &x, err);
@@ -122,10 +128,67 @@ leat_status lt_infer_layer_norm(lt_infer *infer, leat_error *err)
     return status != LEAT_OK ? status : lt_set(infer, 2, dtype, x.rank, shape, err);
 }
 
+leat_status lt_infer_rms_norm(lt_infer *infer, leat_error *err)
+{
+    const leat_value *x = lt_in(infer, 0);
+    int32_t axis;
+    leat_status status =
+        lt_axis(infer, leat_node_int(infer->node, "axis", -1), x->rank, &axis, err);
+    if (status == LEAT_OK) {
+        status = lt_fits(infer, 1, x->rank - axis, x->shape + axis, err);
+    }
+    return status != LEAT_OK ? status : lt_set_like(infer, 0, x->dtype, x, err);
+}
+
+/* Inputs 1 to `last` have one element a channel. */
+static leat_status per_channel(const lt_infer *infer, uint32_t last, leat_error *err)
+{
+    const leat_value *x = lt_in(infer, 0);
+    if (x->rank < 1) {
+        return lt_bad(infer, err, "data of rank %d", x->rank);
+    }
+    int64_t channels = x->rank < 2 ? 1 : x->shape[lt_channels_last(infer) ? x->rank - 1 : 1];
+    leat_status status = LEAT_OK;
+    for (uint32_t i = 1; i <= last && status == LEAT_OK; i++) {
+        status = lt_vector(infer, i, channels, err);
+    }
+    return status;
+}
+
+leat_status lt_infer_channel_norm(lt_infer *infer, leat_error *err)
+{
+    leat_status status = per_channel(infer, 2, err);
+    return status != LEAT_OK ? status
+                             : lt_set_like(infer, 0, lt_in(infer, 0)->dtype, lt_in(infer, 0), err);
+}
+
+/* Scale and bias have one element a group before opset 21, one a channel since. */
+leat_status lt_infer_group_norm(lt_infer *infer, leat_error *err)
+{
+    const leat_value *x = lt_in(infer, 0);
+    int64_t groups = leat_node_int(infer->node, "num_groups", 0);
+    if (x->rank < 2 || groups < 1 || (x->shape[1] >= 0 && x->shape[1] % groups != 0)) {
+        return lt_bad(infer, err, "rank %d and num_groups %lld", x->rank, (long long)groups);
+    }
+    int64_t length = infer->node->opset < 21 ? groups : x->shape[1];
+    leat_status status = lt_vector(infer, 1, length, err);
+    if (status == LEAT_OK) {
+        status = lt_vector(infer, 2, length, err);
+    }
+    return status != LEAT_OK ? status : lt_set_like(infer, 0, x->dtype, x, err);
+}
+
 leat_status lt_infer_batch_norm(lt_infer *infer, leat_error *err)
 {
     leat_value x = *lt_in(infer, 0);
-    leat_status status = lt_set_like(infer, 0, x.dtype, &x, err);
+    if (infer->node->opset < 9 && leat_node_int(infer->node, "spatial", 1) == 0) {
+        return lt_fail(err, LEAT_UNSUPPORTED, "node '%s' (%s): spatial = 0 is not supported",
+                       lt_node_label(infer->graph, infer->node), infer->node->op);
+    }
+    leat_status status = per_channel(infer, 4, err);
+    if (status == LEAT_OK) {
+        status = lt_set_like(infer, 0, x.dtype, &x, err);
+    }
     for (uint32_t i = 1; i < infer->node->n_outputs && status == LEAT_OK; i++) {
         const leat_value *like = lt_in(infer, i & 1 ? 3 : 4); /* mean, variance, saved ones */
         status = lt_set_like(infer, i, like->dtype, like, err);

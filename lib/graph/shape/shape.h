@@ -45,7 +45,7 @@ leat_status lt_broadcast(lt_infer *infer, int32_t *rank, int64_t *shape, const l
 leat_status lt_axis(const lt_infer *infer, int64_t axis, int32_t rank, int32_t *out_axis,
                     leat_error *err) LEAT_MUST_CHECK;
 
-/* Both inputs are there and of one type.
+/* Inputs a and b are of one type; b may be absent.
  * Errors:   INVALID. */
 leat_status lt_same_type(const lt_infer *infer, uint32_t a, uint32_t b,
                          leat_error *err) LEAT_MUST_CHECK;
@@ -54,8 +54,32 @@ leat_status lt_same_type(const lt_infer *infer, uint32_t a, uint32_t b,
 leat_status lt_set_like(lt_infer *infer, uint32_t i, leat_dtype dtype, const leat_value *like,
                         leat_error *err) LEAT_MUST_CHECK;
 
-/* At most this many dimensions or axes are read from an input. */
-#define LT_MAX_LIST 64
+/* Input i, when it is there, is of rank 1 and has `length` elements (negative: any).
+ * Errors:   INVALID. */
+leat_status lt_vector(const lt_infer *infer, uint32_t i, int64_t length,
+                      leat_error *err) LEAT_MUST_CHECK;
+
+/* Input i, when it is there, has one element.
+ * Errors:   INVALID. */
+leat_status lt_single(const lt_infer *infer, uint32_t i, leat_error *err) LEAT_MUST_CHECK;
+
+/* Zero point i, when it is there: one number, or one for each of `count` rows or channels
+ * (negative: any count).
+ * Errors:   INVALID. */
+leat_status lt_zero_point(const lt_infer *infer, uint32_t i, int64_t count,
+                          leat_error *err) LEAT_MUST_CHECK;
+
+/* Input i, when it is there, broadcasts to a shape without changing it.
+ * Errors:   INVALID. */
+leat_status lt_fits(const lt_infer *infer, uint32_t i, int32_t rank, const int64_t *shape,
+                    leat_error *err) LEAT_MUST_CHECK;
+
+/* Input i holds i32 or i64.
+ * Errors:   INVALID. */
+leat_status lt_indices(const lt_infer *infer, uint32_t i, leat_error *err) LEAT_MUST_CHECK;
+
+/* Whether data is N, spatial..., C. */
+bool lt_channels_last(const lt_infer *infer);
 
 /* The inference functions that ops.def names. */
 #define LT_OP(domain, name, since, min_in, max_in, min_out, max_out, infer)                        \
