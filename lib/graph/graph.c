@@ -382,12 +382,18 @@ const char *lt_graph_symbol_name(const lt_graph *graph, int64_t dim)
     return dim < 0 && i < graph->root->n_symbols ? graph->root->symbols[i] : NULL;
 }
 
+/* ai.onnx goes by two names. */
+static const char *short_domain(const char *domain)
+{
+    return strcmp(domain, "ai.onnx") == 0 ? "" : domain;
+}
+
 int64_t lt_graph_opset(const lt_graph *graph, const char *domain)
 {
-    const char *wanted = strcmp(domain, "ai.onnx") == 0 ? "" : domain;
+    const char *wanted = short_domain(domain);
     const lt_graph *root = graph->root;
     for (size_t i = 0; i < root->n_opsets; i++) {
-        if (strcmp(root->opsets[i].domain, wanted) == 0) {
+        if (strcmp(short_domain(root->opsets[i].domain), wanted) == 0) {
             return root->opsets[i].version;
         }
     }
