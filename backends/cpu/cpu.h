@@ -61,6 +61,8 @@ leat_status lt_cpu_supports_any(const leat_kernel_node *node, leat_error *err);
     (CPU_NUMBERS | CPU_FLOAT8 | CPU_T(F8E8M0) | CPU_T(BOOL) | CPU_T(C64) | CPU_T(C128))
 #define CPU_PACKED (CPU_T(U4) | CPU_T(I4) | CPU_T(F4E2M1) | CPU_T(U2) | CPU_T(I2))
 #define CPU_ALL (CPU_WHOLE | CPU_PACKED | CPU_T(STRING))
+/* Arrays of arrays. */
+#define CPU_CONTAINERS (CPU_T(SEQUENCE) | CPU_T(OPTIONAL))
 
 /* Bytes of one element of a whole-byte type. */
 static inline size_t lt_cpu_element_bytes(leat_dtype dtype)

@@ -93,9 +93,14 @@ typedef enum leat_dtype {
     LEAT_DTYPE_I4 = 22,     /* two elements a byte, the first in the low bits */
     LEAT_DTYPE_F4E2M1 = 23, /* two elements a byte, the first in the low bits */
     LEAT_DTYPE_F8E8M0 = 24,
-    LEAT_DTYPE_U2 = 25, /* four elements a byte, the first in the low bits */
-    LEAT_DTYPE_I2 = 26, /* four elements a byte, the first in the low bits */
-    LEAT_DTYPE_COUNT = 27
+    LEAT_DTYPE_U2 = 25,    /* four elements a byte, the first in the low bits */
+    LEAT_DTYPE_I2 = 26,    /* four elements a byte, the first in the low bits */
+    LEAT_DTYPE_COUNT = 27, /* element types that a tensor can have lie below */
+    /* Not tensors. An array of these has rank 1; its elements are leat_array, each with data of its
+     * own: the tensors of a sequence, or the 0 or 1 values (tensors or sequences) of an optional.
+     * Outputs that pass an input's elements on point at the caller's data. */
+    LEAT_DTYPE_SEQUENCE = 30,
+    LEAT_DTYPE_OPTIONAL = 31
 } leat_dtype;
 
 /* A counted string; not terminated. */

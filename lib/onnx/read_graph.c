@@ -185,6 +185,50 @@ static leat_status read_tensor_type(lt_graph *graph, lt_wire wire, leat_value *t
     }
 }
 
+static leat_status read_type(lt_graph *graph, lt_wire wire, leat_value *type, uint32_t *out_kind,
+                             leat_error *err);
+
+/* TypeProto.Sequence (of tensors) or TypeProto.Optional (of tensors or sequences): an array of
+ * arrays, its length not known. A kind of 0 is left for anything else. */
+static leat_status read_container(lt_graph *graph, lt_wire wire, bool optional, leat_value *type,
+                                  uint32_t *out_kind, leat_error *err)
+{
+    leat_value element;
+    uint32_t inner = 0;
+    lt_field field;
+    bool more;
+    memset(&element, 0, sizeof(element));
+    for (;;) {
+        leat_status status = lt_wire_next(&wire, &field, &more, err);
+        if (status != LEAT_OK) {
+            return status;
+        }
+        if (!more) {
+            break;
+        }
+        if (field.number == 1 && field.type == LT_WIRE_BYTES) {
+            /* Nothing nests deeper than an optional sequence of tensors. */
+            if (!optional) {
+                lt_wire peek = field.bytes;
+                status = lt_wire_next(&peek, &field, &more, err);
+                inner = field.number;
+            } else {
+                status = read_type(graph, field.bytes, &element, &inner, err);
+            }
+            if (status != LEAT_OK) {
+                return status;
+            }
+        }
+    }
+    if (inner != 1 && !(optional && inner == 4)) {
+        *out_kind = 0;
+        return LEAT_OK;
+    }
+    type->dtype = optional ? LEAT_DTYPE_OPTIONAL : LEAT_DTYPE_SEQUENCE;
+    type->rank = 1;
+    return lt_graph_symbol(graph, NULL, &type->shape[0], err);
+}
+
 /* TypeProto; `kind` is the field that holds the type: 1 tensor, 4 sequence, 5 map, 8 sparse tensor,
  * 9 optional. */
 static leat_status read_type(lt_graph *graph, lt_wire wire, leat_value *type, uint32_t *out_kind,
@@ -203,11 +247,19 @@ static leat_status read_type(lt_graph *graph, lt_wire wire, leat_value *type, ui
         *out_kind = field.number;
         if (field.number == 1) {
             status = read_tensor_type(graph, field.bytes, type, err);
+        } else if (field.number == 4 || field.number == 9) {
+            status = read_container(graph, field.bytes, field.number == 9, type, out_kind, err);
         }
         if (status != LEAT_OK) {
             return status;
         }
     }
+}
+
+/* Tensors, sequences and optionals. */
+static bool is_supported(uint32_t kind)
+{
+    return kind == 1 || kind == 4 || kind == 9;
 }
 
 static const char *kind_name(uint32_t kind)
@@ -315,9 +367,12 @@ static leat_status read_input(lt_reader *reader, const lt_field *field, const lt
     if (value != LEAT_NO_VALUE && graph->values[value].data != NULL) {
         return LEAT_OK;
     }
-    if (kind != 1 && (kind != 0 || graph->parent == NULL)) {
-        return lt_fail(err, LEAT_UNSUPPORTED, "input '%.*s' is a %s; only tensors are supported",
-                       (int)(name.bytes < 80 ? name.bytes : 80), name.data, kind_name(kind));
+    if (!is_supported(kind) && (kind != 0 || graph->parent == NULL)) {
+        return lt_fail(
+            err, LEAT_UNSUPPORTED,
+            "input '%.*s' is a %s; tensors, sequences of tensors and optionals of these are"
+            " supported",
+            (int)(name.bytes < 80 ? name.bytes : 80), name.data, kind_name(kind));
     }
     status = lt_scope_define(reader, scope, name, &value, err);
     if (status == LEAT_OK) {
@@ -341,9 +396,12 @@ static leat_status read_output(lt_reader *reader, const lt_field *field, const l
     if (status != LEAT_OK) {
         return status;
     }
-    if (kind > 1) {
-        return lt_fail(err, LEAT_UNSUPPORTED, "output '%.*s' is a %s; only tensors are supported",
-                       (int)(name.bytes < 80 ? name.bytes : 80), name.data, kind_name(kind));
+    if (kind != 0 && !is_supported(kind)) {
+        return lt_fail(
+            err, LEAT_UNSUPPORTED,
+            "output '%.*s' is a %s; tensors, sequences of tensors and optionals of these are"
+            " supported",
+            (int)(name.bytes < 80 ? name.bytes : 80), name.data, kind_name(kind));
     }
     status = lt_scope_resolve(reader, scope, name, &value, err);
     if (status != LEAT_OK) {
@@ -367,7 +425,7 @@ static leat_status read_declared(lt_reader *reader, const lt_field *field, const
     if (status == LEAT_OK) {
         status = read_value_info(scope->graph, field->bytes, &name, &type, &kind, err);
     }
-    if (status == LEAT_OK && kind == 1) {
+    if (status == LEAT_OK && is_supported(kind)) {
         uint32_t value = lt_names_find(&scope->names, name.data, name.bytes, LEAT_NO_VALUE);
         if (value != LEAT_NO_VALUE && scope->graph->values[value].rank < 0) {
             declare(scope->graph, value, &type);

@@ -471,3 +471,68 @@ leat_status lt_onnx_read_tensor(lt_arena *arena, const void *data, size_t bytes,
     lt_arena_destroy(&reader.scratch);
     return status;
 }
+
+/* --- sequences and optionals, for tests ---------------------------------------------------------
+ */
+
+enum {
+    CONTAINER_TENSOR = 3,
+    CONTAINER_SEQUENCE = 5
+};
+
+/* The elements of a SequenceProto, or the one of an OptionalProto. */
+static leat_status read_elements(lt_reader *reader, lt_wire wire, leat_dtype dtype,
+                                 leat_array *out_array, leat_error *err)
+{
+    size_t tensors, sequences, at = 0;
+    leat_status status = lt_count_fields(wire, CONTAINER_TENSOR, &tensors, err);
+    if (status == LEAT_OK) {
+        status = lt_count_fields(wire, CONTAINER_SEQUENCE, &sequences, err);
+    }
+    if (status != LEAT_OK) {
+        return status;
+    }
+    size_t count = tensors + (dtype == LEAT_DTYPE_OPTIONAL ? sequences : 0);
+    leat_array *elements = lt_arena_array(reader->arena, count + 1, sizeof(*elements));
+    if (elements == NULL) {
+        return lt_read_no_memory(err);
+    }
+    while (status == LEAT_OK) {
+        lt_field field;
+        leat_string name;
+        bool more;
+        status = lt_wire_next(&wire, &field, &more, err);
+        if (status != LEAT_OK || !more) {
+            break;
+        }
+        if (field.type != LT_WIRE_BYTES) {
+            continue;
+        }
+        if (field.number == CONTAINER_TENSOR) {
+            status = lt_read_tensor(reader, field.bytes, &elements[at++], &name, err);
+        } else if (field.number == CONTAINER_SEQUENCE && dtype == LEAT_DTYPE_OPTIONAL) {
+            status = read_elements(reader, field.bytes, LEAT_DTYPE_SEQUENCE, &elements[at++], err);
+        }
+    }
+    memset(out_array, 0, sizeof(*out_array));
+    out_array->dtype = dtype;
+    out_array->rank = 1;
+    out_array->shape[0] = (int64_t)count;
+    out_array->data = elements;
+    out_array->bytes = count * sizeof(*elements);
+    return status;
+}
+
+leat_status lt_onnx_read_value(lt_arena *arena, leat_dtype dtype, const void *data, size_t bytes,
+                               leat_array *out_array, leat_error *err)
+{
+    lt_reader reader = {.arena = arena};
+    lt_wire wire = {data, data, (const uint8_t *)data + bytes};
+    if (dtype != LEAT_DTYPE_SEQUENCE && dtype != LEAT_DTYPE_OPTIONAL) {
+        return lt_onnx_read_tensor(arena, data, bytes, out_array, NULL, err);
+    }
+    lt_arena_init(&reader.scratch, arena->memory, 0);
+    leat_status status = read_elements(&reader, wire, dtype, out_array, err);
+    lt_arena_destroy(&reader.scratch);
+    return status;
+}

@@ -31,4 +31,10 @@ leat_status lt_onnx_read_tensor(lt_arena *arena, const void *data, size_t bytes,
                                 leat_array *out_array, const char **out_name,
                                 leat_error *err) LEAT_MUST_CHECK;
 
+/* Reads what the tests keep for a value of that dtype: a TensorProto, a SequenceProto
+ * (LEAT_DTYPE_SEQUENCE) or an OptionalProto (LEAT_DTYPE_OPTIONAL). Otherwise as
+ * lt_onnx_read_tensor. */
+leat_status lt_onnx_read_value(lt_arena *arena, leat_dtype dtype, const void *data, size_t bytes,
+                               leat_array *out_array, leat_error *err) LEAT_MUST_CHECK;
+
 #endif

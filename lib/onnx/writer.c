@@ -448,9 +448,27 @@ static leat_status write_model(const lt_graph *graph, const char *path, const si
     return status;
 }
 
+/* The graph does not keep what a sequence or an optional holds, so their types cannot be written.
+ */
+static leat_status check_types(const lt_graph *graph, leat_error *err)
+{
+    for (uint32_t i = 0; i < graph->n_inputs + graph->n_outputs; i++) {
+        uint32_t at = i < graph->n_inputs ? graph->inputs[i] : graph->outputs[i - graph->n_inputs];
+        if (graph->values[at].dtype > LEAT_DTYPE_COUNT) {
+            return lt_fail(err, LEAT_UNSUPPORTED, "'%s' is a %s; models with one cannot be written",
+                           graph->values[at].name, leat_dtype_name(graph->values[at].dtype));
+        }
+    }
+    return LEAT_OK;
+}
+
 leat_status lt_onnx_write(const lt_graph *graph, const char *path, uint64_t external_threshold,
                           leat_error *err)
 {
+    leat_status types = check_types(graph, err);
+    if (types != LEAT_OK) {
+        return types;
+    }
     lt_arena scratch;
     lt_arena_init(&scratch, graph->root->arena.memory, 1024);
     size_t length = strlen(path);

@@ -99,7 +99,7 @@ static void rows_have_sane_fields(void **state)
         const leat_op_row *row = &b.backend->rows[i];
         assert_true(row->since >= 1);
         assert_true(row->until == 0 || row->until >= row->since);
-        if (row->dtypes == 0 || (row->dtypes >> LEAT_DTYPE_COUNT) != 0) {
+        if (row->dtypes == 0 || (row->dtypes >> (LEAT_DTYPE_OPTIONAL + 1)) != 0) {
             fail_msg("row %s: types %llx", row->op, (unsigned long long)row->dtypes);
         }
     }

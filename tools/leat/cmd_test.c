@@ -91,6 +91,20 @@ static bool compare_strings(tester *t, const leat_array *got, const leat_array *
     return true;
 }
 
+static bool compare(tester *t, const leat_array *got, const leat_array *want);
+
+/* Sequences and optionals: element by element. */
+static bool compare_elements(tester *t, const leat_array *got, const leat_array *want, size_t count)
+{
+    const leat_array *g = got->data, *w = want->data;
+    for (size_t i = 0; i < count; i++) {
+        if (!compare(t, &g[i], &w[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool compare(tester *t, const leat_array *got, const leat_array *want)
 {
     char a[128], b[128];
@@ -112,6 +126,9 @@ static bool compare(tester *t, const leat_array *got, const leat_array *want)
         return compare_floats(t, got, want, count);
     case LEAT_DTYPE_STRING:
         return compare_strings(t, got, want, count);
+    case LEAT_DTYPE_SEQUENCE:
+    case LEAT_DTYPE_OPTIONAL:
+        return compare_elements(t, got, want, count);
     default:
         break;
     }
@@ -131,7 +148,8 @@ static bool compare(tester *t, const leat_array *got, const leat_array *want)
 /* --- data sets ----------------------------------------------------------------------------------
  */
 
-static leat_status read_pb(lt_arena *arena, const char *path, leat_array *out, leat_error *err)
+static leat_status read_pb(lt_arena *arena, const char *path, leat_dtype dtype, leat_array *out,
+                           leat_error *err)
 {
     lt_file_map map;
     leat_status status = lt_file_map_open(path, &map, err);
@@ -139,15 +157,16 @@ static leat_status read_pb(lt_arena *arena, const char *path, leat_array *out, l
         return status;
     }
     void *copy = lt_arena_copy(arena, map.data, map.bytes);
-    status = copy ? lt_onnx_read_tensor(arena, copy, map.bytes, out, NULL, err)
+    status = copy ? lt_onnx_read_value(arena, dtype, copy, map.bytes, out, err)
                   : lt_fail(err, LEAT_NO_MEMORY, "no memory");
     lt_file_map_close(&map);
     return status == LEAT_OK ? LEAT_OK : lt_fail_within(err, status, "%s", path);
 }
 
-/* Reads PREFIX_0.pb, PREFIX_1.pb, ...; returns how many. */
-static leat_status read_set(lt_arena *arena, const char *set, const char *prefix, leat_array *out,
-                            size_t *count, leat_error *err)
+/* Reads PREFIX_0.pb, PREFIX_1.pb, ...: values of what `ios` (n_ios of them) says. */
+static leat_status read_set(lt_arena *arena, const char *set, const char *prefix,
+                            const leat_io *ios, size_t n_ios, leat_array *out, size_t *count,
+                            leat_error *err)
 {
     char path[4096];
     leat_status status = LEAT_OK;
@@ -156,14 +175,15 @@ static leat_status read_set(lt_arena *arena, const char *set, const char *prefix
         if (!exists(path)) {
             break;
         }
-        status = read_pb(arena, path, &out[*count], err);
+        leat_dtype dtype = *count < n_ios ? ios[*count].dtype : LEAT_DTYPE_UNDEFINED;
+        status = read_pb(arena, path, dtype, &out[*count], err);
     }
     return status;
 }
 
 /* Runs one data set; *out_good is false for a mismatch, with the reason in t->why. */
-static leat_status run_set(tester *t, leat_session *session, size_t n_outputs, const char *set,
-                           bool *out_good, leat_error *err)
+static leat_status run_set(tester *t, leat_session *session, const leat_model_signature *io,
+                           const char *set, bool *out_good, leat_error *err)
 {
     lt_memory memory;
     lt_arena arena;
@@ -171,15 +191,15 @@ static leat_status run_set(tester *t, leat_session *session, size_t n_outputs, c
     size_t n_in = 0, n_want = 0;
     lt_memory_init(&memory, NULL, 0);
     lt_arena_init(&arena, &memory, 0);
-    leat_status status = read_set(&arena, set, "input", in, &n_in, err);
+    leat_status status = read_set(&arena, set, "input", io->inputs, io->n_inputs, in, &n_in, err);
     if (status == LEAT_OK) {
-        status = read_set(&arena, set, "output", want, &n_want, err);
+        status = read_set(&arena, set, "output", io->outputs, io->n_outputs, want, &n_want, err);
     }
     if (status == LEAT_OK) {
-        status = leat_session_run(session, in, n_in, got, n_outputs, err);
+        status = leat_session_run(session, in, n_in, got, io->n_outputs, err);
     }
     *out_good = status == LEAT_OK;
-    for (size_t i = 0; i < n_want && i < n_outputs && *out_good; i++) {
+    for (size_t i = 0; i < n_want && i < io->n_outputs && *out_good; i++) {
         *out_good = compare(t, &got[i], &want[i]);
     }
     lt_arena_destroy(&arena);
@@ -193,15 +213,15 @@ static leat_status run_sets(tester *t, const char *folder, leat_model *model, bo
     leat_session_desc desc = {
         .struct_size = sizeof(desc), .devices = &t->o->device, .n_devices = 1};
     leat_status status = leat_session_create(model, &desc, &session, err);
-    size_t n_outputs = leat_model_io(model)->n_outputs;
-    *out_good = status == LEAT_OK && n_outputs <= MAX_LIST;
+    const leat_model_signature *io = leat_model_io(model);
+    *out_good = status == LEAT_OK && io->n_outputs <= MAX_LIST;
     for (int i = 0; status == LEAT_OK && *out_good; i++) {
         char set[4096];
         snprintf(set, sizeof(set), "%s/test_data_set_%d", folder, i);
         if (!exists(set)) {
             break;
         }
-        status = run_set(t, session, n_outputs, set, out_good, err);
+        status = run_set(t, session, io, set, out_good, err);
     }
     leat_session_destroy(session);
     return status;
