@@ -186,6 +186,7 @@ leat_status lt_broadcast(lt_infer *infer, int32_t *rank, int64_t *shape, const l
 leat_status lt_axis(const lt_infer *infer, int64_t axis, int32_t rank, int32_t *out_axis,
                     leat_error *err)
 {
+    *out_axis = 0; /* also for a caller that fails later */
     if (axis < -(int64_t)rank || axis >= rank) {
         return lt_bad(infer, err, "axis %lld is not within rank %d", (long long)axis, rank);
     }

@@ -306,8 +306,11 @@ leat_status lt_infer_concat(lt_infer *infer, leat_error *err)
     } else if (status == LEAT_OK && sum < 0) {
         status = lt_fresh(infer, &sum, err);
     }
+    if (status != LEAT_OK) {
+        return status;
+    }
     x.shape[axis] = sum;
-    return status != LEAT_OK ? status : lt_set(infer, 0, x.dtype, x.rank, x.shape, err);
+    return lt_set(infer, 0, x.dtype, x.rank, x.shape, err);
 }
 
 leat_status lt_infer_split(lt_infer *infer, leat_error *err)
