@@ -13,8 +13,8 @@ from ONNX Runtime's over 1 + |its number|.
   ort       ONNX Runtime, all optimisations, spinning (its default)
   ort-ns    the same without spinning
   ov-f32    OpenVINO, latency hint, f32 (needs the package openvino)
-  leat      this library
-  leat-spin the same with idle workers polling for 200 us
+  leat      this library (workers poll for 200 us, its default)
+  leat-ns   the same without polling
 """
 import argparse
 import json
@@ -112,7 +112,7 @@ def worker(peer, path, threads, seconds, feeds_path):
     elif peer.startswith("ov"):
         call, outputs = open_ov(path, feeds, threads)
     else:
-        call, outputs = open_leat(path, feeds, threads, 200 if peer == "leat-spin" else 0)
+        call, outputs = open_leat(path, feeds, threads, -1 if peer == "leat-ns" else 0)
     load = time.perf_counter() - start
     start = time.perf_counter()
     call()

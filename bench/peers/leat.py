@@ -29,7 +29,7 @@ class Signature(c.Structure):
 class ContextDesc(c.Structure):
     _fields_ = [("struct_size", c.c_size_t), ("allocator", c.c_void_p), ("log", c.c_void_p),
                 ("log_user", c.c_void_p), ("log_level", c.c_int), ("threads", c.c_int32),
-                ("spin_us", c.c_uint32), ("plugin_directory", c.c_char_p), ("memory_budget", c.c_uint64)]
+                ("spin_us", c.c_int32), ("plugin_directory", c.c_char_p), ("memory_budget", c.c_uint64)]
 
 
 class Session:

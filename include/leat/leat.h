@@ -174,10 +174,11 @@ typedef struct leat_context_desc {
     const leat_allocator *allocator; /* NULL: the C library's; copied */
     leat_log_fn log;                 /* NULL: nothing is logged */
     void *log_user;
-    leat_log_level log_level;     /* 0: LEAT_LOG_WARNING */
-    int32_t threads;              /* threads that compute, the caller's among them; 1: no worker is
-                                     ever made; 0: one per core this process may run on */
-    uint32_t spin_us;             /* microseconds an idle worker polls before it sleeps; 0: none */
+    leat_log_level log_level; /* 0: LEAT_LOG_WARNING */
+    int32_t threads;          /* threads that compute, the caller's among them; 1: no worker is
+                                 ever made; 0: one per core this process may run on */
+    int32_t spin_us;          /* microseconds that a worker without work, or a run that waits for
+                                 workers, polls before it sleeps; 0: 200; negative: none */
     const char *plugin_directory; /* where plugins named without a slash are looked for;
                                      NULL: the installed directory */
     uint64_t memory_budget;       /* bytes that may be live at once; 0: no bound */

@@ -5,6 +5,9 @@
 
 #include <string.h>
 
+/* Enough to bridge the gaps between the operators of a run: waking a worker takes tens of us. */
+#define DEFAULT_SPIN_US 200
+
 #ifndef LEAT_PLUGIN_DIRECTORY
 #define LEAT_PLUGIN_DIRECTORY "/usr/local/lib/leat"
 #endif
@@ -43,6 +46,11 @@ static char *copy_string(lt_memory *memory, const char *text)
     return copy ? memcpy(copy, text, bytes) : NULL;
 }
 
+static uint32_t spin_us(const leat_context_desc *desc)
+{
+    return desc->spin_us == 0 ? DEFAULT_SPIN_US : desc->spin_us < 0 ? 0 : (uint32_t)desc->spin_us;
+}
+
 static leat_status start(leat_context *context, const leat_context_desc *desc, leat_error *err)
 {
     const char *directory = desc->plugin_directory ? desc->plugin_directory : LEAT_PLUGIN_DIRECTORY;
@@ -51,7 +59,7 @@ static leat_status start(leat_context *context, const leat_context_desc *desc, l
         return lt_fail(err, LEAT_NO_MEMORY, "context: no memory");
     }
     leat_status status =
-        lt_pool_create(&context->memory, desc->threads, desc->spin_us, &context->pool, err);
+        lt_pool_create(&context->memory, desc->threads, spin_us(desc), &context->pool, err);
     if (status != LEAT_OK) {
         return status;
     }
