@@ -26,11 +26,13 @@ static leat_status list_of(lt_infer *infer, uint32_t input, const char *name, in
     return LEAT_OK;
 }
 
-/* Number of elements of a rank-1 input that decides a rank; -1 when it is symbolic. */
+/* Number of elements of a rank-1 input that decides a rank, cut to one above the highest; -1 when
+ * it is symbolic. */
 static int64_t length_of(const lt_infer *infer, uint32_t input)
 {
     const leat_value *value = lt_in(infer, input);
-    return value != NULL && value->rank == 1 ? value->shape[0] : -1;
+    int64_t length = value != NULL && value->rank == 1 ? value->shape[0] : -1;
+    return length > LEAT_MAX_RANK ? LEAT_MAX_RANK + 1 : length;
 }
 
 /* Output 0 of a rank with fresh symbols (load time only). */
