@@ -1,13 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Softmax, LogSoftmax, Hardmax; LayerNormalization, RMSNormalization, InstanceNormalization,
- * GroupNormalization; BatchNormalization. Contiguous rows of f32 go to the vectorised row kernels,
- * everything else through double, one element after the other. */
+/* LayerNormalization, RMSNormalization, InstanceNormalization, GroupNormalization:
+ *
+ *     y = (x - mean) / sqrt(mean((x - mean)^2) + epsilon) * scale + bias
+ *
+ * over rows of `extent` elements that lie together; RMS takes the mean as 0. Layer and RMS have a
+ * scale for each element (or for the innermost dimensions, repeated), instance and group one for
+ * each channel (before opset 21 each group).
+ * Each row takes two passes for mean and variance, so that nothing cancels, and one to write; sums
+ * as in rows_kernel.h, the rest in f32. f16 and bf16 are widened block by block in each pass. With
+ * f64 anywhere all goes through double, element by element. Bound by memory, or the first cache for
+ * short rows. */
 #include "elementwise/element.h"
+#include "elementwise/half.h"
 #include "reduce/rows_kernel.h"
 
 #include <math.h>
 
-static const lt_row_kernels *row_kernels(const lt_cpu_device *device)
+const lt_row_kernels *lt_row_kernels_for(const lt_cpu_device *device)
 {
 #if defined(__x86_64__)
     if (device->isa == LT_CPU_AVX512) {
@@ -21,131 +30,62 @@ static const lt_row_kernels *row_kernels(const lt_cpu_device *device)
     return &lt_row_kernels_portable;
 }
 
-/* --- Softmax family -----------------------------------------------------------------------------
- */
-
-typedef struct softmax {
-    char kind; /* 's', 'l' (logarithm), 'h' (hardmax) */
+/* Scale or bias. */
+typedef struct parameter {
     leat_dtype dtype;
-    int64_t rows, extent, inner;
-    const lt_row_kernels *kernels;
-} softmax;
-
-typedef struct row_launch {
-    const void *op;
-    const leat_kernel_args *args;
-} row_launch;
-
-static void softmax_any(const softmax *s, const void *x, void *y, int64_t base)
-{
-    double top = -INFINITY, sum = 0;
-    int64_t best = 0;
-    for (int64_t k = 0; k < s->extent; k++) {
-        double v = lt_element_get(s->dtype, x, base + k * s->inner);
-        best = v > top ? k : best;
-        top = v > top || v != v ? v : top;
-    }
-    for (int64_t k = 0; k < s->extent && s->kind != 'h'; k++) {
-        sum += exp(lt_element_get(s->dtype, x, base + k * s->inner) - top);
-    }
-    for (int64_t k = 0; k < s->extent; k++) {
-        double v = lt_element_get(s->dtype, x, base + k * s->inner) - top;
-        double out = s->kind == 'h' ? k == best : s->kind == 'l' ? v - log(sum) : exp(v) / sum;
-        lt_element_set(s->dtype, y, base + k * s->inner, out);
-    }
-}
-
-static void softmax_range(void *argument, int64_t begin, int64_t end)
-{
-    const row_launch *l = argument;
-    const softmax *s = l->op;
-    const void *x = l->args->inputs[0];
-    void *y = l->args->outputs[0];
-    for (int64_t i = begin; i < end; i++) {
-        int64_t base = i / s->inner * s->extent * s->inner + i % s->inner;
-        if (s->dtype == LEAT_DTYPE_F32 && s->inner == 1 && s->kind != 'h') {
-            s->kernels->softmax((const float *)x + base, (float *)y + base, s->extent,
-                                s->kind == 'l');
-        } else {
-            softmax_any(s, x, y, base);
-        }
-    }
-}
-
-static leat_status softmax_run(const void *state, const leat_kernel_args *args, leat_error *err)
-{
-    const softmax *s = state;
-    row_launch l = {s, args};
-    (void)err;
-    if (s->extent != 0) {
-        lt_cpu_parallel_range(args, s->rows * s->inner, 1, 24 * (double)s->extent, softmax_range,
-                              &l);
-    }
-    return LEAT_OK;
-}
-
-leat_status lt_cpu_softmax_prepare(const leat_kernel_node *node, void *device,
-                                   const leat_host *host, leat_plan *plan, leat_kernel *out_kernel,
-                                   leat_error *err)
-{
-    const leat_value *x = leat_kernel_input(node, 0);
-    softmax *s = host->plan_alloc(plan, sizeof(*s));
-    if (s == NULL) {
-        return lt_cpu_fail(err, LEAT_NO_MEMORY, "%s: no memory for the plan", node->node->op);
-    }
-    bool old = node->node->opset < 13 && node->node->domain[0] == '\0';
-    int64_t axis = leat_node_int(node->node, "axis", old ? 1 : -1);
-    axis += axis < 0 ? x->rank : 0;
-    s->kind = node->node->op[0] == 'S' ? 's' : node->node->op[0] == 'L' ? 'l' : 'h';
-    s->dtype = x->dtype;
-    s->rows = s->extent = s->inner = 1;
-    for (int32_t i = 0; i < x->rank; i++) {
-        /* Before opset 13 everything from the axis on is one row. */
-        int64_t *part = i < axis ? &s->rows : i == axis || old ? &s->extent : &s->inner;
-        *part *= x->shape[i];
-    }
-    s->kernels = row_kernels(device);
-    out_kernel->name = "softmax";
-    out_kernel->launch = softmax_run;
-    out_kernel->state = s;
-    out_kernel->inplace_mask = 1;
-    return LEAT_OK;
-}
-
-/* --- Layer, RMS, instance and group normalization -----------------------------------------------
- */
+    int64_t count; /* 0: there is none */
+} parameter;
 
 typedef struct norm {
     char kind; /* 'l' layer, 'r' RMS, 'i' instance, 'g' group */
+    bool wide; /* f64 somewhere */
     leat_dtype dtype;
-    leat_dtype scale_dtype;
     leat_dtype stash; /* of mean and inverse */
     float epsilon;
     int64_t rows, extent;
-    int64_t channels; /* instance, group: scale and bias of a row start at its channels */
-    int64_t groups;
-    int64_t scale_count, bias_count;
-    bool has_bias;
+    int64_t channels, groups; /* instance and group: of a batch item */
+    parameter scale, bias;
     uint32_t n_outputs;
     const lt_row_kernels *kernels;
+    const lt_half_kernels *half;
 } norm;
 
-/* Index into scale (or bias, of `count` elements) of element k of row i. */
-static int64_t parameter(const norm *n, int64_t row, int64_t k, int64_t count)
+typedef struct norm_launch {
+    const norm *n;
+    const leat_kernel_args *args;
+} norm_launch;
+
+static bool per_channel(const norm *n)
 {
-    if (n->kind == 'i' || n->kind == 'g') {
-        int64_t per_group = n->channels / n->groups;
-        int64_t channel = row % n->groups * per_group + k / (n->extent / per_group);
-        /* GroupNormalization 18 has one parameter a group, 21 one a channel. */
-        return count == n->groups ? row % n->groups : channel;
-    }
-    return count == n->extent ? k : k % count;
+    return n->kind == 'i' || n->kind == 'g';
 }
 
-static void norm_any(const norm *n, const leat_kernel_args *args, int64_t row)
+/* Element of the parameter that belongs to element k of a row. */
+static int64_t parameter_at(const norm *n, const parameter *p, int64_t row, int64_t k)
 {
-    const void *x = args->inputs[0], *scale = args->inputs[1];
-    const void *bias = n->has_bias ? args->inputs[2] : NULL;
+    if (!per_channel(n)) {
+        return k % p->count;
+    }
+    int64_t group = row % n->groups, channels = n->channels / n->groups;
+    int64_t channel = group * channels + k / (n->extent / channels);
+    return p->count == n->groups && p->count != n->channels ? group : channel;
+}
+
+static void store_moments(const norm *n, const leat_kernel_args *args, int64_t row, double mean,
+                          double inverse)
+{
+    if (n->kind == 'l' && n->n_outputs > 1 && args->outputs[1] != NULL) {
+        lt_element_set(n->stash, args->outputs[1], row, mean);
+    }
+    if (n->kind == 'l' && n->n_outputs > 2 && args->outputs[2] != NULL) {
+        lt_element_set(n->stash, args->outputs[2], row, inverse);
+    }
+}
+
+/* A row of any types. */
+static void wide_row(const norm *n, const leat_kernel_args *args, int64_t row)
+{
+    const void *x = args->inputs[0];
     int64_t base = row * n->extent;
     double mean = 0, variance = 0;
     for (int64_t k = 0; k < n->extent && n->kind != 'r'; k++) {
@@ -159,51 +99,119 @@ static void norm_any(const norm *n, const leat_kernel_args *args, int64_t row)
     double inverse = 1 / sqrt(variance / (double)n->extent + (double)n->epsilon);
     for (int64_t k = 0; k < n->extent; k++) {
         double v = (lt_element_get(n->dtype, x, base + k) - mean) * inverse;
-        v *= lt_element_get(n->scale_dtype, scale, parameter(n, row, k, n->scale_count));
-        if (bias != NULL) {
-            v += lt_element_get(n->scale_dtype, bias, parameter(n, row, k, n->bias_count));
+        v *= lt_element_get(n->scale.dtype, args->inputs[1], parameter_at(n, &n->scale, row, k));
+        if (n->bias.count != 0) {
+            v += lt_element_get(n->bias.dtype, args->inputs[2], parameter_at(n, &n->bias, row, k));
         }
         lt_element_set(n->dtype, args->outputs[0], base + k, v);
     }
-    if (n->n_outputs > 1 && args->outputs[1] != NULL) {
-        lt_element_set(n->stash, args->outputs[1], row, mean);
+    store_moments(n, args, row, mean, inverse);
+}
+
+/* Elements that go together: all of f32, a block otherwise. */
+static int64_t stretch(const norm *n, int64_t left)
+{
+    return n->dtype == LEAT_DTYPE_F32 || left < LT_HALF_BLOCK ? left : LT_HALF_BLOCK;
+}
+
+static void moments(const norm *n, const void *x, int64_t base, float *out_mean, float *out_inverse)
+{
+    float block[LT_HALF_BLOCK];
+    double mean = 0, variance = 0;
+    for (int64_t i = 0, part; i < n->extent && n->kind != 'r'; i += part) {
+        part = stretch(n, n->extent - i);
+        const float *v = lt_half_view(n->half, n->dtype, x, base + i, part, block);
+        mean += n->kernels->reduce(LT_ROW_SUM, v, part);
     }
-    if (n->n_outputs > 2 && args->outputs[2] != NULL) {
-        lt_element_set(n->stash, args->outputs[2], row, inverse);
+    *out_mean = (float)(mean / (double)n->extent);
+    for (int64_t i = 0, part; i < n->extent; i += part) {
+        part = stretch(n, n->extent - i);
+        const float *v = lt_half_view(n->half, n->dtype, x, base + i, part, block);
+        variance += n->kernels->squares(v, part, *out_mean);
+    }
+    *out_inverse = (float)(1 / sqrt(variance / (double)n->extent + (double)n->epsilon));
+}
+
+/* n->extent elements with a scale each. */
+static void element_row(const norm *n, const leat_kernel_args *args, int64_t base, float mean,
+                        float inverse)
+{
+    float x_block[LT_HALF_BLOCK], scale_block[LT_HALF_BLOCK], bias_block[LT_HALF_BLOCK];
+    const parameter *s = &n->scale, *b = &n->bias;
+    bool direct = n->dtype == LEAT_DTYPE_F32 && s->dtype == LEAT_DTYPE_F32 &&
+                  (b->count == 0 || b->dtype == LEAT_DTYPE_F32);
+    char *y = args->outputs[0];
+    for (int64_t i = 0, part; i < n->extent; i += part) {
+        part = n->extent - i < LT_HALF_BLOCK || direct ? n->extent - i : LT_HALF_BLOCK;
+        part = part < s->count - i % s->count ? part : s->count - i % s->count;
+        if (b->count != 0) {
+            part = part < b->count - i % b->count ? part : b->count - i % b->count;
+        }
+        const float *x = lt_half_view(n->half, n->dtype, args->inputs[0], base + i, part, x_block);
+        const float *scale =
+            lt_half_view(n->half, s->dtype, args->inputs[1], i % s->count, part, scale_block);
+        const float *bias = b->count == 0 ? NULL
+                                          : lt_half_view(n->half, b->dtype, args->inputs[2],
+                                                         i % b->count, part, bias_block);
+        if (n->dtype == LEAT_DTYPE_F32) {
+            n->kernels->normalize(x, (float *)(void *)y + base + i, part, scale, bias, mean,
+                                  inverse);
+        } else {
+            n->kernels->normalize(x, x_block, part, scale, bias, mean, inverse);
+            n->half->narrow(n->dtype, x_block, y + 2 * (base + i), part);
+        }
+    }
+}
+
+/* One scale for each channel of the row. */
+static void channel_row(const norm *n, const leat_kernel_args *args, int64_t row, float mean,
+                        float inverse)
+{
+    float block[LT_HALF_BLOCK];
+    int64_t channels = n->channels / n->groups, length = n->extent / channels;
+    char *y = args->outputs[0];
+    for (int64_t i = 0, part; i < n->extent; i += part) {
+        int64_t left = length - i % length, at = row * n->extent + i;
+        float scale = lt_cpu_get_f32(n->scale.dtype, args->inputs[1],
+                                     (size_t)parameter_at(n, &n->scale, row, i));
+        float bias = n->bias.count == 0 ? 0.0f
+                                        : lt_cpu_get_f32(n->bias.dtype, args->inputs[2],
+                                                         (size_t)parameter_at(n, &n->bias, row, i));
+        part = stretch(n, left);
+        const float *x = lt_half_view(n->half, n->dtype, args->inputs[0], at, part, block);
+        if (n->dtype == LEAT_DTYPE_F32) {
+            n->kernels->center(x, (float *)(void *)y + at, part, mean, inverse * scale, bias);
+        } else {
+            n->kernels->center(x, block, part, mean, inverse * scale, bias);
+            n->half->narrow(n->dtype, block, y + 2 * at, part);
+        }
     }
 }
 
 static void norm_range(void *argument, int64_t begin, int64_t end)
 {
-    const row_launch *l = argument;
-    const norm *n = l->op;
-    const leat_kernel_args *args = l->args;
-    bool fast = n->dtype == LEAT_DTYPE_F32 && n->scale_dtype == LEAT_DTYPE_F32 &&
-                (n->kind == 'l' || n->kind == 'r') && n->scale_count == n->extent &&
-                (!n->has_bias || n->bias_count == n->extent);
-    for (int64_t i = begin; i < end; i++) {
-        if (!fast) {
-            norm_any(n, args, i);
+    const norm_launch *l = argument;
+    const norm *n = l->n;
+    for (int64_t row = begin; row < end; row++) {
+        float mean, inverse;
+        if (n->wide) {
+            wide_row(n, l->args, row);
             continue;
         }
-        float mean, inverse;
-        n->kernels->normalize((const float *)args->inputs[0] + i * n->extent,
-                              (float *)args->outputs[0] + i * n->extent, n->extent, args->inputs[1],
-                              n->has_bias ? args->inputs[2] : NULL, n->epsilon, n->kind == 'r',
-                              &mean, &inverse);
-        if (n->n_outputs > 1 && args->outputs[1] != NULL) {
-            lt_element_set(n->stash, args->outputs[1], i, (double)mean);
+        moments(n, l->args->inputs[0], row * n->extent, &mean, &inverse);
+        if (per_channel(n)) {
+            channel_row(n, l->args, row, mean, inverse);
+        } else {
+            element_row(n, l->args, row * n->extent, mean, inverse);
         }
-        if (n->n_outputs > 2 && args->outputs[2] != NULL) {
-            lt_element_set(n->stash, args->outputs[2], i, (double)inverse);
-        }
+        store_moments(n, l->args, row, (double)mean, (double)inverse);
     }
 }
 
 static leat_status norm_run(const void *state, const leat_kernel_args *args, leat_error *err)
 {
     const norm *n = state;
-    row_launch l = {n, args};
+    norm_launch l = {n, args};
     (void)err;
     if (n->extent != 0) {
         lt_cpu_parallel_range(args, n->rows, 1, 16 * (double)n->extent, norm_range, &l);
@@ -211,191 +219,131 @@ static leat_status norm_run(const void *state, const leat_kernel_args *args, lea
     return LEAT_OK;
 }
 
+/* --- prepare ------------------------------------------------------------------------------------
+ */
+
+static leat_status misfit(const leat_kernel_node *node, const char *what, leat_error *err)
+{
+    return lt_cpu_fail(err, LEAT_INVALID, "%s node '%s': %s", node->node->op, node->node->name,
+                       what);
+}
+
+/* Whether a parameter repeats over the normalized dimensions: equal to the innermost ones, 1 in
+ * front of them. */
+static bool repeats(const leat_value *x, int64_t axis, const leat_value *p)
+{
+    bool ones = false;
+    for (int32_t i = 1; i <= p->rank; i++) {
+        int64_t dim = p->shape[p->rank - i];
+        if (dim != 1 && (ones || x->rank - i < axis || dim != x->shape[x->rank - i])) {
+            return false;
+        }
+        ones = ones || (x->rank - i >= axis && dim != x->shape[x->rank - i]);
+    }
+    return true;
+}
+
+/* Sets rows, extent, channels and groups. */
+static leat_status divide(norm *n, const leat_kernel_node *node, int64_t *out_axis, leat_error *err)
+{
+    const leat_value *x = leat_kernel_input(node, 0);
+    int64_t axis = per_channel(n) ? 2 : leat_node_int(node->node, "axis", -1);
+    axis += axis < 0 ? x->rank : 0;
+    if (axis < 0 || axis > x->rank || (axis == x->rank && !per_channel(n))) {
+        return misfit(node, "axis is outside the input's rank", err);
+    }
+    n->rows = n->extent = 1;
+    for (int32_t i = 0; i < x->rank; i++) {
+        *(i < axis ? &n->rows : &n->extent) *= x->shape[i];
+    }
+    *out_axis = axis;
+    if (!per_channel(n)) {
+        return LEAT_OK;
+    }
+    n->channels = x->shape[1];
+    n->groups = n->kind == 'g' ? leat_node_int(node->node, "num_groups", 0) : n->channels;
+    if (n->channels == 0) {
+        n->groups = n->channels = 1; /* nothing to do */
+    }
+    if (n->groups < 1 || n->channels % n->groups != 0) {
+        return misfit(node, "num_groups does not divide the channels", err);
+    }
+    n->rows = n->rows / n->channels * n->groups;
+    n->extent *= n->channels / n->groups;
+    return LEAT_OK;
+}
+
+static leat_status read_parameter(const norm *n, const leat_kernel_node *node, uint32_t input,
+                                  int64_t axis, parameter *out, leat_error *err)
+{
+    const leat_value *x = leat_kernel_input(node, 0), *p = leat_kernel_input(node, input);
+    if (p == NULL) {
+        return input == 1 ? misfit(node, "the scale is missing", err) : LEAT_OK;
+    }
+    out->dtype = p->dtype;
+    out->count = leat_value_count(p);
+    bool fits =
+        per_channel(n) ? out->count == n->channels || out->count == n->groups : repeats(x, axis, p);
+    if (!(CPU_FLOATS >> p->dtype & 1)) {
+        return misfit(node, "scale and bias must be floats", err);
+    }
+    if (leat_value_count(x) != 0 && (!fits || out->count == 0)) {
+        return lt_cpu_fail(err, LEAT_UNSUPPORTED,
+                           "%s node '%s': a scale or bias of this shape is not supported",
+                           node->node->op, node->node->name);
+    }
+    return LEAT_OK;
+}
+
+static leat_status check_outputs(const norm *n, const leat_kernel_node *node, leat_error *err)
+{
+    const leat_value *x = leat_kernel_input(node, 0), *y = leat_kernel_output(node, 0);
+    bool good = y->dtype == x->dtype && leat_value_count(y) == leat_value_count(x);
+    for (uint32_t i = 1; i < 3; i++) {
+        const leat_value *out = leat_kernel_output(node, i);
+        good = good && (out == NULL || (out->dtype == n->stash && (CPU_FLOATS >> n->stash & 1) &&
+                                        leat_value_count(out) == n->rows));
+    }
+    return good ? LEAT_OK : misfit(node, "an output has another type or shape", err);
+}
+
 leat_status lt_cpu_norm_prepare(const leat_kernel_node *node, void *device, const leat_host *host,
                                 leat_plan *plan, leat_kernel *out_kernel, leat_error *err)
 {
-    const leat_value *x = leat_kernel_input(node, 0), *scale = leat_kernel_input(node, 1);
-    const leat_value *bias = leat_kernel_input(node, 2), *stash = leat_kernel_output(node, 1);
+    const leat_value *x = leat_kernel_input(node, 0);
     const char *op = node->node->op;
     norm *n = host->plan_alloc(plan, sizeof(*n));
+    int64_t axis = 0;
     if (n == NULL) {
         return lt_cpu_fail(err, LEAT_NO_MEMORY, "%s: no memory for the plan", op);
     }
     n->kind = op[0] == 'L' ? 'l' : op[0] == 'R' ? 'r' : op[0] == 'I' ? 'i' : 'g';
+    if (x->rank < (per_channel(n) ? 2 : 1)) {
+        return misfit(node, "the input's rank is too low", err);
+    }
     n->dtype = x->dtype;
-    n->scale_dtype = scale->dtype;
-    n->stash = stash ? stash->dtype : LEAT_DTYPE_F32;
-    n->stash = leat_kernel_output(node, 2) ? leat_kernel_output(node, 2)->dtype : n->stash;
     n->epsilon = leat_node_float(node->node, "epsilon", 1e-5f);
-    n->has_bias = bias != NULL;
-    n->scale_count = leat_value_count(scale);
-    n->bias_count = bias ? leat_value_count(bias) : 0;
     n->n_outputs = node->node->n_outputs;
-    n->rows = n->extent = 1;
-    int64_t axis = leat_node_int(node->node, "axis", -1);
-    axis = n->kind == 'i' || n->kind == 'g' ? 2 : axis < 0 ? axis + x->rank : axis;
-    n->channels = x->rank > 1 ? x->shape[1] : 1;
-    n->groups = n->kind == 'g' ? leat_node_int(node->node, "num_groups", 1) : n->channels;
-    for (int32_t i = 0; i < x->rank; i++) {
-        *(i < axis ? &n->rows : &n->extent) *= x->shape[i];
+    for (uint32_t i = 1; i < 3; i++) {
+        n->stash = leat_kernel_output(node, i) ? leat_kernel_output(node, i)->dtype : n->stash;
     }
-    if (n->kind == 'g') {
-        if (n->groups < 1 || n->channels % n->groups != 0) {
-            return lt_cpu_fail(err, LEAT_INVALID, "%s: %lld groups for %lld channels", op,
-                               (long long)n->groups, (long long)n->channels);
-        }
-        n->rows = n->rows / n->channels * n->groups;
-        n->extent *= n->channels / n->groups;
+    leat_status status = divide(n, node, &axis, err);
+    if (status == LEAT_OK) {
+        status = read_parameter(n, node, 1, axis, &n->scale, err);
     }
-    bool per_channel = n->kind == 'i' || n->kind == 'g';
-    int64_t wanted = per_channel ? n->channels : n->extent;
-    if (n->scale_count == 0 || wanted % n->scale_count != 0 ||
-        (bias != NULL && (n->bias_count == 0 || wanted % n->bias_count != 0))) {
-        return lt_cpu_fail(err, LEAT_UNSUPPORTED, "%s: scale of %lld elements for %lld", op,
-                           (long long)n->scale_count, (long long)wanted);
+    if (status == LEAT_OK) {
+        status = read_parameter(n, node, 2, axis, &n->bias, err);
     }
-    n->kernels = row_kernels(device);
+    if (status == LEAT_OK) {
+        status = check_outputs(n, node, err);
+    }
+    n->wide = n->dtype == LEAT_DTYPE_F64 || n->scale.dtype == LEAT_DTYPE_F64 ||
+              n->bias.dtype == LEAT_DTYPE_F64;
+    n->kernels = lt_row_kernels_for(device);
+    n->half = lt_half_for(device);
     out_kernel->name = "normalize";
     out_kernel->launch = norm_run;
     out_kernel->state = n;
     out_kernel->inplace_mask = 1;
-    return LEAT_OK;
-}
-
-/* --- BatchNormalization -------------------------------------------------------------------------
- */
-
-typedef struct batch_norm {
-    leat_dtype dtype;
-    leat_dtype types[4]; /* scale, bias, mean, variance */
-    float epsilon, momentum;
-    bool training, channels_last;
-    int64_t batch, channels, inner;
-    uint32_t n_outputs;
-    const lt_row_kernels *kernels;
-} batch_norm;
-
-/* Index of element (n, c, i). */
-static int64_t batch_index(const batch_norm *b, int64_t n, int64_t c, int64_t i)
-{
-    return b->channels_last ? (n * b->inner + i) * b->channels + c
-                            : (n * b->channels + c) * b->inner + i;
-}
-
-/* Mean and variance of one channel over batch and positions; running ones are updated. */
-static void train_channel(const batch_norm *b, const leat_kernel_args *args, int64_t c,
-                          double *mean, double *variance)
-{
-    double count = (double)(b->batch * b->inner), m = 0, v = 0;
-    for (int pass = 0; pass < 2; pass++) {
-        double sum = 0;
-        for (int64_t n = 0; n < b->batch; n++) {
-            for (int64_t i = 0; i < b->inner; i++) {
-                double x = lt_element_get(b->dtype, args->inputs[0], batch_index(b, n, c, i));
-                sum += pass == 0 ? x : (x - m) * (x - m);
-            }
-        }
-        *(pass == 0 ? &m : &v) = sum / count;
-    }
-    double momentum = (double)b->momentum;
-    double running[2] = {lt_element_get(b->types[2], args->inputs[3], c),
-                         lt_element_get(b->types[3], args->inputs[4], c)};
-    if (b->n_outputs > 1 && args->outputs[1] != NULL) {
-        lt_element_set(b->types[2], args->outputs[1], c,
-                       running[0] * momentum + m * (1 - momentum));
-    }
-    if (b->n_outputs > 2 && args->outputs[2] != NULL) {
-        lt_element_set(b->types[3], args->outputs[2], c,
-                       running[1] * momentum + v * (1 - momentum));
-    }
-    *mean = m;
-    *variance = v;
-}
-
-/* Scale and shift of all channels into the workspace (f32 pairs of arrays, and double ones). */
-static void fold(const batch_norm *b, const leat_kernel_args *args, float *scale, float *shift,
-                 double *wide)
-{
-    for (int64_t c = 0; c < b->channels; c++) {
-        double mean = lt_element_get(b->types[2], args->inputs[3], c);
-        double variance = lt_element_get(b->types[3], args->inputs[4], c);
-        if (b->training) {
-            train_channel(b, args, c, &mean, &variance);
-        }
-        double s =
-            lt_element_get(b->types[0], args->inputs[1], c) / sqrt(variance + (double)b->epsilon);
-        wide[2 * c] = s;
-        wide[2 * c + 1] = lt_element_get(b->types[1], args->inputs[2], c) - mean * s;
-        scale[c] = (float)wide[2 * c];
-        shift[c] = (float)wide[2 * c + 1];
-    }
-}
-
-static leat_status batch_norm_run(const void *state, const leat_kernel_args *args, leat_error *err)
-{
-    const batch_norm *b = state;
-    double *wide = args->workspace;
-    float *scale = (float *)(wide + 2 * b->channels), *shift = scale + b->channels;
-    (void)err;
-    fold(b, args, scale, shift, wide);
-    int64_t rows = b->channels_last ? b->batch * b->inner : b->batch * b->channels;
-    int64_t length = b->channels_last ? b->channels : b->inner;
-    for (int64_t r = 0; r < rows; r++) {
-        int64_t c = b->channels_last ? 0 : r % b->channels, base = r * length;
-        if (b->dtype == LEAT_DTYPE_F32) {
-            b->kernels->affine((const float *)args->inputs[0] + base,
-                               (float *)args->outputs[0] + base, length, scale + c, shift + c,
-                               !b->channels_last);
-            continue;
-        }
-        for (int64_t i = 0; i < length; i++) {
-            const double *pair = wide + 2 * (b->channels_last ? i : c);
-            double x = lt_element_get(b->dtype, args->inputs[0], base + i);
-            lt_element_set(b->dtype, args->outputs[0], base + i, x * pair[0] + pair[1]);
-        }
-    }
-    return LEAT_OK;
-}
-
-leat_status lt_cpu_batch_norm_prepare(const leat_kernel_node *node, void *device,
-                                      const leat_host *host, leat_plan *plan,
-                                      leat_kernel *out_kernel, leat_error *err)
-{
-    const leat_value *x = leat_kernel_input(node, 0);
-    batch_norm *b = host->plan_alloc(plan, sizeof(*b));
-    if (b == NULL) {
-        return lt_cpu_fail(err, LEAT_NO_MEMORY, "BatchNormalization: no memory for the plan");
-    }
-    b->dtype = x->dtype;
-    b->channels_last = leat_node_int(node->node, "channels_last", 0) != 0;
-    b->training = leat_node_int(node->node, "training_mode", 0) != 0;
-    b->epsilon = leat_node_float(node->node, "epsilon", 1e-5f);
-    b->momentum = leat_node_float(node->node, "momentum", 0.9f);
-    b->n_outputs = node->node->n_outputs;
-    int32_t axis = b->channels_last ? x->rank - 1 : 1;
-    b->batch = x->rank > 0 ? x->shape[0] : 1;
-    b->channels = x->rank > 1 ? x->shape[axis] : 1;
-    b->inner = 1;
-    for (int32_t i = 1; i < x->rank; i++) {
-        b->inner *= i == axis ? 1 : x->shape[i];
-    }
-    for (uint32_t i = 0; i < 4; i++) {
-        const leat_value *p = leat_kernel_input(node, i + 1);
-        b->types[i] = p->dtype;
-        if (leat_value_count(p) != b->channels) {
-            return lt_cpu_fail(err, LEAT_INVALID,
-                               "BatchNormalization: input %u has %lld elements for %lld channels",
-                               i + 1, (long long)leat_value_count(p), (long long)b->channels);
-        }
-    }
-    if (b->n_outputs > 1 && !b->training) {
-        return lt_cpu_fail(err, LEAT_UNSUPPORTED,
-                           "BatchNormalization: several outputs without training_mode");
-    }
-    b->kernels = row_kernels(device);
-    out_kernel->name = "batch_norm";
-    out_kernel->launch = batch_norm_run;
-    out_kernel->state = b;
-    out_kernel->workspace_bytes = (size_t)b->channels * (2 * sizeof(double) + 2 * sizeof(float));
-    return LEAT_OK;
+    return status;
 }

@@ -1,11 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reductions over any axes, ArgMax and ArgMin.
+/* Reductions over any axes.
  *
  * The shape is first brought to kept and reduced dimensions, neighbours of one kind merged. Two
- * walks serve the rest: where the last merged dimension is reduced, each output sums its stretches;
- * where it is kept, lines of outputs are summed together, LINE at a time. Floats accumulate in
- * double, integers in 64 bits (wrapping); max and min pass NaN on. */
+ * walks serve the rest: where the last merged dimension is reduced, each output takes its stretches
+ * one after the other; where it is kept, lines of outputs are reduced together, LINE at a time.
+ *
+ *     kept   reduced          reduced  kept
+ *     [ 0 ]  x x x x x        [  ]     x x x x x
+ *     [ 1 ]  x x x x x        [  ]     x x x x x   a line
+ *
+ * Floats: stretches as in rows_kernel.h, lines and f64 in double; f16 and bf16 are widened block by
+ * block. Products of floats go through double. Integers accumulate in 64 bits (wrapping). Max and
+ * min pass NaN on. Bound by memory. */
 #include "elementwise/element.h"
+#include "elementwise/half.h"
+#include "reduce/rows_kernel.h"
 
 #include <math.h>
 
@@ -39,6 +48,8 @@ typedef struct reduce {
     bool lines; /* the last dimension is kept */
     loop kept, reduced;
     int64_t outputs;
+    const lt_row_kernels *kernels;
+    const lt_half_kernels *half;
 } reduce;
 
 typedef struct reduce_launch {
@@ -46,26 +57,6 @@ typedef struct reduce_launch {
     const void *x;
     void *y;
 } reduce_launch;
-
-static int64_t get_whole(leat_dtype dtype, const void *x, int64_t i)
-{
-    switch (dtype) {
-    case LEAT_DTYPE_I64:
-    case LEAT_DTYPE_U64:
-        return ((const int64_t *)x)[i];
-    case LEAT_DTYPE_I32:
-        return ((const int32_t *)x)[i];
-    case LEAT_DTYPE_U32:
-        return ((const uint32_t *)x)[i];
-    default:
-        return (int64_t)lt_element_get(dtype, x, i);
-    }
-}
-
-static void put_whole(leat_dtype dtype, void *y, int64_t i, int64_t v)
-{
-    memcpy((char *)y + (size_t)i * lt_cpu_element_bytes(dtype), &v, lt_cpu_element_bytes(dtype));
-}
 
 /* Offset of element `i` of a loop nest. */
 static int64_t offset_of(const loop *l, int64_t i)
@@ -127,49 +118,91 @@ static double finish_float(const reduce *r, double sum)
     }
 }
 
-/* Sum of a contiguous stretch of f32: eight partial sums, so that additions overlap. */
-static double sum_f32(const float *x, int64_t n)
+/* The vector kernels' operation; false when there is none. */
+static bool row_op(reduce_op op, lt_row_op *out)
 {
-    double part[8] = {0};
-    int64_t i = 0;
-    for (; i + 8 <= n; i += 8) {
-        for (int j = 0; j < 8; j++) {
-            part[j] += (double)x[i + j];
-        }
+    switch (op) {
+    case REDUCE_SUM:
+    case REDUCE_MEAN:
+    case REDUCE_LOG_SUM:
+        *out = LT_ROW_SUM;
+        return true;
+    case REDUCE_L1:
+        *out = LT_ROW_L1;
+        return true;
+    case REDUCE_L2:
+    case REDUCE_SUM_SQUARE:
+        *out = LT_ROW_SQUARE;
+        return true;
+    case REDUCE_MAX:
+    case REDUCE_LOG_SUM_EXP:
+        *out = LT_ROW_MAX;
+        return true;
+    case REDUCE_MIN:
+        *out = LT_ROW_MIN;
+        return true;
+    default:
+        return false;
     }
-    for (; i < n; i++) {
-        part[0] += (double)x[i];
-    }
-    return ((part[0] + part[4]) + (part[1] + part[5])) +
-           ((part[2] + part[6]) + (part[3] + part[7]));
 }
 
-/* One output of a float type whose last dimension is reduced. */
+/* A stretch of n elements, joined to `sum`. */
+static double stretch_float(const reduce_launch *l, double sum, int64_t at, int64_t n)
+{
+    const reduce *r = l->r;
+    float block[LT_HALF_BLOCK];
+    lt_row_op op = LT_ROW_SUM;
+    if (r->dtype == LEAT_DTYPE_F64 || !row_op(r->op, &op)) {
+        for (int64_t i = 0; i < n; i++) {
+            sum = step_float(r->op, sum, lt_element_get(r->dtype, l->x, at + i));
+        }
+        return sum;
+    }
+    for (int64_t i = 0, part; i < n; i += part) {
+        part = r->dtype == LEAT_DTYPE_F32 || n - i < LT_HALF_BLOCK ? n - i : LT_HALF_BLOCK;
+        const float *x = lt_half_view(r->half, r->dtype, l->x, at + i, part, block);
+        double more = r->kernels->reduce(op, x, part);
+        sum = op == LT_ROW_MAX || op == LT_ROW_MIN ? step_float(r->op, sum, more) : sum + more;
+    }
+    return sum;
+}
+
+/* Sum of exp(x - top) over a stretch. */
+static double stretch_exp(const reduce_launch *l, double top, int64_t at, int64_t n)
+{
+    const reduce *r = l->r;
+    float block[LT_HALF_BLOCK];
+    double sum = 0;
+    for (int64_t i = 0, part; i < n; i += part) {
+        part = n - i < LT_HALF_BLOCK ? n - i : LT_HALF_BLOCK;
+        if (r->dtype == LEAT_DTYPE_F64) {
+            for (int64_t j = 0; j < part; j++) {
+                sum += exp(((const double *)l->x)[at + i + j] - top);
+            }
+        } else {
+            const float *x = lt_half_view(r->half, r->dtype, l->x, at + i, part, block);
+            sum += r->kernels->exp_sum(x, part, (float)top);
+        }
+    }
+    return sum;
+}
+
+/* One output of a float type. Stretches have one element where the last dimension is kept. */
 static double one_float(const reduce_launch *l, int64_t base)
 {
     const reduce *r = l->r;
     const loop *red = &r->reduced;
     int32_t last = red->rank - 1;
-    int64_t n = last >= 0 ? red->dims[last] : 1, stride = last >= 0 ? red->strides[last] : 0;
-    double sum = start_float(r->op);
-    bool plain = r->dtype == LEAT_DTYPE_F32 && stride == 1 &&
-                 (r->op == REDUCE_SUM || r->op == REDUCE_MEAN || r->op == REDUCE_LOG_SUM);
+    int64_t n = last >= 0 && red->strides[last] == 1 ? red->dims[last] : 1;
+    double sum = start_float(r->op), total = 0;
     for (int64_t i = 0; n != 0 && i < red->count; i += n) {
-        int64_t at = base + offset_of(red, i);
-        if (plain) {
-            sum += sum_f32((const float *)l->x + at, n);
-            continue;
-        }
-        for (int64_t j = 0; j < n; j++) {
-            sum = step_float(r->op, sum, lt_element_get(r->dtype, l->x, at + j * stride));
-        }
+        sum = stretch_float(l, sum, base + offset_of(red, i), n);
     }
     if (r->op != REDUCE_LOG_SUM_EXP || !isfinite(sum)) {
         return finish_float(r, sum);
     }
-    double total = 0;
-    for (int64_t i = 0; i < red->count; i++) {
-        total += exp(lt_element_get(r->dtype, l->x, base + offset_of(red, i)) - sum);
+    for (int64_t i = 0; i < red->count; i += n) {
+        total += stretch_exp(l, sum, base + offset_of(red, i), n);
     }
     return sum + log(total);
 }
@@ -179,17 +212,17 @@ static void line_float(const reduce_launch *l, int64_t first, int64_t n)
 {
     const reduce *r = l->r;
     double sum[LINE];
+    float block[LT_HALF_BLOCK];
+    lt_row_op op = LT_ROW_SUM;
+    bool rows = row_op(r->op, &op) && r->dtype != LEAT_DTYPE_F64;
     int64_t base = offset_of(&r->kept, first);
     for (int64_t i = 0; i < n; i++) {
         sum[i] = start_float(r->op);
     }
     for (int64_t k = 0; k < r->reduced.count; k++) {
         int64_t at = base + offset_of(&r->reduced, k);
-        if (r->dtype == LEAT_DTYPE_F32 && (r->op == REDUCE_SUM || r->op == REDUCE_MEAN)) {
-            const float *x = (const float *)l->x + at;
-            for (int64_t i = 0; i < n; i++) {
-                sum[i] += (double)x[i];
-            }
+        if (rows) {
+            r->kernels->fold(op, sum, lt_half_view(r->half, r->dtype, l->x, at, n, block), n);
             continue;
         }
         for (int64_t i = 0; i < n; i++) {
@@ -201,49 +234,70 @@ static void line_float(const reduce_launch *l, int64_t first, int64_t n)
     }
 }
 
+static inline uint64_t step_whole(reduce_op op, bool is_unsigned, uint64_t sum, uint64_t u)
+{
+    bool more = is_unsigned ? u > sum : (int64_t)u > (int64_t)sum;
+    switch (op) {
+    case REDUCE_MAX:
+        return more ? u : sum;
+    case REDUCE_MIN:
+        return more ? sum : u;
+    case REDUCE_PROD:
+        return sum * u;
+    case REDUCE_L1:
+        return sum + ((int64_t)u < 0 && !is_unsigned ? 0 - u : u);
+    case REDUCE_L2:
+    case REDUCE_SUM_SQUARE:
+        return sum + u * u;
+    default:
+        return sum + u;
+    }
+}
+
+/* The integer that a logarithm or root truncates to. */
+static int64_t finish_whole(const reduce *r, uint64_t sum)
+{
+    bool is_unsigned = r->dtype == LEAT_DTYPE_U64;
+    double v = is_unsigned ? (double)sum : (double)(int64_t)sum;
+    switch (r->op) {
+    case REDUCE_MEAN:
+        if (r->reduced.count == 0) {
+            return 0;
+        }
+        return is_unsigned ? (int64_t)(sum / (uint64_t)r->reduced.count)
+                           : (int64_t)sum / r->reduced.count;
+    case REDUCE_L2:
+        return lt_saturate_i64(sqrt(v));
+    case REDUCE_LOG_SUM:
+        return lt_saturate_i64(log(v));
+    default:
+        return (int64_t)sum;
+    }
+}
+
 static int64_t one_whole(const reduce_launch *l, int64_t base)
 {
     const reduce *r = l->r;
+    const loop *red = &r->reduced;
     bool is_unsigned = r->dtype == LEAT_DTYPE_U64;
+    int32_t last = red->rank - 1;
+    int64_t n = last >= 0 ? red->dims[last] : 1, stride = last >= 0 ? red->strides[last] : 0;
     uint64_t sum = r->op == REDUCE_PROD;
-    bool first = true;
-    for (int64_t i = 0; i < r->reduced.count; i++) {
-        int64_t v = get_whole(r->dtype, l->x, base + offset_of(&r->reduced, i));
-        uint64_t u = (uint64_t)v;
-        bool more = is_unsigned ? u > sum : v > (int64_t)sum;
-        switch (r->op) {
-        case REDUCE_MAX:
-            sum = first || more ? u : sum;
-            break;
-        case REDUCE_MIN:
-            sum = first || !more ? u : sum;
-            break;
-        case REDUCE_PROD:
-            sum *= u;
-            break;
-        case REDUCE_L1:
-            sum += v < 0 && !is_unsigned ? 0 - u : u;
-            break;
-        case REDUCE_L2:
-        case REDUCE_SUM_SQUARE:
-            sum += u * u;
-            break;
-        default:
-            sum += u;
-            break;
+    double exponentials = 0;
+    if (r->op == REDUCE_MAX || r->op == REDUCE_MIN) {
+        sum = (uint64_t)lt_element_int(r->dtype, l->x, base);
+    }
+    for (int64_t i = 0; n != 0 && i < red->count; i += n) {
+        int64_t at = base + offset_of(red, i);
+        for (int64_t j = 0; j < n; j++) {
+            uint64_t u = (uint64_t)lt_element_int(r->dtype, l->x, at + j * stride);
+            sum = step_whole(r->op, is_unsigned, sum, u);
+            if (r->op == REDUCE_LOG_SUM_EXP) {
+                exponentials += exp(is_unsigned ? (double)u : (double)(int64_t)u);
+            }
         }
-        first = false;
     }
-    if (r->op == REDUCE_MEAN && r->reduced.count != 0) {
-        return (int64_t)sum / r->reduced.count;
-    }
-    if (r->op == REDUCE_L2) {
-        return (int64_t)sqrt((double)sum);
-    }
-    if (r->op == REDUCE_LOG_SUM) {
-        return (int64_t)log((double)(int64_t)sum);
-    }
-    return (int64_t)sum;
+    return r->op == REDUCE_LOG_SUM_EXP ? lt_saturate_i64(log(exponentials)) : finish_whole(r, sum);
 }
 
 /* The value of max and min over nothing: the type's lowest or highest. */
@@ -267,7 +321,7 @@ static void reduce_range(void *argument, int64_t begin, int64_t end)
         bool empty = r->reduced.count == 0 && (r->op == REDUCE_MAX || r->op == REDUCE_MIN);
         for (int64_t i = begin; i < end; i++) {
             int64_t v = empty ? empty_whole(r) : one_whole(l, offset_of(&r->kept, i));
-            put_whole(r->dtype, l->y, i, v);
+            lt_element_set_int(r->dtype, l->y, i, v);
         }
         return;
     }
@@ -292,7 +346,9 @@ static leat_status reduce_run(const void *state, const leat_kernel_args *args, l
     const reduce *r = state;
     reduce_launch l = {r, args->inputs[0], args->outputs[0]};
     (void)err;
-    lt_cpu_parallel_range(args, r->outputs, 16, 8 * (double)r->reduced.count, reduce_range, &l);
+    double bytes = (double)r->reduced.count * (double)lt_cpu_element_bytes(r->dtype);
+    lt_cpu_parallel_range(args, r->outputs, r->lines && !r->whole ? 16 : 1, bytes, reduce_range,
+                          &l);
     return LEAT_OK;
 }
 
@@ -307,8 +363,10 @@ static leat_status read_axes(const leat_kernel_node *node, bool reduced[LEAT_MAX
     size_t count = 0;
     const int64_t *list = leat_node_ints(node->node, "axes", &count);
     if (axes != NULL) {
-        if (axes->data == NULL) {
-            return lt_cpu_fail(err, LEAT_UNSUPPORTED, "%s: axes that change", node->node->op);
+        if (axes->dtype != LEAT_DTYPE_I64 || (axes->data == NULL && leat_value_count(axes) != 0)) {
+            return lt_cpu_fail(err, LEAT_UNSUPPORTED,
+                               "%s node '%s': its axes must be i64 and known when it is prepared",
+                               node->node->op, node->node->name);
         }
         count = (size_t)leat_value_count(axes);
     }
@@ -325,8 +383,8 @@ static leat_status read_axes(const leat_kernel_node *node, bool reduced[LEAT_MAX
         }
         axis += axis < 0 ? x->rank : 0;
         if (axis < 0 || axis >= x->rank) {
-            return lt_cpu_fail(err, LEAT_INVALID, "%s: an axis is not within rank %d",
-                               node->node->op, x->rank);
+            return lt_cpu_fail(err, LEAT_INVALID, "%s node '%s': axis %lld is outside rank %d",
+                               node->node->op, node->node->name, (long long)axis, x->rank);
         }
         reduced[axis] = true;
     }
@@ -390,7 +448,6 @@ leat_status lt_cpu_reduce_prepare(const leat_kernel_node *node, void *device, co
 {
     reduce *r = host->plan_alloc(plan, sizeof(*r));
     bool reduced[LEAT_MAX_RANK];
-    (void)device;
     if (r == NULL) {
         return lt_cpu_fail(err, LEAT_NO_MEMORY, "%s: no memory for the plan", node->node->op);
     }
@@ -401,103 +458,18 @@ leat_status lt_cpu_reduce_prepare(const leat_kernel_node *node, void *device, co
     if (!find_reduce(node->node->op, &r->op)) {
         return lt_cpu_fail(err, LEAT_INTERNAL, "%s is not a reduction", node->node->op);
     }
-    const leat_value *x = leat_kernel_input(node, 0);
+    const leat_value *x = leat_kernel_input(node, 0), *y = leat_kernel_output(node, 0);
     r->dtype = x->dtype;
     r->whole = !(CPU_FLOATS >> x->dtype & 1);
     plan_loops(r, x, reduced);
+    if (y->dtype != x->dtype || leat_value_count(y) != r->outputs) {
+        return lt_cpu_fail(err, LEAT_INVALID, "%s node '%s': the output has another type or shape",
+                           node->node->op, node->node->name);
+    }
+    r->kernels = lt_row_kernels_for(device);
+    r->half = lt_half_for(device);
     out_kernel->name = "reduce";
     out_kernel->launch = reduce_run;
     out_kernel->state = r;
-    return LEAT_OK;
-}
-
-/* --- ArgMax, ArgMin -----------------------------------------------------------------------------
- */
-
-typedef struct arg {
-    leat_dtype dtype;
-    bool largest, last;
-    int64_t outer, extent, inner;
-} arg;
-
-typedef struct arg_launch {
-    const arg *a;
-    const void *x;
-    int64_t *y;
-} arg_launch;
-
-static void arg_range(void *argument, int64_t begin, int64_t end)
-{
-    const arg_launch *l = argument;
-    const arg *a = l->a;
-    bool wide = a->dtype == LEAT_DTYPE_I64 || a->dtype == LEAT_DTYPE_U64;
-    for (int64_t i = begin; i < end; i++) {
-        int64_t base = i / a->inner * a->extent * a->inner + i % a->inner, best = 0;
-        double best_v = 0;
-        uint64_t best_u = 0;
-        for (int64_t k = 0; k < a->extent; k++) {
-            int64_t at = base + k * a->inner;
-            bool better, equal;
-            if (wide) {
-                /* Flipping the sign bit orders signed numbers as unsigned ones. */
-                uint64_t u = (uint64_t)((const int64_t *)l->x)[at];
-                u ^= a->dtype == LEAT_DTYPE_I64 ? 1ull << 63 : 0;
-                better = a->largest ? u > best_u : u < best_u;
-                equal = u == best_u;
-                if (k == 0 || better || (equal && a->last)) {
-                    best = k;
-                    best_u = u;
-                }
-                continue;
-            }
-            double v = lt_element_get(a->dtype, l->x, at);
-            better = a->largest ? v > best_v : v < best_v;
-            equal = v == best_v;
-            if (k == 0 || better || (equal && a->last) || (v != v && best_v == best_v)) {
-                best = k;
-                best_v = v;
-            }
-        }
-        l->y[i] = best;
-    }
-}
-
-static leat_status arg_run(const void *state, const leat_kernel_args *args, leat_error *err)
-{
-    const arg *a = state;
-    arg_launch l = {a, args->inputs[0], args->outputs[0]};
-    (void)err;
-    lt_cpu_parallel_range(args, a->outer * a->inner, 1, 8 * (double)a->extent, arg_range, &l);
-    return LEAT_OK;
-}
-
-leat_status lt_cpu_arg_prepare(const leat_kernel_node *node, void *device, const leat_host *host,
-                               leat_plan *plan, leat_kernel *out_kernel, leat_error *err)
-{
-    const leat_value *x = leat_kernel_input(node, 0);
-    arg *a = host->plan_alloc(plan, sizeof(*a));
-    (void)device;
-    if (a == NULL) {
-        return lt_cpu_fail(err, LEAT_NO_MEMORY, "%s: no memory for the plan", node->node->op);
-    }
-    int64_t axis = leat_node_int(node->node, "axis", 0);
-    axis += axis < 0 ? x->rank : 0;
-    a->dtype = x->dtype;
-    a->largest = strcmp(node->node->op, "ArgMax") == 0;
-    a->last = leat_node_int(node->node, "select_last_index", 0) != 0;
-    a->outer = a->inner = 1;
-    for (int32_t i = 0; i < x->rank; i++) {
-        *(i < axis    ? &a->outer
-          : i == axis ? &a->extent
-                      : &a->inner) =
-            i == axis ? x->shape[i] : (i < axis ? a->outer : a->inner) * x->shape[i];
-    }
-    if (a->extent == 0 && a->outer * a->inner != 0) {
-        return lt_cpu_fail(err, LEAT_INVALID, "%s: axis %lld is empty", node->node->op,
-                           (long long)axis);
-    }
-    out_kernel->name = "arg";
-    out_kernel->launch = arg_run;
-    out_kernel->state = a;
     return LEAT_OK;
 }

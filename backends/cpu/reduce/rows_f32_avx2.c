@@ -1,4 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#define LANES 16
+#define LANES 32
 #define TABLE lt_row_kernels_avx2
 #include "reduce/rows_kernel.inc"
