@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* matmul_add.c, fuse_residual.c, fuse_activation.c. */
+#include "support/passes_case.h"
+
+static const float numbers[64] = {1, 2, 3, 4, 5, 6};
+
+static void matmul_add_takes_a_constant_row(void **state)
+{
+    passes_case c;
+    onnx_builder *b = onnx_builder_create(17);
+    (void)state;
+    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "Nx2");
+    onnx_builder_floats(b, "w", "2x3", numbers);
+    onnx_builder_floats(b, "b", "3", numbers);
+    onnx_builder_node(b, "MatMul", "x,w", "m", NULL, 0);
+    onnx_builder_node(b, "Add", "b,m", "y", NULL, 0);
+    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "Nx3");
+    passes_case_start(&c, b);
+    passes_case_run(&c, lt_pass_matmul_add, true);
+    passes_case_expect(&c, "y = leat.MatMul(x, w, b) : f32[N,3]\n");
+    passes_case_end(&c);
+}
+
+/* A bias of [2] would be broadcast along rows only by accident of the shape; [2,1] is no row. */
+static void matmul_add_leaves_other_shapes(void **state)
+{
+    passes_case c;
+    onnx_builder *b = onnx_builder_create(17);
+    (void)state;
+    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "2x2");
+    onnx_builder_floats(b, "w", "2x3", numbers);
+    onnx_builder_floats(b, "b", "2x1", numbers);
+    onnx_builder_node(b, "MatMul", "x,w", "m", NULL, 0);
+    onnx_builder_node(b, "Add", "m,b", "y", NULL, 0);
+    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "2x3");
+    passes_case_start(&c, b);
+    passes_case_run(&c, lt_pass_matmul_add, false);
+    passes_case_end(&c);
+}
+
+static void fuse_activation_moves_clip_into_conv(void **state)
+{
+    static const float zero[] = {0}, six[] = {6};
+    passes_case c;
+    onnx_builder *b = onnx_builder_create(13);
+    (void)state;
+    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "1x1x4x4");
+    onnx_builder_floats(b, "w", "1x1x1x1", numbers);
+    onnx_builder_floats(b, "lo", "", zero);
+    onnx_builder_floats(b, "hi", "", six);
+    onnx_builder_node(b, "Conv", "x,w", "c", NULL, 0);
+    onnx_builder_node(b, "Clip", "c,lo,hi", "y", NULL, 0);
+    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "1x1x4x4");
+    passes_case_start(&c, b);
+    passes_case_run(&c, lt_pass_fuse_activation, true);
+    passes_case_expect(&c, "y = leat.Conv(x, w) {activation=\"Clip\", activation_alpha=0, "
+                           "activation_beta=6} : f32[1,1,4,4]\n");
+    passes_case_end(&c);
+}
+
+static void fuse_activation_recognises_swish(void **state)
+{
+    passes_case c;
+    onnx_builder *b = onnx_builder_create(13);
+    (void)state;
+    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "1x1x4x4");
+    onnx_builder_floats(b, "w", "1x1x1x1", numbers);
+    onnx_builder_node(b, "Conv", "x,w", "c", NULL, 0);
+    onnx_builder_node(b, "Sigmoid", "c", "s", NULL, 0);
+    onnx_builder_node(b, "Mul", "c,s", "y", NULL, 0);
+    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "1x1x4x4");
+    passes_case_start(&c, b);
+    passes_case_run(&c, lt_pass_fuse_activation, true);
+    passes_case_expect(&c, "y = leat.Conv(x, w) {activation=\"Swish\", activation_alpha=1, "
+                           "activation_beta=0} : f32[1,1,4,4]\n");
+    passes_case_end(&c);
+}
+
+static void fuse_activation_leaves_a_value_that_others_read(void **state)
+{
+    passes_case c;
+    onnx_builder *b = onnx_builder_create(13);
+    (void)state;
+    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "1x1x4x4");
+    onnx_builder_floats(b, "w", "1x1x1x1", numbers);
+    onnx_builder_node(b, "Conv", "x,w", "c", NULL, 0);
+    onnx_builder_node(b, "Relu", "c", "y", NULL, 0);
+    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "1x1x4x4");
+    onnx_builder_output(b, "c", LEAT_DTYPE_F32, "1x1x4x4");
+    passes_case_start(&c, b);
+    passes_case_run(&c, lt_pass_fuse_activation, false);
+    passes_case_end(&c);
+}
+
+static void fuse_activation_asks_the_device(void **state)
+{
+    passes_case c;
+    onnx_builder *b = onnx_builder_create(13);
+    (void)state;
+    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "1x1x4x4");
+    onnx_builder_floats(b, "w", "1x1x1x1", numbers);
+    onnx_builder_node(b, "Conv", "x,w", "c", NULL, 0);
+    onnx_builder_node(b, "Relu", "c", "y", NULL, 0);
+    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "1x1x4x4");
+    passes_case_start(&c, b);
+    c.refuse_leat = true;
+    passes_case_run(&c, lt_pass_fuse_activation, false);
+    passes_case_expect(&c, "c = Conv(x, w) : f32[1,1,4,4]\n"
+                           "y = Relu(c) : f32[1,1,4,4]\n");
+    passes_case_end(&c);
+}
+
+/* Of two convolutions that are added the later one takes the other's result. */
+static void fuse_residual_takes_the_other_operand(void **state)
+{
+    passes_case c;
+    onnx_builder *b = onnx_builder_create(13);
+    (void)state;
+    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "Nx1x4x4");
+    onnx_builder_floats(b, "w", "1x1x1x1", numbers);
+    onnx_builder_floats(b, "b", "1", numbers);
+    onnx_builder_node(b, "Conv", "x,w", "p", NULL, 0);
+    onnx_builder_node(b, "Conv", "x,w,b", "q", NULL, 0);
+    onnx_builder_node(b, "Add", "q,p", "a", NULL, 0);
+    onnx_builder_node(b, "Relu", "a", "y", NULL, 0);
+    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "Nx1x4x4");
+    passes_case_start(&c, b);
+    passes_case_run(&c, lt_pass_fuse_residual, true);
+    passes_case_run(&c, lt_pass_fuse_activation, true);
+    passes_case_expect(&c, "p = Conv(x, w) : f32[N,1,4,4]\n"
+                           "y = leat.Conv(x, w, b, p) {residual=1, activation=\"Relu\"} : "
+                           "f32[N,1,4,4]\n");
+    passes_case_end(&c);
+}
+
+static void fuse_residual_leaves_broadcasting(void **state)
+{
+    passes_case c;
+    onnx_builder *b = onnx_builder_create(13);
+    (void)state;
+    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "1x1x4x4");
+    onnx_builder_input(b, "r", LEAT_DTYPE_F32, "1x1x1x4");
+    onnx_builder_floats(b, "w", "1x1x1x1", numbers);
+    onnx_builder_node(b, "Conv", "x,w", "c", NULL, 0);
+    onnx_builder_node(b, "Add", "c,r", "y", NULL, 0);
+    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "1x1x4x4");
+    passes_case_start(&c, b);
+    passes_case_run(&c, lt_pass_fuse_residual, false);
+    passes_case_end(&c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(matmul_add_takes_a_constant_row),
+        cmocka_unit_test(matmul_add_leaves_other_shapes),
+        cmocka_unit_test(fuse_activation_moves_clip_into_conv),
+        cmocka_unit_test(fuse_activation_recognises_swish),
+        cmocka_unit_test(fuse_activation_leaves_a_value_that_others_read),
+        cmocka_unit_test(fuse_activation_asks_the_device),
+        cmocka_unit_test(fuse_residual_takes_the_other_operand),
+        cmocka_unit_test(fuse_residual_leaves_broadcasting),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* layout.c and transposes.c: whole nets end with one Transpose at the input. */
+#include "support/passes_case.h"
+
+static const float numbers[512] = {1, 2, 3};
+
+static void conv(onnx_builder *b, const char *inputs, const char *out)
+{
+    static const int64_t pads[] = {1, 1, 1, 1};
+    leat_attr attr = {"pads", LEAT_ATTR_INTS, 4, {.ints = pads}};
+    onnx_builder_node(b, "Conv", inputs, out, &attr, 1);
+}
+
+static void layout_wraps_one_convolution(void **state)
+{
+    passes_case c;
+    onnx_builder *b = onnx_builder_create(13);
+    (void)state;
+    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "Nx2x5x6");
+    onnx_builder_floats(b, "w", "3x2x3x3", numbers);
+    conv(b, "x,w", "y");
+    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "Nx3x5x6");
+    passes_case_start(&c, b);
+    passes_case_run(&c, lt_pass_layout, true);
+    assert_int_equal(c.graph->n_nodes, 3);
+    assert_string_equal(c.graph->nodes[0]->op, "Transpose");
+    assert_string_equal(c.graph->nodes[1]->domain, "leat");
+    assert_int_equal(leat_node_int(c.graph->nodes[1], "channels_last", 0), 1);
+    const leat_value *made = &c.graph->values[c.graph->nodes[1]->outputs[0]];
+    assert_int_equal(made->shape[1], 5);
+    assert_int_equal(made->shape[2], 6);
+    assert_int_equal(made->shape[3], 3);
+    passes_case_run(&c, lt_pass_transposes, false);
+    passes_case_end(&c);
+}
+
+/* conv - relu - (conv + shortcut) - relu - pool - flatten - gemm, as in ResNet. */
+static void residual_net_keeps_one_transpose(void **state)
+{
+    leat_error err = {0};
+    passes_case c;
+    onnx_builder *b = onnx_builder_create(13);
+    (void)state;
+    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "Nx3x8x8");
+    onnx_builder_floats(b, "w0", "4x3x3x3", numbers);
+    onnx_builder_floats(b, "w1", "4x4x3x3", numbers);
+    onnx_builder_floats(b, "fc", "4x5", numbers);
+    conv(b, "x,w0", "c0");
+    onnx_builder_node(b, "Relu", "c0", "r0", NULL, 0);
+    conv(b, "r0,w1", "c1");
+    onnx_builder_node(b, "Add", "c1,r0", "s", NULL, 0);
+    onnx_builder_node(b, "Relu", "s", "r1", NULL, 0);
+    onnx_builder_node(b, "GlobalAveragePool", "r1", "p", NULL, 0);
+    onnx_builder_node(b, "Flatten", "p", "f", NULL, 0);
+    onnx_builder_node(b, "MatMul", "f,fc", "y", NULL, 0);
+    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "Nx5");
+    passes_case_start(&c, b);
+    assert_ok(lt_passes_run_device(c.graph, &c.context, &err), &err);
+    assert_ok(lt_graph_check(c.graph, &err), &err);
+    assert_int_equal(passes_case_count(&c, "Transpose"), 1);
+    assert_int_equal(passes_case_count(&c, "Relu"), 0);
+    assert_int_equal(passes_case_count(&c, "Add"), 0);
+    assert_string_equal(c.graph->nodes[0]->op, "Transpose");
+    passes_case_end(&c);
+}
+
+/* Two branches that a Concat joins on channels, with elementwise nodes and constants between. */
+static void concat_net_keeps_one_transpose(void **state)
+{
+    leat_error err = {0};
+    leat_attr axis = {"axis", LEAT_ATTR_INT, 1, {.i = 1}};
+    passes_case c;
+    onnx_builder *b = onnx_builder_create(13);
+    (void)state;
+    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "1x3x8x8");
+    onnx_builder_floats(b, "w0", "4x3x3x3", numbers);
+    onnx_builder_floats(b, "w1", "2x8x3x3", numbers);
+    onnx_builder_floats(b, "k", "4x1x1", numbers);
+    conv(b, "x,w0", "p");
+    conv(b, "x,w0", "q");
+    onnx_builder_node(b, "Exp", "p", "e", NULL, 0);
+    onnx_builder_node(b, "Mul", "q,k", "m", NULL, 0);
+    onnx_builder_node(b, "Concat", "e,m", "j", &axis, 1);
+    conv(b, "j,w1", "c");
+    onnx_builder_node(b, "GlobalAveragePool", "c", "y", NULL, 0);
+    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "1x2x1x1");
+    passes_case_start(&c, b);
+    assert_ok(lt_passes_run_device(c.graph, &c.context, &err), &err);
+    assert_ok(lt_graph_check(c.graph, &err), &err);
+    /* Both convolutions transpose the input on their own; no Transpose is left behind them. */
+    assert_true(passes_case_count(&c, "Transpose") <= 2);
+    for (uint32_t i = 0; i < c.graph->n_nodes; i++) {
+        const leat_node *node = c.graph->nodes[i];
+        if (strcmp(node->op, "Concat") == 0) {
+            assert_int_equal(leat_node_int(node, "axis", 0), 3);
+        }
+        if (strcmp(node->op, "Transpose") == 0) {
+            assert_string_equal(c.graph->values[node->inputs[0]].name, "x");
+        }
+    }
+    passes_case_end(&c);
+}
+
+static void transposes_cancel_and_merge(void **state)
+{
+    static const int64_t a[] = {0, 2, 1}, back[] = {0, 2, 1}, roll[] = {1, 2, 0};
+    leat_attr first = {"perm", LEAT_ATTR_INTS, 3, {.ints = a}};
+    leat_attr second = {"perm", LEAT_ATTR_INTS, 3, {.ints = back}};
+    leat_attr third = {"perm", LEAT_ATTR_INTS, 3, {.ints = roll}};
+    passes_case c;
+    onnx_builder *b = onnx_builder_create(13);
+    (void)state;
+    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "2x3x4");
+    onnx_builder_node(b, "Transpose", "x", "p", &first, 1);
+    onnx_builder_node(b, "Relu", "p", "q", NULL, 0);
+    onnx_builder_node(b, "Transpose", "q", "r", &second, 1);
+    onnx_builder_node(b, "Transpose", "r", "s", &third, 1);
+    onnx_builder_node(b, "Neg", "s", "y", NULL, 0);
+    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "3x4x2");
+    passes_case_start(&c, b);
+    passes_case_run(&c, lt_pass_transposes, true);
+    leat_error err = {0};
+    bool changed;
+    assert_ok(lt_pass_remove_dead(c.graph, &c.context, &changed, &err), &err);
+    assert_int_equal(passes_case_count(&c, "Transpose"), 1);
+    assert_int_equal(c.graph->n_nodes, 3);
+    const leat_value *y = &c.graph->values[c.graph->outputs[0]];
+    assert_string_equal(y->name, "y");
+    passes_case_end(&c);
+}
+
+static void transposes_of_single_elements_become_reshapes(void **state)
+{
+    static const int64_t perm[] = {0, 3, 1, 2};
+    leat_attr attr = {"perm", LEAT_ATTR_INTS, 4, {.ints = perm}};
+    passes_case c;
+    onnx_builder *b = onnx_builder_create(13);
+    (void)state;
+    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "Nx1x1x4");
+    onnx_builder_node(b, "Transpose", "x", "y", &attr, 1);
+    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "Nx4x1x1");
+    passes_case_start(&c, b);
+    passes_case_run(&c, lt_pass_transposes, true);
+    assert_int_equal(passes_case_count(&c, "Transpose"), 0);
+    assert_int_equal(passes_case_count(&c, "Reshape"), 1);
+    passes_case_end(&c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(layout_wraps_one_convolution),
+        cmocka_unit_test(residual_net_keeps_one_transpose),
+        cmocka_unit_test(concat_net_keeps_one_transpose),
+        cmocka_unit_test(transposes_cancel_and_merge),
+        cmocka_unit_test(transposes_of_single_elements_become_reshapes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
