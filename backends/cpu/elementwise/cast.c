@@ -1,145 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Cast and CastLike between all types but strings and complex numbers.
  *
- * An element goes through double (floats), int64 or uint64 (integers), and is rounded once: to
- * nearest even for floats, towards zero for integers, which then wrap to their width; a float
- * beyond int64 saturates first, NaN becomes 0. To bool everything but 0 is true. float8 saturates,
- * or not, as the attribute `saturate` says; e8m0 rounds as `round_mode` says. */
-#include "elementwise/element.h"
+ * Types that C has (f32, f64, integers of 8 to 64 bits, bool) convert directly; the others go
+ * through blocks of one of them:
+ *
+ *     f16, bf16, float8, f4, e8m0 -> f32 -+                +-> f32 -> f16, bf16, float8, f4, e8m0
+ *     int4, uint4, int2, uint2    -> i32 -+-> a type of C -+-> i32 -> int4, uint4, int2, uint2
+ *
+ * Every conversion rounds once: to nearest even for floats (what passes through f32 on its way to a
+ * narrower type is rounded to odd there), towards zero for integers. ONNX leaves floats that are
+ * out of an integer's range undefined. Here NaN becomes 0; 32 and 64 bits saturate, but a negative
+ * number becomes unsigned by way of i64; narrower integers keep the low bits of i32. Integers wrap.
+ * To bool everything but 0 is true. float8 saturates, or not, as the attribute `saturate` says;
+ * e8m0 rounds as `round_mode` says. Bound by memory between types of C and halves. */
+#include "elementwise/cast.h"
+#include "elementwise/half.h"
 #include "smallfloat.h"
+
+#define BLOCK LT_HALF_BLOCK /* a multiple of what packs into a byte */
 
 typedef struct cast {
     leat_dtype from, to;
+    leat_dtype from_c, to_c; /* types of C next to them; the same where they are some */
+    lt_cast_fn convert;      /* from_c to to_c */
     bool saturate;
     lt_round round;
     int64_t count;
+    const lt_half_kernels *half;
 } cast;
-
-/* One element on its way. */
-typedef struct number {
-    bool whole;    /* an integer: i (or u, when it is unsigned) */
-    bool negative; /* i is to be read as signed */
-    uint64_t u;
-    double d;
-} number;
-
-static bool is_small_float(leat_dtype dtype)
-{
-    return dtype == LEAT_DTYPE_F8E4M3FN || dtype == LEAT_DTYPE_F8E4M3FNUZ ||
-           dtype == LEAT_DTYPE_F8E5M2 || dtype == LEAT_DTYPE_F8E5M2FNUZ ||
-           dtype == LEAT_DTYPE_F8E8M0;
-}
-
-static number whole_number(int64_t v)
-{
-    number n = {true, v < 0, (uint64_t)v, 0};
-    return n;
-}
-
-static number read_number(const cast *c, const void *x, int64_t i)
-{
-    number n = {false, false, 0, 0};
-    unsigned bits = lt_packed_bits(c->from);
-    switch (c->from) {
-    case LEAT_DTYPE_F32:
-    case LEAT_DTYPE_F64:
-    case LEAT_DTYPE_F16:
-    case LEAT_DTYPE_BF16:
-        n.d = lt_element_get(c->from, x, i);
-        return n;
-    case LEAT_DTYPE_F4E2M1:
-        n.d = (double)lt_small_to_f32(c->from, (uint8_t)lt_packed_get(x, i, 4));
-        return n;
-    case LEAT_DTYPE_I4:
-    case LEAT_DTYPE_I2:
-        return whole_number(lt_packed_get_signed(x, i, bits));
-    case LEAT_DTYPE_U4:
-    case LEAT_DTYPE_U2:
-        return whole_number((int64_t)lt_packed_get(x, i, bits));
-    case LEAT_DTYPE_I8:
-        return whole_number(((const int8_t *)x)[i]);
-    case LEAT_DTYPE_I16:
-        return whole_number(((const int16_t *)x)[i]);
-    case LEAT_DTYPE_I32:
-        return whole_number(((const int32_t *)x)[i]);
-    case LEAT_DTYPE_I64:
-        return whole_number(((const int64_t *)x)[i]);
-    case LEAT_DTYPE_U64:
-        n.whole = true;
-        n.u = ((const uint64_t *)x)[i];
-        return n;
-    case LEAT_DTYPE_U32:
-        return whole_number(((const uint32_t *)x)[i]);
-    case LEAT_DTYPE_U16:
-        return whole_number(((const uint16_t *)x)[i]);
-    case LEAT_DTYPE_U8:
-        return whole_number(((const uint8_t *)x)[i]);
-    case LEAT_DTYPE_BOOL:
-        return whole_number(((const uint8_t *)x)[i] != 0);
-    default:
-        n.d = (double)lt_small_to_f32(c->from, ((const uint8_t *)x)[i]);
-        return n;
-    }
-}
-
-static uint64_t to_integer(number n)
-{
-    if (n.whole) {
-        return n.u;
-    }
-    if (n.d != n.d) {
-        return 0;
-    }
-    if (n.d >= 0x1p63) {
-        return n.d >= 0x1p64 ? UINT64_MAX : (uint64_t)n.d;
-    }
-    return n.d <= -0x1p63 ? (uint64_t)INT64_MIN : (uint64_t)(int64_t)n.d;
-}
-
-static double to_double(number n)
-{
-    return !n.whole ? n.d : n.negative ? (double)(int64_t)n.u : (double)n.u;
-}
-
-static float to_float(number n)
-{
-    return !n.whole ? (float)n.d : n.negative ? (float)(int64_t)n.u : (float)n.u;
-}
-
-static void write_number(const cast *c, void *y, int64_t i, number n)
-{
-    unsigned bits = lt_packed_bits(c->to);
-    switch (c->to) {
-    case LEAT_DTYPE_F32:
-        ((float *)y)[i] = to_float(n);
-        break;
-    case LEAT_DTYPE_F64:
-    case LEAT_DTYPE_F16:
-    case LEAT_DTYPE_BF16:
-        lt_element_set(c->to, y, i, to_double(n));
-        break;
-    case LEAT_DTYPE_BOOL:
-        ((uint8_t *)y)[i] = n.whole ? n.u != 0 : n.d != 0;
-        break;
-    case LEAT_DTYPE_F4E2M1:
-        lt_packed_set(y, i, 4, lt_f32_to_small(c->to, lt_round_to_odd(to_double(n)), true));
-        break;
-    case LEAT_DTYPE_F8E8M0:
-        ((uint8_t *)y)[i] = lt_f32_to_e8m0((float)to_double(n), c->round, c->saturate);
-        break;
-    default:
-        if (is_small_float(c->to)) {
-            ((uint8_t *)y)[i] = lt_f32_to_small(c->to, lt_round_to_odd(to_double(n)), c->saturate);
-        } else if (bits != 0) {
-            lt_packed_set(y, i, bits, (unsigned)to_integer(n));
-        } else {
-            uint64_t v = to_integer(n);
-            size_t element = lt_cpu_element_bytes(c->to);
-            memcpy((char *)y + (size_t)i * element, &v, element);
-        }
-        break;
-    }
-}
 
 typedef struct cast_launch {
     const cast *c;
@@ -147,28 +35,97 @@ typedef struct cast_launch {
     void *y;
 } cast_launch;
 
-/* Pairs that models use often, as loops that the compiler vectorises. */
-#define FAST(F, TF, D, TD)                                                                         \
-    if (c->from == LEAT_DTYPE_##F && c->to == LEAT_DTYPE_##D) {                                    \
-        for (int64_t i = begin; i < end; i++) {                                                    \
-            ((TD *)l->y)[i] = (TD)((const TF *)l->x)[i];                                           \
-        }                                                                                          \
-        return;                                                                                    \
+static leat_dtype c_type(leat_dtype dtype)
+{
+    switch (dtype) {
+    case LEAT_DTYPE_U4:
+    case LEAT_DTYPE_I4:
+    case LEAT_DTYPE_U2:
+    case LEAT_DTYPE_I2:
+        return LEAT_DTYPE_I32;
+    default:
+        return (CPU_NUMBERS | CPU_T(BOOL)) >> dtype & 1 && !lt_is_half(dtype) ? dtype
+                                                                              : LEAT_DTYPE_F32;
     }
+}
 
+/* n elements from `at` on of a type that C lacks. */
+static void load(const cast *c, const void *x, int64_t at, int64_t n, void *block)
+{
+    unsigned bits = lt_packed_bits(c->from);
+    if (lt_is_half(c->from)) {
+        c->half->widen(c->from, (const char *)x + 2 * at, block, n);
+        return;
+    }
+    for (int64_t i = 0; i < n; i++) {
+        switch (c->from) {
+        case LEAT_DTYPE_I4:
+        case LEAT_DTYPE_I2:
+            ((int32_t *)block)[i] = lt_packed_get_signed(x, at + i, bits);
+            break;
+        case LEAT_DTYPE_U4:
+        case LEAT_DTYPE_U2:
+            ((int32_t *)block)[i] = (int32_t)lt_packed_get(x, at + i, bits);
+            break;
+        case LEAT_DTYPE_F4E2M1:
+            ((float *)block)[i] = lt_small_to_f32(c->from, (uint8_t)lt_packed_get(x, at + i, 4));
+            break;
+        default:
+            ((float *)block)[i] = lt_small_to_f32(c->from, ((const uint8_t *)x)[at + i]);
+            break;
+        }
+    }
+}
+
+/* Stores n elements from `at` on, a multiple of what packs into a byte; bits of the last byte that
+ * no element has become 0. */
+static void store(const cast *c, const void *block, void *y, int64_t at, int64_t n)
+{
+    unsigned bits = lt_packed_bits(c->to);
+    const float *f = block;
+    if (lt_is_half(c->to)) {
+        c->half->narrow(c->to, f, (char *)y + 2 * at, n);
+        return;
+    }
+    if (bits != 0) {
+        ((uint8_t *)y)[(at + n - 1) / (8 / bits)] = 0;
+    }
+    for (int64_t i = 0; i < n; i++) {
+        if (c->to == LEAT_DTYPE_F4E2M1) {
+            lt_packed_set(y, at + i, bits, lt_f32_to_small(c->to, f[i], true));
+        } else if (bits != 0) {
+            lt_packed_set(y, at + i, bits, ((const uint32_t *)block)[i]);
+        } else if (c->to == LEAT_DTYPE_F8E8M0) {
+            ((uint8_t *)y)[at + i] = lt_f32_to_e8m0(f[i], c->round, c->saturate);
+        } else {
+            ((uint8_t *)y)[at + i] = lt_f32_to_small(c->to, f[i], c->saturate);
+        }
+    }
+}
+
+/* Ranges begin at multiples of 64. */
 static void cast_range(void *argument, int64_t begin, int64_t end)
 {
     const cast_launch *l = argument;
     const cast *c = l->c;
-    FAST(I64, int64_t, F32, float)
-    FAST(I32, int32_t, F32, float)
-    FAST(U8, uint8_t, F32, float)
-    FAST(I8, int8_t, F32, float)
-    FAST(I32, int32_t, I64, int64_t)
-    FAST(F32, float, F64, double)
-    FAST(F64, double, F32, float)
-    for (int64_t i = begin; i < end; i++) {
-        write_number(c, l->y, i, read_number(c, l->x, i));
+    double in[BLOCK], out[BLOCK]; /* room for any type of C */
+    bool direct = c->from == c->from_c && c->to == c->to_c;
+    for (int64_t at = begin, n; at < end; at += n) {
+        n = end - at < BLOCK || direct ? end - at : BLOCK;
+        const void *x = in;
+        void *y = out;
+        if (c->from != c->from_c) {
+            load(c, l->x, at, n, in);
+        } else {
+            x = (const char *)l->x + (size_t)at * lt_cpu_element_bytes(c->from);
+        }
+        if (c->to == c->to_c) {
+            y = (char *)l->y + (size_t)at * lt_cpu_element_bytes(c->to);
+        }
+        c->convert(x, y, n);
+        if (c->to != c->to_c) {
+            store(c, out, l->y, at, n);
+        }
     }
 }
 
@@ -176,22 +133,21 @@ static leat_status cast_run(const void *state, const leat_kernel_args *args, lea
 {
     const cast *c = state;
     cast_launch l = {c, args->inputs[0], args->outputs[0]};
+    bool direct = c->from == c->from_c && c->to == c->to_c;
     (void)err;
-    if (lt_packed_bits(c->to) != 0) { /* the unused bits of the last byte are zeros */
-        memset(l.y, 0, leat_dtype_bytes(c->to, (size_t)c->count));
-    }
     /* Units of 64 keep packed elements of one byte in one range. */
-    lt_cpu_parallel_range(args, c->count, 64, 16, cast_range, &l);
+    lt_cpu_parallel_range(args, c->count, 64, direct ? 12 : 24, cast_range, &l);
     return LEAT_OK;
 }
 
 leat_status lt_cpu_cast_supports(const leat_kernel_node *node, leat_error *err)
 {
     const leat_value *out = leat_kernel_output(node, 0);
-    if (out->dtype == LEAT_DTYPE_STRING || out->dtype == LEAT_DTYPE_C64 ||
-        out->dtype == LEAT_DTYPE_C128) {
+    if (out == NULL ||
+        !((CPU_NUMBERS | CPU_FLOAT8 | CPU_T(F8E8M0) | CPU_T(BOOL) | CPU_PACKED) >> out->dtype &
+          1)) {
         return lt_cpu_fail(err, LEAT_UNSUPPORTED, "%s to %s is not supported", node->node->op,
-                           leat_dtype_name(out->dtype));
+                           out ? leat_dtype_name(out->dtype) : "nothing");
     }
     return LEAT_OK;
 }
@@ -199,21 +155,33 @@ leat_status lt_cpu_cast_supports(const leat_kernel_node *node, leat_error *err)
 leat_status lt_cpu_cast_prepare(const leat_kernel_node *node, void *device, const leat_host *host,
                                 leat_plan *plan, leat_kernel *out_kernel, leat_error *err)
 {
+    const leat_value *x = leat_kernel_input(node, 0), *y = leat_kernel_output(node, 0);
     cast *c = host->plan_alloc(plan, sizeof(*c));
-    (void)device;
     if (c == NULL) {
         return lt_cpu_fail(err, LEAT_NO_MEMORY, "Cast: no memory for the plan");
     }
-    c->from = leat_kernel_input(node, 0)->dtype;
-    c->to = leat_kernel_output(node, 0)->dtype;
-    c->count = leat_value_count(leat_kernel_input(node, 0));
+    if (leat_value_count(x) != leat_value_count(y)) {
+        return lt_cpu_fail(err, LEAT_INVALID, "%s node '%s': the output has another shape",
+                           node->node->op, node->node->name);
+    }
+    c->from = x->dtype;
+    c->to = y->dtype;
+    c->from_c = c_type(c->from);
+    c->to_c = c_type(c->to);
+    c->convert = lt_cast_find(c->from_c, c->to_c, c->to != c->to_c && c->to_c == LEAT_DTYPE_F32);
+    c->count = leat_value_count(x);
+    c->half = lt_half_for(device);
     c->saturate = leat_node_int(node->node, "saturate", 1) != 0;
     c->round = leat_node_string_is(node->node, "round_mode", "down")      ? LT_ROUND_DOWN
                : leat_node_string_is(node->node, "round_mode", "nearest") ? LT_ROUND_NEAREST
                                                                           : LT_ROUND_UP;
-    out_kernel->name = c->from == c->to ? "view" : "cast";
-    out_kernel->launch = c->from == c->to ? NULL : cast_run;
-    out_kernel->view_of = c->from == c->to;
+    if (c->from == c->to) {
+        out_kernel->name = "view";
+        out_kernel->view_of = 1;
+        return LEAT_OK;
+    }
+    out_kernel->name = "cast";
+    out_kernel->launch = cast_run;
     out_kernel->state = c;
     return LEAT_OK;
 }
