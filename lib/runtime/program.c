@@ -13,6 +13,14 @@
  * What the passes ask
  * --------------------------------------------------------------------------------------------- */
 
+/* Packed bytes after which the pages of the model's file are given back. */
+#define RELEASE_STEP (32u << 20)
+
+static void release_pages(void *model)
+{
+    lt_model_release_pages(model);
+}
+
 static leat_status evaluate(void *user, const leat_node *node, const leat_value *values,
                             void *const *out, leat_error *err)
 {
@@ -122,6 +130,7 @@ static leat_status list_constants(lt_program *program, leat_error *err)
         if (status != LEAT_OK) {
             return status;
         }
+        lt_weights_on_growth(program->weights[d], RELEASE_STEP, release_pages, program->model);
     }
     return LEAT_OK;
 }

@@ -26,6 +26,10 @@ struct lt_weights {
     pthread_mutex_t lock; /* guards the rest */
     packed *buckets[N_BUCKETS];
     uint64_t total_bytes;
+    uint64_t growth_step; /* 0: nobody is told */
+    uint64_t growth_next;
+    void (*growth_fn)(void *user);
+    void *growth_user;
 };
 
 leat_status lt_weights_create(lt_device *device, const void *const *constants, size_t n_constants,
@@ -155,8 +159,21 @@ static leat_status get_locked(lt_weights *weights, const leat_value *constant, u
     entry->next = *bucket;
     *bucket = entry;
     weights->total_bytes += bytes;
+    if (weights->growth_step != 0 && weights->total_bytes >= weights->growth_next) {
+        weights->growth_next = weights->total_bytes + weights->growth_step;
+        weights->growth_fn(weights->growth_user);
+    }
     *out_block = entry->block;
     return LEAT_OK;
+}
+
+void lt_weights_on_growth(lt_weights *weights, uint64_t step_bytes, void (*fn)(void *user),
+                          void *user)
+{
+    weights->growth_step = step_bytes;
+    weights->growth_next = step_bytes;
+    weights->growth_fn = fn;
+    weights->growth_user = user;
 }
 
 leat_status lt_weights_get(lt_weights *weights, const leat_value *constant, uint64_t key,

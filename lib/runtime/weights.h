@@ -17,6 +17,13 @@ leat_status lt_weights_create(lt_device *device, const void *const *constants, s
                               lt_weights **out_weights, leat_error *err) LEAT_MUST_CHECK;
 void lt_weights_destroy(lt_weights *weights);
 
+/* Has fn(user) called whenever `step_bytes` more have been packed, so that what the constants were
+ * read from can be given back on the way and the peak stays near one copy of the weights. fn runs
+ * under the weights' lock: it must not come back here. Threads:  before the first lt_weights_get.
+ */
+void lt_weights_on_growth(lt_weights *weights, uint64_t step_bytes, void (*fn)(void *user),
+                          void *user);
+
 /* Whether a constant with that data is one of those. */
 bool lt_weights_covers(const lt_weights *weights, const void *data);
 
