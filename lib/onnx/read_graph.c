@@ -16,6 +16,16 @@ enum {
     GRAPH_SPARSE_INITIALIZER = 15
 };
 
+/* TypeProto */
+enum {
+    TYPE_TENSOR = 1,
+    TYPE_SEQUENCE = 4,
+    TYPE_MAP = 5,
+    TYPE_DENOTATION = 6,
+    TYPE_SPARSE_TENSOR = 8,
+    TYPE_OPTIONAL = 9
+};
+
 leat_status lt_count_fields(lt_wire message, uint32_t number, size_t *out_count, leat_error *err)
 {
     lt_field field;
@@ -61,25 +71,28 @@ static leat_status capture(lt_reader *reader, lt_scope *scope, leat_string name,
     if (status != LEAT_OK) {
         return status;
     }
-    lt_capture *captures =
-        lt_arena_array(reader->arena, (size_t)graph->n_captures + 1, sizeof(*captures));
-    if (captures == NULL) {
-        return lt_read_no_memory(err);
+    uint32_t n = graph->n_captures;
+    if ((n & (n - 1)) == 0) { /* 0 or a power of two: the array is full */
+        lt_capture *captures =
+            lt_arena_array(reader->arena, n ? 2 * (size_t)n : 1, sizeof(*captures));
+        if (captures == NULL) {
+            return lt_read_no_memory(err);
+        }
+        if (n != 0) {
+            memcpy(captures, graph->captures, n * sizeof(*captures));
+        }
+        graph->captures = captures;
     }
-    if (graph->n_captures != 0) {
-        memcpy(captures, graph->captures, graph->n_captures * sizeof(*captures));
-    }
-    captures[graph->n_captures] = (lt_capture){outer, *out_value};
-    graph->captures = captures;
-    graph->n_captures++;
+    graph->captures[graph->n_captures++] = (lt_capture){outer, *out_value};
     return LEAT_OK;
 }
 
 leat_status lt_scope_resolve(lt_reader *reader, lt_scope *scope, leat_string name,
                              uint32_t *out_value, leat_error *err)
 {
-    *out_value = lt_names_find(&scope->names, name.data, name.bytes, LEAT_NO_VALUE);
-    if (*out_value != LEAT_NO_VALUE) {
+    const uint32_t unknown = LEAT_NO_VALUE - 1; /* LEAT_NO_VALUE is a function's omitted input */
+    *out_value = lt_names_find(&scope->names, name.data, name.bytes, unknown);
+    if (*out_value != unknown) {
         return LEAT_OK;
     }
     if (scope->outer == NULL) {
@@ -88,7 +101,11 @@ leat_status lt_scope_resolve(lt_reader *reader, lt_scope *scope, leat_string nam
     }
     uint32_t outer;
     leat_status status = lt_scope_resolve(reader, scope->outer, name, &outer, err);
-    return status == LEAT_OK ? capture(reader, scope, name, outer, out_value, err) : status;
+    if (status != LEAT_OK || outer == LEAT_NO_VALUE) {
+        *out_value = LEAT_NO_VALUE;
+        return status;
+    }
+    return capture(reader, scope, name, outer, out_value, err);
 }
 
 /* --- types --------------------------------------------------------------------------------------
@@ -185,42 +202,56 @@ static leat_status read_tensor_type(lt_graph *graph, lt_wire wire, leat_value *t
     }
 }
 
-static leat_status read_type(lt_graph *graph, lt_wire wire, leat_value *type, uint32_t *out_kind,
-                             leat_error *err);
+/* The field of a TypeProto that holds the type, and what is in it. */
+static leat_status peek_kind(lt_wire wire, uint32_t *out_kind, lt_wire *out_inner, leat_error *err)
+{
+    for (;;) {
+        lt_field field;
+        bool more;
+        leat_status status = lt_wire_next(&wire, &field, &more, err);
+        if (status != LEAT_OK || !more) {
+            return status;
+        }
+        if (field.number != TYPE_DENOTATION && field.type == LT_WIRE_BYTES) {
+            *out_kind = field.number;
+            *out_inner = field.bytes;
+        }
+    }
+}
 
-/* TypeProto.Sequence (of tensors) or TypeProto.Optional (of tensors or sequences): an array of
- * arrays, its length not known. A kind of 0 is left for anything else. */
+/* The kind of the elements of a TypeProto.Sequence or TypeProto.Optional; 0 when it has none. */
+static leat_status element_kind(lt_wire wire, uint32_t *out_kind, lt_wire *out_inner,
+                                leat_error *err)
+{
+    *out_kind = 0;
+    for (;;) {
+        lt_field field;
+        bool more;
+        leat_status status = lt_wire_next(&wire, &field, &more, err);
+        if (status == LEAT_OK && more && field.number == 1 && field.type == LT_WIRE_BYTES) {
+            status = peek_kind(field.bytes, out_kind, out_inner, err);
+        }
+        if (status != LEAT_OK || !more) {
+            return status;
+        }
+    }
+}
+
+/* TypeProto.Sequence (of tensors) or TypeProto.Optional (of tensors or of sequences of tensors): an
+ * array of arrays, its length not known. A kind of 0 is left for anything else. Nothing recurses:
+ * a file may nest types deeper than the stack. */
 static leat_status read_container(lt_graph *graph, lt_wire wire, bool optional, leat_value *type,
                                   uint32_t *out_kind, leat_error *err)
 {
-    leat_value element;
-    uint32_t inner = 0;
-    lt_field field;
-    bool more;
-    memset(&element, 0, sizeof(element));
-    for (;;) {
-        leat_status status = lt_wire_next(&wire, &field, &more, err);
-        if (status != LEAT_OK) {
-            return status;
-        }
-        if (!more) {
-            break;
-        }
-        if (field.number == 1 && field.type == LT_WIRE_BYTES) {
-            /* Nothing nests deeper than an optional sequence of tensors. */
-            if (!optional) {
-                lt_wire peek = field.bytes;
-                status = lt_wire_next(&peek, &field, &more, err);
-                inner = field.number;
-            } else {
-                status = read_type(graph, field.bytes, &element, &inner, err);
-            }
-            if (status != LEAT_OK) {
-                return status;
-            }
-        }
+    uint32_t inner;
+    leat_status status = element_kind(wire, &inner, &wire, err);
+    if (status == LEAT_OK && optional && inner == TYPE_SEQUENCE) {
+        status = element_kind(wire, &inner, &wire, err);
     }
-    if (inner != 1 && !(optional && inner == 4)) {
+    if (status != LEAT_OK) {
+        return status;
+    }
+    if (inner != TYPE_TENSOR) {
         *out_kind = 0;
         return LEAT_OK;
     }
@@ -229,8 +260,7 @@ static leat_status read_container(lt_graph *graph, lt_wire wire, bool optional, 
     return lt_graph_symbol(graph, NULL, &type->shape[0], err);
 }
 
-/* TypeProto; `kind` is the field that holds the type: 1 tensor, 4 sequence, 5 map, 8 sparse tensor,
- * 9 optional. */
+/* TypeProto; `kind` is the field that holds the type. */
 static leat_status read_type(lt_graph *graph, lt_wire wire, leat_value *type, uint32_t *out_kind,
                              leat_error *err)
 {
@@ -241,14 +271,15 @@ static leat_status read_type(lt_graph *graph, lt_wire wire, leat_value *type, ui
         if (status != LEAT_OK || !more) {
             return status;
         }
-        if (field.number == 6 || field.type != LT_WIRE_BYTES) {
-            continue; /* denotation */
+        if (field.number == TYPE_DENOTATION || field.type != LT_WIRE_BYTES) {
+            continue;
         }
         *out_kind = field.number;
-        if (field.number == 1) {
+        if (field.number == TYPE_TENSOR) {
             status = read_tensor_type(graph, field.bytes, type, err);
-        } else if (field.number == 4 || field.number == 9) {
-            status = read_container(graph, field.bytes, field.number == 9, type, out_kind, err);
+        } else if (field.number == TYPE_SEQUENCE || field.number == TYPE_OPTIONAL) {
+            bool optional = field.number == TYPE_OPTIONAL;
+            status = read_container(graph, field.bytes, optional, type, out_kind, err);
         }
         if (status != LEAT_OK) {
             return status;
@@ -259,19 +290,19 @@ static leat_status read_type(lt_graph *graph, lt_wire wire, leat_value *type, ui
 /* Tensors, sequences and optionals. */
 static bool is_supported(uint32_t kind)
 {
-    return kind == 1 || kind == 4 || kind == 9;
+    return kind == TYPE_TENSOR || kind == TYPE_SEQUENCE || kind == TYPE_OPTIONAL;
 }
 
 static const char *kind_name(uint32_t kind)
 {
     switch (kind) {
-    case 4:
+    case TYPE_SEQUENCE:
         return "sequence";
-    case 5:
+    case TYPE_MAP:
         return "map";
-    case 8:
+    case TYPE_SPARSE_TENSOR:
         return "sparse tensor";
-    case 9:
+    case TYPE_OPTIONAL:
         return "optional";
     default:
         return "unknown type";
@@ -404,6 +435,9 @@ static leat_status read_output(lt_reader *reader, const lt_field *field, const l
             (int)(name.bytes < 80 ? name.bytes : 80), name.data, kind_name(kind));
     }
     status = lt_scope_resolve(reader, scope, name, &value, err);
+    if (status == LEAT_OK && value == LEAT_NO_VALUE) {
+        status = lt_fail(err, LEAT_CORRUPT, "is an input that the function's call omits");
+    }
     if (status != LEAT_OK) {
         return lt_fail_within(err, status, "graph output %u", graph->n_outputs);
     }

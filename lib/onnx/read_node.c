@@ -67,8 +67,12 @@ static leat_status count_numbers(const lt_field *field, uint32_t kind, size_t *c
         return LEAT_OK;
     }
     if (kind == ATTR_FLOATS) {
-        *count += lt_wire_left(&field->bytes) / 4;
-        return LEAT_OK;
+        size_t bytes = lt_wire_left(&field->bytes);
+        *count += bytes / 4;
+        return bytes % 4 == 0
+                   ? LEAT_OK
+                   : lt_fail(err, LEAT_CORRUPT, "byte %zu: packed numbers of 4 bytes in %zu bytes",
+                             lt_wire_offset(&field->bytes), bytes);
     }
     lt_wire packed = field->bytes;
     while (packed.at != packed.end) {
@@ -587,7 +591,8 @@ static leat_status read_node(lt_reader *reader, lt_wire message, lt_scope *scope
         if (status == LEAT_OK && !done) {
             status = lt_graph_add_node(scope->graph, &desc, UINT32_MAX, &node, err);
             if (status == LEAT_OK) {
-                node->opset = (int32_t)scope_opset(scope, desc.domain);
+                bool own = strcmp(desc.domain, "leat") == 0;
+                node->opset = (int32_t)scope_opset(scope, own ? "" : desc.domain);
             }
         }
     }
@@ -660,8 +665,6 @@ static leat_status bind_formals(lt_reader *reader, lt_wire wire, uint32_t number
         i++;
         if (value == LEAT_NO_VALUE && number == FUNCTION_OUTPUT) {
             status = lt_graph_add_value(inner->graph, NULL, &value, err);
-        } else if (value == LEAT_NO_VALUE) {
-            continue; /* an optional input that is not given */
         }
         if (status == LEAT_OK &&
             !lt_names_put(&inner->names, &reader->scratch, name.data, name.bytes, value)) {

@@ -71,7 +71,8 @@ leat_status lt_inline_function(lt_reader *reader, const lt_function *function,
                                const leat_node *call, lt_scope *scope,
                                leat_error *err) LEAT_MUST_CHECK;
 
-/* The value of a name, captured from an outer scope if need be.
+/* The value of a name, captured from an outer scope if need be; LEAT_NO_VALUE for an input that the
+ * call of the function omits.
  * Errors:   CORRUPT when nothing makes it. */
 leat_status lt_scope_resolve(lt_reader *reader, lt_scope *scope, leat_string name,
                              uint32_t *out_value, leat_error *err) LEAT_MUST_CHECK;
