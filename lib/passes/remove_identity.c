@@ -30,8 +30,18 @@ static bool hands_on(const lt_graph *graph, const lt_uses *uses, const leat_node
     return false;
 }
 
+/* What stands in for a value; itself when nothing does. */
+static uint32_t resolve(uint32_t *alias, uint32_t value)
+{
+    while (alias[value] != value) {
+        alias[value] = alias[alias[value]];
+        value = alias[value];
+    }
+    return value;
+}
+
 /* The producer of `in` makes `out` instead, so that a graph output keeps its name. */
-static bool take_over(lt_graph *graph, const lt_uses *uses, uint32_t in, uint32_t out)
+static bool take_over(lt_graph *graph, lt_uses *uses, uint32_t in, uint32_t out)
 {
     leat_node *producer = uses->producer[in];
     if (producer == NULL || uses->is_output[in]) {
@@ -46,41 +56,68 @@ static bool take_over(lt_graph *graph, const lt_uses *uses, uint32_t in, uint32_
     leat_value made = graph->values[in];
     graph->values[out] = made;
     graph->values[out].name = name;
-    lt_graph_replace_uses(graph, in, out); /* the node itself too: it goes at once */
+    uses->producer[out] = producer;
     return true;
+}
+
+/* All readers at once, at the end: one by one would take a walk over the graph for each node. */
+static void rename_uses(lt_graph *graph, uint32_t *alias)
+{
+    for (uint32_t i = 0; i < graph->n_nodes; i++) {
+        leat_node *node = graph->nodes[i];
+        for (uint32_t j = 0; j < node->n_inputs; j++) {
+            if (node->inputs[j] != LEAT_NO_VALUE) {
+                lt_node_set_input(node, j, resolve(alias, node->inputs[j]));
+            }
+        }
+        for (uint32_t j = 0; j < node->n_attrs; j++) {
+            if (node->attrs[j].type == LEAT_ATTR_GRAPH) {
+                lt_graph *body = (lt_graph *)node->attrs[j].u.graph;
+                for (uint32_t c = 0; c < body->n_captures; c++) {
+                    body->captures[c].outer = resolve(alias, body->captures[c].outer);
+                }
+            }
+        }
+    }
+    for (uint32_t i = 0; i < graph->n_outputs; i++) {
+        graph->outputs[i] = resolve(alias, graph->outputs[i]);
+    }
 }
 
 static leat_status run(lt_graph *graph, const lt_pass_context *context, lt_arena *scratch,
                        bool *out_changed, leat_error *err)
 {
+    lt_uses uses;
+    uint32_t *alias = lt_arena_array(scratch, graph->n_values, sizeof(*alias)), kept = 0;
+    leat_status status = alias ? lt_uses_build(graph, scratch, &uses, err)
+                               : lt_fail(err, LEAT_NO_MEMORY, "remove_identity: out of memory");
     (void)context;
-    for (uint32_t i = 0; i < graph->n_nodes;) {
-        leat_node *node = graph->nodes[i];
-        lt_uses uses;
-        bool likely = node->domain[0] == '\0' &&
-                      (strcmp(node->op, "Identity") == 0 || strcmp(node->op, "Cast") == 0 ||
-                       strcmp(node->op, "Dropout") == 0);
-        leat_status status = likely ? lt_uses_build(graph, scratch, &uses, err) : LEAT_OK;
-        if (status != LEAT_OK) {
-            return status;
-        }
-        i++;
-        if (!likely || !hands_on(graph, &uses, node)) {
-            continue;
-        }
-        uint32_t in = node->inputs[0], out = node->outputs[0];
-        if (uses.is_output[out]) {
-            if (!take_over(graph, &uses, in, out)) {
-                continue;
-            }
-            lt_graph_remove_node(graph, node);
-        } else {
-            lt_graph_replace_uses(graph, out, in);
-            lt_graph_remove_node(graph, node);
-        }
-        *out_changed = true;
-        i--;
+    if (status != LEAT_OK) {
+        return status;
     }
+    for (uint32_t i = 0; i < graph->n_values; i++) {
+        alias[i] = i;
+    }
+    for (uint32_t i = 0; i < graph->n_nodes; i++) {
+        leat_node *node = graph->nodes[i];
+        bool gone = hands_on(graph, &uses, node);
+        if (gone) {
+            uint32_t in = resolve(alias, node->inputs[0]), out = node->outputs[0];
+            if (!uses.is_output[out]) {
+                alias[out] = in;
+            } else if (take_over(graph, &uses, in, out)) {
+                alias[in] = out;
+            } else {
+                gone = false;
+            }
+        }
+        if (!gone) {
+            graph->nodes[kept++] = node;
+        }
+    }
+    *out_changed |= kept != graph->n_nodes;
+    graph->n_nodes = kept;
+    rename_uses(graph, alias);
     return LEAT_OK;
 }
 

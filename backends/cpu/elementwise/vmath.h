@@ -86,7 +86,7 @@ static inline float lt_tanh_f32(float x)
     p = p * z - 3.33332819422e-1f;
     float small = p * z * x + x;
     float large = lt_copysign_f32(1.0f - 2.0f / (lt_exp_f32(a + a) + 1.0f), x);
-    return a < 0.625f ? small : large;
+    return lt_copysign_f32(a < 0.625f ? small : large, x); /* -0 stays -0 */
 }
 
 static inline float lt_erf_f32(float x)
