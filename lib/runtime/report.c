@@ -154,7 +154,7 @@ leat_status leat_session_report(leat_session *session, leat_plan_report *out_rep
     }
     memset(out_report, 0, sizeof(*out_report));
     out_report->struct_size = sizeof(*out_report);
-    if (atomic_flag_test_and_set_explicit(&session->busy, memory_order_acquire)) {
+    if (!lt_session_hold(session, LT_SESSION_RUNNING)) {
         return lt_fail(err, LEAT_BUSY, "the session runs");
     }
     leat_status status = LEAT_OK;
@@ -164,7 +164,7 @@ leat_status leat_session_report(leat_session *session, leat_plan_report *out_rep
         lt_arena_destroy(&session->report_arena);
         status = fill(session, out_report, err);
     }
-    atomic_flag_clear_explicit(&session->busy, memory_order_release);
+    lt_session_let_go(session);
     if (status != LEAT_OK) {
         memset(out_report, 0, sizeof(*out_report));
         out_report->struct_size = sizeof(*out_report);

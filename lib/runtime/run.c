@@ -375,7 +375,7 @@ leat_status lt_session_run_held(leat_session *session, const leat_array *inputs,
 
 static leat_status begin(leat_session *session, leat_error *err)
 {
-    if (atomic_flag_test_and_set_explicit(&session->busy, memory_order_acquire)) {
+    if (!lt_session_hold(session, LT_SESSION_RUNNING)) {
         return lt_fail(err, LEAT_BUSY,
                        "the session runs already: use one session per thread, they share weights");
     }
@@ -384,7 +384,7 @@ static leat_status begin(leat_session *session, leat_error *err)
 
 static void end(leat_session *session)
 {
-    atomic_flag_clear_explicit(&session->busy, memory_order_release);
+    lt_session_let_go(session);
 }
 
 static leat_status check_arrays(const leat_session *session, const leat_array *inputs,

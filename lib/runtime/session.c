@@ -163,7 +163,7 @@ leat_status leat_session_create(leat_model *model, const leat_session_desc *desc
     session->profile = desc->profile != 0;
     session->progress = desc->progress;
     session->progress_user = desc->progress_user;
-    atomic_flag_clear(&session->busy);
+    atomic_store(&session->busy, LT_SESSION_FREE);
     lt_arena_init(&session->arena, &context->memory, 4096);
     lt_arena_init(&session->report_arena, &context->memory, 16u << 10);
     status = start(session, &devices, err);
@@ -322,13 +322,34 @@ leat_status leat_session_bind(leat_session *session, const char *name, leat_tens
     return LEAT_OK;
 }
 
+bool lt_session_hold(leat_session *session, int state)
+{
+    for (;;) {
+        int seen = LT_SESSION_FREE;
+        if (atomic_compare_exchange_strong_explicit(&session->busy, &seen, state,
+                                                    memory_order_acquire, memory_order_relaxed)) {
+            return true;
+        }
+        if (seen != LT_SESSION_TRIMMING || state == LT_SESSION_TRIMMING) {
+            return false;
+        }
+        pthread_mutex_lock(&session->context->lock);
+        pthread_mutex_unlock(&session->context->lock);
+    }
+}
+
+void lt_session_let_go(leat_session *session)
+{
+    atomic_store_explicit(&session->busy, LT_SESSION_FREE, memory_order_release);
+}
+
 void leat_context_trim(leat_context *context)
 {
     pthread_mutex_lock(&context->lock);
     for (leat_session *session = context->sessions; session != NULL; session = session->next) {
-        if (!atomic_flag_test_and_set_explicit(&session->busy, memory_order_acquire)) {
+        if (lt_session_hold(session, LT_SESSION_TRIMMING)) {
             lt_session_drop_plans(session, true);
-            atomic_flag_clear_explicit(&session->busy, memory_order_release);
+            lt_session_let_go(session);
         }
     }
     pthread_mutex_unlock(&context->lock);

@@ -11,12 +11,19 @@ typedef struct lt_binding {
     void *staging; /* host copy of a tensor in device memory; NULL otherwise */
 } lt_binding;
 
+/* What holds a session. A trim is short and holds the context's lock: a run waits for it. */
+enum lt_session_state {
+    LT_SESSION_FREE = 0,
+    LT_SESSION_RUNNING,
+    LT_SESSION_TRIMMING
+};
+
 struct leat_session {
     leat_context *context;
     leat_model *model;
     lt_program *program;
     leat_session *previous, *next; /* in context->sessions; guarded by context->lock */
-    atomic_flag busy;              /* a run, warm, report or trim is under way */
+    _Atomic int busy;              /* an lt_session_state */
 
     lt_stage *plans; /* first stages, the latest used first */
     uint32_t max_plans;
@@ -48,5 +55,10 @@ void lt_session_drop_plans(leat_session *session, bool keep_given_out);
 leat_status lt_session_run_held(leat_session *session, const leat_array *inputs, size_t n_inputs,
                                 leat_array *outputs, size_t n_outputs,
                                 leat_error *err) LEAT_MUST_CHECK;
+
+/* Takes a session for a run (or report), or a trim. A run waits for a trim to end; false when it is
+ * taken otherwise. A caller that trims holds the context's lock. */
+bool lt_session_hold(leat_session *session, int state);
+void lt_session_let_go(leat_session *session);
 
 #endif

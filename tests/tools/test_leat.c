@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The `leat` command: exit codes, last lines, JSON fields, files. */
+#include "support/test.h"
+
+#include "support/onnx_builder.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static char folder[64], model[128];
+
+/* Runs leat with these arguments (%s is the model); returns the exit code, output in `out`. */
+static int leat(const char *arguments, char *out, size_t capacity)
+{
+    char command[1024], line[512];
+    int n = snprintf(command, sizeof(command), "%s/leat ", TEST_BUILD);
+    snprintf(line, sizeof(line), arguments, model, model);
+    snprintf(command + n, sizeof(command) - (size_t)n, "%s 2>&1", line);
+    FILE *pipe = popen(command, "r");
+    assert_non_null(pipe);
+    size_t used = fread(out, 1, capacity - 1, pipe);
+    out[used] = '\0';
+    int status = pclose(pipe);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static int setup(void **state)
+{
+    static const float w[] = {1, 2, 3, 4};
+    onnx_builder *b = onnx_builder_create(17);
+    size_t bytes;
+    (void)state;
+    strcpy(folder, "/tmp/leat-tool-XXXXXX");
+    assert_non_null(mkdtemp(folder));
+    snprintf(model, sizeof(model), "%s/model.onnx", folder);
+    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "Nx2");
+    onnx_builder_floats(b, "w", "2x2", w);
+    onnx_builder_node(b, "MatMul", "x,w", "m", NULL, 0);
+    onnx_builder_node(b, "Relu", "m", "a/y", NULL, 0);
+    onnx_builder_output(b, "a/y", LEAT_DTYPE_F32, "Nx2");
+    const void *data = onnx_builder_finish(b, &bytes);
+    FILE *f = fopen(model, "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(data, 1, bytes, f), bytes);
+    fclose(f);
+    onnx_builder_destroy(b);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    char command[128];
+    (void)state;
+    snprintf(command, sizeof(command), "rm -rf %s", folder);
+    return system(command);
+}
+
+static void usage_errors_exit_2(void **state)
+{
+    static const char *const lines[] = {
+        "",          "nonsense",           "run",
+        "bench",     "run %s --threads x", "run %s --no-such-option 1",
+        "run %s -i", "bench %s --batch 0", "quantize a b"};
+    char out[4096];
+    (void)state;
+    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+        assert_int_equal(leat(lines[i], out, sizeof(out)), 2);
+        assert_true(out[0] != '\0');
+    }
+}
+
+static void refused_models_exit_3_and_devices_4(void **state)
+{
+    char out[4096];
+    (void)state;
+    assert_int_equal(leat("run /etc/passwd", out, sizeof(out)), 3);
+    assert_non_null(strstr(out, "byte"));
+    assert_int_equal(leat("run %s --device nowhere:3", out, sizeof(out)), 4);
+    assert_non_null(strstr(out, "nowhere"));
+    assert_int_equal(leat("run %s --precision bf16", out, sizeof(out)), 3);
+    assert_int_equal(leat("run /no/such/file.onnx", out, sizeof(out)), 1);
+    assert_int_equal(leat("run %s --shape y=1x2", out, sizeof(out)), 1);
+    assert_non_null(strstr(out, "'y'"));
+}
+
+static void run_writes_outputs_and_json(void **state)
+{
+    char out[4096], arguments[256], path[160];
+    struct stat info;
+    (void)state;
+    snprintf(arguments, sizeof(arguments), "run %%s --shape 3x2 --seed 5 --json -o %s/out", folder);
+    assert_int_equal(leat(arguments, out, sizeof(out)), 0);
+    assert_non_null(strstr(out, "\"shape\": [3, 2]"));
+    /* Slashes in names become underscores. */
+    snprintf(path, sizeof(path), "%s/out/a_y.npy", folder);
+    assert_int_equal(stat(path, &info), 0);
+    assert_int_equal(info.st_size, 128 + 3 * 2 * 4);
+    /* What was written can be read again. */
+    snprintf(arguments, sizeof(arguments), "run %%s -i x=%s/out/a_y.npy", folder);
+    assert_int_equal(leat(arguments, out, sizeof(out)), 0);
+    assert_non_null(strstr(out, "f32[3x2]"));
+}
+
+static void bench_prints_all_fields(void **state)
+{
+    static const char *const fields[] = {
+        "model",       "device",          "precision",        "threads",  "shape",
+        "batch",       "load_ms",         "compile_ms",       "first_ms", "min_ms",
+        "median_ms",   "p90_ms",          "p95_ms",           "p99_ms",   "p999_ms",
+        "items_per_s", "peak_host_bytes", "peak_device_bytes"};
+    char out[8192], field[64];
+    size_t lines = 0;
+    (void)state;
+    assert_int_equal(
+        leat("bench %s --seconds 0.02 --batch 1,8 --threads 1,2 --json", out, sizeof(out)), 0);
+    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+        snprintf(field, sizeof(field), "\"%s\": ", fields[i]);
+        assert_non_null(strstr(out, field));
+    }
+    for (const char *p = out; *p != '\0'; p++) {
+        lines += *p == '\n';
+    }
+    assert_int_equal(lines, 4);
+    assert_non_null(strstr(out, "\"shape\": \"8x2\""));
+    assert_int_equal(leat("bench %s --seconds 0.01 --profile", out, sizeof(out)), 0);
+    assert_non_null(strstr(out, "GFLOP/s"));
+}
+
+static void inspect_and_devices_say_where(void **state)
+{
+    char out[8192];
+    (void)state;
+    assert_int_equal(leat("inspect %s --json", out, sizeof(out)), 0);
+    assert_non_null(strstr(out, "\"device\": \"cpu\""));
+    assert_non_null(strstr(out, "MatMul"));
+    assert_non_null(strstr(out, "\"N\""));
+    assert_int_equal(leat("devices --json", out, sizeof(out)), 0);
+    assert_non_null(strstr(out, "\"name\": \"cpu\""));
+    assert_non_null(strstr(out, "\"available\": true"));
+}
+
+static void test_ends_with_the_summed_line(void **state)
+{
+    char out[4096], arguments[256];
+    (void)state;
+    /* No data sets: the model only has to load. */
+    snprintf(arguments, sizeof(arguments), "test %s", folder);
+    assert_int_equal(leat(arguments, out, sizeof(out)), 0);
+    assert_string_equal(out, "1 passed, 0 failed, 0 skipped\n");
+    assert_int_equal(leat("test /no/such/folder", out, sizeof(out)), 1);
+    assert_non_null(strstr(out, "0 passed, 1 failed, 0 skipped\n"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(usage_errors_exit_2),
+        cmocka_unit_test(refused_models_exit_3_and_devices_4),
+        cmocka_unit_test(run_writes_outputs_and_json),
+        cmocka_unit_test(bench_prints_all_fields),
+        cmocka_unit_test(inspect_and_devices_say_where),
+        cmocka_unit_test(test_ends_with_the_summed_line),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
