@@ -142,6 +142,14 @@ typedef struct leat_plan leat_plan; /* owner of what prepare makes; freed with t
  * the same time. */
 typedef void (*leat_task_fn)(void *argument, uint32_t task, uint32_t thread);
 
+/* How the session that a plan is for was asked to compute. Only grows at the end. */
+typedef struct leat_plan_options {
+    uint32_t struct_size;
+    leat_precision precision;
+    int32_t plain_algorithms; /* 1: no Winograd convolution, no Strassen product, nothing else
+                                 that rounds otherwise than the definition summed in some order */
+} leat_plan_options;
+
 /* Fills `out` with a rearranged copy of a constant. Called at most once per key and model. */
 typedef leat_status (*leat_pack_fn)(void *out, size_t bytes, const leat_value *constant,
                                     const void *argument, leat_error *err);
@@ -176,6 +184,8 @@ typedef struct leat_host {
     leat_status (*plan_pack)(leat_plan *plan, const leat_value *constant, uint64_t key,
                              size_t bytes, leat_pack_fn fill, const void *argument,
                              const void **out_block, leat_error *err);
+    /* For prepare only. Never NULL; lives as long as the plan. */
+    const leat_plan_options *(*plan_options)(const leat_plan *plan);
 } leat_host;
 
 /* ------------------------------------------------------------------------------------------------

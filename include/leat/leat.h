@@ -365,7 +365,9 @@ typedef struct leat_session_desc {
                                     yet, so it is accepted and not used */
     leat_progress_fn progress;
     void *progress_user;
-    int32_t profile; /* 1: time every node (leat_session_report's last_ns) */
+    int32_t profile;          /* 1: time every node (leat_session_report's last_ns) */
+    int32_t plain_algorithms; /* 1: convolutions and matrix products by their definition only: no
+                                 algorithm (Winograd, Strassen) whose rounding error is larger */
 } leat_session_desc;
 
 /* Prepares a model to run on devices. Sessions of one model share its weights and are cheap.

@@ -19,6 +19,8 @@ typedef struct lt_pass_context {
      * NULL before devices are known: then no node of the domain "leat" may be made. */
     bool (*supports)(void *user, const lt_graph *graph, const leat_node *node,
                      leat_layout *out_layout);
+    /* What the session asked for; NULL before a session is there. */
+    const leat_plan_options *options;
 } lt_pass_context;
 
 /* *out_changed (never NULL) is set to true when the graph was changed, else left alone.

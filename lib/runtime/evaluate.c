@@ -69,7 +69,7 @@ leat_status lt_evaluate_node(leat_context *context, const leat_node *node, const
         return LEAT_UNSUPPORTED;
     }
     leat_plan plan;
-    lt_host_plan_init(&plan, cpu, NULL);
+    lt_host_plan_init(&plan, cpu, &(lt_compile_context){0});
     leat_kernel kernel = {0};
     const void **inputs = NULL;
     leat_status status = collect_inputs(node, values, &plan.arena, &inputs, err);

@@ -55,9 +55,9 @@ static leat_status compile_foreign(lt_executable *executable, const leat_segment
     return backend->executable_require(executable->foreign, &executable->requirements, err);
 }
 
-leat_status lt_executor_compile(lt_device *device, const leat_segment *segment, lt_weights *weights,
-                                lt_executable **out_executable, uint32_t *out_refused,
-                                leat_error *err)
+leat_status lt_executor_compile(lt_device *device, const leat_segment *segment,
+                                const lt_compile_context *context, lt_executable **out_executable,
+                                uint32_t *out_refused, leat_error *err)
 {
     uint32_t ignored;
     out_refused = out_refused ? out_refused : &ignored;
@@ -69,7 +69,7 @@ leat_status lt_executor_compile(lt_device *device, const leat_segment *segment, 
         return lt_fail(err, LEAT_NO_MEMORY, "no memory for an executable");
     }
     executable->device = device;
-    lt_host_plan_init(&executable->plan, device, weights);
+    lt_host_plan_init(&executable->plan, device, context);
     leat_status status;
     if (has_rows(device)) {
         status = lt_steps_build(device, segment, &executable->plan, &executable->steps, out_refused,

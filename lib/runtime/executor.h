@@ -5,7 +5,7 @@
 #define LT_RUNTIME_EXECUTOR_H
 
 #include "runtime/context.h"
-#include "runtime/weights.h"
+#include "runtime/host.h"
 
 typedef struct lt_executable lt_executable;
 
@@ -16,12 +16,12 @@ leat_status lt_executor_describe(lt_device *device, const leat_segment *segment,
 
 /* Compiles a segment whose shapes are all known.
  * Owns:     *out_executable is the caller's. The segment is borrowed during the call only; node
- *           and value names, constants and `weights` must outlive the executable.
+ *           and value names, constants and context->weights must outlive the executable.
  *           *out_refused (may be NULL) is the node that failed, LEAT_NO_VALUE when it is not known.
  * Errors:   UNSUPPORTED naming the node; NO_MEMORY; LIMIT. */
-leat_status lt_executor_compile(lt_device *device, const leat_segment *segment, lt_weights *weights,
-                                lt_executable **out_executable, uint32_t *out_refused,
-                                leat_error *err) LEAT_MUST_CHECK;
+leat_status lt_executor_compile(lt_device *device, const leat_segment *segment,
+                                const lt_compile_context *context, lt_executable **out_executable,
+                                uint32_t *out_refused, leat_error *err) LEAT_MUST_CHECK;
 void lt_executable_destroy(lt_executable *executable);
 
 /* Bytes of workspace, alignment, capturable. */

@@ -62,6 +62,11 @@ static leat_status host_plan_pack(leat_plan *plan, const leat_value *constant, u
     return pack_alone(plan, constant, bytes, fill, argument, out_block, err);
 }
 
+static const leat_plan_options *host_plan_options(const leat_plan *plan)
+{
+    return &plan->options;
+}
+
 void lt_host_init(leat_context *context)
 {
     context->host = (leat_host){
@@ -76,14 +81,17 @@ void lt_host_init(leat_context *context)
         .parallel = lt_pool_parallel,
         .plan_alloc = host_plan_alloc,
         .plan_pack = host_plan_pack,
+        .plan_options = host_plan_options,
     };
 }
 
-void lt_host_plan_init(leat_plan *plan, lt_device *device, lt_weights *weights)
+void lt_host_plan_init(leat_plan *plan, lt_device *device, const lt_compile_context *context)
 {
     lt_arena_init(&plan->arena, &device->context->memory, 16u << 10);
     plan->device = device;
-    plan->weights = weights;
+    plan->weights = context->weights;
+    plan->options = context->options ? *context->options : (leat_plan_options){0};
+    plan->options.struct_size = sizeof(plan->options);
     plan->blocks = NULL;
 }
 

@@ -15,11 +15,18 @@ typedef struct lt_plan_block {
 struct leat_plan {
     lt_arena arena;
     lt_device *device;
-    lt_weights *weights;   /* where packed constants are shared; NULL: none are */
+    lt_weights *weights; /* where packed constants are shared; NULL: none are */
+    leat_plan_options options;
     lt_plan_block *blocks; /* device memory that only this plan uses */
 };
 
-void lt_host_plan_init(leat_plan *plan, lt_device *device, lt_weights *weights);
+/* What compiling depends on beside the device and the segment. */
+typedef struct lt_compile_context {
+    lt_weights *weights;              /* as leat_plan.weights */
+    const leat_plan_options *options; /* copied; NULL: the defaults */
+} lt_compile_context;
+
+void lt_host_plan_init(leat_plan *plan, lt_device *device, const lt_compile_context *context);
 void lt_host_plan_destroy(leat_plan *plan);
 
 /* The device's copy of a constant as it is, shared like packed constants. Host memory: the

@@ -169,9 +169,10 @@ static leat_status compile_part(lt_plan_compiler *c, uint32_t part_index, uint32
             return no_memory(err);
         }
     }
-    status = lt_executor_compile(stage->program->devices[part->device], &view,
-                                 stage->program->weights[part->device], &segment->executable,
-                                 out_refused, err);
+    const lt_compile_context context = {.weights = stage->program->weights[part->device],
+                                        .options = &stage->program->desc.options};
+    status = lt_executor_compile(stage->program->devices[part->device], &view, &context,
+                                 &segment->executable, out_refused, err);
     if (status != LEAT_OK) {
         return status;
     }

@@ -199,8 +199,10 @@ static leat_status build(lt_program *program, leat_error *err)
         return status;
     }
     if (!program->model->no_optimization) {
-        const lt_pass_context passes = {
-            .user = program, .evaluate = evaluate, .supports = supports};
+        const lt_pass_context passes = {.user = program,
+                                        .evaluate = evaluate,
+                                        .supports = supports,
+                                        .options = &program->desc.options};
         status = lt_passes_run_device(program->graph, &passes, err);
     }
     status = status ? status : list_constants(program, err);
@@ -255,7 +257,7 @@ static leat_status create(leat_model *model, const lt_program_desc *desc, lt_pro
 static bool same_desc(const lt_program_desc *a, const lt_program_desc *b)
 {
     return a->n_devices == b->n_devices && a->fallback == b->fallback &&
-           a->precision == b->precision &&
+           memcmp(&a->options, &b->options, sizeof(a->options)) == 0 &&
            memcmp(a->devices, b->devices, a->n_devices * sizeof(a->devices[0])) == 0;
 }
 

@@ -14,7 +14,7 @@ typedef struct lt_program_desc {
     lt_device *devices[LT_MAX_DEVICES]; /* in order of preference */
     size_t n_devices;
     leat_fallback fallback;
-    leat_precision precision;
+    leat_plan_options options;
 } lt_program_desc;
 
 typedef struct lt_program lt_program;

@@ -17,16 +17,17 @@ static leat_status no_memory(leat_error *err)
 static leat_status check_precision(const lt_program_desc *desc, leat_error *err)
 {
     static const char *const names[] = {"the model's own", "f32", "bf16", "f16", "auto"};
-    if (desc->precision == LEAT_PRECISION_MODEL || desc->precision == LEAT_PRECISION_F32) {
+    if (desc->options.precision == LEAT_PRECISION_MODEL ||
+        desc->options.precision == LEAT_PRECISION_F32) {
         return LEAT_OK;
     }
-    if ((int)desc->precision < 0 || desc->precision > LEAT_PRECISION_AUTO) {
+    if ((int)desc->options.precision < 0 || desc->options.precision > LEAT_PRECISION_AUTO) {
         return lt_fail(err, LEAT_INVALID, "precision %d is none of LEAT_PRECISION_*",
-                       (int)desc->precision);
+                       (int)desc->options.precision);
     }
     return lt_fail(err, LEAT_UNSUPPORTED,
                    "precision %s: '%s' computes in the model's own types and f32 only",
-                   names[desc->precision], desc->devices[0]->info.name);
+                   names[desc->options.precision], desc->devices[0]->info.name);
 }
 
 static leat_status open_devices(leat_context *context, const leat_session_desc *desc,
@@ -45,7 +46,9 @@ static leat_status open_devices(leat_context *context, const leat_session_desc *
                        (int)desc->fallback);
     }
     out->fallback = desc->fallback;
-    out->precision = desc->precision;
+    out->options = (leat_plan_options){.struct_size = sizeof(out->options),
+                                       .precision = desc->precision,
+                                       .plain_algorithms = desc->plain_algorithms != 0};
     for (size_t i = 0; i < count; i++) {
         lt_device *device;
         leat_status status = lt_device_get(context, names[i], &device, err);

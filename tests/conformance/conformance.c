@@ -413,7 +413,9 @@ static void node_gives_what_the_oracle_gives(void **state)
                  answer.reason);
     }
     lt_executable *executable = NULL;
-    assert_ok(lt_executor_compile(b.device, &n.segment, NULL, &executable, NULL, &err), &err);
+    assert_ok(lt_executor_compile(b.device, &n.segment, &(lt_compile_context){0}, &executable, NULL,
+                                  &err),
+              &err);
     leat_array actual = c->output;
     actual.bytes = n.values[c->n_inputs].bytes;
     actual.data = malloc(actual.bytes + 1);
@@ -458,7 +460,8 @@ static void compile_unknown_operator_returns_unsupported(void **state)
     built_node n;
     build_node(&c, &n);
     lt_executable *executable = NULL;
-    assert_int_equal(lt_executor_compile(b.device, &n.segment, NULL, &executable, NULL, &err),
+    assert_int_equal(lt_executor_compile(b.device, &n.segment, &(lt_compile_context){0},
+                                         &executable, NULL, &err),
                      LEAT_UNSUPPORTED);
     assert_null(executable);
     assert_true(err.message[0] != '\0');
@@ -483,7 +486,8 @@ static leat_status open_and_compile(void *argument, const leat_allocator *alloca
     built_node n;
     build_node(c, &n);
     lt_executable *executable = NULL;
-    status = lt_executor_compile(b.device, &n.segment, NULL, &executable, NULL, err);
+    status =
+        lt_executor_compile(b.device, &n.segment, &(lt_compile_context){0}, &executable, NULL, err);
     lt_executable_destroy(executable);
     free_node(c, &n);
     leave(&b);

@@ -62,7 +62,7 @@ void passes_case_start(passes_case *c, onnx_builder *builder)
     lt_onnx_source source = {.data = data, .bytes = bytes};
     assert_ok(lt_onnx_read(&c->memory, &source, &c->graph, &err), &err);
     assert_ok(lt_infer_graph(c->graph, true, &err), &err);
-    c->context = (lt_pass_context){c, evaluate, supports};
+    c->context = (lt_pass_context){.user = c, .evaluate = evaluate, .supports = supports};
 }
 
 void passes_case_end(passes_case *c)

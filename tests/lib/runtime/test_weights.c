@@ -120,7 +120,7 @@ static void pack_passing_constant_is_not_shared(void **state)
     const leat_host *host = &context->host;
     leat_value lasting = value_of(shared), passing = value_of(alone), no_constant = value_of(NULL);
     const void *a, *b;
-    lt_host_plan_init(&plan, lt_device_cpu(context), weights);
+    lt_host_plan_init(&plan, lt_device_cpu(context), &(lt_compile_context){.weights = weights});
     assert_ok(host->plan_pack(&plan, &lasting, 1, 16, twice, &two, &a, &err), &err);
     assert_ok(host->plan_pack(&plan, &lasting, 1, 16, twice, &two, &b, &err), &err);
     assert_ptr_equal(a, b);
