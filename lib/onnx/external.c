@@ -108,6 +108,11 @@ static int open_by_parts(int directory, const char *location)
         int flags = slash ? O_PATH | O_DIRECTORY : O_RDONLY | O_NONBLOCK;
         int next = bytes ? openat(at, part, flags | O_NOFOLLOW | O_CLOEXEC) : dup(at);
         int code = errno;
+        struct stat info;
+        if (next < 0 && code == ENOTDIR && fstatat(at, part, &info, AT_SYMLINK_NOFOLLOW) == 0 &&
+            S_ISLNK(info.st_mode)) {
+            code = ELOOP; /* as openat2 says */
+        }
         close(at);
         errno = code;
         if (slash == NULL) {
