@@ -11,7 +11,7 @@
 typedef struct depthwise {
     lt_conv conv;
     lt_depthwise_fn kernel;
-    void (*activate)(float *x, int64_t n, const lt_cpu_activation *activation); /* or NULL */
+    lt_cpu_activate_fn activate; /* or NULL */
     float low, high;
 } depthwise;
 
@@ -132,7 +132,7 @@ leat_status lt_conv_depthwise_prepare(const leat_kernel_node *node, const lt_con
     d->conv = *conv;
     double low = -INFINITY, high = INFINITY;
     if (!lt_cpu_activation_clamp(&conv->activation, &low, &high)) {
-        d->activate = lt_gemm_kernels_for(device, LEAT_DTYPE_F32)->activate;
+        d->activate = lt_cpu_activate_for(device);
     }
     d->low = (float)low;
     d->high = (float)high;

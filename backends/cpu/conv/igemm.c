@@ -19,6 +19,7 @@
 typedef struct igemm {
     lt_conv conv;
     const lt_gemm_kernels *kernels;
+    const leat_host *host;
     bool matrix;
     bool padded;
     lt_conv_geometry g;     /* of what the product reads: after the copy when padded */
@@ -34,29 +35,37 @@ typedef struct igemm {
 /* --- packing ------------------------------------------------------------------------------------
  */
 
-/* Weights [out, in, taps] of one group to panels of rows (tap, in); blocks of 16 input channels, so
- * that the lines being written stay in the first cache. */
+/* Weights [out, in, taps] of one group to panels of rows (tap, in). */
 static void pack_group(const igemm *w, const char *weights, char *out)
 {
-    size_t element = lt_cpu_element_bytes(w->conv.dtype);
     size_t n = (size_t)(w->conv.g.out_channels / w->conv.g.groups);
-    size_t ci = (size_t)(w->conv.g.in_channels / w->conv.g.groups);
-    size_t taps = (size_t)w->conv.g.taps, nr = w->kernels->nr;
-    for (size_t column = 0; column < n; column += nr) {
-        size_t width = n - column > nr / 2 ? nr : nr / 2;
-        size_t columns = n - column < width ? n - column : width;
-        char *panel = out + column * taps * ci * element;
-        memset(panel, 0, taps * ci * width * element);
-        for (size_t c0 = 0; c0 < ci; c0 += 16) {
-            size_t c1 = c0 + 16 < ci ? c0 + 16 : ci;
-            for (size_t i = 0; i < columns; i++) {
-                for (size_t c = c0; c < c1; c++) {
-                    const char *from = weights + ((column + i) * ci + c) * taps * element;
-                    for (size_t t = 0; t < taps; t++) {
-                        memcpy(panel + ((t * ci + c) * width + i) * element, from + t * element,
-                               element);
-                    }
-                }
+    lt_gemm_source source = {.data = weights,
+                             .dtype = w->conv.dtype,
+                             .taps = w->taps,
+                             .k = w->k,
+                             .n = n,
+                             .tap_stride = 1,
+                             .row_stride = w->taps,
+                             .column_stride = w->k * w->taps,
+                             .scale = 1};
+    if (w->padded) { /* reordered already, one tap a line of the filter */
+        source.tap_stride = w->k;
+        source.row_stride = 1;
+    }
+    lt_gemm_pack(w->kernels, &source, out, 0, lt_gemm_panels(w->kernels, n));
+}
+
+/* [out, in, ky, kx] to [out, ky, kx, in], so that a line of the filter is one tap. */
+static void reorder_filter(const igemm *w, const char *weights, char *out)
+{
+    size_t element = lt_cpu_element_bytes(w->conv.dtype);
+    size_t n = (size_t)w->conv.g.out_channels, ci = (size_t)w->conv.g.in_channels;
+    size_t taps = (size_t)w->conv.g.taps;
+    for (size_t i = 0; i < n; i++) {
+        for (size_t c = 0; c < ci; c++) {
+            for (size_t t = 0; t < taps; t++) {
+                memcpy(out + ((i * taps + t) * ci + c) * element,
+                       weights + ((i * ci + c) * taps + t) * element, element);
             }
         }
     }
@@ -66,10 +75,20 @@ static leat_status fill_weights(void *out, size_t bytes, const leat_value *const
                                 const void *argument, leat_error *err)
 {
     const igemm *w = argument;
-    size_t group = (size_t)leat_value_count(constant) / (size_t)w->conv.g.groups *
-                   lt_cpu_element_bytes(w->conv.dtype);
+    size_t element = lt_cpu_element_bytes(w->conv.dtype);
+    size_t all = (size_t)leat_value_count(constant) * element;
+    size_t group = all / (size_t)w->conv.g.groups;
     (void)bytes;
-    (void)err;
+    if (w->padded) {
+        char *reordered = w->host->alloc(w->host->context, all, 64);
+        if (reordered == NULL) {
+            return lt_cpu_fail(err, LEAT_NO_MEMORY, "Conv: no memory to pack weights");
+        }
+        reorder_filter(w, constant->data, reordered);
+        pack_group(w, reordered, out);
+        w->host->free(w->host->context, reordered, all);
+        return LEAT_OK;
+    }
     for (int64_t i = 0; i < w->conv.g.groups; i++) {
         pack_group(w, (const char *)constant->data + (size_t)i * group,
                    (char *)out + (size_t)i * w->group_packed);
@@ -315,14 +334,14 @@ static leat_status pack(igemm *w, const leat_kernel_node *node, const leat_host 
 {
     size_t groups = (size_t)w->conv.g.groups, element = lt_cpu_element_bytes(w->conv.dtype);
     size_t n = (size_t)(w->conv.g.out_channels / w->conv.g.groups);
-    size_t k = (size_t)(w->conv.g.in_channels / w->conv.g.groups * w->conv.g.taps);
-    size_t packed = (lt_gemm_packed_bytes(w->kernels, k, n) + 63) & ~(size_t)63, all;
+    size_t packed = (lt_gemm_packed_bytes(w->kernels, w->taps, w->k, n) + 63) & ~(size_t)63, all;
     w->group_packed = packed;
     w->group_bias = lt_gemm_panels(w->kernels, n) * w->kernels->nr;
     if (__builtin_mul_overflow(packed, groups, &all)) {
         return lt_cpu_fail(err, LEAT_LIMIT, "Conv: weights are too large");
     }
     uint64_t key = 0x100 | (uint64_t)w->kernels->nr << 16 | (uint64_t)groups << 24;
+    key ^= (uint64_t)w->taps << 48; /* lines of a filter, or single elements */
     leat_status status = host->plan_pack(plan, leat_kernel_input(node, 1), key, all, fill_weights,
                                          w, &w->conv.weights, err);
     if (status != LEAT_OK || !w->conv.has_bias) {
@@ -342,18 +361,24 @@ leat_status lt_conv_igemm_prepare(const leat_kernel_node *node, const lt_conv *c
     }
     w->conv = *conv;
     w->kernels = lt_gemm_kernels_for(device, conv->dtype);
+    w->host = host;
     plan_shape(w);
     leat_status status = make_tables(w, host, plan, err);
     if (status == LEAT_OK) {
         status = pack(w, node, host, plan, err);
     }
     const lt_conv_geometry *g = &w->g;
-    size_t m = (size_t)(g->batch * g->out[0] * g->out[1] * g->out[2]);
+    const lt_gemm_job job = {.kernels = w->kernels,
+                             .m = (size_t)(g->batch * g->out[0] * g->out[1] * g->out[2]),
+                             .n = (size_t)(g->out_channels / g->groups),
+                             .k = w->k,
+                             .taps = w->taps,
+                             .rows = w->matrix ? NULL : window_rows};
     out_kernel->name = w->kernels->name;
     out_kernel->launch = igemm_launch;
     out_kernel->state = w;
-    out_kernel->workspace_bytes = w->copy_bytes + lt_gemm_workspace(w->kernels, m, w->k, w->taps,
-                                                                    host->pool_threads(host->pool));
-    out_kernel->flops = 2 * (uint64_t)m * w->k * w->taps * (uint64_t)g->out_channels;
+    out_kernel->workspace_bytes =
+        w->copy_bytes + lt_gemm_workspace(&job, host->pool_threads(host->pool));
+    out_kernel->flops = 2 * (uint64_t)job.m * w->k * w->taps * (uint64_t)g->out_channels;
     return status;
 }

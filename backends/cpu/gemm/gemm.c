@@ -20,32 +20,45 @@
 /* How a job is cut. */
 typedef struct blocking {
     size_t block_tiles;  /* tiles of mr rows a block */
-    size_t padded_k;     /* row distance of the copy, elements */
+    size_t copy_k;       /* distance of taps in the copy, elements */
     size_t rows_bytes;   /* of the pointer table */
     size_t thread_bytes; /* workspace of one thread */
 } blocking;
 
-static blocking choose_blocking(const lt_gemm_kernels *kernels, size_t m, size_t k, size_t taps)
+static size_t whole_lines(size_t bytes)
+{
+    return (bytes + 63) & ~(size_t)63;
+}
+
+/* Rows that the kernel cannot read where they are. */
+static bool rows_unfit(const lt_gemm_job *job)
+{
+    return job->copy != NULL || job->k % job->kernels->k_group != 0;
+}
+
+static blocking choose_blocking(const lt_gemm_job *job)
 {
     blocking b;
-    size_t element = lt_cpu_element_bytes(kernels->dtype);
-    size_t tiles = (m + kernels->mr - 1) / kernels->mr;
-    size_t tile_bytes = kernels->mr * k * taps * element;
+    const lt_gemm_kernels *kernels = job->kernels;
+    size_t k = lt_gemm_padded_k(kernels, job->k);
+    size_t tiles = (job->m + kernels->mr - 1) / kernels->mr;
+    size_t tile_bytes = kernels->mr * k * job->taps * kernels->a_bytes;
     size_t fit = tile_bytes ? A_BLOCK_BYTES / tile_bytes : MAX_BLOCK_TILES;
     fit = fit < 1 ? 1 : fit > MAX_BLOCK_TILES ? MAX_BLOCK_TILES : fit;
     b.block_tiles = fit < tiles ? fit : tiles ? tiles : 1;
-    b.padded_k = k + 64 / element;
-    b.rows_bytes = b.block_tiles * taps * LT_GEMM_MAX_MR * sizeof(void *);
-    b.rows_bytes = (b.rows_bytes + 63) & ~(size_t)63;
-    size_t copy = taps == 1 ? b.block_tiles * kernels->mr * b.padded_k * element : 0;
-    b.thread_bytes = b.rows_bytes + ((copy + 63) & ~(size_t)63);
+    b.copy_k = k + 64 / kernels->a_bytes;
+    b.rows_bytes = whole_lines(b.block_tiles * job->taps * LT_GEMM_MAX_MR * sizeof(void *));
+    b.thread_bytes = b.rows_bytes;
+    if (rows_unfit(job) || job->rows == NULL) {
+        size_t rows = b.block_tiles * kernels->mr;
+        b.thread_bytes += whole_lines(rows * job->taps * b.copy_k * kernels->a_bytes);
+    }
     return b;
 }
 
-size_t lt_gemm_workspace(const lt_gemm_kernels *kernels, size_t m, size_t k, size_t taps,
-                         uint32_t threads)
+size_t lt_gemm_workspace(const lt_gemm_job *job, uint32_t threads)
 {
-    return choose_blocking(kernels, m, k, taps).thread_bytes * threads;
+    return choose_blocking(job).thread_bytes * threads;
 }
 
 typedef struct runner {
@@ -53,7 +66,8 @@ typedef struct runner {
     blocking blocking;
     char *workspace;
     double low, high;
-    bool activate; /* by function, after the tile */
+    bool activate;  /* by function, after the tile */
+    bool by_kernel; /* likewise costly, but the kernel's own */
     size_t tiles;
     size_t tiles_per_task;
     size_t panels;
@@ -63,24 +77,38 @@ typedef struct runner {
 
 static bool rows_collide(const lt_gemm_job *job)
 {
-    size_t distance = job->lda * lt_cpu_element_bytes(job->kernels->dtype);
+    size_t distance = job->lda * job->kernels->a_bytes;
     return job->rows == NULL && job->m > 4 && job->n > 2 * job->kernels->nr && distance != 0 &&
            distance % 2048 == 0;
 }
 
-/* Row pointers of one tile of a plain matrix, through a copy when its rows collide. */
-static void plain_rows(const runner *run, size_t first, size_t count, const void **rows, char *copy)
+static void plain_rows(const lt_gemm_job *job, size_t first, size_t count, const void **rows)
+{
+    size_t element = job->copy != NULL ? job->copy_bytes : job->kernels->a_bytes;
+    for (size_t i = 0; i < count; i++) {
+        rows[i] = (const char *)job->a + (first + i) * job->lda * element;
+    }
+}
+
+/* Copies the rows of one tile to `to`, in the kernels' type and whole groups, and points at the
+ * copies. */
+static void copy_rows(const runner *run, size_t first, size_t count, const void **rows, char *to)
 {
     const lt_gemm_job *job = run->job;
-    size_t element = lt_cpu_element_bytes(job->kernels->dtype);
+    size_t element = job->kernels->a_bytes;
+    size_t fill = (lt_gemm_padded_k(job->kernels, job->k) - job->k) * element;
     for (size_t i = 0; i < count; i++) {
-        const char *row = (const char *)job->a + (first + i) * job->lda * element;
-        if (copy != NULL) {
-            char *to = copy + i * run->blocking.padded_k * element;
-            memcpy(to, row, job->k * element);
-            row = to;
+        for (size_t t = 0; t < job->taps; t++) {
+            const void **row = &rows[t * LT_GEMM_MAX_MR + i];
+            if (job->copy != NULL) {
+                job->copy(job->copy_argument, *row, first + i, job->k, to);
+            } else {
+                memcpy(to, *row, job->k * element);
+            }
+            memset(to + job->k * element, 0, fill);
+            *row = to;
+            to += run->blocking.copy_k * element;
         }
-        rows[i] = row;
     }
 }
 
@@ -98,27 +126,31 @@ static void run_panels(const runner *run, size_t row0, size_t row1, const void *
 {
     const lt_gemm_job *job = run->job;
     const lt_gemm_kernels *kernels = job->kernels;
-    size_t element = lt_cpu_element_bytes(kernels->dtype);
-    size_t k_total = job->k * job->taps;
+    size_t k = lt_gemm_padded_k(kernels, job->k), c_bytes = kernels->c_bytes;
+    size_t b_column = k * job->taps * kernels->b_bytes; /* bytes a column of a panel */
     lt_gemm_tile tile = {.taps = job->taps,
-                         .k = job->k,
+                         .k = k,
                          .ldc = job->ldc,
                          .ldr = job->ldr,
                          .low = run->low,
-                         .high = run->high};
+                         .high = run->high,
+                         .activation = run->by_kernel ? &job->activation : NULL,
+                         .epilogue = job->epilogue};
     for (size_t p = p0; p < p1; p++) {
         size_t column = p * kernels->nr;
         size_t left = job->n - column;
         const lt_gemm_kernel_fn *table = left > kernels->nr / 2 ? kernels->full : kernels->half;
         tile.n = (uint32_t)(left < kernels->nr ? left : kernels->nr);
-        tile.b = (const char *)job->b + column * k_total * element;
-        tile.bias = job->bias ? (const char *)job->bias + column * element : NULL;
+        tile.column = column;
+        tile.b = (const char *)job->b + column * b_column;
+        tile.bias = job->bias ? (const char *)job->bias + column * kernels->bias_bytes : NULL;
         for (size_t row = row0, t = 0; row < row1; row += kernels->mr, t++) {
             size_t count = row1 - row < kernels->mr ? row1 - row : kernels->mr;
             tile.rows = rows + t * job->taps * LT_GEMM_MAX_MR;
-            tile.c = (char *)job->c + (row * job->ldc + column) * element;
+            tile.row = row;
+            tile.c = (char *)job->c + (row * job->ldc + column) * c_bytes;
             tile.residual = job->residual
-                                ? (const char *)job->residual + (row * job->ldr + column) * element
+                                ? (const char *)job->residual + (row * job->ldr + column) * c_bytes
                                 : NULL;
             table[count - 1](&tile);
             if (run->activate) {
@@ -133,10 +165,10 @@ static void run_part(const runner *run, size_t t0, size_t t1, size_t p0, size_t 
 {
     const lt_gemm_job *job = run->job;
     size_t mr = job->kernels->mr;
-    size_t element = lt_cpu_element_bytes(job->kernels->dtype);
+    size_t tile_bytes = mr * job->taps * run->blocking.copy_k * job->kernels->a_bytes;
     char *own = run->workspace + thread * run->blocking.thread_bytes;
     const void **rows = (const void **)own;
-    bool copy = rows_collide(job);
+    bool copy = rows_unfit(job) || rows_collide(job);
     for (size_t t = t0; t < t1; t += run->blocking.block_tiles) {
         size_t end = t + run->blocking.block_tiles < t1 ? t + run->blocking.block_tiles : t1;
         size_t row1 = end * mr < job->m ? end * mr : job->m;
@@ -146,9 +178,11 @@ static void run_part(const runner *run, size_t t0, size_t t1, size_t p0, size_t 
             if (job->rows != NULL) {
                 job->rows(job->rows_argument, i * mr, count, table);
             } else {
-                char *to = own + run->blocking.rows_bytes +
-                           (i - t) * mr * run->blocking.padded_k * element;
-                plain_rows(run, i * mr, count, table, copy ? to : NULL);
+                plain_rows(job, i * mr, count, table);
+            }
+            if (copy) {
+                copy_rows(run, i * mr, count, table,
+                          own + run->blocking.rows_bytes + (i - t) * tile_bytes);
             }
         }
         run_panels(run, t * mr, row1, rows, p0, p1);
@@ -168,8 +202,10 @@ static void run_task(void *argument, uint32_t task, uint32_t thread)
 static runner prepare_run(const lt_gemm_job *job, void *workspace)
 {
     runner run = {.job = job, .workspace = workspace, .low = -INFINITY, .high = INFINITY};
-    run.blocking = choose_blocking(job->kernels, job->m, job->k, job->taps);
-    run.activate = !lt_cpu_activation_clamp(&job->activation, &run.low, &run.high);
+    run.blocking = choose_blocking(job);
+    bool costly = !lt_cpu_activation_clamp(&job->activation, &run.low, &run.high);
+    run.activate = costly && job->kernels->activate != NULL;
+    run.by_kernel = costly && job->kernels->activate == NULL;
     run.tiles = (job->m + job->kernels->mr - 1) / job->kernels->mr;
     run.panels = lt_gemm_panels(job->kernels, job->n);
     return run;

@@ -11,6 +11,15 @@
  *
  *     panel 0: b[0][0..nr) b[1][0..nr) ... | panel 1: ... | last panel: nr or nr/2 columns
  *
+ * Types whose instructions sum several neighbouring products (two of bf16, four of int8) have
+ * k_group > 1: that many consecutive j of one column lie together, and every tap is filled up with
+ * zeros to whole groups. A panel is then taps * ceil(k / k_group) groups of
+ *
+ *     b[j..j+k_group)[0]  b[j..j+k_group)[1]  ...  b[j..j+k_group)[nr-1]
+ *
+ * Rows of A are read in whole groups too: when k is no multiple of k_group the rows of a block are
+ * copied, with zeros behind, before the panels pass over them.
+ *
  * A micro-kernel keeps mr x nr sums in registers: 14 x 32 f32 with AVX-512 (28 of 32 registers),
  * 6 x 16 with AVX2, 4 x 8 in portable C. f64 has half as many columns.
  */
@@ -22,32 +31,57 @@
 
 #define LT_GEMM_MAX_MR 14
 
-/* One call of a micro-kernel: up to mr rows by one panel. Types f32 or f64 as the kernel's. */
+/* One call of a micro-kernel: up to mr rows by one panel. Element types are the kernel's. */
 typedef struct lt_gemm_tile {
     const void *const *rows; /* [taps][LT_GEMM_MAX_MR] */
     size_t taps;
-    size_t k;
+    size_t k;         /* elements a tap, a multiple of k_group */
     const void *b;    /* the panel */
     const void *bias; /* at the panel's first column, readable to the panel's full width; or NULL */
     void *c;          /* first element of the tile */
     size_t ldc;       /* elements */
     const void *residual; /* as c; NULL for none */
     size_t ldr;
-    uint32_t n;       /* columns that exist, at most the panel's width */
-    double low, high; /* clamp at the end; -inf and inf for none */
+    uint32_t n;                          /* columns that exist, at most the panel's width */
+    double low, high;                    /* clamp at the end; -inf and inf for none */
+    const lt_cpu_activation *activation; /* no clamp, and left to the kernel; or NULL */
+    size_t row, column;   /* of the tile's first element in C: where per-row and per-column ... */
+    const void *epilogue; /* ... parameters lie in what the job's owner and the kernel agreed on */
 } lt_gemm_tile;
 
 typedef void (*lt_gemm_kernel_fn)(const lt_gemm_tile *tile);
 
-/* The micro-kernels of one type and instruction set. */
+/* Where B's element (t, j, n) lies: data[t * tap_stride + j * row_stride + n * column_stride]. */
+typedef struct lt_gemm_source {
+    const void *data; /* may be unaligned */
+    leat_dtype dtype; /* a type that the kernels' pack function reads */
+    size_t taps;      /* 0 counts as 1 */
+    size_t k;         /* of one tap */
+    size_t n;
+    size_t tap_stride;
+    size_t row_stride;
+    size_t column_stride;
+    float scale; /* factor of every element, where the kernels' type is a floating one */
+} lt_gemm_source;
+
+/* Packs a piece of one panel: all of `piece` (one tap, k rows, n <= width columns) to
+ * ceil(k / k_group) groups of `width` columns; what is beyond k and n becomes zero. */
+typedef void (*lt_gemm_pack_fn)(const lt_gemm_source *piece, size_t width, void *out);
+
+/* The micro-kernels of one combination of types and instruction set. */
 typedef struct lt_gemm_kernels {
     const char *name;
-    leat_dtype dtype;
+    leat_dtype dtype;                               /* of A, or of all operands where they agree */
+    uint32_t a_bytes, b_bytes, c_bytes, bias_bytes; /* of an element; a residual's is c_bytes */
+    uint32_t k_group;
     uint32_t mr;
     uint32_t nr;                            /* columns of a full panel; a half panel has nr / 2 */
     lt_gemm_kernel_fn full[LT_GEMM_MAX_MR]; /* by rows - 1 */
     lt_gemm_kernel_fn half[LT_GEMM_MAX_MR];
-    void (*activate)(float *x, int64_t n, const lt_cpu_activation *activation); /* f32 only */
+    lt_gemm_pack_fn pack;
+    /* Applies an activation that is no clamp to stored rows of C, f32 only. NULL: the kernel does
+     * it (tile->activation), or cannot (f64). */
+    lt_cpu_activate_fn activate;
 } lt_gemm_kernels;
 
 /* The best kernels for a device; dtype F32 or F64. */
@@ -64,23 +98,22 @@ extern const lt_gemm_kernels lt_cpu_gemm_f64_14x16_avx512;
 
 /* --- packing ---------------------------------------------------------------------------------- */
 
-/* Bytes of a packed B of `k_total` rows and n columns; 0 on overflow. */
-size_t lt_gemm_packed_bytes(const lt_gemm_kernels *kernels, size_t k_total, size_t n);
+/* k filled up to whole groups: rows of a panel a tap. */
+static inline size_t lt_gemm_padded_k(const lt_gemm_kernels *kernels, size_t k)
+{
+    return (k + kernels->k_group - 1) / kernels->k_group * kernels->k_group;
+}
 
-/* Where B's element (j, n) lies: data[j * row_stride + n * column_stride], times `scale`. */
-typedef struct lt_gemm_source {
-    const void *data; /* may be unaligned */
-    leat_dtype dtype; /* the kernels' own, or f16 or bf16 for f32 kernels */
-    size_t k;
-    size_t n;
-    size_t row_stride;
-    size_t column_stride;
-    float scale;
-} lt_gemm_source;
+/* Bytes of a packed B of `taps` taps of k rows each and n columns; 0 on overflow. */
+size_t lt_gemm_packed_bytes(const lt_gemm_kernels *kernels, size_t taps, size_t k, size_t n);
 
 /* Packs panels [panel_begin, panel_end) of B to `out` (the whole packed block). */
 void lt_gemm_pack(const lt_gemm_kernels *kernels, const lt_gemm_source *source, void *out,
                   size_t panel_begin, size_t panel_end);
+
+/* Pack functions. f32: from f32, f16 and bf16; f64: from f64. */
+void lt_gemm_pack_f32(const lt_gemm_source *piece, size_t width, void *out);
+void lt_gemm_pack_f64(const lt_gemm_source *piece, size_t width, void *out);
 
 static inline size_t lt_gemm_panels(const lt_gemm_kernels *kernels, size_t n)
 {
@@ -93,25 +126,35 @@ static inline size_t lt_gemm_panels(const lt_gemm_kernels *kernels, size_t n)
 typedef void (*lt_gemm_rows_fn)(const void *argument, size_t first, size_t count,
                                 const void **rows);
 
+/* Brings k elements of row `row` (all k of one tap) to the kernels' type of A at `to`. */
+typedef void (*lt_gemm_copy_fn)(const void *argument, const void *from, size_t row, size_t k,
+                                void *to);
+
 typedef struct lt_gemm_job {
     const lt_gemm_kernels *kernels;
     size_t m, n, k, taps;
     lt_gemm_rows_fn rows; /* NULL: a plain matrix at a */
     const void *rows_argument;
     const void *a;
-    size_t lda;       /* elements; plain matrix only */
-    const void *b;    /* packed */
-    const void *bias; /* readable to whole panels; or NULL */
+    size_t lda; /* elements; plain matrix only */
+    /* Not NULL: rows are not yet of the kernels' type. Each block's rows pass through this function
+     * once for every range of panels that a task takes, into the block's copy. */
+    lt_gemm_copy_fn copy;
+    const void *copy_argument;
+    uint32_t copy_bytes; /* of an element at `a`, with copy */
+    const void *b;       /* packed */
+    const void *bias;    /* readable to whole panels; or NULL */
     void *c;
     size_t ldc;
     const void *residual;
     size_t ldr;
-    lt_cpu_activation activation; /* f32 only for kinds other than Relu and Clip */
+    lt_cpu_activation activation; /* Relu and Clip, or what the kernels can do */
+    const void *epilogue;         /* handed to the kernels */
 } lt_gemm_job;
 
-/* Workspace of lt_gemm_run on `threads` threads. */
-size_t lt_gemm_workspace(const lt_gemm_kernels *kernels, size_t m, size_t k, size_t taps,
-                         uint32_t threads);
+/* Workspace of lt_gemm_run on `threads` threads. Reads kernels, m, k, taps, rows and copy of the
+ * job: whether rows and copy are NULL matters, not what they are. */
+size_t lt_gemm_workspace(const lt_gemm_job *job, uint32_t threads);
 
 /* Computes all of C on the pool. `workspace` as lt_gemm_workspace says, 64-byte aligned. */
 void lt_gemm_run(const lt_gemm_job *job, void *workspace, const leat_kernel_args *args);

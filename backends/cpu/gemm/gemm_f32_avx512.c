@@ -7,6 +7,7 @@
 #define ROWS(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14)
 #define TABLE_NAME lt_cpu_gemm_f32_14x32_avx512
 #define TABLE_TEXT "gemm_f32_14x32_avx512"
+#define TABLE_PACK lt_gemm_pack_f32
 #define TABLE_DTYPE LEAT_DTYPE_F32
 #define TABLE_ACTIVATE lt_cpu_activate_f32_avx512
 #include "gemm/gemm_kernel.inc"

@@ -7,6 +7,7 @@
 #define ROWS(X) X(1) X(2) X(3) X(4)
 #define TABLE_NAME lt_cpu_gemm_f64_4x4_portable
 #define TABLE_TEXT "gemm_f64_4x4_portable"
+#define TABLE_PACK lt_gemm_pack_f64
 #define TABLE_DTYPE LEAT_DTYPE_F64
 #define TABLE_ACTIVATE NULL
 #include "gemm/gemm_kernel.inc"

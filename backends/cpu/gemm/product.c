@@ -252,7 +252,7 @@ static size_t plan_workspace(product *p, const leat_kernel_node *node, uint32_t 
     parts *parts = &p->parts;
     p->a_elements = (size_t)leat_value_count(leat_kernel_input(node, 0));
     parts->a = take(&total, d->trans_a || p->narrow ? p->a_elements : 0, element);
-    parts->pack_bytes = (lt_gemm_packed_bytes(p->kernels, d->k, d->n) + 63) & ~(size_t)63;
+    parts->pack_bytes = (lt_gemm_packed_bytes(p->kernels, 1, d->k, d->n) + 63) & ~(size_t)63;
     parts->pack = total;
     total += p->packed ? 0 : parts->pack_bytes * (p->per_batch ? threads : 1);
     if (d->bias_input != LT_PRODUCT_NONE && p->bias_row == NULL) {
@@ -262,8 +262,12 @@ static size_t plan_workspace(product *p, const leat_kernel_node *node, uint32_t 
         take(&total, p->narrow && d->residual_input != LT_PRODUCT_NONE ? c : 0, element);
     parts->c = take(&total, p->narrow ? c : 0, element);
     parts->run = total;
-    size_t rows = p->per_batch ? d->m : d->batch * d->m;
-    total += lt_gemm_workspace(p->kernels, rows, d->k, 1, threads);
+    const lt_gemm_job job = {.kernels = p->kernels,
+                             .m = p->per_batch ? d->m : d->batch * d->m,
+                             .n = d->n,
+                             .k = d->k,
+                             .taps = 1};
+    total += lt_gemm_workspace(&job, threads);
     return total;
 }
 
@@ -284,7 +288,7 @@ static leat_status pack_constants(product *p, const leat_kernel_node *node, cons
     const lt_product_desc *d = &p->desc;
     const leat_value *b = leat_kernel_input(node, 1);
     if (b->data != NULL && d->b_offsets == NULL) {
-        size_t bytes = lt_gemm_packed_bytes(p->kernels, d->k, d->n);
+        size_t bytes = lt_gemm_packed_bytes(p->kernels, 1, d->k, d->n);
         leat_status status =
             host->plan_pack(plan, b, pack_key(p, 1), bytes, fill_packed, p, &p->packed, err);
         if (status != LEAT_OK) {
