@@ -4,7 +4,7 @@
 #   make              the library, the leat command, the examples        -> build/
 #   make demo         fetch a trained network and photos, classify one
 #   make check        all tests                     (make check ONLY=test_shape for some)
-#   make bench        leat and its peers side by side
+#   make bench        leat and its peers side by side   (make bench ARGS='--rows mlp', see bench/table.py)
 #   make install      DESTDIR, prefix, libdir, includedir, bindir as usual
 #   make format       clang-format over the tree
 #   make help         this text
@@ -157,7 +157,7 @@ check: test-programs
 	scripts/check.sh $(BUILD) $(ONLY)
 
 bench: $(BUILD)/leat $(SHARED)
-	scripts/bench.sh $(BUILD)
+	scripts/bench.sh $(ARGS)
 
 # --- install ----------------------------------------------------------------------------------------
 install: $(STATIC) $(SHARED) $(BUILD)/leat

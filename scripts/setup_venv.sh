@@ -1,12 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# setup_venv.sh BUILD: makes BUILD/../venv (build/venv) with the packages of scripts/requirements.txt.
-# Quick when it is there already.
+# setup_venv.sh [VENV REQUIREMENTS]: makes build/VENV with the packages of the file REQUIREMENTS; by default
+# build/venv with scripts/requirements.txt. Quick when it is there already.
 set -eu
 root=$(dirname "$0")/..
-venv=$root/build/venv
+venv=$root/build/${1:-venv}
+requirements=$root/${2:-scripts/requirements.txt}
 stamp=$venv/requirements.ok
-cmp -s "$root/scripts/requirements.txt" "$stamp" && exit 0
+cmp -s "$requirements" "$stamp" && exit 0
 if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
         apt-get update -q >/dev/null && DEBIAN_FRONTEND=noninteractive apt-get install -y -q python3-venv >/dev/null
@@ -16,5 +17,5 @@ if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
     fi
 fi
 python3 -m venv "$venv"
-"$venv/bin/pip" install -q --disable-pip-version-check -r "$root/scripts/requirements.txt"
-cp "$root/scripts/requirements.txt" "$stamp"
+"$venv/bin/pip" install -q --disable-pip-version-check -r "$requirements"
+cp "$requirements" "$stamp"

@@ -32,9 +32,26 @@ class ContextDesc(c.Structure):
                 ("spin_us", c.c_int32), ("plugin_directory", c.c_char_p), ("memory_budget", c.c_uint64)]
 
 
+class SessionDesc(c.Structure):
+    _fields_ = [("struct_size", c.c_size_t), ("devices", c.c_void_p), ("n_devices", c.c_size_t), ("fallback", c.c_int),
+                ("precision", c.c_int), ("max_plans", c.c_uint32), ("cache_directory", c.c_char_p),
+                ("progress", c.c_void_p), ("progress_user", c.c_void_p), ("profile", c.c_int32),
+                ("plain_algorithms", c.c_int32)]
+
+
+PRECISIONS = {"model": 0, "f32": 1, "bf16": 2, "f16": 3, "auto": 4}  # leat_precision
+
+
+def load(library):
+    return c.CDLL(library)
+
+
 class Session:
-    def __init__(self, library, path, threads, spin_us=0):
-        self.lib, self.err = c.CDLL(library), Error()
+    """A context of `threads` threads, a model, a session. spin_us as in leat_context_desc; precision one of
+    PRECISIONS; plain: plain algorithms only."""
+
+    def __init__(self, library, path, threads, spin_us=0, precision="model", plain=False):
+        self.lib, self.err = load(library), Error()
         self.context, self.model, self.session = c.c_void_p(), c.c_void_p(), c.c_void_p()
         self.lib.leat_model_io.restype = c.POINTER(Signature)
         self.lib.leat_model_io.argtypes = [c.c_void_p]
@@ -42,7 +59,9 @@ class Session:
         e = c.byref(self.err)
         self.check(self.lib.leat_context_create(c.byref(desc), c.byref(self.context), e))
         self.check(self.lib.leat_model_load(self.context, path.encode(), None, c.byref(self.model), e))
-        self.check(self.lib.leat_session_create(self.model, None, c.byref(self.session), e))
+        options = SessionDesc(struct_size=c.sizeof(SessionDesc), precision=PRECISIONS[precision],
+                              plain_algorithms=int(plain))
+        self.check(self.lib.leat_session_create(self.model, c.byref(options), c.byref(self.session), e))
         self.io = self.lib.leat_model_io(self.model).contents
 
     def check(self, status):
