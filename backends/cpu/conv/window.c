@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "conv/window.h"
+
+/* Channels below which copying the padded data pays: a pointer serves few elements otherwise. */
+#define PADDED_CHANNELS 16
+
+/* --- rows ---------------------------------------------------------------------------------------
+ */
+
+/* Row pointers of a window that may leave the data. */
+static void border_row(const lt_conv_rows *s, const int64_t origin[3], int64_t image,
+                       const void **rows)
+{
+    const lt_conv_window *w = s->window;
+    const lt_conv_geometry *g = &w->g;
+    int64_t pixel = g->in_channels * (int64_t)w->element;
+    size_t t = 0;
+    for (int64_t kz = 0; kz < g->kernel[0]; kz++) {
+        int64_t z = origin[0] + kz * g->dilation[0];
+        for (int64_t ky = 0; ky < g->kernel[1]; ky++) {
+            int64_t y = origin[1] + ky * g->dilation[1];
+            bool line = z >= 0 && z < g->in[0] && y >= 0 && y < g->in[1];
+            for (int64_t kx = 0; kx < g->kernel[2]; kx++, t++) {
+                int64_t x = origin[2] + kx * g->dilation[2];
+                int64_t at = ((image * g->in[0] + z) * g->in[1] + y) * g->in[2] + x;
+                rows[t * LT_GEMM_MAX_MR] =
+                    line && x >= 0 && x < g->in[2] ? s->data + at * pixel : s->outside;
+            }
+        }
+    }
+}
+
+static bool window_inside(const lt_conv_geometry *g, const int64_t origin[3])
+{
+    for (int i = 0; i < 3; i++) {
+        int64_t last = origin[i] + (g->kernel[i] - 1) * g->dilation[i];
+        if (origin[i] < 0 || last >= g->in[i]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void lt_conv_window_rows(const void *argument, size_t first, size_t count, const void **rows)
+{
+    const lt_conv_rows *s = argument;
+    const lt_conv_window *w = s->window;
+    const lt_conv_geometry *g = &w->g;
+    int64_t pixel = g->in_channels * (int64_t)w->element;
+    int64_t at = (int64_t)first;
+    int64_t x = at % g->out[2], y = at / g->out[2] % g->out[1];
+    int64_t z = at / (g->out[2] * g->out[1]) % g->out[0];
+    int64_t image = at / (g->out[2] * g->out[1] * g->out[0]);
+    for (size_t i = 0; i < count; i++, rows++) {
+        int64_t origin[3] = {z * g->stride[0] - g->pad[0], y * g->stride[1] - g->pad[1],
+                             x * g->stride[2] - g->pad[2]};
+        if (window_inside(g, origin)) {
+            const char *base =
+                s->data +
+                (((image * g->in[0] + origin[0]) * g->in[1] + origin[1]) * g->in[2] + origin[2]) *
+                    pixel;
+            for (size_t t = 0; t < w->taps; t++) {
+                rows[t * LT_GEMM_MAX_MR] = base + w->offsets[t];
+            }
+        } else {
+            border_row(s, origin, image, rows);
+        }
+        if (++x == g->out[2]) {
+            x = 0;
+            if (++y == g->out[1]) {
+                y = 0;
+                if (++z == g->out[0]) {
+                    z = 0;
+                    image++;
+                }
+            }
+        }
+    }
+}
+
+/* --- padded data --------------------------------------------------------------------------------
+ */
+
+typedef struct pad_job {
+    const lt_conv_window *w;
+    const char *from;
+    char *to;
+    int fill;
+} pad_job;
+
+/* Copies lines [begin, end) of the padded data. */
+static void pad_lines(void *argument, int64_t begin, int64_t end)
+{
+    const pad_job *job = argument;
+    const lt_conv_geometry *from = &job->w->from, *to = &job->w->g;
+    size_t pixel = (size_t)from->in_channels * job->w->element;
+    size_t line = (size_t)to->in[2] * pixel, data = (size_t)from->in[2] * pixel;
+    for (int64_t i = begin; i < end; i++) {
+        int64_t y = i % to->in[1] - from->pad[1];
+        int64_t z = i / to->in[1] % to->in[0] - from->pad[0];
+        int64_t image = i / (to->in[1] * to->in[0]);
+        char *out = job->to + (size_t)i * line;
+        if (y < 0 || y >= from->in[1] || z < 0 || z >= from->in[0]) {
+            memset(out, job->fill, line);
+            continue;
+        }
+        int64_t at = (image * from->in[0] + z) * from->in[1] + y;
+        size_t left = (size_t)from->pad[2] * pixel;
+        left = left < line ? left : line;
+        size_t copy = data < line - left ? data : line - left;
+        memset(out, job->fill, left);
+        memcpy(out + left, job->from + (size_t)at * data, copy);
+        memset(out + left + copy, job->fill, line - left - copy);
+    }
+}
+
+void lt_conv_window_pad(const lt_conv_window *w, const void *from, void *to, int fill,
+                        const leat_kernel_args *args)
+{
+    const lt_conv_geometry *g = &w->g;
+    pad_job job = {w, from, to, fill};
+    int64_t lines = g->batch * g->in[0] * g->in[1];
+    double line_bytes = 2.0 * (double)(g->in[2] * g->in_channels) * (double)w->element;
+    lt_cpu_parallel_range(args, lines, 1, line_bytes, pad_lines, &job);
+}
+
+/* --- plan ---------------------------------------------------------------------------------------
+ */
+
+/* After a padded copy: no padding, and a line of the filter is one tap. The data ends where the
+ * last window ends or later. */
+static void plan_padded(lt_conv_window *w)
+{
+    lt_conv_geometry *g = &w->g;
+    for (int i = 0; i < 3; i++) {
+        int64_t reach = (g->out[i] - 1) * g->stride[i] + (g->kernel[i] - 1) * g->dilation[i] + 1;
+        g->in[i] = reach;
+        g->pad[i] = 0;
+    }
+    w->taps = (size_t)(g->kernel[0] * g->kernel[1]);
+    w->k = (size_t)(g->kernel[2] * g->in_channels);
+    g->kernel[2] = 1;
+    size_t pixels = (size_t)(g->batch * g->in[0] * g->in[1] * g->in[2]);
+    w->copy_bytes = pixels * (size_t)g->in_channels * w->element;
+    w->copy_bytes = ((w->copy_bytes + 63) & ~(size_t)63) + 64;
+}
+
+static void plan_shape(lt_conv_window *w)
+{
+    const lt_conv_geometry *g = &w->from;
+    bool unpadded = true;
+    for (int i = 0; i < 3; i++) {
+        unpadded &=
+            g->kernel[i] == 1 && g->stride[i] == 1 && g->pad[i] == 0 && g->in[i] == g->out[i];
+    }
+    w->g = *g;
+    w->taps = (size_t)g->taps;
+    w->k = (size_t)(g->in_channels / g->groups);
+    w->matrix = unpadded;
+    w->padded = g->groups == 1 && g->in_channels < PADDED_CHANNELS && g->kernel[2] > 1 &&
+                g->dilation[2] == 1 && g->pad[0] >= 0 && g->pad[1] >= 0 && g->pad[2] >= 0;
+    if (w->padded) {
+        plan_padded(w);
+    }
+}
+
+leat_status lt_conv_window_plan(const lt_conv_geometry *geometry, size_t element,
+                                const leat_host *host, leat_plan *plan, lt_conv_window *out,
+                                leat_error *err)
+{
+    lt_conv_window w = {.from = *geometry, .element = element};
+    plan_shape(&w);
+    const lt_conv_geometry *g = &w.g;
+    int64_t *offsets = host->plan_alloc(plan, w.taps * sizeof(*offsets));
+    if (offsets == NULL) {
+        return lt_cpu_fail(err, LEAT_NO_MEMORY, "Conv: no memory for the plan");
+    }
+    for (int64_t t = 0; t < (int64_t)w.taps; t++) {
+        int64_t z = t / (g->kernel[1] * g->kernel[2]) * g->dilation[0];
+        int64_t y = t / g->kernel[2] % g->kernel[1] * g->dilation[1];
+        int64_t x = t % g->kernel[2] * g->dilation[2];
+        offsets[t] = ((z * g->in[1] + y) * g->in[2] + x) * g->in_channels * (int64_t)element;
+    }
+    w.offsets = offsets;
+    w.m = (size_t)(g->batch * g->out[0] * g->out[1] * g->out[2]);
+    w.n = (size_t)(g->out_channels / g->groups);
+    *out = w;
+    return LEAT_OK;
+}
+
+/* --- weights ------------------------------------------------------------------------------------
+ */
+
+/* [out, in, ky, kx] to [out, ky, kx, in], so that a line of the filter is one tap. */
+static void reorder_filter(const lt_conv_window *w, const char *weights, char *out)
+{
+    size_t n = (size_t)w->from.out_channels, ci = (size_t)w->from.in_channels;
+    size_t taps = (size_t)w->from.taps;
+    for (size_t i = 0; i < n; i++) {
+        for (size_t c = 0; c < ci; c++) {
+            for (size_t t = 0; t < taps; t++) {
+                memcpy(out + ((i * taps + t) * ci + c) * w->element,
+                       weights + ((i * ci + c) * taps + t) * w->element, w->element);
+            }
+        }
+    }
+}
+
+leat_status lt_conv_window_pack(const lt_conv_window *w, const lt_gemm_kernels *kernels,
+                                const void *weights, leat_dtype dtype, size_t group_bytes,
+                                const leat_host *host, void *out, leat_error *err)
+{
+    size_t group = w->n * w->k * w->taps * w->element, all = group * (size_t)w->from.groups;
+    size_t panels = lt_gemm_panels(kernels, w->n);
+    lt_gemm_source source = {.dtype = dtype,
+                             .taps = w->taps,
+                             .k = w->k,
+                             .n = w->n,
+                             .tap_stride = w->padded ? w->k : 1,
+                             .row_stride = w->padded ? 1 : w->taps,
+                             .column_stride = w->k * w->taps,
+                             .scale = 1};
+    char *reordered = w->padded ? host->alloc(host->context, all, 64) : NULL;
+    if (w->padded && reordered == NULL) {
+        return lt_cpu_fail(err, LEAT_NO_MEMORY, "Conv: no memory to pack weights");
+    }
+    if (w->padded) {
+        reorder_filter(w, weights, reordered);
+    }
+    for (size_t i = 0; i < (size_t)w->from.groups; i++) {
+        source.data = (w->padded ? reordered : (const char *)weights) + i * group;
+        lt_gemm_pack(kernels, &source, (char *)out + i * group_bytes, 0, panels);
+    }
+    if (reordered != NULL) {
+        host->free(host->context, reordered, all);
+    }
+    return LEAT_OK;
+}
