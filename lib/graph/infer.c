@@ -221,6 +221,25 @@ leat_status lt_vector(const lt_infer *infer, uint32_t i, int64_t length, leat_er
     return LEAT_OK;
 }
 
+leat_status lt_shaped(const lt_infer *infer, uint32_t i, int32_t rank, const int64_t *shape,
+                      leat_error *err)
+{
+    const leat_value *value = lt_in(infer, i);
+    if (value == NULL || value->rank < 0) {
+        return LEAT_OK;
+    }
+    if (value->rank != rank) {
+        return lt_bad(infer, err, "input %u has rank %d, not %d", i, value->rank, rank);
+    }
+    for (int32_t d = 0; d < rank; d++) {
+        if (value->shape[d] >= 0 && shape[d] >= 0 && value->shape[d] != shape[d]) {
+            return lt_bad(infer, err, "input %u has %lld elements on axis %d, not %lld", i,
+                          (long long)value->shape[d], d, (long long)shape[d]);
+        }
+    }
+    return LEAT_OK;
+}
+
 leat_status lt_single(const lt_infer *infer, uint32_t i, leat_error *err)
 {
     const leat_value *value = lt_in(infer, i);

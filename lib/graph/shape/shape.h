@@ -59,6 +59,11 @@ leat_status lt_set_like(lt_infer *infer, uint32_t i, leat_dtype dtype, const lea
 leat_status lt_vector(const lt_infer *infer, uint32_t i, int64_t length,
                       leat_error *err) LEAT_MUST_CHECK;
 
+/* Input i, when it is there, has this rank and these dimensions (negative: any).
+ * Errors:   INVALID. */
+leat_status lt_shaped(const lt_infer *infer, uint32_t i, int32_t rank, const int64_t *shape,
+                      leat_error *err) LEAT_MUST_CHECK;
+
 /* Input i, when it is there, has one element.
  * Errors:   INVALID. */
 leat_status lt_single(const lt_infer *infer, uint32_t i, leat_error *err) LEAT_MUST_CHECK;
