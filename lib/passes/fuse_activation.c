@@ -63,7 +63,11 @@ static bool read_activation(const lt_graph *graph, const leat_node *node, activa
         return true;
     }
     out->has_parameters = false;
-    return strcmp(node->op, "Gelu") == 0 && !leat_node_string_is(node, "approximate", "tanh");
+    if (strcmp(node->op, "Gelu") == 0 && leat_node_string_is(node, "approximate", "tanh")) {
+        out->name = "GeluTanh";
+        return true;
+    }
+    return strcmp(node->op, "Gelu") == 0;
 }
 
 static bool may_take(const leat_node *node)

@@ -36,6 +36,7 @@ leat_status lt_pass_fold_batchnorm(lt_graph *, const lt_pass_context *, bool *, 
 
 /* Passes that need `supports`; run when a session is created. */
 leat_status lt_pass_matmul_add(lt_graph *, const lt_pass_context *, bool *, leat_error *);
+leat_status lt_pass_fuse_gelu(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 leat_status lt_pass_fuse_activation(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 leat_status lt_pass_fuse_residual(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 leat_status lt_pass_layout(lt_graph *, const lt_pass_context *, bool *, leat_error *);

@@ -16,6 +16,7 @@ static const struct {
     {"HardSigmoid", LT_CPU_ACTIVATION_HARD_SIGMOID, 0.2f, 0.5f},
     {"HardSwish", LT_CPU_ACTIVATION_HARD_SWISH, 0, 0},
     {"Gelu", LT_CPU_ACTIVATION_GELU, 0, 0},
+    {"GeluTanh", LT_CPU_ACTIVATION_GELU_TANH, 0, 0},
     {"Swish", LT_CPU_ACTIVATION_SWISH, 1, 0},
 };
 

@@ -16,6 +16,7 @@ typedef enum lt_cpu_activation_kind {
     LT_CPU_ACTIVATION_HARD_SIGMOID, /* max(0, min(1, alpha * x + beta)) */
     LT_CPU_ACTIVATION_HARD_SWISH,   /* x * max(0, min(1, x / 6 + 1 / 2)) */
     LT_CPU_ACTIVATION_GELU,         /* x * (1 + erf(x / sqrt(2))) / 2 */
+    LT_CPU_ACTIVATION_GELU_TANH,    /* x * (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2 */
     LT_CPU_ACTIVATION_SWISH,        /* x * sigmoid(alpha * x) */
 } lt_cpu_activation_kind;
 
@@ -36,6 +37,16 @@ typedef void (*lt_cpu_activate_fn)(float *x, int64_t n, const lt_cpu_activation 
 void lt_cpu_activate_f32_portable(float *x, int64_t n, const lt_cpu_activation *activation);
 void lt_cpu_activate_f32_avx2(float *x, int64_t n, const lt_cpu_activation *activation);
 void lt_cpu_activate_f32_avx512(float *x, int64_t n, const lt_cpu_activation *activation);
+
+/* The same for `rows` rows that lie `stride` elements apart. */
+typedef void (*lt_cpu_activate_tile_fn)(float *x, int64_t rows, int64_t stride, int64_t n,
+                                        const lt_cpu_activation *activation);
+void lt_cpu_activate_tile_f32_portable(float *x, int64_t rows, int64_t stride, int64_t n,
+                                       const lt_cpu_activation *activation);
+void lt_cpu_activate_tile_f32_avx2(float *x, int64_t rows, int64_t stride, int64_t n,
+                                   const lt_cpu_activation *activation);
+void lt_cpu_activate_tile_f32_avx512(float *x, int64_t rows, int64_t stride, int64_t n,
+                                     const lt_cpu_activation *activation);
 
 /* The best of the three for a device. */
 lt_cpu_activate_fn lt_cpu_activate_for(const lt_cpu_device *device);

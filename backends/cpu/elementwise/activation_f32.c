@@ -2,4 +2,6 @@
 #include "elementwise/activation.h"
 
 #define NAME lt_cpu_activate_f32_portable
+#define TILE_NAME lt_cpu_activate_tile_f32_portable
+#define WIDTH 8
 #include "elementwise/activation_kernel.inc"

@@ -4,13 +4,14 @@
  *
  * Errors, in units of the last place against double (tests/backends/cpu/elementwise/test_vmath.c):
  *   exp 1.1, log 1, tanh 1.5, erf 1.5, sigmoid 2.5, softplus 2 (results below 2^-126 lose bits as
- *   they must).
+ *   they must); exp2 2.1 within its range; gelu 2 for x > 0, below that 1e-7 of the absolute value.
  * NaN gives NaN; infinities and overflow give the limit.
  *
  * exp: argument reduction of W. Cody and W. Waite, Software Manual for the Elementary Functions
  * (1980); its polynomial, that of tanh and that of log are those of S. Moshier's Cephes library
  * (expf, tanhf, logf); erf: Chebyshev fits made for this file, of erf(x)/x in x^2 and of
- * -log(erfc(x)). */
+ * -log(erfc(x)); exp2 and gelu: minimax fits made for this file, of 2^r on [-1/2, 1/2] and of
+ * log2(erfc(x / sqrt(2))) / x on [0, 6]. */
 #ifndef LT_CPU_VMATH_H
 #define LT_CPU_VMATH_H
 
@@ -68,6 +69,21 @@ static inline float lt_exp_f32(float x)
     return p * scale_a * scale_b;
 }
 
+/* 2^x for -126 <= x <= 127 or NaN; no care for other numbers. */
+static inline float lt_exp2_f32(float x)
+{
+    const float magic = 0x1.8p23f;
+    float shifted = x + magic;
+    float r = x - (shifted - magic);
+    float p = 0x1.5bba14p-10f;
+    p = p * r + 0x1.3cea88p-7f;
+    p = p * r + 0x1.c6b752p-5f;
+    p = p * r + 0x1.ebf9bcp-3f;
+    p = p * r + 0x1.62e42ap-1f;
+    p = p * r + 1.0f;
+    return p * lt_from_bits((lt_to_bits(shifted) + 127u) << 23);
+}
+
 /* By exp of -|x|, so that nothing overflows and small results keep their bits. */
 static inline float lt_sigmoid_f32(float x)
 {
@@ -114,6 +130,31 @@ static inline float lt_erf_f32(float x)
     t = t * b - 0x1.3adaccp-12f;
     float large = lt_copysign_f32(1.0f - lt_exp_f32(-t), x);
     return a < 1.0f ? small : large;
+}
+
+/* x * (1 + erf(x / sqrt(2))) / 2 as max(x, 0) - a * 2^(a * q(a) - 1) with a = |x|, where the power
+ * is erfc(a / sqrt(2)) / 2: nothing cancels for x < 0. At a = 6 the product is 6e-9 and stays. */
+static inline float lt_gelu_f32(float x)
+{
+    uint32_t u = lt_to_bits(x) & 0x7fffffffu;
+    float a = lt_from_bits(u < 0x40c00000u ? u : 0x40c00000u); /* min(|x|, 6), as integers */
+    float q = 0x1.6895eep-23f;
+    q = q * a - 0x1.18a71cp-18f;
+    q = q * a + 0x1.592950p-15f;
+    q = q * a - 0x1.6d663cp-13f;
+    q = q * a - 0x1.80dcacp-13f;
+    q = q * a + 0x1.d33110p-8f;
+    q = q * a - 0x1.ae62a8p-5f;
+    q = q * a - 0x1.d637d8p-2f;
+    q = q * a - 0x1.26aee2p+0f;
+    float positive = x < 0.0f ? 0.0f : x; /* NaN stays */
+    return positive - 0.5f * a * lt_exp2_f32(q * a);
+}
+
+/* x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3))) / 2, which is x * sigmoid(2 * ...). */
+static inline float lt_gelu_tanh_f32(float x)
+{
+    return x * lt_sigmoid_f32(x * (0x1.988454p+0f + 0x1.2444f2p-4f * x * x));
 }
 
 /* Of a negative number NaN, of 0 -infinity. */

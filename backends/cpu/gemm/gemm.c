@@ -112,14 +112,6 @@ static void copy_rows(const runner *run, size_t first, size_t count, const void 
     }
 }
 
-/* Applies a costly activation to the tile just stored. */
-static void activate_tile(const lt_gemm_job *job, float *c, size_t rows, uint32_t n)
-{
-    for (size_t r = 0; r < rows; r++) {
-        job->kernels->activate(c + r * job->ldc, n, &job->activation);
-    }
-}
-
 /* All panels [p0, p1) against the tiles whose row pointers are in `rows`. */
 static void run_panels(const runner *run, size_t row0, size_t row1, const void **rows, size_t p0,
                        size_t p1)
@@ -154,7 +146,8 @@ static void run_panels(const runner *run, size_t row0, size_t row1, const void *
                                 : NULL;
             table[count - 1](&tile);
             if (run->activate) {
-                activate_tile(job, tile.c, count, tile.n);
+                kernels->activate(tile.c, (int64_t)count, (int64_t)job->ldc, tile.n,
+                                  &job->activation);
             }
         }
     }

@@ -81,7 +81,7 @@ typedef struct lt_gemm_kernels {
     lt_gemm_pack_fn pack;
     /* Applies an activation that is no clamp to stored rows of C, f32 only. NULL: the kernel does
      * it (tile->activation), or cannot (f64). */
-    lt_cpu_activate_fn activate;
+    lt_cpu_activate_tile_fn activate;
 } lt_gemm_kernels;
 
 /* The best kernels for a device; dtype F32 or F64. */

@@ -9,5 +9,5 @@
 #define TABLE_TEXT "gemm_f32_4x8_portable"
 #define TABLE_PACK lt_gemm_pack_f32
 #define TABLE_DTYPE LEAT_DTYPE_F32
-#define TABLE_ACTIVATE lt_cpu_activate_f32_portable
+#define TABLE_ACTIVATE lt_cpu_activate_tile_f32_portable
 #include "gemm/gemm_kernel.inc"

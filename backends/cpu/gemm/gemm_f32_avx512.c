@@ -9,5 +9,5 @@
 #define TABLE_TEXT "gemm_f32_14x32_avx512"
 #define TABLE_PACK lt_gemm_pack_f32
 #define TABLE_DTYPE LEAT_DTYPE_F32
-#define TABLE_ACTIVATE lt_cpu_activate_f32_avx512
+#define TABLE_ACTIVATE lt_cpu_activate_tile_f32_avx512
 #include "gemm/gemm_kernel.inc"
