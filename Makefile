@@ -57,6 +57,7 @@ TEST_SRC := $(sort $(shell find tests -name 'test_*.c'))
 SUPPORT_SRC := $(sort $(filter-out tests/conformance/test_%,$(wildcard tests/support/*.c tests/conformance/*.c)))
 ifneq ($(shell uname -m),x86_64)
 CPU_SRC := $(filter-out %_avx2.c %_avx512.c %_avx512vnni.c %_avx512bf16.c,$(CPU_SRC))
+TOOL_SRC := $(filter-out %_avx2.c %_avx512.c %_avx512vnni.c %_avx512bf16.c,$(TOOL_SRC))
 endif
 
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
@@ -95,7 +96,7 @@ $(BUILD)/obj/backends/cpu/%.o: backends/cpu/%.c $(STAMP)
 
 $(BUILD)/obj/tools/%.o: tools/%.c $(STAMP)
 	@mkdir -p $(@D)
-	$(CC) $(BASE_CFLAGS) -Ilib -Itools $(CFLAGS) -c $< -o $@
+	$(CC) $(BASE_CFLAGS) -Ilib -Itools $(isa_flags) $(CFLAGS) -c $< -o $@
 
 $(BUILD)/obj/tests/%.o: tests/%.c $(STAMP) $(BUILD)/cmocka.ok
 	@mkdir -p $(@D)

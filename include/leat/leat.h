@@ -431,11 +431,14 @@ typedef struct leat_node_report {
     const char *name; /* the node's own name, or its first output's */
     const char *op;   /* such as "Conv"; fused parts appended: "Conv+Relu" */
     const char *device;
-    const char *kernel; /* such as "conv_f32_14x32_avx512" */
-    const char *reason; /* why this device, or why not the one preferred */
-    uint64_t bytes;     /* of inputs, weights and outputs */
-    uint64_t flops;     /* 0 when not counted */
-    uint64_t last_ns;   /* nanoseconds of the last run; 0 without profile */
+    const char *kernel;    /* such as "conv_f32_14x32_avx512" */
+    const char *reason;    /* why this device, or why not the one preferred */
+    uint64_t bytes;        /* of inputs, weights and outputs; of a gathered one what is taken */
+    uint64_t flops;        /* 0 when not counted */
+    uint64_t last_ns;      /* nanoseconds of the last run; 0 without profile */
+    const char *shapes;    /* of the inputs with two dimensions or more, and of the first output:
+                              "1x64x56x56, 64x64x3x3 -> 1x64x56x56" */
+    uint64_t weight_bytes; /* the part of bytes that is constants */
 } leat_node_report;
 
 typedef struct leat_plan_report {

@@ -27,21 +27,68 @@ static const char *op_text(leat_session *session, const leat_node *node)
     return lt_arena_string(&session->report_arena, text);
 }
 
-static uint64_t node_bytes(const lt_stage *stage, const leat_node *node)
+/* Bytes of a value; 0 for none. */
+static uint64_t value_bytes(const lt_stage *stage, uint32_t value)
 {
-    uint64_t total = 0;
-    for (uint32_t side = 0; side < 2; side++) {
-        uint32_t count = side ? node->n_outputs : node->n_inputs;
-        const uint32_t *values = side ? node->outputs : node->inputs;
-        for (uint32_t k = 0; k < count; k++) {
-            const leat_value *v = values[k] == LEAT_NO_VALUE ? NULL : &stage->values[values[k]];
-            size_t bytes;
-            if (v != NULL && v->rank >= 0 && lt_shape_bytes(v->dtype, v->rank, v->shape, &bytes)) {
-                total += bytes;
-            }
+    const leat_value *v = value == LEAT_NO_VALUE ? NULL : &stage->values[value];
+    size_t bytes;
+    bool known = v != NULL && v->rank >= 0 && lt_shape_bytes(v->dtype, v->rank, v->shape, &bytes);
+    return known ? bytes : 0;
+}
+
+/* Nodes that read of their first input no more than they write. */
+static bool picks(const leat_node *node)
+{
+    return strcmp(node->op, "Gather") == 0 || strcmp(node->op, "GatherND") == 0 ||
+           strcmp(node->op, "GatherElements") == 0 || strcmp(node->op, "Slice") == 0;
+}
+
+static void count_bytes(const lt_stage *stage, const leat_node *node, leat_node_report *out)
+{
+    uint64_t written = 0;
+    out->bytes = out->weight_bytes = 0;
+    for (uint32_t k = 0; k < node->n_outputs; k++) {
+        written += value_bytes(stage, node->outputs[k]);
+    }
+    for (uint32_t k = 0; k < node->n_inputs; k++) {
+        uint64_t bytes = value_bytes(stage, node->inputs[k]);
+        bytes = k == 0 && picks(node) && bytes > written ? written : bytes;
+        out->bytes += bytes;
+        if (node->inputs[k] != LEAT_NO_VALUE && stage->values[node->inputs[k]].data != NULL) {
+            out->weight_bytes += bytes;
         }
     }
-    return total;
+    out->bytes += written;
+}
+
+/* Appends the value's shape to `text` behind `before`; nothing when it does not fit. */
+static void add_shape(char *text, size_t capacity, const char *before, const leat_value *value)
+{
+    char shape[96];
+    size_t used = strlen(text);
+    lt_shape_text(value->rank, value->shape, shape, sizeof(shape));
+    size_t bytes = strlen(before) + strlen(shape);
+    if (used + bytes < capacity) {
+        snprintf(text + used, capacity - used, "%s%s", before, shape);
+    }
+}
+
+/* NULL without memory. */
+static const char *shapes_text(leat_session *session, const lt_stage *stage, const leat_node *node)
+{
+    char text[256] = "";
+    for (uint32_t k = 0; k < node->n_inputs; k++) {
+        const leat_value *v =
+            node->inputs[k] == LEAT_NO_VALUE ? NULL : &stage->values[node->inputs[k]];
+        if (v != NULL && v->rank >= 2) {
+            add_shape(text, sizeof(text), text[0] ? ", " : "", v);
+        }
+    }
+    if (node->n_outputs != 0 && node->outputs[0] != LEAT_NO_VALUE &&
+        stage->values[node->outputs[0]].rank >= 0) {
+        add_shape(text, sizeof(text), text[0] ? " -> " : "-> ", &stage->values[node->outputs[0]]);
+    }
+    return lt_arena_string(&session->report_arena, text);
 }
 
 /* A copy: the plan may go before the report. NULL without memory. */
@@ -57,8 +104,9 @@ static bool fill_common(leat_session *session, const lt_stage *stage, uint32_t i
     const leat_node *node = session->program->graph->nodes[index];
     out->name = lt_node_label(session->program->graph, node);
     out->op = op_text(session, node);
-    out->bytes = node_bytes(stage, node);
-    return out->op != NULL;
+    count_bytes(stage, node, out);
+    out->shapes = shapes_text(session, stage, node);
+    return out->op != NULL && out->shapes != NULL;
 }
 
 static bool fill_segment(leat_session *session, const lt_stage *stage, const lt_segment *segment,

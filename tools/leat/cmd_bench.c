@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* leat bench: latency and throughput over a grid of threads and batch sizes. */
+#include "leat/profile.h"
 #include "leat/tool.h"
 
 #include <stdlib.h>
@@ -14,6 +15,7 @@ typedef struct samples {
     size_t count;
     double wall_ms;
     double first_ms;
+    profile nodes; /* with --profile */
 } samples;
 
 static int by_value(const void *a, const void *b)
@@ -80,6 +82,9 @@ static leat_status measure(const options *o, opened *all, const inputs *in, samp
         memset(out, 0, n_out * sizeof(*out));
         status = leat_session_run(all->session, in->arrays, in->count, out, n_out, err);
         s->ms[s->count] = now_ms() - due;
+        if (status == LEAT_OK && o->profile) {
+            status = profile_add(&s->nodes, all->session, err);
+        }
     }
     s->wall_ms = now_ms() - begin;
     qsort(s->ms, s->count, sizeof(*s->ms), by_value);
@@ -114,44 +119,31 @@ static void print_point(const options *o, const opened *all, const samples *s, i
            percentile(s, 0.5), percentile(s, 0.9), percentile(s, 0.95), percentile(s, 0.99));
     printf(", \"p999_ms\": %.6f, \"items_per_s\": %.3f, \"peak_host_bytes\": %llu",
            percentile(s, 0.999), items, (unsigned long long)peak_host_bytes());
-    printf(", \"peak_device_bytes\": 0}\n");
+    printf(", \"peak_device_bytes\": 0");
+}
+
+/* What a point has besides its line, and the end of its JSON object. */
+static leat_status print_rest(const options *o, opened *all, samples *s, leat_error *err)
+{
+    leat_status status = LEAT_OK;
+    if (o->profile) {
+        leat_device_properties cpu = {.struct_size = sizeof(cpu)};
+        status = leat_device_info(all->context, 0, &cpu, err);
+        peaks machine;
+        int threads = all->threads;
+        if (status == LEAT_OK && !peaks_measure(threads, cpu.features, &machine)) {
+            snprintf(err->message, sizeof(err->message), "no memory to measure the machine");
+            status = LEAT_NO_MEMORY;
+        }
+        if (status == LEAT_OK) {
+            printf("%s", o->json ? ", " : "");
+            status = (o->json ? profile_print_json : profile_print)(&s->nodes, all->session,
+                                                                    &machine, err);
+        }
+    }
+    printf("%s", o->json ? "}\n" : "");
     fflush(stdout);
-}
-
-static int by_time(const void *a, const void *b)
-{
-    uint64_t x = ((const leat_node_report *)a)->last_ns, y = ((const leat_node_report *)b)->last_ns;
-    return (x < y) - (x > y);
-}
-
-/* The nodes of the last run, the slowest first. */
-static leat_status print_profile(opened *all, leat_error *err)
-{
-    leat_plan_report report = {.struct_size = sizeof(report)};
-    leat_status status = leat_session_report(all->session, &report, err);
-    leat_node_report *nodes =
-        status == LEAT_OK ? malloc((report.n_nodes + 1) * sizeof(*nodes)) : NULL;
-    if (nodes == NULL) {
-        return status == LEAT_OK ? LEAT_NO_MEMORY : status;
-    }
-    memcpy(nodes, report.nodes, report.n_nodes * sizeof(*nodes));
-    qsort(nodes, report.n_nodes, sizeof(*nodes), by_time);
-    uint64_t total = 0;
-    for (size_t i = 0; i < report.n_nodes; i++) {
-        total += nodes[i].last_ns;
-    }
-    printf("\n%-32s %-24s %-28s %9s %6s %9s %9s\n", "node", "operator", "kernel", "us", "%",
-           "GFLOP/s", "GB/s");
-    for (size_t i = 0; i < report.n_nodes; i++) {
-        const leat_node_report *n = &nodes[i];
-        double ns = n->last_ns ? (double)n->last_ns : 1;
-        printf("%-32.32s %-24.24s %-28s %9.1f %6.1f %9.1f %9.1f\n", n->name, n->op, n->kernel,
-               ns / 1e3, 100 * ns / (double)(total ? total : 1), (double)n->flops / ns,
-               (double)n->bytes / ns);
-    }
-    printf("%zu nodes, %.3f ms\n", report.n_nodes, (double)total / 1e6);
-    free(nodes);
-    return LEAT_OK;
+    return status;
 }
 
 /* The nodes of the last run one behind the other, in Chrome's trace format:
@@ -215,13 +207,12 @@ static int bench_point(const options *o, int threads, int batch, double *ms)
         print_point(o, &all, &s, threads, batched && batch > 0 ? batch : 1,
                     in.count ? &in.arrays[0] : NULL, compile_ms);
     }
-    if (status == LEAT_OK && o->profile) {
-        status = print_profile(&all, &err);
-    }
+    status = status ? status : print_rest(o, &all, &s, &err);
     if (status == LEAT_OK && o->trace != NULL) {
         status = write_trace(o, &all, &err);
     }
     code = status != LEAT_OK ? report_error(o, status, &err) : EXIT_FINE;
+    profile_free(&s.nodes);
     inputs_free(&in);
     close_all(&all);
     return code;

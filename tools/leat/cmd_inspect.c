@@ -51,6 +51,8 @@ static void print_node(const options *o, const leat_node_report *n, bool first)
     json_string(stdout, n->kernel);
     printf(", \"reason\": ");
     json_string(stdout, n->reason);
+    printf(", \"shapes\": ");
+    json_string(stdout, n->shapes);
     printf(", \"bytes\": %llu, \"flops\": %llu}", (unsigned long long)n->bytes,
            (unsigned long long)n->flops);
 }

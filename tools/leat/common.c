@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 
+#include <sched.h>
 #include <string.h>
 
 double now_ms(void)
@@ -58,12 +59,20 @@ static void log_line(void *user, leat_log_level level, const char *line)
     fprintf(stderr, "leat: %s\n", line);
 }
 
+/* As many as a context makes threads for by default. */
+static int count_cores(void)
+{
+    cpu_set_t set;
+    return sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
+}
+
 int open_all(const options *o, const char *path, int threads, bool profile, opened *out)
 {
     leat_error err = {0};
     leat_context_desc context = {
         .struct_size = sizeof(context), .log = log_line, .threads = threads};
     memset(out, 0, sizeof(*out));
+    out->threads = threads > 0 ? threads : count_cores();
     double start = now_ms();
     leat_status status = leat_context_create(&context, &out->context, &err);
     if (status == LEAT_OK) {

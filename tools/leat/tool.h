@@ -64,6 +64,7 @@ typedef struct opened {
     leat_context *context;
     leat_model *model;
     leat_session *session;
+    int threads; /* that compute */
     double load_ms;
     double create_ms;
 } opened;
