@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # check.sh BUILD ONLY [--programs-only]: runs the test programs whose path contains ONLY; when that is all of them, also
-# the ONNX node cases, whole models against ONNX Runtime and the installed tree.
+# the ONNX node cases, generated cases and whole models against ONNX Runtime and the installed tree.
 # Ends with the line "N passed, N failed, N skipped".
 set -u
 build=$1 only=$2
@@ -56,6 +56,7 @@ step() {
 
 if [ "$only" = test_ ] && [ "${3:-}" != --programs-only ]; then
     step "$here/node_cases.sh"
+    step "$here/ort_cases.sh"
     step "$here/models_check.sh"
     step "$here/check-install.sh"
 fi
