@@ -363,7 +363,7 @@ static leat_dtype dtype_without_rank(const lt_infer *infer, const lt_op *op, uin
     if (f == lt_infer_dynamic_quantize) {
         return i == 1 ? LEAT_DTYPE_F32 : LEAT_DTYPE_U8;
     }
-    if (f == lt_infer_cast) {
+    if (f == lt_infer_cast || f == lt_infer_bit_cast) {
         to = leat_node_int(infer->node, "to", 0);
         return to > 0 && to < LEAT_DTYPE_COUNT ? (leat_dtype)to : LEAT_DTYPE_UNDEFINED;
     }

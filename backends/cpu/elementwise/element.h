@@ -85,8 +85,11 @@ static inline int64_t lt_element_int(leat_dtype dtype, const void *data, int64_t
 {
     switch (dtype) {
 #define X(D, T)                                                                                    \
-    case LEAT_DTYPE_##D:                                                                           \
-        return (int64_t)((const T *)data)[i];
+    case LEAT_DTYPE_##D: {                                                                         \
+        T v;                                                                                       \
+        memcpy(&v, (const char *)data + (size_t)i * sizeof(v), sizeof(v));                         \
+        return (int64_t)v;                                                                         \
+    }
         LT_ELEMENT_INTEGERS(X)
 #undef X
     default:

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reshape, Flatten, Squeeze, Unsqueeze: the same bytes under another shape. Shape, Size: what
+/* Reshape, Flatten, Squeeze, Unsqueeze: the same bytes under another shape; BitCast: under another
+ * type. Shape, Size: what
  * prepare knows already. ConstantOfShape, EyeLike: constants. */
 #include "movement/movement.h"
 
@@ -14,6 +15,26 @@ leat_status lt_cpu_view_prepare(const leat_kernel_node *node, void *device, cons
         return lt_cpu_fail(err, LEAT_INVALID, "%s: %lld elements cannot take a shape of %lld",
                            lt_move_name(node->node).text, (long long)leat_value_count(in),
                            (long long)leat_value_count(out));
+    }
+    out_kernel->name = "view";
+    out_kernel->view_of = 1;
+    return LEAT_OK;
+}
+
+/* The same bytes under another type of as many bits. */
+leat_status lt_cpu_bit_cast_prepare(const leat_kernel_node *node, void *device,
+                                    const leat_host *host, leat_plan *plan, leat_kernel *out_kernel,
+                                    leat_error *err)
+{
+    (void)device;
+    (void)host;
+    (void)plan;
+    const leat_value *in = leat_kernel_input(node, 0), *out = leat_kernel_output(node, 0);
+    if (leat_value_count(in) != leat_value_count(out) ||
+        leat_dtype_bytes(in->dtype, 8) != leat_dtype_bytes(out->dtype, 8)) {
+        return lt_cpu_fail(err, LEAT_INVALID, "%s: %s and %s differ in size",
+                           lt_move_name(node->node).text, leat_dtype_name(in->dtype),
+                           leat_dtype_name(out->dtype));
     }
     out_kernel->name = "view";
     out_kernel->view_of = 1;

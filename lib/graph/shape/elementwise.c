@@ -126,3 +126,19 @@ leat_status lt_infer_dropout(lt_infer *infer, leat_error *err)
     return status != LEAT_OK ? status
                              : lt_set_like(infer, 1, LEAT_DTYPE_BOOL, lt_in(infer, 0), err);
 }
+
+/* The same shape under another type of as many bits. */
+leat_status lt_infer_bit_cast(lt_infer *infer, leat_error *err)
+{
+    const leat_value *x = lt_in(infer, 0);
+    int64_t to = leat_node_int(infer->node, "to", 0);
+    if (to <= 0 || to >= LEAT_DTYPE_COUNT || to == LEAT_DTYPE_STRING) {
+        return lt_bad(infer, err, "attribute 'to' is %lld", (long long)to);
+    }
+    if (x->dtype != LEAT_DTYPE_UNDEFINED &&
+        lt_dtype_bits(x->dtype) != lt_dtype_bits((leat_dtype)to)) {
+        return lt_bad(infer, err, "%s and %s differ in size", leat_dtype_name(x->dtype),
+                      leat_dtype_name((leat_dtype)to));
+    }
+    return lt_set_like(infer, 0, (leat_dtype)to, x, err);
+}

@@ -95,3 +95,17 @@ leat_status lt_infer_qlinear_matmul(lt_infer *infer, leat_error *err)
 {
     return matmul(infer, 0, 3, lt_in(infer, 7)->dtype, err);
 }
+
+/* Square matrices; one number for each. */
+leat_status lt_infer_det(lt_infer *infer, leat_error *err)
+{
+    leat_value x = *lt_in(infer, 0);
+    if (x.rank < 2) {
+        return lt_bad(infer, err, "data of rank %d", x.rank);
+    }
+    int64_t rows = x.shape[x.rank - 2], columns = x.shape[x.rank - 1];
+    if (rows >= 0 && columns >= 0 && rows != columns) {
+        return lt_bad(infer, err, "matrices of %lld x %lld", (long long)rows, (long long)columns);
+    }
+    return lt_set(infer, 0, x.dtype, x.rank - 2, x.shape, err);
+}

@@ -12,8 +12,12 @@
 #define ROUNDS 400 /* nodes per operator and mode */
 #define DATA_BYTES 2048
 
-static const char *const op_names[] = {
-#define LT_OP(domain, name, since, min_in, max_in, min_out, max_out, infer) name,
+typedef struct op_name {
+    const char *domain, *name;
+} op_name;
+
+static const op_name op_names[] = {
+#define LT_OP(domain, name, since, min_in, max_in, min_out, max_out, infer) {domain, name},
 #include "graph/ops.def"
 #undef LT_OP
 };
@@ -161,19 +165,20 @@ static void check_outputs(const lt_infer *infer, const leat_node *node, bool con
 }
 
 /* Returns whether the node was accepted. */
-static bool try_node(dice *d, const char *name, bool concrete)
+static bool try_node(dice *d, const op_name *which, bool concrete)
 {
-    static const int32_t opsets[] = {7, 10, 11, 13, 18, 22, 24};
+    static const int32_t opsets[] = {7, 10, 11, 13, 18, 22, 24, 27};
+    const char *name = which->name;
     lt_memory memory;
     lt_graph *graph;
     leat_error err = {0};
-    uint32_t inputs[16], outputs[4];
+    uint32_t inputs[16], outputs[8];
     leat_attr attrs[5];
     int64_t lists[5][9], data[DATA_BYTES / 8];
     leat_node *node;
     bool own = roll(d, 4) == 0;
     int32_t opset = opsets[roll(d, COUNT(opsets))];
-    const lt_op *op = lt_op_find(own ? "leat" : "", name, opset);
+    const lt_op *op = lt_op_find(own ? "leat" : which->domain, name, opset);
     if (op == NULL) {
         return false;
     }
@@ -182,7 +187,7 @@ static bool try_node(dice *d, const char *name, bool concrete)
     }
     lt_memory_init(&memory, NULL, 0);
     assert_ok(lt_graph_create(&memory, NULL, &graph, &err), &err);
-    lt_node_desc desc = {.op = name, .domain = own ? "leat" : "", .name = "n"};
+    lt_node_desc desc = {.op = name, .domain = own ? "leat" : which->domain, .name = "n"};
     desc.inputs = inputs;
     desc.n_inputs = add_inputs(d, graph, op, concrete, (const char *)data, inputs);
     desc.outputs = outputs;
@@ -221,7 +226,7 @@ static void try_all(bool concrete)
     size_t accepted = 0;
     for (size_t i = 0; i < COUNT(op_names); i++) {
         for (int round = 0; round < ROUNDS; round++) {
-            accepted += try_node(&d, op_names[i], concrete);
+            accepted += try_node(&d, &op_names[i], concrete);
         }
     }
     print_message("%zu of %zu nodes accepted\n", accepted, COUNT(op_names) * ROUNDS);
