@@ -50,7 +50,8 @@ typedef enum leat_attr_type {
     LEAT_ATTR_GRAPH = 5,
     LEAT_ATTR_FLOATS = 6,
     LEAT_ATTR_INTS = 7,
-    LEAT_ATTR_STRINGS = 8
+    LEAT_ATTR_STRINGS = 8,
+    LEAT_ATTR_TYPE = 13 /* u.s: a TypeProto, as the file has it */
 } leat_attr_type;
 
 typedef struct leat_attr {
@@ -255,7 +256,7 @@ typedef struct leat_launch {
     void *workspace;
     void *stream;
     leat_pool *pool;
-    uint64_t *node_ns; /* per node of the segment; NULL unless profiling */
+    uint64_t *node_ns; /* per node of the segment, to be added to; NULL unless profiling */
 } leat_launch;
 
 /* What an executable needs for launch. */

@@ -351,7 +351,9 @@ typedef enum leat_precision {
     LEAT_PRECISION_AUTO = 4 /* the fastest that the device supports */
 } leat_precision;
 
-/* Told of long work: `done` of `total` units of `stage`. Returning non-zero cancels it. */
+/* Told of long work: `done` of `total` units of `stage`. Returning non-zero cancels it. Runs call
+ * it too, ten times a second at most, from Loop and Scan nodes ("loop", in iterations), on the
+ * thread that runs. */
 typedef int (*leat_progress_fn)(void *user, const char *stage, uint64_t done, uint64_t total);
 
 typedef struct leat_session_desc {
@@ -382,14 +384,18 @@ LEAT_API leat_status leat_session_create(leat_model *model, const leat_session_d
 
 /* Runs once and waits.
  * Shapes:   inputs in the model's order, every one given unless bound; the first run with new
- *           shapes makes a plan, later ones reuse it and allocate nothing.
+ *           shapes makes a plan, later ones reuse it and allocate nothing, except for the elements
+ *           of sequences and optionals. The bodies of If, Loop and Scan have plans of their own,
+ *           max_plans each.
  * Owns:     inputs are only read. An output whose data is not NULL is written there (bytes must
  *           suffice, and it must not overlap an input); otherwise, and also when it still points
  *           at what the last run gave out, it points into the session's memory, valid until its
- *           next run. dtype, rank, shape and bytes of every output are set.
+ *           next run; sequences and optionals always do so. dtype, rank, shape and bytes of every
+ *           output are set.
  * Threads:  one run at a time per session; sessions of one model may run together.
  * Errors:   INVALID for a wrong count, type, shape or a buffer too small; UNSUPPORTED; NO_MEMORY;
- *           BUSY when the session runs already; DEVICE_LOST. */
+ *           BUSY when the session runs already; DEVICE_LOST; CANCELLED by the progress callback
+ *           during a loop; LIMIT after 2^28 iterations of loops in a run without one. */
 LEAT_API leat_status leat_session_run(leat_session *session, const leat_array *inputs,
                                       size_t n_inputs, leat_array *outputs, size_t n_outputs,
                                       leat_error *err) LEAT_MUST_CHECK;

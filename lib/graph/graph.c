@@ -173,6 +173,7 @@ bool lt_attr_copy(lt_arena *arena, const leat_attr *from, leat_attr *to)
     size_t bytes;
     switch (from->type) {
     case LEAT_ATTR_STRING:
+    case LEAT_ATTR_TYPE:
         to->u.s.data = lt_arena_string_n(arena, from->u.s.data, from->u.s.bytes);
         return to->u.s.data != NULL;
     case LEAT_ATTR_FLOATS:

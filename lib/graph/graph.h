@@ -31,6 +31,30 @@ typedef struct lt_capture {
     uint32_t inner; /* value index in this graph */
 } lt_capture;
 
+/* Values of type LEAT_DTYPE_SEQUENCE and LEAT_DTYPE_OPTIONAL have rank 1. Behind the one dimension
+ * their shape keeps what is no dimension: the type of the tensors in them, UNDEFINED when it is not
+ * known, and whether an optional is of sequences. */
+static inline bool lt_value_is_container(const leat_value *value)
+{
+    return value->dtype == LEAT_DTYPE_SEQUENCE || value->dtype == LEAT_DTYPE_OPTIONAL;
+}
+
+static inline leat_dtype lt_element_dtype(const leat_value *container)
+{
+    return (leat_dtype)container->shape[1];
+}
+
+static inline bool lt_is_of_sequences(const leat_value *container)
+{
+    return container->shape[2] != 0;
+}
+
+static inline void lt_set_element(leat_value *container, leat_dtype dtype, bool of_sequences)
+{
+    container->shape[1] = dtype;
+    container->shape[2] = of_sequences;
+}
+
 struct lt_graph {
     lt_arena arena;   /* used by the outermost graph; subgraphs use their root's */
     lt_graph *parent; /* NULL for the outermost graph */

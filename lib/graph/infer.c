@@ -97,7 +97,12 @@ leat_status lt_set_like(lt_infer *infer, uint32_t i, leat_dtype dtype, const lea
 {
     int64_t shape[LEAT_MAX_RANK];
     memcpy(shape, like->shape, sizeof(shape)); /* `like` may be moved by adding symbols */
-    return lt_set(infer, i, dtype, like->rank, shape, err);
+    leat_status status = lt_set(infer, i, dtype, like->rank, shape, err);
+    if (status == LEAT_OK && i < infer->node->n_outputs &&
+        infer->node->outputs[i] != LEAT_NO_VALUE) { /* what a container holds goes along */
+        memcpy(infer->values[infer->node->outputs[i]].shape, shape, sizeof(shape));
+    }
+    return status;
 }
 
 int64_t lt_product_of(const int64_t *dims, int32_t count, bool *out_overflow)
@@ -344,6 +349,23 @@ static bool ranks_known(const lt_infer *infer)
     return true;
 }
 
+/* Whether the runtime carries the node out itself: its outputs show in a run only, and inputs may
+ * be of unknown rank. */
+static bool is_of_runtime(const lt_op *op)
+{
+    static const lt_infer_fn fns[] = {
+        lt_infer_if,       lt_infer_loop,      lt_infer_scan,        lt_infer_sequence_map,
+        lt_infer_empty,    lt_infer_construct, lt_infer_insert,      lt_infer_element,
+        lt_infer_split_to, lt_infer_optional,  lt_infer_get_element, lt_infer_has_element,
+    };
+    for (size_t i = 0; i < sizeof(fns) / sizeof(fns[0]); i++) {
+        if (op->infer == fns[i]) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Type of output i of a node whose inputs' ranks are not known. */
 static leat_dtype dtype_without_rank(const lt_infer *infer, const lt_op *op, uint32_t i)
 {
@@ -438,6 +460,12 @@ leat_status lt_infer_node(lt_infer *infer, const leat_node *node, leat_error *er
     leat_status status = check_counts(infer, op, err);
     if (status != LEAT_OK) {
         return status;
+    }
+    if (is_of_runtime(op)) {
+        return infer->concrete
+                   ? lt_fail(err, LEAT_UNSUPPORTED, "node '%s' (%s): known in a run only",
+                             lt_node_label(infer->graph, node), node->op)
+                   : op->infer(infer, err);
     }
     if (!ranks_known(infer)) {
         return infer->concrete ? lt_bad(infer, err, "the rank of an input is not known")

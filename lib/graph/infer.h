@@ -18,6 +18,8 @@ typedef struct lt_infer {
     uint32_t needs;     /* out: value whose data is needed; LEAT_NO_VALUE when none is */
     const leat_node *node;
 } lt_infer;
+/* The values of bodies (If, Loop, Scan) are inferred with their node, at load only: in a run the
+ * runtime carries such nodes out and sees. */
 
 typedef leat_status (*lt_infer_fn)(lt_infer *infer, leat_error *err);
 

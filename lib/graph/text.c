@@ -86,6 +86,9 @@ static void put_attr(writer *w, const leat_attr *attr)
     case LEAT_ATTR_TENSOR:
         put(w, "tensor");
         break;
+    case LEAT_ATTR_TYPE:
+        put(w, "type");
+        break;
     case LEAT_ATTR_GRAPH:
         put(w, "{\n");
         w->indent++;

@@ -219,6 +219,23 @@ static leat_status peek_kind(lt_wire wire, uint32_t *out_kind, lt_wire *out_inne
     }
 }
 
+/* The element type that a TypeProto.Tensor says; UNDEFINED when it says none. */
+static leat_status tensor_dtype(lt_wire wire, leat_dtype *out_dtype, leat_error *err)
+{
+    *out_dtype = LEAT_DTYPE_UNDEFINED;
+    for (;;) {
+        lt_field field;
+        bool more;
+        leat_status status = lt_wire_next(&wire, &field, &more, err);
+        if (status != LEAT_OK || !more) {
+            return status;
+        }
+        if (field.number == 1 && field.type == LT_WIRE_VARINT && field.value < LEAT_DTYPE_COUNT) {
+            *out_dtype = (leat_dtype)field.value;
+        }
+    }
+}
+
 /* The kind of the elements of a TypeProto.Sequence or TypeProto.Optional; 0 when it has none. */
 static leat_status element_kind(lt_wire wire, uint32_t *out_kind, lt_wire *out_inner,
                                 leat_error *err)
@@ -244,8 +261,10 @@ static leat_status read_container(lt_graph *graph, lt_wire wire, bool optional, 
                                   uint32_t *out_kind, leat_error *err)
 {
     uint32_t inner;
+    leat_dtype dtype;
     leat_status status = element_kind(wire, &inner, &wire, err);
-    if (status == LEAT_OK && optional && inner == TYPE_SEQUENCE) {
+    bool nested = optional && inner == TYPE_SEQUENCE;
+    if (status == LEAT_OK && nested) {
         status = element_kind(wire, &inner, &wire, err);
     }
     if (status != LEAT_OK) {
@@ -255,8 +274,13 @@ static leat_status read_container(lt_graph *graph, lt_wire wire, bool optional, 
         *out_kind = 0;
         return LEAT_OK;
     }
+    status = tensor_dtype(wire, &dtype, err);
+    if (status != LEAT_OK) {
+        return status;
+    }
     type->dtype = optional ? LEAT_DTYPE_OPTIONAL : LEAT_DTYPE_SEQUENCE;
     type->rank = 1;
+    lt_set_element(type, dtype, nested);
     return lt_graph_symbol(graph, NULL, &type->shape[0], err);
 }
 

@@ -54,7 +54,7 @@ typedef struct raw_attr {
     float f;
     int64_t i;
     leat_string s;
-    lt_wire t, g;
+    lt_wire t, g, tp;
     size_t n_floats, n_ints, n_strings;
 } raw_attr;
 
@@ -117,6 +117,9 @@ static leat_status read_attr_field(const lt_field *field, const lt_wire *wire, r
     case ATTR_G:
         attr->g = field->bytes;
         return lt_wire_expect(field, wire, LT_WIRE_BYTES, "a graph attribute", err);
+    case ATTR_TP:
+        attr->tp = field->bytes;
+        return lt_wire_expect(field, wire, LT_WIRE_BYTES, "a type attribute", err);
     case ATTR_FLOATS:
         return count_numbers(field, ATTR_FLOATS, &attr->n_floats, err);
     case ATTR_INTS:
@@ -138,7 +141,8 @@ static uint64_t implied_type(const raw_attr *attr)
     } rules[] = {{ATTR_FLOATS, LEAT_ATTR_FLOATS},   {ATTR_INTS, LEAT_ATTR_INTS},
                  {ATTR_STRINGS, LEAT_ATTR_STRINGS}, {ATTR_T, LEAT_ATTR_TENSOR},
                  {ATTR_G, LEAT_ATTR_GRAPH},         {ATTR_S, LEAT_ATTR_STRING},
-                 {ATTR_I, LEAT_ATTR_INT},           {ATTR_F, LEAT_ATTR_FLOAT}};
+                 {ATTR_TP, LEAT_ATTR_TYPE},         {ATTR_I, LEAT_ATTR_INT},
+                 {ATTR_F, LEAT_ATTR_FLOAT}};
     for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
         if (attr->seen[rules[i].field]) {
             return rules[i].type;
@@ -252,6 +256,9 @@ static leat_status read_attr_value(lt_reader *reader, lt_wire wire, lt_scope *sc
         array = lt_arena_alloc(reader->arena, sizeof(*array), 16);
         attr->u.tensor = array;
         return array ? lt_read_tensor(reader, raw->t, array, &name, err) : lt_read_no_memory(err);
+    case LEAT_ATTR_TYPE:
+        attr->u.s = (leat_string){(const char *)raw->tp.at, lt_wire_left(&raw->tp)};
+        return LEAT_OK;
     case LEAT_ATTR_GRAPH:
         return read_subgraph(reader, raw->g, scope, attr, err);
     case LEAT_ATTR_FLOATS:
@@ -303,7 +310,8 @@ static leat_status read_attr(lt_reader *reader, lt_wire message, lt_scope *scope
     }
     uint64_t type = raw.type ? raw.type : implied_type(&raw);
     if ((type == LEAT_ATTR_TENSOR && !raw.seen[ATTR_T]) ||
-        (type == LEAT_ATTR_GRAPH && !raw.seen[ATTR_G])) {
+        (type == LEAT_ATTR_GRAPH && !raw.seen[ATTR_G]) ||
+        (type == LEAT_ATTR_TYPE && !raw.seen[ATTR_TP])) {
         return lt_fail(err, LEAT_CORRUPT, "attribute '%s' has no value", attr->name);
     }
     attr->type = (leat_attr_type)(type < 100 ? type : 100);

@@ -243,6 +243,9 @@ static void attr_message(sink *s, const void *argument)
     case LEAT_ATTR_GRAPH:
         put_message(s, 6, graph_message, attr->u.graph);
         break;
+    case LEAT_ATTR_TYPE:
+        put_bytes(s, 14, attr->u.s.data, attr->u.s.bytes);
+        break;
     case LEAT_ATTR_FLOATS:
         for (size_t i = 0; i < attr->count; i++) {
             put_tag(s, 7, 5);
@@ -293,7 +296,8 @@ static void node_message(sink *s, const void *argument)
 /* --- graph and model ----------------------------------------------------------------------------
  */
 
-/* Which values something in this graph, or in a body inside of it, names. */
+/* Which values something in this graph, or in a body inside of it, names; but not those that it
+ * captures, which are written where they are made. */
 static void mark_used(const lt_graph *graph, bool *used)
 {
     for (uint32_t i = 0; i < graph->n_outputs; i++) {
@@ -314,6 +318,9 @@ static void mark_used(const lt_graph *graph, bool *used)
                 }
             }
         }
+    }
+    for (uint32_t c = 0; c < graph->n_captures; c++) {
+        used[graph->captures[c].inner] = false;
     }
 }
 

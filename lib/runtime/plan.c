@@ -16,27 +16,42 @@ static leat_status no_memory(leat_error *err)
  * Creation
  * --------------------------------------------------------------------------------------------- */
 
-/* Shapes of the model's inputs, as the caller gave them. */
+/* Shape of a value that comes from outside. */
+static leat_status take_shape(lt_input_key *key, leat_value *value, const leat_array *array,
+                              leat_error *err)
+{
+    key->dtype = array->dtype;
+    if (lt_is_container(array->dtype)) {
+        key->rank = 1;
+        key->shape[0] = 0;
+    } else {
+        key->rank = array->rank;
+        memcpy(key->shape, array->shape, (size_t)array->rank * sizeof(int64_t));
+    }
+    if (!lt_shape_bytes(key->dtype, key->rank, key->shape, &key->bytes)) {
+        return lt_fail(err, LEAT_INVALID, "value '%s': the shape is too large", value->name);
+    }
+    value->dtype = key->dtype;
+    value->rank = key->rank;
+    memcpy(value->shape, key->shape, (size_t)key->rank * sizeof(int64_t));
+    value->bytes = key->bytes;
+    return LEAT_OK;
+}
+
+/* Shapes of the graph's inputs, as the caller gave them. */
 static leat_status take_inputs(lt_stage *stage, const leat_array *inputs, leat_error *err)
 {
-    const lt_graph *graph = stage->program->graph;
+    const lt_graph *graph = stage->body->graph;
     stage->inputs = lt_arena_array(&stage->arena, graph->n_inputs + 1u, sizeof(*stage->inputs));
     if (stage->inputs == NULL) {
         return no_memory(err);
     }
     for (uint32_t i = 0; i < graph->n_inputs; i++) {
-        lt_input_key *key = &stage->inputs[i];
         leat_value *value = &stage->values[graph->inputs[i]];
-        key->rank = inputs[i].rank;
-        key->dtype = inputs[i].dtype;
-        memcpy(key->shape, inputs[i].shape, (size_t)inputs[i].rank * sizeof(int64_t));
-        if (!lt_shape_bytes(key->dtype, key->rank, key->shape, &key->bytes)) {
-            return lt_fail(err, LEAT_INVALID, "input '%s': the shape is too large", value->name);
+        leat_status status = take_shape(&stage->inputs[i], value, &inputs[i], err);
+        if (status != LEAT_OK) {
+            return status;
         }
-        value->dtype = key->dtype;
-        value->rank = key->rank;
-        memcpy(value->shape, key->shape, sizeof(value->shape));
-        value->bytes = key->bytes;
         stage->refs[graph->inputs[i]] = (lt_ref){LT_REF_INPUT, i, NULL};
     }
     return LEAT_OK;
@@ -62,9 +77,31 @@ static leat_status take_content(lt_stage *stage, const void *content, leat_error
     return LEAT_OK;
 }
 
+/* What the node that the parent ends before has made. */
+static leat_status take_made(lt_stage *stage, const lt_item *made, leat_error *err)
+{
+    const leat_node *node = stage->body->graph->nodes[stage->parent->barrier_node];
+    stage->made = lt_arena_array(&stage->arena, node->n_outputs + 1u, sizeof(*stage->made));
+    if (stage->made == NULL) {
+        return no_memory(err);
+    }
+    for (uint32_t k = 0; k < node->n_outputs; k++) {
+        uint32_t v = node->outputs[k];
+        if (v == LEAT_NO_VALUE) {
+            continue;
+        }
+        leat_status status = take_shape(&stage->made[k], &stage->values[v], &made[v].array, err);
+        if (status != LEAT_OK) {
+            return status;
+        }
+        stage->refs[v] = (lt_ref){LT_REF_MADE, v, NULL};
+    }
+    return LEAT_OK;
+}
+
 static leat_status start(lt_stage *stage, const lt_stage_desc *desc, leat_error *err)
 {
-    const lt_graph *graph = stage->program->graph;
+    const lt_graph *graph = stage->body->graph;
     const lt_stage *parent = desc->parent;
     size_t n_values = graph->n_values;
     size_t n_refs = (size_t)lt_plan_spaces(stage->program) * n_values;
@@ -79,23 +116,31 @@ static leat_status start(lt_stage *stage, const lt_stage_desc *desc, leat_error 
         return no_memory(err);
     }
     if (parent != NULL) {
-        stage->first_node = parent->barrier_node;
-        return take_content(stage, desc->content, err);
+        stage->first_node = parent->barrier_node + parent->at_host;
+        return parent->at_host ? take_made(stage, desc->made, err)
+                               : take_content(stage, desc->content, err);
     }
     return take_inputs(stage, desc->inputs, err);
 }
 
 leat_status lt_stage_create(const lt_stage_desc *desc, lt_stage **out_stage, leat_error *err)
 {
-    lt_memory *memory = &desc->program->model->context->memory;
+    lt_memory *memory = &desc->body->program->model->context->memory;
     *out_stage = NULL;
+    uint32_t depth = desc->parent ? desc->parent->depth + 1 : 0;
+    if (depth > LT_MOST_STAGES) {
+        return lt_fail(err, LEAT_LIMIT, "a graph that must be planned in more than %u parts",
+                       LT_MOST_STAGES);
+    }
     lt_stage *stage = lt_alloc_zeroed(memory, sizeof(*stage), LT_ALIGNMENT);
     if (stage == NULL) {
         return no_memory(err);
     }
     lt_arena_init(&stage->arena, memory, 0);
-    stage->program = desc->program;
+    stage->program = desc->body->program;
+    stage->body = desc->body;
     stage->parent = desc->parent;
+    stage->depth = depth;
     uint32_t *nodes = NULL, n_nodes = 0;
     leat_status status = start(stage, desc, err);
     status = status ? status : lt_plan_walk(stage, desc, &nodes, &n_nodes, err);
@@ -104,21 +149,13 @@ leat_status lt_stage_create(const lt_stage_desc *desc, lt_stage **out_stage, lea
         lt_stage_destroy(stage);
         return status;
     }
-    lt_program_release_pages(desc->program);
+    lt_program_release_pages(stage->program);
     *out_stage = stage;
     return LEAT_OK;
 }
 
-void lt_stage_destroy(lt_stage *stage)
+static void destroy_one(lt_stage *stage)
 {
-    if (stage == NULL) {
-        return;
-    }
-    while (stage->children != NULL) {
-        lt_stage *child = stage->children;
-        stage->children = child->next;
-        lt_stage_destroy(child);
-    }
     lt_memory *memory = &stage->program->model->context->memory;
     for (uint32_t i = 0; i < stage->n_segments; i++) {
         lt_executable_destroy(stage->segments[i].executable);
@@ -131,6 +168,23 @@ void lt_stage_destroy(lt_stage *stage)
     }
     lt_arena_destroy(&stage->arena);
     lt_free(memory, stage, sizeof(*stage));
+}
+
+/* Not by recursion: a chain of stages may be long. A stage goes when its children are gone. */
+void lt_stage_destroy(lt_stage *stage)
+{
+    lt_stage *top = stage ? stage->parent : NULL;
+    while (stage != NULL && stage != top) {
+        lt_stage *child = stage->children;
+        if (child != NULL) {
+            stage->children = child->next;
+            stage = child;
+        } else {
+            lt_stage *parent = stage->parent;
+            destroy_one(stage);
+            stage = parent;
+        }
+    }
 }
 
 leat_status lt_stage_own_outputs(lt_stage *stage, leat_error *err)
@@ -152,7 +206,10 @@ leat_status lt_stage_own_outputs(lt_stage *stage, leat_error *err)
 
 static bool key_matches(const lt_input_key *key, const leat_array *array)
 {
-    if (array->rank != key->rank || array->dtype != key->dtype) {
+    if (array->dtype != key->dtype || lt_is_container(key->dtype)) {
+        return array->dtype == key->dtype;
+    }
+    if (array->rank != key->rank) {
         return false;
     }
     for (int32_t d = 0; d < key->rank; d++) {
@@ -167,7 +224,7 @@ static bool key_matches(const lt_input_key *key, const leat_array *array)
 
 bool lt_stage_matches(const lt_stage *stage, const leat_array *inputs)
 {
-    for (uint32_t i = 0; i < stage->program->graph->n_inputs; i++) {
+    for (uint32_t i = 0; i < stage->body->graph->n_inputs; i++) {
         if (!key_matches(&stage->inputs[i], &inputs[i])) {
             return false;
         }
@@ -187,24 +244,33 @@ lt_stage *lt_stage_find_child(const lt_stage *stage, const void *content)
     return NULL;
 }
 
+lt_stage *lt_stage_find_made(const lt_stage *stage, const lt_item *made)
+{
+    const leat_node *node = stage->body->graph->nodes[stage->barrier_node];
+    for (lt_stage *child = stage->children; child != NULL; child = child->next) {
+        bool fits = true;
+        for (uint32_t k = 0; k < node->n_outputs && fits; k++) {
+            uint32_t v = node->outputs[k];
+            fits = v == LEAT_NO_VALUE || key_matches(&child->made[k], &made[v].array);
+        }
+        if (fits) {
+            return child;
+        }
+    }
+    return NULL;
+}
+
 /* ------------------------------------------------------------------------------------------------
  * Running
  * --------------------------------------------------------------------------------------------- */
-
-static inline void *resolve(const lt_run *run, const lt_ref *ref)
-{
-    return ref->kind == LT_REF_FIXED   ? ref->pointer
-           : ref->kind == LT_REF_INPUT ? run->input_data[ref->index]
-                                       : run->output_data[ref->index];
-}
 
 static leat_status launch(const lt_action *action, const lt_run *run, leat_error *err)
 {
     lt_segment *segment = action->segment;
     for (uint32_t i = 0; i < segment->n_patches; i++) {
         const lt_patch *patch = &segment->patches[i];
-        *patch->slot = patch->kind == LT_REF_INPUT ? run->input_data[patch->index]
-                                                   : run->output_data[patch->index];
+        const lt_ref from = {patch->kind, patch->index, NULL};
+        *patch->slot = lt_ref_resolve(run, &from);
     }
     const leat_launch what = {.inputs = segment->inputs,
                               .outputs = segment->outputs,
@@ -218,8 +284,8 @@ static leat_status launch(const lt_action *action, const lt_run *run, leat_error
 static leat_status copy(const lt_stage *stage, const lt_action *action, const lt_run *run,
                         leat_error *err)
 {
-    void *target = resolve(run, &action->target);
-    const void *source = resolve(run, &action->source);
+    void *target = lt_ref_resolve(run, &action->target);
+    const void *source = lt_ref_resolve(run, &action->source);
     if (action->copy_kind == 0) {
         memmove(target, source, action->bytes);
         return LEAT_OK;
@@ -273,5 +339,5 @@ leat_status lt_stage_run(lt_stage *stage, const lt_run *run, leat_error *err)
 
 const void *lt_stage_barrier_data(const lt_stage *stage, const lt_run *run)
 {
-    return resolve(run, &stage->refs[stage->barrier]);
+    return lt_ref_resolve(run, &stage->refs[stage->barrier]);
 }

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a session runs for one set of input shapes.
+/* What a graph (the model's own, or the body of a control flow node) runs for one set of input
+ * shapes.
  *
- * A run is a chain of stages, nearly always of one. A stage ends early where the shape of a value
- * depends on another value that must be computed first (NonZero, or a Reshape to a computed shape):
- * the session runs the stage, reads that value, and goes on with the child stage made for it.
+ * A run is a chain of stages, nearly always of one. A stage ends early
+ *   - where the shape of a value depends on another value that must be computed first (NonZero, or
+ *     a Reshape to a computed shape): the runner runs the stage, reads that value, and goes on with
+ *     the child stage made for it;
+ *   - before a node that the runtime carries out itself (If, Loop, SequenceAt, ...): the runner
+ *     does so, and goes on with the child stage made for the shapes of what came out.
  *
  * A stage is a list of actions: launch a segment, copy a value between memories, wait for a device.
  * Each value lives in one or more spaces: space 0 is host memory, each other device has its own.
@@ -12,16 +16,20 @@
 #define LT_RUNTIME_PLAN_H
 
 #include "runtime/executor.h"
+#include "runtime/held.h"
 #include "runtime/program.h"
 
 /* Elements up to which a value is computed when the plan is made. */
 #define LT_HOST_ELEMENTS (64u << 10)
+/* Stages of one chain: a bound for hostile graphs, whose every stage has tables of its own. */
+#define LT_MOST_STAGES 16384u
 
 typedef enum lt_ref_kind {
     LT_REF_NONE = 0,
     LT_REF_FIXED,  /* pointer */
     LT_REF_INPUT,  /* the run's input `index` */
     LT_REF_OUTPUT, /* the run's output `index` */
+    LT_REF_MADE,   /* what a node of the runtime's own made of value `index` */
 } lt_ref_kind;
 
 /* Where a value is during a run. */
@@ -34,14 +42,14 @@ typedef struct lt_ref {
 /* A pointer of a segment that each run sets. */
 typedef struct lt_patch {
     const void **slot;
-    lt_ref_kind kind; /* LT_REF_INPUT or LT_REF_OUTPUT */
+    lt_ref_kind kind; /* all but LT_REF_FIXED */
     uint32_t index;
 } lt_patch;
 
 typedef struct lt_segment {
     uint32_t device; /* of the program */
     uint32_t n_nodes;
-    const uint32_t *nodes; /* of the program's graph */
+    const uint32_t *nodes; /* of the graph */
     lt_executable *executable;
     const void **inputs;
     void **outputs;
@@ -74,7 +82,8 @@ typedef struct lt_buffer {
     size_t bytes;
 } lt_buffer;
 
-/* Shape and content of an input that a stage was made for. */
+/* Shape and content of a value that a stage was made for. Of sequences and optionals the type
+ * counts alone: only nodes of the runtime's own look into them. */
 typedef struct lt_input_key {
     int32_t rank;
     leat_dtype dtype;
@@ -83,30 +92,32 @@ typedef struct lt_input_key {
     const void *content; /* what the input must hold; NULL: anything */
 } lt_input_key;
 
-/* An output of the model that a stage completes. */
+/* An output of the graph that a stage completes. */
 typedef struct lt_stage_output {
     uint32_t index;
     leat_dtype dtype;
     int32_t rank;
     int64_t shape[LEAT_MAX_RANK];
-    size_t bytes;
-    void *own; /* the plan's buffer, when the caller gives none; made when first needed */
+    size_t bytes; /* 0 for sequences and optionals, which are not copied */
+    void *own;    /* the plan's buffer, when the caller gives none; made when first needed */
 } lt_stage_output;
 
 typedef struct lt_stage lt_stage;
 struct lt_stage {
     lt_program *program;
+    const lt_body *body;
     lt_stage *parent; /* NULL for a first stage */
-    lt_stage *next;   /* sibling, or the session's next plan */
+    lt_stage *next;   /* sibling, or the next plan */
     lt_stage *children;
     lt_arena arena;
 
-    lt_input_key *inputs; /* first stage: one per input of the model */
-    const void *content;  /* child: what the parent's barrier value holds */
+    lt_input_key *inputs; /* first stage: one per input of the graph */
+    const void *content;  /* child: what the parent's barrier value holds; or else */
+    lt_input_key *made;   /* child: one per output of the node that the parent ends before */
 
-    leat_value *values;   /* of the program's graph, with this plan's shapes */
+    leat_value *values;   /* of the graph, with this plan's shapes */
     lt_ref *refs;         /* [space * n_values + value] */
-    bool *output_done;    /* per output of the model, those of earlier stages among them */
+    bool *output_done;    /* per output of the graph, those of earlier stages among them */
     bool *evaluated;      /* per node: its result is part of the plan */
     const char **reasons; /* per node: why its device; NULL: the only one */
 
@@ -120,15 +131,18 @@ struct lt_stage {
     size_t workspace_bytes[LT_MAX_DEVICES + 1]; /* per device: the most that a segment needs */
 
     uint32_t first_node;   /* where the stage starts in the graph's order */
-    uint32_t barrier_node; /* where it ends; n_nodes when the model ends there */
+    uint32_t barrier_node; /* where it ends; n_nodes when the graph ends there */
     uint32_t barrier;      /* the value that the rest waits for; LEAT_NO_VALUE: none */
+    bool at_host;          /* it ends before a node of the runtime's own */
+    uint32_t depth;        /* stages before it */
 };
 
 typedef struct lt_stage_desc {
-    lt_program *program;
+    const lt_body *body;
     lt_stage *parent;
     const leat_array *inputs; /* of the run; data may be NULL where no shape depends on it */
-    const void *content;      /* child: data of the parent's barrier value */
+    const void *content;      /* child: data of the parent's barrier value; or else */
+    const lt_item *made;      /* child: per value of the graph, what nodes of the runtime made */
     bool profile;
     leat_progress_fn progress; /* may be NULL */
     void *progress_user;
@@ -147,14 +161,17 @@ bool lt_stage_matches(const lt_stage *stage, const leat_array *inputs);
 
 /* The child made for that content of the barrier value; NULL when there is none. */
 lt_stage *lt_stage_find_child(const lt_stage *stage, const void *content);
+/* The child made for those shapes of the outputs of the node that the stage ends before. */
+lt_stage *lt_stage_find_made(const lt_stage *stage, const lt_item *made);
 
 /* Allocates the buffers of outputs that the caller gives none for. */
 leat_status lt_stage_own_outputs(lt_stage *stage, leat_error *err) LEAT_MUST_CHECK;
 
-/* What a run needs; owned by the session. */
+/* What a run of a graph needs. */
 typedef struct lt_run {
-    void **input_data;  /* per input of the model */
-    void **output_data; /* per output of the model */
+    void **input_data;  /* per input of the graph */
+    void **output_data; /* per output of the graph */
+    lt_item *made;      /* per value of the graph; NULL without nodes of the runtime's own */
     void **workspaces;  /* per device of the program */
     void **streams;     /* per device of the program; NULL for host memory */
     leat_pool *pool;
@@ -168,6 +185,26 @@ leat_status lt_stage_run(lt_stage *stage, const lt_run *run, leat_error *err) LE
 const void *lt_stage_barrier_data(const lt_stage *stage, const lt_run *run);
 
 /* --- parts of making a stage, in files of their own ------------------------------------------- */
+
+/* Where a value is in host memory during a run, for a ref that is not LT_REF_NONE. */
+static inline void *lt_ref_resolve(const lt_run *run, const lt_ref *ref)
+{
+    return ref->kind == LT_REF_FIXED   ? ref->pointer
+           : ref->kind == LT_REF_INPUT ? run->input_data[ref->index]
+           : ref->kind == LT_REF_MADE  ? run->made[ref->index].array.data
+                                       : run->output_data[ref->index];
+}
+
+/* Whether values of the type are arrays of arrays. */
+static inline bool lt_is_container(leat_dtype dtype)
+{
+    return dtype == LEAT_DTYPE_SEQUENCE || dtype == LEAT_DTYPE_OPTIONAL;
+}
+
+/* Calls fn for every value that node `node` of the graph reads, the captures of its bodies among
+ * them. */
+void lt_plan_each_read(const lt_graph *graph, uint32_t node,
+                       void (*fn)(void *argument, uint32_t value), void *argument);
 
 /* Space of a device: 0 for host memory. */
 uint32_t lt_plan_space(const lt_program *program, uint32_t device);

@@ -10,6 +10,11 @@ static leat_status no_memory(leat_error *err)
     return lt_fail(err, LEAT_NO_MEMORY, "no memory to plan a run");
 }
 
+static void leave(void *leaves, uint32_t value)
+{
+    ((bool *)leaves)[value] = true;
+}
+
 /* Finds which values leave the part that makes them. */
 static void find_leaving(lt_plan_compiler *c)
 {
@@ -38,11 +43,7 @@ static void find_leaving(lt_plan_compiler *c)
         c->leaves[c->stage->barrier] = true;
     }
     for (uint32_t i = c->stage->barrier_node; i < graph->n_nodes; i++) {
-        for (uint32_t k = 0; k < graph->nodes[i]->n_inputs; k++) {
-            if (graph->nodes[i]->inputs[k] != LEAT_NO_VALUE) {
-                c->leaves[graph->nodes[i]->inputs[k]] = true;
-            }
-        }
+        lt_plan_each_read(graph, i, leave, c->leaves);
     }
 }
 
@@ -244,8 +245,10 @@ leat_status lt_plan_compile(lt_stage *stage, const lt_stage_desc *desc, const ui
                             uint32_t n_nodes, leat_error *err)
 {
     const lt_program *program = stage->program;
-    lt_plan_compiler c = {
-        .stage = stage, .desc = desc, .graph = program->graph, .n_spaces = lt_plan_spaces(program)};
+    lt_plan_compiler c = {.stage = stage,
+                          .desc = desc,
+                          .graph = stage->body->graph,
+                          .n_spaces = lt_plan_spaces(program)};
     size_t n_refs = (size_t)c.n_spaces * c.graph->n_values;
     bool *refused =
         lt_arena_array(&stage->arena, (size_t)c.graph->n_nodes * program->n_devices + 1, 1);

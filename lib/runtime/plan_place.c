@@ -73,7 +73,7 @@ static void fill_links(placer *p)
 static leat_status fill_cuts(placer *p, leat_error *err)
 {
     const lt_stage *stage = p->stage;
-    const lt_graph *graph = stage->program->graph;
+    const lt_graph *graph = stage->body->graph;
     uint32_t *last = lt_arena_array(&p->stage->arena, graph->n_values + 1u, sizeof(*last));
     bool *seen = lt_arena_array(&p->stage->arena, graph->n_values + 1u, sizeof(*seen));
     if (last == NULL || seen == NULL) {
@@ -113,7 +113,7 @@ static leat_status ask_device(placer *p, uint32_t d, leat_node_support *answers,
 {
     lt_stage *stage = p->stage;
     const lt_program *program = stage->program;
-    const lt_graph *graph = program->graph;
+    const lt_graph *graph = stage->body->graph;
     const leat_segment segment = {.n_nodes = p->n_nodes,
                                   .nodes = p->nodes,
                                   .n_values = graph->n_values,
@@ -127,7 +127,8 @@ static leat_status ask_device(placer *p, uint32_t d, leat_node_support *answers,
         size_t at = (size_t)i * p->n_devices + d;
         uint32_t node = p->graph_nodes[i];
         bool refused = p->refused[(size_t)node * p->n_devices + d];
-        p->supported[at] = answers[i].supported && !refused && lt_program_may_run(program, d, node);
+        p->supported[at] =
+            answers[i].supported && !refused && lt_body_may_run(stage->body, d, node);
         p->cost_ns[at] = answers[i].cost_ns;
         if (!p->supported[at]) {
             const char *why = refused ? "refused when it was compiled" : answers[i].reason;
@@ -181,7 +182,7 @@ static leat_status assign(placer *p, uint32_t *device, leat_error *err)
     if (status == LEAT_UNSUPPORTED) {
         const char *reason = p->refusals[(size_t)culprit * p->n_devices];
         return lt_fail(err, status, "node '%s' (%s): %s",
-                       lt_node_label(p->stage->program->graph, p->pointers[culprit]),
+                       lt_node_label(p->stage->body->graph, p->pointers[culprit]),
                        p->pointers[culprit]->op, reason ? reason : "no device supports it");
     }
     if (status == LEAT_OK) {
@@ -208,7 +209,7 @@ static leat_status place_all(lt_stage *stage, const uint32_t *nodes, uint32_t n_
 static leat_status place_several(placer *p, lt_placement *out, leat_error *err)
 {
     lt_arena *arena = &p->stage->arena;
-    const lt_graph *graph = p->stage->program->graph;
+    const lt_graph *graph = p->stage->body->graph;
     uint32_t *device = lt_arena_array(arena, p->n_nodes, sizeof(*device));
     uint32_t *order = lt_arena_array(arena, p->n_nodes, sizeof(*order));
     out->nodes = lt_arena_array(arena, p->n_nodes, sizeof(*out->nodes));
@@ -246,7 +247,7 @@ leat_status lt_plan_place(lt_stage *stage, const uint32_t *nodes, uint32_t n_nod
         return place_all(stage, nodes, n_nodes, out_placement, err);
     }
     stage->reasons =
-        lt_arena_array(&stage->arena, stage->program->graph->n_nodes + 1u, sizeof(*stage->reasons));
+        lt_arena_array(&stage->arena, stage->body->graph->n_nodes + 1u, sizeof(*stage->reasons));
     if (stage->reasons == NULL) {
         return no_memory(err);
     }

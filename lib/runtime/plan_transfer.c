@@ -222,6 +222,10 @@ static leat_status finish_output(lt_plan_compiler *c, uint32_t i, leat_error *er
     output->dtype = v->dtype;
     output->rank = v->rank;
     memcpy(output->shape, v->shape, sizeof(output->shape));
+    if (lt_is_container(v->dtype)) { /* given out where it is */
+        stage->output_done[i] = true;
+        return LEAT_OK;
+    }
     leat_status status = value_bytes(c, value, &output->bytes, err);
     status = status ? status : bring_to_host(c, value, err);
     if (status != LEAT_OK) {
@@ -235,6 +239,20 @@ static leat_status finish_output(lt_plan_compiler *c, uint32_t i, leat_error *er
     return status;
 }
 
+typedef struct bringing {
+    lt_plan_compiler *compiler;
+    leat_status status;
+    leat_error *err;
+} bringing;
+
+static void bring_read(void *argument, uint32_t value)
+{
+    bringing *b = argument;
+    if (b->status == LEAT_OK && !lt_is_container(b->compiler->stage->values[value].dtype)) {
+        b->status = bring_to_host(b->compiler, value, b->err);
+    }
+}
+
 leat_status lt_plan_finish(lt_plan_compiler *c, leat_error *err)
 {
     leat_status status = LEAT_OK;
@@ -243,6 +261,11 @@ leat_status lt_plan_finish(lt_plan_compiler *c, leat_error *err)
     }
     if (status == LEAT_OK && c->stage->barrier != LEAT_NO_VALUE) {
         status = bring_to_host(c, c->stage->barrier, err);
+    }
+    if (status == LEAT_OK && c->stage->at_host) {
+        bringing b = {c, LEAT_OK, err};
+        lt_plan_each_read(c->graph, c->stage->barrier_node, bring_read, &b);
+        status = b.status;
     }
     for (uint32_t d = 0; d < c->stage->program->n_devices && status == LEAT_OK; d++) {
         if (c->used[d]) {

@@ -4,6 +4,7 @@
 #include "base/tensor.h"
 #include "graph/infer.h"
 #include "runtime/evaluate.h"
+#include "runtime/host_node.h"
 #include "runtime/plan.h"
 
 #include <string.h>
@@ -33,7 +34,7 @@ static leat_status fix_content(lt_stage *stage, const lt_stage_desc *desc, uint3
         first = first->parent;
     }
     lt_input_key *key = &first->inputs[input];
-    uint32_t value = stage->program->graph->inputs[input];
+    uint32_t value = stage->body->graph->inputs[input];
     if (key->content == NULL) {
         if (array->data == NULL && key->bytes != 0) {
             return lt_fail(err, LEAT_INVALID, "input '%s' decides shapes: its data is needed here",
@@ -58,7 +59,7 @@ static leat_status fix_content(lt_stage *stage, const lt_stage_desc *desc, uint3
 static leat_status infer_node(lt_stage *stage, const lt_stage_desc *desc, const leat_node *node,
                               uint32_t *out_barrier, leat_error *err)
 {
-    lt_graph *graph = stage->program->graph;
+    lt_graph *graph = stage->body->graph;
     *out_barrier = LEAT_NO_VALUE;
     for (;;) {
         lt_infer infer = {.graph = graph,
@@ -179,8 +180,8 @@ static leat_status try_compute(lt_stage *stage, const leat_node *node, bool *out
         return LEAT_OK; /* it runs like any other node */
     }
     if (status != LEAT_OK) {
-        return lt_fail(err, status, "node '%s' (%s): %s",
-                       lt_node_label(stage->program->graph, node), node->op, own.message);
+        return lt_fail(err, status, "node '%s' (%s): %s", lt_node_label(stage->body->graph, node),
+                       node->op, own.message);
     }
     for (uint32_t k = 0; k < node->n_outputs; k++) {
         if (node->outputs[k] != LEAT_NO_VALUE) {
@@ -191,29 +192,51 @@ static leat_status try_compute(lt_stage *stage, const leat_node *node, bool *out
     return LEAT_OK;
 }
 
-static void need(const lt_stage *stage, bool *needed, uint32_t value)
+typedef struct needs {
+    const lt_stage *stage;
+    bool *needed; /* per value */
+} needs;
+
+static void need(void *argument, uint32_t value)
 {
-    if (value != LEAT_NO_VALUE && stage->values[value].data == NULL) {
-        needed[value] = true;
+    const needs *n = argument;
+    if (value != LEAT_NO_VALUE && n->stage->values[value].data == NULL) {
+        n->needed[value] = true;
+    }
+}
+
+void lt_plan_each_read(const lt_graph *graph, uint32_t node,
+                       void (*fn)(void *argument, uint32_t value), void *argument)
+{
+    const leat_node *n = graph->nodes[node];
+    for (uint32_t k = 0; k < n->n_inputs; k++) {
+        if (n->inputs[k] != LEAT_NO_VALUE) {
+            fn(argument, n->inputs[k]);
+        }
+    }
+    for (uint32_t a = 0; a < n->n_attrs; a++) {
+        const lt_graph *body = n->attrs[a].type == LEAT_ATTR_GRAPH ? n->attrs[a].u.graph : NULL;
+        for (uint32_t c = 0; body != NULL && c < body->n_captures; c++) {
+            fn(argument, body->captures[c].outer);
+        }
     }
 }
 
 /* Drops nodes whose results nobody needs, such as those read by a Shape only. */
 static leat_status drop_dead(lt_stage *stage, uint32_t *nodes, uint32_t *n_nodes, leat_error *err)
 {
-    const lt_graph *graph = stage->program->graph;
+    const lt_graph *graph = stage->body->graph;
     bool *needed = lt_arena_array(&stage->arena, graph->n_values + 1u, sizeof(bool));
     if (needed == NULL) {
         return no_memory(err);
     }
+    needs n = {stage, needed};
     for (uint32_t i = 0; i < graph->n_outputs; i++) {
-        need(stage, needed, graph->outputs[i]);
+        need(&n, graph->outputs[i]);
     }
-    need(stage, needed, stage->barrier);
+    need(&n, stage->barrier);
     for (uint32_t i = stage->barrier_node; i < graph->n_nodes; i++) {
-        for (uint32_t k = 0; k < graph->nodes[i]->n_inputs; k++) {
-            need(stage, needed, graph->nodes[i]->inputs[k]);
-        }
+        lt_plan_each_read(graph, i, need, &n);
     }
     uint32_t kept = *n_nodes; /* the list is compacted towards its end */
     for (uint32_t i = *n_nodes; i-- > 0;) {
@@ -223,7 +246,7 @@ static leat_status drop_dead(lt_stage *stage, uint32_t *nodes, uint32_t *n_nodes
             alive = alive || (node->outputs[k] != LEAT_NO_VALUE && needed[node->outputs[k]]);
         }
         for (uint32_t k = 0; k < node->n_inputs && alive; k++) {
-            need(stage, needed, node->inputs[k]);
+            need(&n, node->inputs[k]);
         }
         if (alive) {
             nodes[--kept] = nodes[i];
@@ -238,10 +261,16 @@ static leat_status drop_dead(lt_stage *stage, uint32_t *nodes, uint32_t *n_nodes
 static leat_status walk_nodes(lt_stage *stage, const lt_stage_desc *desc, uint32_t *nodes,
                               uint32_t *n_nodes, leat_error *err)
 {
-    const lt_graph *graph = stage->program->graph;
+    const lt_graph *graph = stage->body->graph;
     for (uint32_t i = stage->first_node; i < graph->n_nodes; i++) {
         const leat_node *node = graph->nodes[i];
         uint32_t barrier;
+        if (lt_host_runs(stage->body, i, stage->values)) {
+            stage->barrier = LEAT_NO_VALUE;
+            stage->barrier_node = i;
+            stage->at_host = true;
+            return LEAT_OK;
+        }
         leat_status status = infer_node(stage, desc, node, &barrier, err);
         if (status != LEAT_OK) {
             return status;
@@ -267,7 +296,7 @@ static leat_status walk_nodes(lt_stage *stage, const lt_stage_desc *desc, uint32
 leat_status lt_plan_walk(lt_stage *stage, const lt_stage_desc *desc, uint32_t **out_nodes,
                          uint32_t *out_n_nodes, leat_error *err)
 {
-    const lt_graph *graph = stage->program->graph;
+    const lt_graph *graph = stage->body->graph;
     uint32_t *nodes = lt_arena_array(&stage->arena, graph->n_nodes + 1u, sizeof(*nodes));
     stage->evaluated = lt_arena_array(&stage->arena, graph->n_nodes + 1u, sizeof(bool));
     if (nodes == NULL || stage->evaluated == NULL) {

@@ -5,6 +5,7 @@
 #include "passes/passes.h"
 #include "runtime/evaluate.h"
 #include "runtime/executor.h"
+#include "runtime/host_node.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -112,15 +113,21 @@ static int by_address(const void *a, const void *b)
 
 static leat_status list_constants(lt_program *program, leat_error *err)
 {
-    lt_graph *graph = program->graph;
+    size_t n_values = 0;
+    for (uint32_t b = 0; b < program->n_bodies; b++) {
+        n_values += program->bodies[b].graph->n_values;
+    }
     program->constants =
-        lt_arena_array(lt_graph_arena(graph), graph->n_values + 1u, sizeof(*program->constants));
+        lt_arena_array(lt_graph_arena(program->graph), n_values + 1, sizeof(*program->constants));
     if (program->constants == NULL) {
         return no_memory(err);
     }
-    for (uint32_t v = 0; v < graph->n_values; v++) {
-        if (graph->values[v].data != NULL) {
-            program->constants[program->n_constants++] = graph->values[v].data;
+    for (uint32_t b = 0; b < program->n_bodies; b++) {
+        const lt_graph *graph = program->bodies[b].graph;
+        for (uint32_t v = 0; v < graph->n_values; v++) {
+            if (graph->values[v].data != NULL) {
+                program->constants[program->n_constants++] = graph->values[v].data;
+            }
         }
     }
     qsort(program->constants, program->n_constants, sizeof(*program->constants), by_address);
@@ -147,20 +154,20 @@ static bool inputs_are_shapes(const lt_graph *graph, const leat_node *node, cons
 }
 
 /* Marks nodes whose results follow from shapes and constants. */
-static leat_status find_shape_nodes(lt_program *program, leat_error *err)
+static leat_status find_shape_nodes(lt_body *body, leat_error *err)
 {
-    lt_graph *graph = program->graph;
+    lt_graph *graph = body->graph;
     lt_arena *arena = lt_graph_arena(graph);
-    program->is_shape = lt_arena_array(arena, graph->n_nodes + 1u, sizeof(bool));
+    body->is_shape = lt_arena_array(arena, graph->n_nodes + 1u, sizeof(bool));
     bool *known = lt_arena_array(arena, graph->n_values + 1u, sizeof(bool));
-    if (program->is_shape == NULL || known == NULL) {
+    if (body->is_shape == NULL || known == NULL) {
         return no_memory(err);
     }
     for (uint32_t i = 0; i < graph->n_nodes; i++) {
         const leat_node *node = graph->nodes[i];
-        program->is_shape[i] = lt_evaluate_is_shape(node) ||
-                               (lt_evaluate_is_pure(node) && inputs_are_shapes(graph, node, known));
-        for (uint32_t k = 0; k < node->n_outputs && program->is_shape[i]; k++) {
+        body->is_shape[i] = lt_evaluate_is_shape(node) ||
+                            (lt_evaluate_is_pure(node) && inputs_are_shapes(graph, node, known));
+        for (uint32_t k = 0; k < node->n_outputs && body->is_shape[i]; k++) {
             if (node->outputs[k] != LEAT_NO_VALUE) {
                 known[node->outputs[k]] = true;
             }
@@ -169,18 +176,21 @@ static leat_status find_shape_nodes(lt_program *program, leat_error *err)
     return LEAT_OK;
 }
 
-/* Every node must have a device that supports it. */
-static leat_status check_support(const lt_program *program, leat_error *err)
+/* Every node must have a device that supports it, or be one of the runtime's own. Where the type of
+ * the first input shows only in a run, so does the answer. */
+static leat_status check_support(const lt_body *body, leat_error *err)
 {
-    const lt_graph *graph = program->graph;
+    const lt_program *program = body->program;
+    const lt_graph *graph = body->graph;
     for (uint32_t i = 0; i < graph->n_nodes; i++) {
         const leat_node *node = graph->nodes[i];
-        bool supported = lt_evaluate_is_shape(node);
+        bool supported = lt_evaluate_is_shape(node) || body->hosts[i] != NULL ||
+                         lt_host_type_is_open(graph, node);
         leat_error reason = {0}; /* that of the device preferred most */
         for (size_t d = 0; d < program->n_devices && !supported; d++) {
             leat_layout layout;
             supported =
-                lt_program_may_run(program, d, i) &&
+                lt_body_may_run(body, d, i) &&
                 ask(program->devices[d], graph, node, &layout, reason.message[0] ? NULL : &reason);
         }
         if (!supported) {
@@ -189,6 +199,103 @@ static leat_status check_support(const lt_program *program, leat_error *err)
         }
     }
     return LEAT_OK;
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * Bodies
+ * --------------------------------------------------------------------------------------------- */
+
+static size_t count_bodies(const lt_graph *graph)
+{
+    size_t count = 1;
+    for (uint32_t i = 0; i < graph->n_nodes; i++) {
+        for (uint32_t a = 0; a < graph->nodes[i]->n_attrs; a++) {
+            const leat_attr *attr = &graph->nodes[i]->attrs[a];
+            count += attr->type == LEAT_ATTR_GRAPH ? count_bodies(attr->u.graph) : 0;
+        }
+    }
+    return count;
+}
+
+/* What a body captures becomes inputs behind those that its node feeds. */
+static leat_status add_body(lt_program *program, lt_body *outer, lt_graph *graph,
+                            lt_body **out_body, leat_error *err)
+{
+    lt_arena *arena = lt_graph_arena(program->graph);
+    lt_body *body = &program->bodies[program->n_bodies];
+    body->program = program;
+    body->index = program->n_bodies++;
+    body->outer = outer;
+    body->graph = graph;
+    body->n_formals = graph->n_inputs;
+    body->hosts = lt_arena_array(arena, graph->n_nodes + 1u, sizeof(lt_host_node *));
+    body->host_nodes = lt_arena_array(arena, graph->n_nodes + 1u, sizeof(uint32_t));
+    uint32_t *inputs =
+        lt_arena_array(arena, (size_t)graph->n_inputs + graph->n_captures + 1, sizeof(*inputs));
+    if (inputs == NULL || body->hosts == NULL || body->host_nodes == NULL) {
+        return no_memory(err);
+    }
+    if (graph->n_inputs != 0) {
+        memcpy(inputs, graph->inputs, graph->n_inputs * sizeof(*inputs));
+    }
+    for (uint32_t i = 0; i < graph->n_captures; i++) {
+        inputs[graph->n_inputs + i] = graph->captures[i].inner;
+    }
+    graph->inputs = inputs;
+    graph->n_inputs += graph->n_captures;
+    *out_body = body;
+    return LEAT_OK;
+}
+
+/* The nodes that the runtime carries out itself, and their bodies. */
+static leat_status find_hosts(lt_body *body, leat_error *err)
+{
+    lt_arena *arena = lt_graph_arena(body->graph);
+    for (uint32_t i = 0; i < body->graph->n_nodes; i++) {
+        const leat_node *node = body->graph->nodes[i];
+        const struct lt_host_op *op = lt_host_op_find(node);
+        if (op == NULL) {
+            continue;
+        }
+        lt_host_node *host = lt_arena_alloc(arena, sizeof(*host), 16);
+        if (host == NULL) {
+            return no_memory(err);
+        }
+        host->op = op;
+        for (uint32_t k = 0; k < 2 && op->bodies[k] != NULL; k++) {
+            const leat_attr *attr = leat_node_attr(node, op->bodies[k]);
+            if (attr == NULL || attr->type != LEAT_ATTR_GRAPH) {
+                return lt_fail(err, LEAT_INVALID, "node '%s' (%s) has no graph '%s'",
+                               lt_node_label(body->graph, node), node->op, op->bodies[k]);
+            }
+            leat_status status =
+                add_body(body->program, body, (lt_graph *)attr->u.graph, &host->bodies[k], err);
+            if (status != LEAT_OK) {
+                return status;
+            }
+        }
+        body->hosts[i] = host;
+        body->host_nodes[body->n_hosts++] = i;
+    }
+    return LEAT_OK;
+}
+
+static leat_status make_bodies(lt_program *program, leat_error *err)
+{
+    lt_body *main;
+    program->bodies = lt_arena_array(lt_graph_arena(program->graph), count_bodies(program->graph),
+                                     sizeof(*program->bodies));
+    if (program->bodies == NULL) {
+        return no_memory(err);
+    }
+    leat_status status = add_body(program, NULL, program->graph, &main, err);
+    for (uint32_t b = 0; b < program->n_bodies && status == LEAT_OK; b++) { /* it grows */
+        lt_body *body = &program->bodies[b];
+        status = find_hosts(body, err);
+        status = status ? status : find_shape_nodes(body, err);
+        status = status ? status : check_support(body, err);
+    }
+    return status;
 }
 
 static leat_status build(lt_program *program, leat_error *err)
@@ -205,9 +312,8 @@ static leat_status build(lt_program *program, leat_error *err)
                                         .options = &program->desc.options};
         status = lt_passes_run_device(program->graph, &passes, err);
     }
-    status = status ? status : list_constants(program, err);
-    status = status ? status : find_shape_nodes(program, err);
-    return status ? status : check_support(program, err);
+    status = status ? status : make_bodies(program, err);
+    return status ? status : list_constants(program, err);
 }
 
 static void destroy(lt_program *program)

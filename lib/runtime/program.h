@@ -18,6 +18,30 @@ typedef struct lt_program_desc {
 } lt_program_desc;
 
 typedef struct lt_program lt_program;
+typedef struct lt_body lt_body;
+struct lt_host_op; /* host_node.h */
+
+/* A node that the runtime itself carries out between segments: control flow, sequences, optionals.
+ */
+typedef struct lt_host_node {
+    const struct lt_host_op *op;
+    lt_body *bodies[2]; /* If: then, else; Loop, Scan, SequenceMap: the body; NULL: none */
+} lt_host_node;
+
+/* A graph of the program that runs: the model's own, or the body of a control flow node. */
+struct lt_body {
+    lt_program *program;
+    uint32_t index; /* in program->bodies */
+    lt_body *outer; /* NULL for the model's own graph */
+    lt_graph *graph;
+    uint32_t n_formals; /* inputs that the node feeds; what the body captures follows in
+                           graph->inputs, in the order of graph->captures */
+    bool *is_shape;     /* per node: it depends on shapes and constants only; the CPU may run it */
+    lt_host_node **hosts; /* per node; NULL: a backend runs it */
+    uint32_t *host_nodes; /* those nodes */
+    uint32_t n_hosts;
+};
+
 struct lt_program {
     leat_model *model;
     lt_program *next; /* in model->programs */
@@ -28,11 +52,12 @@ struct lt_program {
     size_t n_devices;
     size_t n_wanted; /* the first n_wanted may run any node; the others only what is left over */
     lt_graph *graph;
-    const void **constants; /* data of the graph's constants, sorted; in the graph's arena */
+    lt_body *bodies; /* the model's own graph, then the bodies in it, outer ones first */
+    uint32_t n_bodies;
+    const void **constants; /* data of all graphs' constants, sorted; in the graph's arena */
     size_t n_constants;
     lt_weights *weights[LT_MAX_DEVICES + 1];
     _Atomic uint64_t released_bytes; /* packed weights when the file's pages were last given back */
-    bool *is_shape; /* per node: it depends on shapes and constants only; the CPU may run it */
 };
 
 /* The model's program for `desc`, made when there is none.
@@ -48,10 +73,10 @@ void lt_program_release(lt_program *program);
 void lt_program_release_pages(lt_program *program);
 
 /* Whether device d of the program may run the node at all (ignoring what the backend says). */
-static inline bool lt_program_may_run(const lt_program *program, size_t d, uint32_t node)
+static inline bool lt_body_may_run(const lt_body *body, size_t d, uint32_t node)
 {
-    return d < program->n_wanted || program->desc.fallback == LEAT_FALLBACK_CPU ||
-           program->is_shape[node];
+    return d < body->program->n_wanted || body->program->desc.fallback == LEAT_FALLBACK_CPU ||
+           body->is_shape[node];
 }
 
 #endif

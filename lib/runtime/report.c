@@ -91,6 +91,15 @@ static const char *shapes_text(leat_session *session, const lt_stage *stage, con
     return lt_arena_string(&session->report_arena, text);
 }
 
+/* A report being filled for one graph. */
+typedef struct filling {
+    leat_session *session;
+    const lt_frame *frame;
+    leat_node_report *nodes; /* per node of the graph */
+    bool *known;             /* per node: it is part of the latest plan */
+    leat_plan_report *report;
+} filling;
+
 /* A copy: the plan may go before the report. NULL without memory. */
 static const char *reason_of(leat_session *session, const lt_stage *stage, uint32_t node)
 {
@@ -98,57 +107,67 @@ static const char *reason_of(leat_session *session, const lt_stage *stage, uint3
     return reason ? lt_arena_string(&session->report_arena, reason) : "the only device asked for";
 }
 
-static bool fill_common(leat_session *session, const lt_stage *stage, uint32_t index,
-                        leat_node_report *out)
+static bool fill_common(const filling *f, const lt_stage *stage, uint32_t index)
 {
-    const leat_node *node = session->program->graph->nodes[index];
-    out->name = lt_node_label(session->program->graph, node);
-    out->op = op_text(session, node);
+    const lt_graph *graph = f->frame->body->graph;
+    const leat_node *node = graph->nodes[index];
+    leat_node_report *out = &f->nodes[index];
+    out->name = lt_node_label(graph, node);
+    out->op = op_text(f->session, node);
     count_bytes(stage, node, out);
-    out->shapes = shapes_text(session, stage, node);
+    out->shapes = shapes_text(f->session, stage, node);
+    f->known[index] = true;
     return out->op != NULL && out->shapes != NULL;
 }
 
-static bool fill_segment(leat_session *session, const lt_stage *stage, const lt_segment *segment,
-                         leat_node_report *nodes, bool *known)
+static bool fill_segment(const filling *f, const lt_stage *stage, const lt_segment *segment)
 {
     for (uint32_t i = 0; i < segment->n_nodes; i++) {
         uint32_t index = segment->nodes[i];
-        leat_node_report *out = &nodes[index];
-        if (!fill_common(session, stage, index, out)) {
+        leat_node_report *out = &f->nodes[index];
+        if (!fill_common(f, stage, index)) {
             return false;
         }
-        known[index] = true;
-        out->device = session->program->devices[segment->device]->info.name;
+        out->device = f->session->program->devices[segment->device]->info.name;
         out->kernel = lt_executable_kernel(segment->executable, i, &out->flops);
-        out->reason = reason_of(session, stage, index);
+        out->reason = reason_of(f->session, stage, index);
         if (out->reason == NULL) {
             return false;
         }
-        out->last_ns = segment->node_ns ? segment->node_ns[i] : 0;
     }
     return true;
 }
 
-static bool fill_stage(leat_session *session, const lt_stage *stage, leat_node_report *nodes,
-                       bool *known, leat_plan_report *report)
+static bool fill_on_cpu(const filling *f, const lt_stage *stage, uint32_t index, const char *reason)
 {
+    leat_node_report *out = &f->nodes[index];
+    out->device = lt_device_cpu(f->session->context)->info.name;
+    out->kernel = "";
+    out->reason = reason;
+    return fill_common(f, stage, index);
+}
+
+static bool fill_stage(const filling *f, const lt_stage *stage)
+{
+    leat_plan_report *report = f->report;
     for (uint32_t i = 0; i < stage->n_segments; i++) {
-        if (!fill_segment(session, stage, &stage->segments[i], nodes, known)) {
+        if (!fill_segment(f, stage, &stage->segments[i])) {
             return false;
         }
     }
     for (uint32_t i = stage->first_node; i < stage->barrier_node; i++) {
-        if (!stage->evaluated[i]) {
-            continue;
-        }
-        if (!fill_common(session, stage, i, &nodes[i])) {
+        if (stage->evaluated[i] &&
+            !fill_on_cpu(f, stage, i,
+                         "known from shapes and constants: computed once, when planned")) {
             return false;
         }
-        known[i] = true;
-        nodes[i].device = lt_device_cpu(session->context)->info.name;
-        nodes[i].kernel = "";
-        nodes[i].reason = "known from shapes and constants: computed once, when planned";
+    }
+    if (stage->at_host) {
+        if (!fill_on_cpu(f, stage, stage->barrier_node,
+                         "control flow, sequences and optionals are the runtime's own")) {
+            return false;
+        }
+        f->nodes[stage->barrier_node].last_ns = lt_frame_host_time(f->frame, stage->barrier_node);
     }
     for (uint32_t i = 0; i < stage->n_outputs; i++) {
         report->output_bytes += stage->outputs[i].own ? stage->outputs[i].bytes : 0;
@@ -159,31 +178,72 @@ static bool fill_stage(leat_session *session, const lt_stage *stage, leat_node_r
     return true;
 }
 
+/* Times of all plans: iterations of a loop may use several. */
+static void add_times(const filling *f, const lt_stage *stage)
+{
+    for (; stage != NULL; stage = stage->next) {
+        for (uint32_t s = 0; s < stage->n_segments; s++) {
+            const lt_segment *segment = &stage->segments[s];
+            for (uint32_t i = 0; segment->node_ns != NULL && i < segment->n_nodes; i++) {
+                f->nodes[segment->nodes[i]].last_ns += segment->node_ns[i];
+            }
+        }
+        add_times(f, stage->children);
+    }
+}
+
+/* Adds the nodes of a graph that has run, each followed by those of its bodies. Nodes that nobody
+ * needs are not listed. */
+static bool fill_frame(leat_session *session, const lt_frame *frame, leat_node_report *all,
+                       leat_plan_report *report)
+{
+    const lt_body *body = frame->body;
+    lt_arena *arena = &session->report_arena;
+    filling f = {.session = session, .frame = frame, .report = report};
+    f.nodes = lt_arena_array(arena, body->graph->n_nodes + 1u, sizeof(*f.nodes));
+    f.known = lt_arena_array(arena, body->graph->n_nodes + 1u, sizeof(*f.known));
+    if (f.nodes == NULL || f.known == NULL) {
+        return false;
+    }
+    for (const lt_stage *stage = frame->last; stage != NULL; stage = stage->parent) {
+        if (!fill_stage(&f, stage)) {
+            return false;
+        }
+    }
+    add_times(&f, frame->plans);
+    for (uint32_t i = 0; i < body->graph->n_nodes; i++) {
+        if (!f.known[i]) {
+            continue;
+        }
+        all[report->n_nodes++] = f.nodes[i];
+        for (uint32_t k = 0; body->hosts[i] != NULL && k < 2; k++) {
+            const lt_body *inner = body->hosts[i]->bodies[k];
+            if (inner != NULL &&
+                !fill_frame(session, &session->runner.frames[inner->index], all, report)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
 static leat_status fill(leat_session *session, leat_plan_report *report, leat_error *err)
 {
-    uint32_t n_nodes = session->program->graph->n_nodes;
-    lt_arena *arena = &session->report_arena;
-    leat_node_report *nodes = lt_arena_array(arena, n_nodes + 1u, sizeof(*nodes));
-    bool *known = lt_arena_array(arena, n_nodes + 1u, sizeof(*known));
-    if (nodes == NULL || known == NULL) {
+    const lt_program *program = session->program;
+    size_t n_nodes = 0;
+    for (uint32_t b = 0; b < program->n_bodies; b++) {
+        n_nodes += program->bodies[b].graph->n_nodes;
+    }
+    leat_node_report *nodes = lt_arena_array(&session->report_arena, n_nodes + 1, sizeof(*nodes));
+    if (nodes == NULL || !fill_frame(session, lt_session_frame(session), nodes, report)) {
         return no_memory(err);
     }
-    for (const lt_stage *stage = session->last; stage != NULL; stage = stage->parent) {
-        if (!fill_stage(session, stage, nodes, known, report)) {
-            return no_memory(err);
-        }
-    }
-    for (uint32_t i = 0; i < n_nodes; i++) { /* nodes that nobody needs are not listed */
-        if (known[i]) {
-            nodes[report->n_nodes++] = nodes[i];
-        }
-    }
     report->nodes = nodes;
-    for (size_t d = 0; d < session->program->n_devices; d++) {
-        report->workspace_bytes += session->workspace_bytes[d];
-        report->weight_bytes += lt_weights_bytes(session->program->weights[d]);
+    for (size_t d = 0; d < program->n_devices; d++) {
+        report->workspace_bytes += session->runner.workspace_bytes[d];
+        report->weight_bytes += lt_weights_bytes(program->weights[d]);
     }
-    for (const lt_stage *plan = session->plans; plan != NULL; plan = plan->next) {
+    for (const lt_stage *plan = lt_session_frame(session)->plans; plan; plan = plan->next) {
         report->n_plans++;
     }
     return LEAT_OK;
@@ -206,7 +266,7 @@ leat_status leat_session_report(leat_session *session, leat_plan_report *out_rep
         return lt_fail(err, LEAT_BUSY, "the session runs");
     }
     leat_status status = LEAT_OK;
-    if (session->last == NULL) {
+    if (lt_session_frame(session)->last == NULL) {
         status = lt_fail(err, LEAT_INVALID, "there is no plan to report: run or warm first");
     } else {
         lt_arena_destroy(&session->report_arena);

@@ -75,38 +75,37 @@ static leat_status make_tables(leat_session *session, leat_error *err)
     session->inputs = lt_arena_array(arena, session->n_inputs + 1, sizeof(leat_array));
     session->input_bindings = lt_arena_array(arena, session->n_inputs + 1, sizeof(lt_binding));
     session->output_bindings = lt_arena_array(arena, session->n_outputs + 1, sizeof(lt_binding));
-    session->workspace_bytes = lt_arena_array(arena, n_devices, sizeof(size_t));
     session->given_out = lt_arena_array(arena, session->n_outputs + 1, sizeof(void *));
-    session->run.input_data = lt_arena_array(arena, session->n_inputs + 1, sizeof(void *));
-    session->run.output_data = lt_arena_array(arena, session->n_outputs + 1, sizeof(void *));
-    session->run.workspaces = lt_arena_array(arena, n_devices, sizeof(void *));
-    session->run.streams = lt_arena_array(arena, n_devices, sizeof(void *));
-    session->run.pool = session->context->pool;
+    session->runner.program = session->program;
+    session->runner.workspace_bytes = lt_arena_array(arena, n_devices, sizeof(size_t));
+    session->runner.workspaces = lt_arena_array(arena, n_devices, sizeof(void *));
+    session->runner.streams = lt_arena_array(arena, n_devices, sizeof(void *));
+    session->runner.pool = session->context->pool;
     if (session->inputs == NULL || session->input_bindings == NULL ||
-        session->output_bindings == NULL || session->workspace_bytes == NULL ||
-        session->given_out == NULL || session->run.input_data == NULL ||
-        session->run.output_data == NULL || session->run.workspaces == NULL ||
-        session->run.streams == NULL) {
+        session->output_bindings == NULL || session->given_out == NULL ||
+        session->runner.workspace_bytes == NULL || session->runner.workspaces == NULL ||
+        session->runner.streams == NULL) {
         return no_memory(err);
     }
     for (size_t d = 0; d < n_devices; d++) {
         const lt_device *device = session->program->devices[d];
         if (!lt_device_is_host(device)) {
             leat_status status =
-                device->backend->stream_create(device->handle, &session->run.streams[d], err);
+                device->backend->stream_create(device->handle, &session->runner.streams[d], err);
             if (status != LEAT_OK) {
-                session->run.streams[d] = NULL;
+                session->runner.streams[d] = NULL;
                 return status;
             }
         }
     }
-    return LEAT_OK;
+    return lt_runner_create(&session->runner, arena, err);
 }
 
 static leat_status report_progress(const leat_session *session, uint64_t done, leat_error *err)
 {
-    if (session->progress != NULL &&
-        session->progress(session->progress_user, "optimise", done, 1) != 0) {
+    const lt_runner *runner = &session->runner;
+    if (runner->progress != NULL &&
+        runner->progress(runner->progress_user, "optimise", done, 1) != 0) {
         return lt_fail(err, LEAT_CANCELLED, "the progress callback asked to stop");
     }
     return LEAT_OK;
@@ -162,10 +161,10 @@ leat_status leat_session_create(leat_model *model, const leat_session_desc *desc
     }
     session->context = context;
     session->model = model;
-    session->max_plans = desc->max_plans ? desc->max_plans : DEFAULT_MAX_PLANS;
-    session->profile = desc->profile != 0;
-    session->progress = desc->progress;
-    session->progress_user = desc->progress_user;
+    session->runner.max_plans = desc->max_plans ? desc->max_plans : DEFAULT_MAX_PLANS;
+    session->runner.profile = desc->profile != 0;
+    session->runner.progress = desc->progress;
+    session->runner.progress_user = desc->progress_user;
     atomic_store(&session->busy, LT_SESSION_FREE);
     lt_arena_init(&session->arena, &context->memory, 4096);
     lt_arena_init(&session->report_arena, &context->memory, 16u << 10);
@@ -182,32 +181,15 @@ leat_status leat_session_create(leat_model *model, const leat_session_desc *desc
 void lt_session_drop_plans(leat_session *session, bool keep_given_out)
 {
     lt_stage *kept = NULL;
-    for (size_t i = 0; keep_given_out && session->last != NULL && i < session->n_outputs; i++) {
-        kept = session->given_out[i] != NULL ? session->last : kept;
+    lt_frame *frame = session->runner.n_frames ? lt_session_frame(session) : NULL;
+    lt_stage *last = frame ? frame->last : NULL;
+    for (size_t i = 0; keep_given_out && last != NULL && i < session->n_outputs; i++) {
+        kept = session->given_out[i] != NULL ? last : kept;
     }
     while (kept != NULL && kept->parent != NULL) {
         kept = kept->parent;
     }
-    while (session->plans != NULL) {
-        lt_stage *plan = session->plans;
-        session->plans = plan->next;
-        if (plan != kept) {
-            lt_stage_destroy(plan);
-        }
-    }
-    session->plans = kept;
-    if (kept != NULL) {
-        kept->next = NULL;
-    } else {
-        session->last = NULL;
-    }
-    size_t n_devices = session->run.workspaces ? session->program->n_devices : 0;
-    for (size_t d = 0; d < n_devices; d++) {
-        lt_device_free(session->program->devices[d], session->run.workspaces[d],
-                       session->workspace_bytes[d]);
-        session->run.workspaces[d] = NULL;
-        session->workspace_bytes[d] = 0;
-    }
+    lt_runner_trim(&session->runner, kept);
 }
 
 static void unbind(leat_session *session, lt_binding *binding)
@@ -246,10 +228,10 @@ void leat_session_destroy(leat_session *session)
     for (size_t i = 0; session->output_bindings != NULL && i < session->n_outputs; i++) {
         unbind(session, &session->output_bindings[i]);
     }
-    for (size_t d = 0; session->run.streams != NULL && d < session->program->n_devices; d++) {
+    for (size_t d = 0; session->runner.streams != NULL && d < session->program->n_devices; d++) {
         const lt_device *device = session->program->devices[d];
-        if (session->run.streams[d] != NULL) {
-            device->backend->stream_destroy(device->handle, session->run.streams[d]);
+        if (session->runner.streams[d] != NULL) {
+            device->backend->stream_destroy(device->handle, session->runner.streams[d]);
         }
     }
     lt_program_release(session->program);

@@ -2,7 +2,7 @@
 #ifndef LT_RUNTIME_SESSION_H
 #define LT_RUNTIME_SESSION_H
 
-#include "runtime/plan.h"
+#include "runtime/frame.h"
 #include "runtime/tensor.h"
 
 /* A tensor bound to an input or output. */
@@ -25,27 +25,26 @@ struct leat_session {
     leat_session *previous, *next; /* in context->sessions; guarded by context->lock */
     _Atomic int busy;              /* an lt_session_state */
 
-    lt_stage *plans; /* first stages, the latest used first */
-    uint32_t max_plans;
-    lt_stage *last; /* last stage of the latest run or warm; NULL: none */
+    lt_runner runner; /* the frames of the model's graph and of all bodies */
 
     size_t n_inputs;
     size_t n_outputs;
-    leat_array *inputs;      /* of the run under way, bound tensors put in */
-    lt_run run;              /* its arrays have room for all inputs, outputs and devices */
-    size_t *workspace_bytes; /* per device */
+    leat_array *inputs; /* of the run under way, bound tensors put in */
     lt_binding *input_bindings;
     lt_binding *output_bindings;
     size_t n_bound_inputs;
     size_t n_bound_outputs;
     void **given_out; /* per output: the session's own memory that the last run gave out, or NULL */
 
-    bool profile;
-    leat_progress_fn progress;
-    void *progress_user;
     lt_arena arena;        /* of what lives as long as the session */
     lt_arena report_arena; /* of the latest report */
 };
+
+/* The frame of the model's own graph. */
+static inline lt_frame *lt_session_frame(leat_session *session)
+{
+    return &session->runner.frames[0];
+}
 
 /* Drops all plans and the workspace. keep_given_out: not the plan whose output buffers the last run
  * gave to the caller, who may read them until the next run. The caller holds `busy`. */

@@ -75,7 +75,7 @@ static leat_status launch_timed(lt_steps *steps, const leat_launch *launch, leat
         if (status != LEAT_OK) {
             return failed(steps, step, status, err);
         }
-        launch->node_ns[step->node] = lt_clock_ns() - start;
+        launch->node_ns[step->node] += lt_clock_ns() - start;
     }
     return LEAT_OK;
 }

@@ -164,6 +164,19 @@ void onnx_builder_output(onnx_builder *builder, const char *name, leat_dtype dty
     put_value_info(builder, 12, name, dtype, shape);
 }
 
+void onnx_builder_container(onnx_builder *builder, bool is_output, const char *name,
+                            leat_dtype container, leat_dtype element)
+{
+    message tensor = {0}, element_type = {0}, inner = {0}, type = {0}, info = {0};
+    put_int(&tensor, 1, element);
+    put_message(&element_type, 1, &tensor);
+    put_message(&inner, 1, &element_type);
+    put_message(&type, container == LEAT_DTYPE_SEQUENCE ? 4 : 9, &inner);
+    put_text(&info, 1, name);
+    put_message(&info, 2, &type);
+    put_message(&builder->graph, is_output ? 12 : 11, &info);
+}
+
 /* TensorProto */
 static message tensor_message(const char *name, const leat_array *array)
 {
@@ -236,8 +249,17 @@ static message attr_message(const leat_attr *attr)
             put_bytes(&m, 9, attr->u.strings[i].data, attr->u.strings[i].bytes);
         }
         break;
-    case LEAT_ATTR_GRAPH:
-        abort();
+    case LEAT_ATTR_TYPE:
+        put_bytes(&m, 14, attr->u.s.data, attr->u.s.bytes);
+        break;
+    case LEAT_ATTR_GRAPH: {
+        const onnx_builder *body = attr->u.graph;
+        message graph = {0};
+        put(&graph, body->graph.data, body->graph.bytes);
+        put_text(&graph, 2, attr->name);
+        put_message(&m, 6, &graph);
+        break;
+    }
     }
     put_int(&m, 20, attr->type);
     return m;

@@ -5,6 +5,7 @@
 #define TESTS_SUPPORT_ONNX_BUILDER_H
 
 #include <leat/backend.h>
+#include <stdbool.h>
 
 typedef struct onnx_builder onnx_builder;
 
@@ -19,6 +20,10 @@ void onnx_builder_input(onnx_builder *builder, const char *name, leat_dtype dtyp
 void onnx_builder_output(onnx_builder *builder, const char *name, leat_dtype dtype,
                          const char *shape);
 
+/* The same for a sequence or an optional of tensors of a type. */
+void onnx_builder_container(onnx_builder *builder, bool is_output, const char *name,
+                            leat_dtype container, leat_dtype element);
+
 /* Adds an initializer with raw data. */
 void onnx_builder_constant(onnx_builder *builder, const char *name, const leat_array *array);
 void onnx_builder_floats(onnx_builder *builder, const char *name, const char *shape,
@@ -27,7 +32,8 @@ void onnx_builder_ints(onnx_builder *builder, const char *name, const char *shap
                        const int64_t *data);
 
 /* Adds a node. Names are separated by commas; an empty name is an omitted value: "x,,w". The node
- * is named after its first output. */
+ * is named after its first output. An attribute that is a graph has another builder as u.graph,
+ * of which only the graph counts. */
 void onnx_builder_node(onnx_builder *builder, const char *op, const char *inputs,
                        const char *outputs, const leat_attr *attrs, size_t n_attrs);
 

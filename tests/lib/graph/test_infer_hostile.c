@@ -100,7 +100,8 @@ static uint32_t add_inputs(dice *d, lt_graph *graph, const lt_op *op, bool concr
         assert_ok(lt_graph_add_value(graph, "v", &inputs[i], &err), &err);
         leat_value value = graph->values[inputs[i]];
         fill(d, graph, &value, concrete, data);
-        if (i > 0 && roll(d, 2)) { /* as the first, so that types agree */
+        if (i > 0 && inputs[0] != LEAT_NO_VALUE &&
+            roll(d, 2)) { /* as the first, so that types agree */
             const leat_value *first = &graph->values[inputs[0]];
             value = roll(d, 2) ? *first : value;
             value.data = value.dtype == first->dtype ? value.data : NULL;
