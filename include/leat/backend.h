@@ -155,7 +155,22 @@ typedef struct leat_plan_options {
 typedef leat_status (*leat_pack_fn)(void *out, size_t bytes, const leat_value *constant,
                                     const void *argument, leat_error *err);
 
-typedef struct leat_host {
+typedef struct leat_kernel_node leat_kernel_node;
+typedef struct leat_kernel leat_kernel;
+typedef struct leat_host leat_host;
+
+/* One of several ways to compute a node. */
+typedef struct leat_way {
+    const char *name; /* static, unique among the node's ways; letters, digits, '_' and '.' */
+    double cost_ns;   /* estimate of one run */
+    /* As leat_op_row.prepare. The arguments must stay good until plan_choose returns. */
+    leat_status (*prepare)(const leat_kernel_node *node, void *device, const leat_host *host,
+                           leat_plan *plan, const void *argument, leat_kernel *out_kernel,
+                           leat_error *err);
+    const void *argument;
+} leat_way;
+
+struct leat_host {
     uint32_t abi;
     uint32_t struct_size;
     void *context; /* first argument of the functions that take it */
@@ -187,17 +202,21 @@ typedef struct leat_host {
                              const void **out_block, leat_error *err);
     /* For prepare only. Never NULL; lives as long as the plan. */
     const leat_plan_options *(*plan_options)(const leat_plan *plan);
-} leat_host;
+    /* For prepare only. Prepares the node in the best of at least one way: the one of the least
+     * cost_ns. */
+    leat_status (*plan_choose)(leat_plan *plan, const leat_kernel_node *node, const leat_way *ways,
+                               size_t n_ways, leat_kernel *out_kernel, leat_error *err);
+};
 
 /* ------------------------------------------------------------------------------------------------
  * Kernel rows: a backend as a table of operators
  * --------------------------------------------------------------------------------------------- */
 
 /* A node with its values, as a row's functions see it. */
-typedef struct leat_kernel_node {
+struct leat_kernel_node {
     const leat_node *node;
     const leat_value *values;
-} leat_kernel_node;
+};
 
 /* What launch gets. Nothing here may be kept.
  * Shapes:   as in prepare. An omitted optional input or output is NULL. A constant input points
@@ -212,7 +231,7 @@ typedef struct leat_kernel_args {
 } leat_kernel_args;
 
 /* Result of prepare, zeroed by the host before: how to run one node at fixed shapes. */
-typedef struct leat_kernel {
+struct leat_kernel {
     const char *name; /* static: "conv_f32_14x32_avx512" */
     /* Enqueues (device) or runs (CPU) the work. Never allocates, never blocks on a device.
      * NULL with view_of set: the output is the same bytes as an input. */
@@ -224,7 +243,7 @@ typedef struct leat_kernel {
     uint64_t flops;        /* arithmetic operations of one run; 0: not counted */
     uint32_t unread_mask;  /* bit i: launch does not read input i (packed, or read by prepare); a
                               constant is then not copied to the device, its pointer is NULL */
-} leat_kernel;
+};
 
 typedef struct leat_op_row {
     const char *op;

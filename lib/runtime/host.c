@@ -67,6 +67,21 @@ static const leat_plan_options *host_plan_options(const leat_plan *plan)
     return &plan->options;
 }
 
+static leat_status host_plan_choose(leat_plan *plan, const leat_kernel_node *node,
+                                    const leat_way *ways, size_t n_ways, leat_kernel *out_kernel,
+                                    leat_error *err)
+{
+    if (n_ways == 0) {
+        return lt_fail(err, LEAT_INVALID, "plan_choose: no way to compute the node");
+    }
+    const leat_way *best = ways;
+    for (size_t i = 1; i < n_ways; i++) {
+        best = ways[i].cost_ns < best->cost_ns ? &ways[i] : best;
+    }
+    return best->prepare(node, plan->device->handle, &plan->device->context->host, plan,
+                         best->argument, out_kernel, err);
+}
+
 void lt_host_init(leat_context *context)
 {
     context->host = (leat_host){
@@ -82,6 +97,7 @@ void lt_host_init(leat_context *context)
         .plan_alloc = host_plan_alloc,
         .plan_pack = host_plan_pack,
         .plan_options = host_plan_options,
+        .plan_choose = host_plan_choose,
     };
 }
 

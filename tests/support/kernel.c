@@ -3,10 +3,13 @@
 
 #include <stdlib.h>
 
-/* Blocks that prepare asked for, freed at the end of the run. */
+/* What stands in for a plan: blocks that prepare asked for, freed at the end of the run. */
 typedef struct block_list {
     void *blocks[TEST_KERNEL_MAX];
     size_t count;
+    const test_kernel *kernel;
+    const leat_host *host;
+    void *device;
 } block_list;
 
 static void *take(block_list *list, size_t bytes)
@@ -36,6 +39,28 @@ static leat_status plan_pack(leat_plan *plan, const leat_value *constant, uint64
     void *block = take((block_list *)plan, bytes);
     *out_block = block;
     return block ? fill(block, bytes, constant, argument, err) : LEAT_NO_MEMORY;
+}
+
+static const leat_plan_options *plan_options(const leat_plan *plan)
+{
+    return &((const block_list *)(const void *)plan)->kernel->options;
+}
+
+static leat_status plan_choose(leat_plan *plan, const leat_kernel_node *node, const leat_way *ways,
+                               size_t n_ways, leat_kernel *out_kernel, leat_error *err)
+{
+    const block_list *list = (const block_list *)(const void *)plan;
+    const leat_way *chosen = NULL;
+    for (size_t i = 0; i < n_ways; i++) {
+        bool better = list->kernel->way != NULL
+                          ? strcmp(list->kernel->way, ways[i].name) == 0
+                          : chosen == NULL || ways[i].cost_ns < chosen->cost_ns;
+        chosen = better ? &ways[i] : chosen;
+    }
+    if (chosen == NULL) {
+        return lt_cpu_fail(err, LEAT_NOT_FOUND, "no way '%s'", list->kernel->way);
+    }
+    return chosen->prepare(node, list->device, list->host, plan, chosen->argument, out_kernel, err);
 }
 
 static void *host_alloc(void *context, size_t bytes, size_t alignment)
@@ -142,11 +167,13 @@ leat_status test_kernel_run(const test_kernel *kernel, const char **out_name, le
                       .pool_threads = pool_threads,
                       .parallel = pool_parallel,
                       .plan_alloc = plan_alloc,
-                      .plan_pack = plan_pack};
+                      .plan_pack = plan_pack,
+                      .plan_options = plan_options,
+                      .plan_choose = plan_choose};
     lt_cpu_device device;
     lt_cpu_device_detect(&device, kernel->isa);
     device.host = &host;
-    block_list list = {.count = 0};
+    block_list list = {.kernel = kernel, .host = &host, .device = &device};
     leat_kernel made = {0};
     const leat_op_row *row = find_row(&view);
     leat_status status =

@@ -21,11 +21,13 @@ typedef struct test_kernel {
     uint32_t n_outputs;
     lt_cpu_isa isa;  /* cap; what the machine lacks is not used */
     int32_t threads; /* 0: one */
+    const char *way; /* of those that prepare offers plan_choose; NULL: the one of least cost */
+    leat_plan_options options;
 } test_kernel;
 
 /* Finds the row, calls supports, prepare and launch.  A view (view_of) is copied to output 0.
  * Workspace is filled with 0xff first. out_name (may be NULL) receives the kernel's name.
- * Errors:   UNSUPPORTED without a row; those of the row. */
+ * Errors:   UNSUPPORTED without a row; NOT_FOUND when the way is not offered; those of the row. */
 leat_status test_kernel_run(const test_kernel *kernel, const char **out_name, leat_error *err);
 
 /* Attributes for test_kernel.attrs. */
