@@ -1,11 +1,46 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Chooses how a convolution is computed. */
 #include "conv/conv.h"
+#include "conv/winograd.h"
 
 static bool is_depthwise(const lt_conv_geometry *g)
 {
     return g->groups > 1 && g->groups == g->in_channels && g->in_channels == g->out_channels &&
            g->in[0] == 1 && g->kernel[0] == 1;
+}
+
+/* A way for plan_choose. */
+typedef struct conv_way {
+    const lt_conv *conv;
+    lt_conv_way_fn prepare;
+} conv_way;
+
+static leat_status prepare_way(const leat_kernel_node *node, void *device, const leat_host *host,
+                               leat_plan *plan, const void *argument, leat_kernel *out_kernel,
+                               leat_error *err)
+{
+    const conv_way *way = argument;
+    return way->prepare(node, way->conv, device, host, plan, out_kernel, err);
+}
+
+/* Indirect GEMM or one of Winograd's. */
+static leat_status choose(const leat_kernel_node *node, const lt_conv *conv,
+                          const lt_cpu_device *device, const leat_host *host, leat_plan *plan,
+                          leat_kernel *out_kernel, leat_error *err)
+{
+    const lt_conv_costs costs = lt_winograd_costs(conv, device, host->pool_threads(host->pool));
+    const conv_way ways[] = {{conv, lt_conv_igemm_prepare},
+                             {conv, lt_conv_winograd_4x4_prepare},
+                             {conv, lt_conv_winograd_2x2_prepare}};
+    leat_way offered[3] = {{"igemm", costs.igemm_ns, prepare_way, &ways[0]}};
+    size_t count = 1;
+    if (costs.winograd_4x4_ns > 0) {
+        offered[count++] = (leat_way){"winograd_4x4", costs.winograd_4x4_ns, prepare_way, &ways[1]};
+    }
+    if (costs.winograd_2x2_ns > 0) {
+        offered[count++] = (leat_way){"winograd_2x2", costs.winograd_2x2_ns, prepare_way, &ways[2]};
+    }
+    return host->plan_choose(plan, node, offered, count, out_kernel, err);
 }
 
 leat_status lt_cpu_conv_prepare(const leat_kernel_node *node, void *device, const leat_host *host,
@@ -25,6 +60,8 @@ leat_status lt_cpu_conv_prepare(const leat_kernel_node *node, void *device, cons
     if (constant && conv.g.channels_last) {
         if (conv.dtype == LEAT_DTYPE_F32 && is_depthwise(&conv.g)) {
             way = lt_conv_depthwise_prepare;
+        } else if (lt_winograd_applies(&conv) && !host->plan_options(plan)->plain_algorithms) {
+            way = choose;
         } else if (conv.dtype == LEAT_DTYPE_F32 || conv.dtype == LEAT_DTYPE_F64) {
             way = lt_conv_igemm_prepare;
         }

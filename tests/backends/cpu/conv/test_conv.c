@@ -280,7 +280,8 @@ static void check(const conv_case *c, leat_dtype dtype, bool last, int form, lt_
                           .outputs = &r.y,
                           .n_outputs = 1,
                           .isa = isa,
-                          .threads = 3};
+                          .threads = 3,
+                          .options.plain_algorithms = 1}; /* test_winograd.c has the other */
     leat_error err = {0};
     leat_status status = test_kernel_run(&kernel, NULL, &err);
     if (status != LEAT_OK) {

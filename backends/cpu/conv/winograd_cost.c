@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a 3x3 convolution costs by each way: a model in processor cycles, for choosing among them
+ * where nothing was measured.
+ *
+ *     arithmetic   multiply-adds at the micro-kernel's rate, and its overhead a call
+ *     transforms   cycles a channel of a tile, measured on Zen 4
+ *     weights      from memory once a run: a network's other layers have driven them out
+ *
+ * Arithmetic and the stream of weights overlap for the most part. */
+#include "conv/winograd.h"
+
+#define GHZ 3.5                  /* nominal: only ratios matter */
+#define CALL_CYCLES 60.0         /* of a micro-kernel, outside of its loop */
+#define MEMORY_BYTES_CYCLE 8.0   /* of one core that streams */
+#define MEMORY_BYTES_SHARED 12.0 /* of all cores together */
+#define STEP_CYCLES 10e3         /* to start and join all threads */
+/* Weights of one layer that are worth their memory: 4 times (F(4x4)) those of the definition. */
+#define MOST_WEIGHT_BYTES (24.0 * (1 << 20))
+
+typedef struct machine {
+    double macs; /* a cycle */
+    uint32_t threads;
+} machine;
+
+static double total(const machine *m, double cycles, double weight_bytes)
+{
+    double own = weight_bytes / MEMORY_BYTES_CYCLE / m->threads;
+    double shared = weight_bytes / MEMORY_BYTES_SHARED;
+    double memory = own > shared ? own : shared, each = cycles / m->threads;
+    double longer = each > memory ? each : memory, shorter = each > memory ? memory : each;
+    return (longer + 0.25 * shorter + (m->threads > 1 ? STEP_CYCLES : 0)) / GHZ;
+}
+
+static double padded(double n, double unit)
+{
+    int64_t whole = (int64_t)(n / unit);
+    return ((double)whole * unit < n ? (double)whole + 1 : (double)whole) * unit;
+}
+
+static double winograd_ns(const lt_conv *conv, const lt_gemm_kernels *gemm, const machine *m,
+                          int64_t tile)
+{
+    const lt_conv_geometry *g = &conv->g;
+    double groups = (double)g->groups, in = (double)g->in_channels / groups;
+    double out = (double)g->out_channels / groups, columns = padded(out, gemm->nr / 2.0);
+    double positions = (double)((tile + 2) * (tile + 2));
+    double tiles = (double)g->batch * (double)((g->out[1] + tile - 1) / tile) *
+                   (double)((g->out[2] + tile - 1) / tile);
+    double weights = groups * positions * in * columns * sizeof(float);
+    if (weights > MOST_WEIGHT_BYTES) {
+        return 0;
+    }
+    double macs = groups * positions * tiles * in * columns;
+    double calls = groups * positions * padded(columns, gemm->nr) / gemm->nr *
+                   padded(tiles, gemm->mr) / gemm->mr;
+    /* Vectors of a whole register's width; a narrow machine takes as many times longer. */
+    double transforms = groups * tiles * (padded(in, 16) + padded(out, 16)) *
+                        (tile == 4 ? 15.0 : 6.0) * 16 / m->macs;
+    return total(m, macs / m->macs + calls * CALL_CYCLES + transforms, weights);
+}
+
+lt_conv_costs lt_winograd_costs(const lt_conv *conv, const lt_cpu_device *device, uint32_t threads)
+{
+    const lt_conv_geometry *g = &conv->g;
+    const lt_gemm_kernels *gemm = lt_gemm_kernels_for(device, LEAT_DTYPE_F32);
+    const machine m = {device->isa == LT_CPU_PORTABLE ? 4 : 16, threads};
+    double groups = (double)g->groups, k = 9.0 * (double)g->in_channels / groups;
+    double columns = padded((double)g->out_channels / groups, gemm->nr / 2.0);
+    double rows = (double)g->batch * (double)g->out[1] * (double)g->out[2];
+    double calls =
+        groups * padded(columns, gemm->nr) / gemm->nr * padded(rows, gemm->mr) / gemm->mr;
+    double cycles = groups * rows * k * columns / m.macs + calls * CALL_CYCLES;
+    return (lt_conv_costs){.igemm_ns = total(&m, cycles, groups * k * columns * sizeof(float)),
+                           .winograd_4x4_ns = winograd_ns(conv, gemm, &m, 4),
+                           .winograd_2x2_ns = winograd_ns(conv, gemm, &m, 2)};
+}
