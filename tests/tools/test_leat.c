@@ -126,7 +126,7 @@ static void bench_prints_all_fields(void **state)
     }
     assert_int_equal(lines, 4);
     assert_non_null(strstr(out, "\"shape\": \"8x2\""));
-    assert_int_equal(leat("bench %s --seconds 0.01 --profile", out, sizeof(out)), 0);
+    assert_int_equal(leat("bench %s --seconds 0.01 --profile --plain", out, sizeof(out)), 0);
     assert_non_null(strstr(out, "GFLOP/s"));
 }
 

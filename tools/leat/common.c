@@ -83,7 +83,8 @@ int open_all(const options *o, const char *path, int threads, bool profile, open
                               .devices = &o->device,
                               .n_devices = 1,
                               .precision = o->precision,
-                              .profile = profile};
+                              .profile = profile,
+                              .plain_algorithms = o->plain};
     start = now_ms();
     if (status == LEAT_OK) {
         status = leat_session_create(out->model, &desc, &out->session, &err);

@@ -9,13 +9,15 @@ void print_usage(FILE *to)
     fputs(
         "leat run MODEL [-i NAME=FILE.npy]... [-o DIR] [--shape NAME=1x3x224x224] [--seed N]\n"
         "         [--device cpu|cuda:0|...] [--precision f32|bf16|f16|auto] [--threads N] "
-        "[--json]\n"
+        "[--plain] [--json]\n"
         "leat bench MODEL [--device D] [--shape ...] [--batch 1,8,32] [--threads 1,2]\n"
-        "         [--precision ...] [--seconds S] [--rate R] [--trace FILE] [--profile] [--json]\n"
+        "         [--precision ...] [--plain] [--seconds S] [--rate R] [--trace FILE] [--profile]\n"
+        "         [--json]\n"
         "leat inspect MODEL [--device D] [--json]\n"
         "leat devices [--device D] [--json]\n"
         "leat test PATH... [--device D] [--rtol R] [--atol A]\n"
         "\n"
+        "--plain: no algorithm that rounds otherwise than the definition (Winograd, Strassen).\n"
         "Exit codes: 0 fine, 1 failed or mismatched, 2 usage, 3 model refused, 4 no device.\n",
         to);
 }
@@ -156,6 +158,8 @@ int options_parse(int argc, char **argv, options *o)
             o->json = true;
         } else if (strcmp(argv[i], "--profile") == 0) {
             o->profile = true;
+        } else if (strcmp(argv[i], "--plain") == 0) {
+            o->plain = true;
         } else if (argv[i][0] == '-' && argv[i][1] != '\0') {
             if (i + 1 == argc) {
                 return usage_error(o->command, "a value is missing after", argv[i]);

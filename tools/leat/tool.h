@@ -48,6 +48,7 @@ typedef struct options {
     double rtol, atol; /* negative: the default */
     const char *trace;
     bool json, profile;
+    bool plain; /* leat_session_desc.plain_algorithms */
 } options;
 
 /* Parses argv; on an error prints what is wrong and returns EXIT_USAGE. */
