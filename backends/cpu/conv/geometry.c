@@ -147,8 +147,13 @@ leat_status lt_cpu_conv_supports(const leat_kernel_node *node, leat_error *err)
         return lt_cpu_fail(err, LEAT_UNSUPPORTED, "%s: epilogues are fused in f32 only",
                            node->node->op);
     }
-    if (fused && leat_kernel_input(node, 1)->data == NULL) {
+    const leat_value *bias = lt_conv_residual_input(node) == 2 ? NULL : leat_kernel_input(node, 2);
+    if (fused && (leat_kernel_input(node, 1)->data == NULL || (bias && bias->data == NULL))) {
         return lt_cpu_fail(err, LEAT_UNSUPPORTED, "%s: no epilogue with weights that change",
+                           node->node->op);
+    }
+    if (fused && x->rank < 0) { /* it will not become channels-last, which epilogues need */
+        return lt_cpu_fail(err, LEAT_UNSUPPORTED, "%s: no epilogue for data of unknown rank",
                            node->node->op);
     }
     return LEAT_OK;
