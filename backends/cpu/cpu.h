@@ -48,6 +48,14 @@ leat_status lt_cpu_fail(leat_error *err, leat_status status, const char *format,
 
 leat_status lt_cpu_supports_any(const leat_kernel_node *node, leat_error *err);
 
+/* The type that factors of a leat Conv, Gemm or MatMul may be rounded to: its attribute `compute`,
+ * otherwise the type of its data. */
+leat_dtype lt_cpu_compute_dtype(const leat_kernel_node *node);
+
+/* supports() of such a node's types: `compute` is F16 or BF16 where its floats are of several.
+ * Errors:   UNSUPPORTED. */
+leat_status lt_cpu_compute_supports(const leat_kernel_node *node, leat_error *err);
+
 /* Bit of a dtype in leat_op_row.dtypes. */
 #define CPU_T(d) (1ull << LEAT_DTYPE_##d)
 #define CPU_FLOATS (CPU_T(F32) | CPU_T(F64) | CPU_T(F16) | CPU_T(BF16))

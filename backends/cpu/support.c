@@ -17,6 +17,33 @@ leat_status lt_cpu_fail(leat_error *err, leat_status status, const char *format,
     return status;
 }
 
+leat_dtype lt_cpu_compute_dtype(const leat_kernel_node *node)
+{
+    bool own = strcmp(node->node->domain, "leat") == 0;
+    leat_dtype dtype = leat_kernel_input(node, 0)->dtype;
+    return own ? (leat_dtype)leat_node_int(node->node, "compute", (int64_t)dtype) : dtype;
+}
+
+leat_status lt_cpu_compute_supports(const leat_kernel_node *node, leat_error *err)
+{
+    const uint64_t mixed = CPU_T(F32) | CPU_T(F16) | CPU_T(BF16);
+    leat_dtype compute = lt_cpu_compute_dtype(node), data = leat_kernel_input(node, 0)->dtype;
+    bool half = compute == LEAT_DTYPE_F16 || compute == LEAT_DTYPE_BF16;
+    bool fits = half || compute == data;
+    for (uint32_t i = 0; i < node->node->n_inputs + 1; i++) {
+        const leat_value *value =
+            i < node->node->n_inputs ? leat_kernel_input(node, i) : leat_kernel_output(node, 0);
+        if (value == NULL || value->dtype == LEAT_DTYPE_UNDEFINED) {
+            continue;
+        }
+        fits &= half ? (unsigned)value->dtype < 64 && (mixed >> value->dtype & 1) != 0
+                     : value->dtype == data;
+    }
+    return fits ? LEAT_OK
+                : lt_cpu_fail(err, LEAT_UNSUPPORTED, "%s: these types do not go together",
+                              node->node->op);
+}
+
 leat_status lt_cpu_supports_any(const leat_kernel_node *node, leat_error *err)
 {
     (void)node;

@@ -130,6 +130,14 @@ typedef struct leat_node_support {
  *                             HardSigmoid: alpha and beta; Swish: alpha
  *     residual       (int)    1: one more input, the last, of the output's shape, is added before
  *                             the activation
+ *
+ *   Conv, Gemm and MatMul take f32, f16 and bf16 mixed: the data (the first input), the second
+ *   input, the bias and the residual may each be of another of these types. Sums, bias, residual
+ *   and activation are f32, rounded once when stored. Their further attributes:
+ *     compute        (int)    a leat_dtype, F16 or BF16: the factors of products may be rounded to
+ *                             it first; never needed, for a device may compute better than asked
+ *     storage        (int)    a leat_dtype, F32, F16 or BF16: type of the output; otherwise that of
+ *                             the data
  */
 
 /* ------------------------------------------------------------------------------------------------
@@ -343,6 +351,9 @@ typedef struct leat_backend {
 
     /* Optional: NULL when the backend cannot. */
     leat_status (*stream_wrap)(void *device, void *native, void **out_stream, leat_error *err);
+    /* What a session that asks for `wanted` (BF16, F16 or AUTO) gets from the device: BF16, F16 or
+     * F32 when it computes so; MODEL when it cannot. Pure. NULL: F32 for AUTO, MODEL otherwise. */
+    leat_precision (*precision)(void *device, leat_precision wanted);
 } leat_backend;
 
 /* The sanitizer that this translation unit is built with; "" for none. */

@@ -199,11 +199,30 @@ leat_status lt_axis(const lt_infer *infer, int64_t axis, int32_t rank, int32_t *
     return LEAT_OK;
 }
 
+static bool is_own(const leat_node *node)
+{
+    return strcmp(node->domain, "leat") == 0;
+}
+
+/* Nodes whose floats may be of different types, and which have the attribute `storage`. */
+static bool mixes_types(const leat_node *node)
+{
+    return is_own(node) && (strcmp(node->op, "Conv") == 0 || strcmp(node->op, "Gemm") == 0 ||
+                            strcmp(node->op, "MatMul") == 0);
+}
+
+static bool may_mix(const leat_node *node, leat_dtype a, leat_dtype b)
+{
+    const uint32_t mixed = 1u << LEAT_DTYPE_F32 | 1u << LEAT_DTYPE_F16 | 1u << LEAT_DTYPE_BF16;
+    return a == b || ((unsigned)a < 32 && (unsigned)b < 32 && (mixed >> a & mixed >> b & 1) != 0 &&
+                      mixes_types(node));
+}
+
 leat_status lt_same_type(const lt_infer *infer, uint32_t a, uint32_t b, leat_error *err)
 {
     const leat_value *va = lt_in(infer, a), *vb = lt_in(infer, b);
-    if (vb == NULL || va->dtype == vb->dtype || va->dtype == LEAT_DTYPE_UNDEFINED ||
-        vb->dtype == LEAT_DTYPE_UNDEFINED) {
+    if (vb == NULL || may_mix(infer->node, va->dtype, vb->dtype) ||
+        va->dtype == LEAT_DTYPE_UNDEFINED || vb->dtype == LEAT_DTYPE_UNDEFINED) {
         return LEAT_OK;
     }
     return lt_bad(infer, err, "inputs %u and %u are of types %s and %s", a, b,
@@ -294,11 +313,6 @@ leat_status lt_indices(const lt_infer *infer, uint32_t i, leat_error *err)
     return LEAT_OK;
 }
 
-static bool is_own(const leat_node *node)
-{
-    return strcmp(node->domain, "leat") == 0;
-}
-
 bool lt_channels_last(const lt_infer *infer)
 {
     return is_own(infer->node) && leat_node_int(infer->node, "channels_last", 0) != 0;
@@ -310,7 +324,8 @@ bool lt_channels_last(const lt_infer *infer)
 static leat_status check_counts(const lt_infer *infer, const lt_op *op, leat_error *err)
 {
     const leat_node *node = infer->node;
-    static const char *const own_only[] = {"channels_last", "activation", "residual"};
+    static const char *const own_only[] = {"channels_last", "activation", "residual", "compute",
+                                           "storage"};
     for (size_t i = 0; !is_own(node) && i < sizeof(own_only) / sizeof(own_only[0]); i++) {
         if (leat_node_attr(node, own_only[i]) != NULL) { /* backends would follow it */
             return lt_bad(infer, err, "attribute %s is for nodes of the domain leat", own_only[i]);
@@ -439,11 +454,28 @@ static leat_status check_residual(const lt_infer *infer, leat_error *err)
     }
     const leat_value *x = node->n_inputs ? lt_in(infer, node->n_inputs - 1) : NULL;
     const leat_value *y = &infer->values[node->outputs[0]];
-    bool fits = x != NULL && x->dtype == y->dtype && x->rank == y->rank;
+    bool fits = x != NULL && may_mix(node, x->dtype, y->dtype) && x->rank == y->rank;
     for (int32_t i = 0; fits && i < x->rank; i++) {
         fits = x->shape[i] == y->shape[i] || x->shape[i] < 0 || y->shape[i] < 0;
     }
     return fits ? LEAT_OK : lt_bad(infer, err, "the residual differs from the output");
+}
+
+/* Gives the output the type that the attribute `storage` says. */
+static leat_status set_storage(lt_infer *infer, leat_error *err)
+{
+    const leat_node *node = infer->node;
+    leat_value *y = node->n_outputs ? &infer->values[node->outputs[0]] : NULL;
+    if (y == NULL || infer->needs != LEAT_NO_VALUE || leat_node_attr(node, "storage") == NULL) {
+        return LEAT_OK;
+    }
+    int64_t dtype = leat_node_int(node, "storage", 0);
+    if (dtype < 0 || dtype >= LEAT_DTYPE_COUNT || !mixes_types(node) ||
+        !(may_mix(node, (leat_dtype)dtype, y->dtype) || y->dtype == LEAT_DTYPE_UNDEFINED)) {
+        return lt_bad(infer, err, "its output cannot be of type %lld", (long long)dtype);
+    }
+    leat_value like = *y;
+    return lt_set_like(infer, 0, (leat_dtype)dtype, &like, err);
 }
 
 leat_status lt_infer_node(lt_infer *infer, const leat_node *node, leat_error *err)
@@ -468,10 +500,12 @@ leat_status lt_infer_node(lt_infer *infer, const leat_node *node, leat_error *er
                    : op->infer(infer, err);
     }
     if (!ranks_known(infer)) {
-        return infer->concrete ? lt_bad(infer, err, "the rank of an input is not known")
-                               : infer_without_rank(infer, op, err);
+        status = infer->concrete ? lt_bad(infer, err, "the rank of an input is not known")
+                                 : infer_without_rank(infer, op, err);
+        return status != LEAT_OK ? status : set_storage(infer, err);
     }
     status = op->infer(infer, err);
+    status = status != LEAT_OK ? status : set_storage(infer, err);
     return status != LEAT_OK ? status : check_residual(infer, err);
 }
 

@@ -48,7 +48,13 @@ leat_status lt_cpu_conv_prepare(const leat_kernel_node *node, void *device, cons
 {
     const leat_value *w = leat_kernel_input(node, 1), *bias = leat_kernel_input(node, 2);
     lt_conv conv = {.dtype = leat_kernel_input(node, 0)->dtype,
+                    .compute = lt_cpu_compute_dtype(node),
+                    .w_dtype = w->dtype,
+                    .y_dtype = leat_kernel_output(node, 0)->dtype,
                     .residual_input = lt_conv_residual_input(node)};
+    const leat_value *residual = leat_kernel_input(node, conv.residual_input);
+    conv.bias_dtype = bias ? bias->dtype : conv.dtype;
+    conv.residual_dtype = residual ? residual->dtype : conv.dtype;
     leat_status status = lt_conv_geometry_read(node, false, &conv.g, err);
     if (status != LEAT_OK) {
         return status;
@@ -58,11 +64,11 @@ leat_status lt_cpu_conv_prepare(const leat_kernel_node *node, void *device, cons
     bool constant = w->data != NULL && (!conv.has_bias || bias->data != NULL);
     lt_conv_way_fn way = lt_conv_direct_prepare;
     if (constant && conv.g.channels_last) {
-        if (conv.dtype == LEAT_DTYPE_F32 && is_depthwise(&conv.g)) {
+        if (conv.compute == LEAT_DTYPE_F32 && is_depthwise(&conv.g)) {
             way = lt_conv_depthwise_prepare;
         } else if (lt_winograd_applies(&conv) && !host->plan_options(plan)->plain_algorithms) {
             way = choose;
-        } else if (conv.dtype == LEAT_DTYPE_F32 || conv.dtype == LEAT_DTYPE_F64) {
+        } else {
             way = lt_conv_igemm_prepare;
         }
     }

@@ -9,7 +9,10 @@
 /* What the ways share. */
 typedef struct lt_conv {
     lt_conv_geometry g;
-    leat_dtype dtype;
+    leat_dtype dtype;   /* of the data */
+    leat_dtype compute; /* F16, BF16: weights, bias, residual and output are f32, f16 or bf16 each;
+                           otherwise of the data's type */
+    leat_dtype w_dtype, bias_dtype, residual_dtype, y_dtype;
     const void *weights; /* packed as the way needs; NULL: read input 1 */
     const void *bias;    /* padded or NULL; read input 2 when it is not constant */
     bool has_bias;

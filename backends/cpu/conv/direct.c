@@ -161,6 +161,12 @@ leat_status lt_conv_direct_prepare(const leat_kernel_node *node, const lt_conv *
                                    leat_plan *plan, leat_kernel *out_kernel, leat_error *err)
 {
     (void)device;
+    if (conv->compute != conv->dtype || conv->w_dtype != conv->dtype ||
+        conv->bias_dtype != conv->dtype || conv->y_dtype != conv->dtype) {
+        return lt_cpu_fail(err, LEAT_UNSUPPORTED,
+                           "%s '%s': no mixed types with weights that change", node->node->op,
+                           node->node->name);
+    }
     if (conv->residual_input != LEAT_NO_VALUE || conv->activation.kind != LT_CPU_ACTIVATION_NONE) {
         return lt_cpu_fail(err, LEAT_UNSUPPORTED, "%s '%s': no epilogue with weights that change",
                            node->node->op, node->node->name);

@@ -143,12 +143,14 @@ leat_status lt_cpu_conv_supports(const leat_kernel_node *node, leat_error *err)
     bool fused =
         activation.kind != LT_CPU_ACTIVATION_NONE || lt_conv_residual_input(node) != LEAT_NO_VALUE;
     bool transposed = strcmp(node->node->op, "ConvTranspose") == 0;
-    if (fused && (x->dtype != LEAT_DTYPE_F32 || transposed)) {
-        return lt_cpu_fail(err, LEAT_UNSUPPORTED, "%s: epilogues are fused in f32 only",
+    if (fused && (x->dtype == LEAT_DTYPE_F64 || transposed)) {
+        return lt_cpu_fail(err, LEAT_UNSUPPORTED, "%s: epilogues are fused in f32, f16 and bf16",
                            node->node->op);
     }
+    bool computes = leat_node_attr(node->node, "compute") != NULL;
     const leat_value *bias = lt_conv_residual_input(node) == 2 ? NULL : leat_kernel_input(node, 2);
-    if (fused && (leat_kernel_input(node, 1)->data == NULL || (bias && bias->data == NULL))) {
+    bool constant = leat_kernel_input(node, 1)->data != NULL && (bias == NULL || bias->data);
+    if ((fused || computes) && !constant) {
         return lt_cpu_fail(err, LEAT_UNSUPPORTED, "%s: no epilogue with weights that change",
                            node->node->op);
     }
@@ -156,5 +158,9 @@ leat_status lt_cpu_conv_supports(const leat_kernel_node *node, leat_error *err)
         return lt_cpu_fail(err, LEAT_UNSUPPORTED, "%s: no epilogue for data of unknown rank",
                            node->node->op);
     }
-    return LEAT_OK;
+    if (computes && leat_node_int(node->node, "channels_last", 0) == 0) {
+        return lt_cpu_fail(err, LEAT_UNSUPPORTED, "%s: `compute` needs channels-last data",
+                           node->node->op);
+    }
+    return transposed ? LEAT_OK : lt_cpu_compute_supports(node, err);
 }

@@ -4,14 +4,21 @@
  *
  *     Y[p, m] = act( sum over t, c of X[pixel(p, t), c] * W[t, c, m] + B[m] + R[p, m] )
  *
- * Weights are packed as B of gemm.h with rows in the order (t, c). */
+ * Weights are packed as B of gemm.h with rows in the order (t, c). For factors of f16 or bf16 the
+ * kernels are those of mixed.h. */
 #include "conv/conv.h"
 #include "conv/window.h"
+#include "convert.h"
+#include "gemm/mixed.h"
 
 typedef struct igemm {
     lt_conv conv;
     const lt_gemm_kernels *kernels;
     const leat_host *host;
+    lt_gemm_mixed types;     /* epilogue of mixed kernels */
+    lt_gemm_mixed_copy copy; /* of padded data, or of rows, to the type of the kernels */
+    bool copies_rows;
+    leat_dtype row_dtype; /* of what row pointers point at */
     lt_conv_window window;
     size_t group_packed; /* bytes of one group's packed weights */
     size_t group_bias;   /* elements of one group's padded bias */
@@ -26,7 +33,7 @@ static leat_status fill_weights(void *out, size_t bytes, const leat_value *const
 {
     const igemm *w = argument;
     (void)bytes;
-    return lt_conv_window_pack(&w->window, w->kernels, constant->data, w->conv.dtype,
+    return lt_conv_window_pack(&w->window, w->kernels, constant->data, w->conv.w_dtype,
                                w->group_packed, w->host, out, err);
 }
 
@@ -34,13 +41,19 @@ static leat_status fill_bias(void *out, size_t bytes, const leat_value *constant
                              const void *argument, leat_error *err)
 {
     const igemm *w = argument;
-    size_t element = lt_cpu_element_bytes(w->conv.dtype);
-    size_t n = (size_t)(w->conv.g.out_channels / w->conv.g.groups) * element;
+    size_t n = w->window.n;
     (void)err;
     memset(out, 0, bytes);
-    for (int64_t i = 0; i < w->conv.g.groups; i++) {
-        memcpy((char *)out + (size_t)i * w->group_bias * element,
-               (const char *)constant->data + (size_t)i * n, n);
+    for (size_t i = 0; i < (size_t)w->conv.g.groups; i++) {
+        if (w->conv.bias_dtype == LEAT_DTYPE_F64) {
+            memcpy((double *)out + i * w->group_bias, (const double *)constant->data + i * n,
+                   n * sizeof(double));
+            continue;
+        }
+        for (size_t c = 0; c < n; c++) {
+            ((float *)out)[i * w->group_bias + c] =
+                lt_cpu_get_f32(w->conv.bias_dtype, constant->data, i * n + c);
+        }
     }
     return LEAT_OK;
 }
@@ -53,7 +66,7 @@ static leat_status igemm_launch(const void *state, const leat_kernel_args *args,
     const igemm *w = state;
     const lt_conv_window *window = &w->window;
     const lt_conv_geometry *g = &window->g;
-    size_t element = lt_cpu_element_bytes(w->conv.dtype);
+    size_t x = lt_cpu_element_bytes(w->row_dtype), y = lt_cpu_element_bytes(w->conv.y_dtype);
     const char *data = args->inputs[0];
     char *workspace = args->workspace;
     (void)err;
@@ -64,7 +77,7 @@ static leat_status igemm_launch(const void *state, const leat_kernel_args *args,
     size_t n = window->n, ci = (size_t)(g->in_channels / g->groups);
     for (int64_t i = 0; i < g->groups; i++) {
         size_t group = (size_t)i;
-        lt_conv_rows source = {window, data + group * ci * element, w->zeros};
+        lt_conv_rows source = {window, data + group * ci * x, w->zeros};
         lt_gemm_job job = {.kernels = w->kernels,
                            .m = window->m,
                            .n = n,
@@ -76,14 +89,19 @@ static leat_status igemm_launch(const void *state, const leat_kernel_args *args,
                            .lda = (size_t)g->in_channels,
                            .b = (const char *)w->conv.weights + group * w->group_packed,
                            .bias = w->conv.bias ? (const char *)w->conv.bias +
-                                                      group * w->group_bias * element
+                                                      group * w->group_bias * w->kernels->bias_bytes
                                                 : NULL,
-                           .c = (char *)args->outputs[0] + group * n * element,
+                           .c = (char *)args->outputs[0] + group * n * y,
                            .ldc = (size_t)g->out_channels,
                            .ldr = (size_t)g->out_channels,
-                           .activation = w->conv.activation};
+                           .activation = w->conv.activation,
+                           .copy = w->copies_rows ? lt_gemm_mixed_copy_row : NULL,
+                           .copy_argument = &w->copy,
+                           .copy_bytes = (uint32_t)x,
+                           .epilogue = &w->types};
         if (w->conv.residual_input != LEAT_NO_VALUE) {
-            job.residual = (const char *)args->inputs[w->conv.residual_input] + group * n * element;
+            job.residual = (const char *)args->inputs[w->conv.residual_input] +
+                           group * n * lt_cpu_element_bytes(w->conv.residual_dtype);
         }
         lt_gemm_run(&job, workspace + window->copy_bytes, args);
     }
@@ -96,7 +114,7 @@ static leat_status igemm_launch(const void *state, const leat_kernel_args *args,
 static leat_status pack(igemm *w, const leat_kernel_node *node, const leat_host *host,
                         leat_plan *plan, leat_error *err)
 {
-    size_t groups = (size_t)w->conv.g.groups, element = lt_cpu_element_bytes(w->conv.dtype);
+    size_t groups = (size_t)w->conv.g.groups;
     const lt_conv_window *window = &w->window;
     size_t n = window->n;
     size_t packed =
@@ -108,6 +126,7 @@ static leat_status pack(igemm *w, const leat_kernel_node *node, const leat_host 
         return lt_cpu_fail(err, LEAT_LIMIT, "Conv: weights are too large");
     }
     uint64_t key = 0x100 | (uint64_t)w->kernels->nr << 16 | (uint64_t)groups << 24;
+    key ^= (uint64_t)w->kernels->k_group << 36 | (uint64_t)w->conv.compute << 40;
     key ^= (uint64_t)window->taps << 48; /* lines of a filter, or single elements */
     leat_status status = host->plan_pack(plan, leat_kernel_input(node, 1), key, all, fill_weights,
                                          w, &w->conv.weights, err);
@@ -115,7 +134,32 @@ static leat_status pack(igemm *w, const leat_kernel_node *node, const leat_host 
         return status;
     }
     return host->plan_pack(plan, leat_kernel_input(node, 2), key + 1,
-                           groups * w->group_bias * element, fill_bias, w, &w->conv.bias, err);
+                           groups * w->group_bias * w->kernels->bias_bytes, fill_bias, w,
+                           &w->conv.bias, err);
+}
+
+/* Padded data is copied to the type that the kernels read; other rows are where they differ. */
+static leat_status plan_window(igemm *w, const lt_cpu_device *device, const leat_host *host,
+                               leat_plan *plan, leat_error *err)
+{
+    const lt_conv *conv = &w->conv;
+    leat_dtype wanted = w->kernels->dtype;
+    bool same = conv->dtype == wanted;
+    w->row_dtype = wanted;
+    w->copy = (lt_gemm_mixed_copy){lt_half_for(device), conv->dtype, wanted};
+    leat_status status =
+        lt_conv_window_plan(&conv->g, lt_cpu_element_bytes(wanted), host, plan, &w->window, err);
+    if (status == LEAT_OK && !same && w->window.padded) {
+        w->window.convert = lt_gemm_mixed_copy_row;
+        w->window.convert_argument = &w->copy;
+        w->window.from_element = lt_cpu_element_bytes(conv->dtype);
+    } else if (status == LEAT_OK && !same) {
+        w->copies_rows = true;
+        w->row_dtype = conv->dtype;
+        status = lt_conv_window_plan(&conv->g, lt_cpu_element_bytes(conv->dtype), host, plan,
+                                     &w->window, err);
+    }
+    return status;
 }
 
 leat_status lt_conv_igemm_prepare(const leat_kernel_node *node, const lt_conv *conv,
@@ -127,11 +171,13 @@ leat_status lt_conv_igemm_prepare(const leat_kernel_node *node, const lt_conv *c
         return lt_cpu_fail(err, LEAT_NO_MEMORY, "Conv: no memory for the plan");
     }
     w->conv = *conv;
-    w->kernels = lt_gemm_kernels_for(device, conv->dtype);
+    bool mixed = conv->compute == LEAT_DTYPE_F16 || conv->compute == LEAT_DTYPE_BF16;
+    w->types = (lt_gemm_mixed){conv->y_dtype, conv->residual_dtype};
+    w->kernels = mixed ? lt_gemm_mixed_kernels_for(device, conv->compute)
+                       : lt_gemm_kernels_for(device, conv->dtype);
     w->host = host;
-    size_t element = lt_cpu_element_bytes(conv->dtype);
-    leat_status status = lt_conv_window_plan(&conv->g, element, host, plan, &w->window, err);
-    w->zeros = host->plan_alloc(plan, w->window.k * element);
+    leat_status status = plan_window(w, device, host, plan, err);
+    w->zeros = host->plan_alloc(plan, w->window.k * lt_cpu_element_bytes(w->row_dtype));
     if (status == LEAT_OK && w->zeros == NULL) {
         status = lt_cpu_fail(err, LEAT_NO_MEMORY, "Conv: no memory for the plan");
     }
@@ -144,7 +190,8 @@ leat_status lt_conv_igemm_prepare(const leat_kernel_node *node, const lt_conv *c
                              .n = window->n,
                              .k = window->k,
                              .taps = window->taps,
-                             .rows = window->matrix ? NULL : lt_conv_window_rows};
+                             .rows = window->matrix ? NULL : lt_conv_window_rows,
+                             .copy = w->copies_rows ? lt_gemm_mixed_copy_row : NULL};
     out_kernel->name = w->kernels->name;
     out_kernel->launch = igemm_launch;
     out_kernel->state = w;

@@ -88,6 +88,17 @@ typedef struct pad_job {
     int fill;
 } pad_job;
 
+/* `count` elements of the data from element `at` on, to where they belong in the copy. */
+static void copy_elements(const pad_job *job, size_t at, size_t count, char *to)
+{
+    const lt_conv_window *w = job->w;
+    if (w->convert != NULL) {
+        w->convert(w->convert_argument, job->from + at * w->from_element, 0, count, to);
+    } else {
+        memcpy(to, job->from + at * w->element, count * w->element);
+    }
+}
+
 /* Copies lines [begin, end) of the padded data. */
 static void pad_lines(void *argument, int64_t begin, int64_t end)
 {
@@ -109,7 +120,8 @@ static void pad_lines(void *argument, int64_t begin, int64_t end)
         left = left < line ? left : line;
         size_t copy = data < line - left ? data : line - left;
         memset(out, job->fill, left);
-        memcpy(out + left, job->from + (size_t)at * data, copy);
+        copy_elements(job, (size_t)(at * from->in[2] * from->in_channels), copy / job->w->element,
+                      out + left);
         memset(out + left + copy, job->fill, line - left - copy);
     }
 }
@@ -192,15 +204,15 @@ leat_status lt_conv_window_plan(const lt_conv_geometry *geometry, size_t element
  */
 
 /* [out, in, ky, kx] to [out, ky, kx, in], so that a line of the filter is one tap. */
-static void reorder_filter(const lt_conv_window *w, const char *weights, char *out)
+static void reorder_filter(const lt_conv_window *w, size_t element, const char *weights, char *out)
 {
     size_t n = (size_t)w->from.out_channels, ci = (size_t)w->from.in_channels;
     size_t taps = (size_t)w->from.taps;
     for (size_t i = 0; i < n; i++) {
         for (size_t c = 0; c < ci; c++) {
             for (size_t t = 0; t < taps; t++) {
-                memcpy(out + ((i * taps + t) * ci + c) * w->element,
-                       weights + ((i * ci + c) * taps + t) * w->element, w->element);
+                memcpy(out + ((i * taps + t) * ci + c) * element,
+                       weights + ((i * ci + c) * taps + t) * element, element);
             }
         }
     }
@@ -210,7 +222,8 @@ leat_status lt_conv_window_pack(const lt_conv_window *w, const lt_gemm_kernels *
                                 const void *weights, leat_dtype dtype, size_t group_bytes,
                                 const leat_host *host, void *out, leat_error *err)
 {
-    size_t group = w->n * w->k * w->taps * w->element, all = group * (size_t)w->from.groups;
+    size_t element = lt_cpu_element_bytes(dtype);
+    size_t group = w->n * w->k * w->taps * element, all = group * (size_t)w->from.groups;
     size_t panels = lt_gemm_panels(kernels, w->n);
     lt_gemm_source source = {.dtype = dtype,
                              .taps = w->taps,
@@ -225,7 +238,7 @@ leat_status lt_conv_window_pack(const lt_conv_window *w, const lt_gemm_kernels *
         return lt_cpu_fail(err, LEAT_NO_MEMORY, "Conv: no memory to pack weights");
     }
     if (w->padded) {
-        reorder_filter(w, weights, reordered);
+        reorder_filter(w, element, weights, reordered);
     }
     for (size_t i = 0; i < (size_t)w->from.groups; i++) {
         source.data = (w->padded ? reordered : (const char *)weights) + i * group;

@@ -17,11 +17,15 @@
 typedef struct lt_conv_window {
     lt_conv_geometry from; /* the data */
     lt_conv_geometry g;    /* what the product reads: after the copy when padded */
-    size_t element;        /* bytes */
+    size_t element;        /* bytes of what the product reads */
     bool matrix, padded;
     size_t m, n, k, taps;   /* of one group's product */
     const int64_t *offsets; /* [taps] bytes from the first pixel of a window */
     size_t copy_bytes;      /* of the padded data, with 64 readable bytes behind; 0 without copy */
+    /* Set by the owner where the copy is of another type than the data; NULL otherwise. */
+    lt_gemm_copy_fn convert;
+    const void *convert_argument;
+    size_t from_element; /* bytes of the data's elements, with convert */
 } lt_conv_window;
 
 /* Errors:   NO_MEMORY. */

@@ -21,7 +21,7 @@ const lt_winograd_kernels *lt_winograd_kernels_for(const lt_cpu_device *device, 
 bool lt_winograd_applies(const lt_conv *conv)
 {
     const lt_conv_geometry *g = &conv->g;
-    bool fits = conv->dtype == LEAT_DTYPE_F32 && g->channels_last && g->in_channels > 0 &&
+    bool fits = conv->compute == LEAT_DTYPE_F32 && g->channels_last && g->in_channels > 0 &&
                 g->out_channels > 0;
     for (int i = 0; i < 3; i++) {
         fits &= g->kernel[i] == (i == 0 ? 1 : 3) && g->stride[i] == 1 && g->dilation[i] == 1;

@@ -33,7 +33,7 @@ static size_t whole_lines(size_t bytes)
 /* Rows that the kernel cannot read where they are. */
 static bool rows_unfit(const lt_gemm_job *job)
 {
-    return job->copy != NULL || job->k % job->kernels->k_group != 0;
+    return job->copy != NULL || (job->k % job->kernels->k_group != 0 && !job->kernels->any_k);
 }
 
 static blocking choose_blocking(const lt_gemm_job *job)
@@ -121,7 +121,7 @@ static void run_panels(const runner *run, size_t row0, size_t row1, const void *
     size_t k = lt_gemm_padded_k(kernels, job->k), c_bytes = kernels->c_bytes;
     size_t b_column = k * job->taps * kernels->b_bytes; /* bytes a column of a panel */
     lt_gemm_tile tile = {.taps = job->taps,
-                         .k = k,
+                         .k = kernels->any_k ? job->k : k,
                          .ldc = job->ldc,
                          .ldr = job->ldr,
                          .low = run->low,

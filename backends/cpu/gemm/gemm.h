@@ -17,8 +17,8 @@
  *
  *     b[j..j+k_group)[0]  b[j..j+k_group)[1]  ...  b[j..j+k_group)[nr-1]
  *
- * Rows of A are read in whole groups too: when k is no multiple of k_group the rows of a block are
- * copied, with zeros behind, before the panels pass over them.
+ * Most kernels read rows of A in whole groups too: when k is no multiple of k_group the rows of a
+ * block are copied, with zeros behind, before the panels pass over them.
  *
  * A micro-kernel keeps mr x nr sums in registers: 14 x 32 f32 with AVX-512 (28 of 32 registers),
  * 6 x 16 with AVX2, 4 x 8 in portable C. f64 has half as many columns.
@@ -35,7 +35,7 @@
 typedef struct lt_gemm_tile {
     const void *const *rows; /* [taps][LT_GEMM_MAX_MR] */
     size_t taps;
-    size_t k;         /* elements a tap, a multiple of k_group */
+    size_t k;         /* elements a tap, a multiple of k_group unless the kernel takes any_k */
     const void *b;    /* the panel */
     const void *bias; /* at the panel's first column, readable to the panel's full width; or NULL */
     void *c;          /* first element of the tile */
@@ -74,6 +74,8 @@ typedef struct lt_gemm_kernels {
     leat_dtype dtype;                               /* of A, or of all operands where they agree */
     uint32_t a_bytes, b_bytes, c_bytes, bias_bytes; /* of an element; a residual's is c_bytes */
     uint32_t k_group;
+    bool any_k; /* the kernel takes care of a k that is no multiple of k_group: it reads k elements
+                   of A, not whole groups */
     uint32_t mr;
     uint32_t nr;                            /* columns of a full panel; a half panel has nr / 2 */
     lt_gemm_kernel_fn full[LT_GEMM_MAX_MR]; /* by rows - 1 */

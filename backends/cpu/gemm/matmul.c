@@ -2,10 +2,12 @@
 /* MatMul (numpy.matmul's shapes) and Gemm, of ai.onnx and with leat's epilogues. */
 #include "gemm/product.h"
 
-/* Reads the attributes that passes add. The residual is the last input. */
+/* Reads the attributes that passes add. The residual is the last input. Of nodes without `compute`
+ * all types agree. */
 static void read_epilogue(const leat_kernel_node *node, lt_product_desc *desc)
 {
     lt_cpu_activation_read(node->node, &desc->activation);
+    desc->compute = lt_cpu_compute_dtype(node);
     desc->residual_input = LT_PRODUCT_NONE;
     if (strcmp(node->node->domain, "leat") == 0 && leat_node_int(node->node, "residual", 0)) {
         desc->residual_input = node->node->n_inputs - 1;
@@ -18,6 +20,10 @@ leat_status lt_cpu_product_supports(const leat_kernel_node *node, leat_error *er
     const leat_value *a = leat_kernel_input(node, 0);
     if (strcmp(node->node->domain, "leat") != 0) {
         return LEAT_OK;
+    }
+    leat_status status = lt_cpu_compute_supports(node, err);
+    if (status != LEAT_OK) {
+        return status;
     }
     if (!lt_cpu_activation_read(node->node, &activation)) {
         return lt_cpu_fail(err, LEAT_UNSUPPORTED, "%s: unknown activation", node->node->op);
@@ -123,10 +129,7 @@ leat_status lt_matmul_shapes(const leat_kernel_node *node, const leat_host *host
 leat_status lt_cpu_matmul_prepare(const leat_kernel_node *node, void *device, const leat_host *host,
                                   leat_plan *plan, leat_kernel *out_kernel, leat_error *err)
 {
-    lt_product_desc desc = {.dtype = leat_kernel_input(node, 0)->dtype,
-                            .alpha = 1,
-                            .beta = 1,
-                            .bias_input = LT_PRODUCT_NONE};
+    lt_product_desc desc = {.alpha = 1, .beta = 1, .bias_input = LT_PRODUCT_NONE};
     leat_status status = lt_matmul_shapes(node, host, plan, &desc, err);
     if (status != LEAT_OK) {
         return status;
@@ -148,8 +151,7 @@ leat_status lt_cpu_gemm_prepare(const leat_kernel_node *node, void *device, cons
 {
     const leat_value *a = leat_kernel_input(node, 0), *b = leat_kernel_input(node, 1);
     const leat_value *c = leat_kernel_input(node, 2);
-    lt_product_desc desc = {.dtype = a->dtype,
-                            .batch = 1,
+    lt_product_desc desc = {.batch = 1,
                             .trans_a = leat_node_int(node->node, "transA", 0) != 0,
                             .trans_b = leat_node_int(node->node, "transB", 0) != 0,
                             .alpha = leat_node_float(node->node, "alpha", 1),

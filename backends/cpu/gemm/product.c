@@ -2,15 +2,14 @@
 #include "gemm/product.h"
 
 #include "convert.h"
+#include "gemm/mixed.h"
 
 /* Parts of the workspace, in bytes from its start. */
 typedef struct parts {
-    size_t a;          /* A widened to f32, or transposed, or both */
+    size_t a;          /* A transposed */
     size_t pack;       /* packed B: one, or one a thread */
     size_t pack_bytes; /* of one */
     size_t bias;       /* a row padded to whole panels, or all of C's shape */
-    size_t residual;   /* widened */
-    size_t c;          /* C before it is rounded to f16 or bf16 */
     size_t run;
     size_t run_bytes;
 } parts;
@@ -20,9 +19,15 @@ typedef struct product {
     const lt_gemm_kernels *kernels;
     const void *packed;   /* B, when it is constant */
     const void *bias_row; /* when it is constant */
-    bool narrow;          /* f16 or bf16 */
-    bool expand_bias;     /* bias is brought to C's shape and added as a residual */
-    bool per_batch;       /* B differs: products go to the threads whole */
+    leat_dtype wide;      /* of sums and bias: f32 or f64 */
+    leat_dtype given_a;   /* of the input */
+    leat_dtype a_dtype;   /* of the rows that the job gets */
+    leat_dtype b_dtype, bias_dtype;
+    bool mixed;          /* by the kernels of mixed.h: the next two hold */
+    lt_gemm_mixed types; /* epilogue */
+    lt_gemm_mixed_copy copy;
+    bool expand_bias; /* bias is brought to C's shape and added as a residual */
+    bool per_batch;   /* B differs: products go to the threads whole */
     size_t a_elements;
     parts parts;
 } product;
@@ -33,8 +38,8 @@ typedef struct product {
 static lt_gemm_source source_of(const product *p, const void *b, size_t offset)
 {
     const lt_product_desc *d = &p->desc;
-    lt_gemm_source source = {.data = (const char *)b + offset * lt_cpu_element_bytes(d->dtype),
-                             .dtype = d->dtype,
+    lt_gemm_source source = {.data = (const char *)b + offset * lt_cpu_element_bytes(p->b_dtype),
+                             .dtype = p->b_dtype,
                              .k = d->k,
                              .n = d->n,
                              .row_stride = d->trans_b ? 1 : d->n,
@@ -62,7 +67,7 @@ static void spread_bias(const product *p, const void *bias, void *out, size_t ro
         for (size_t c = 0; c < padded; c++) {
             size_t from =
                 (d->bias_rows == 1 ? 0 : r) * d->bias_columns + (d->bias_columns == 1 ? 0 : c);
-            if (d->dtype == LEAT_DTYPE_F64) {
+            if (p->wide == LEAT_DTYPE_F64) {
                 double v = 0;
                 if (c < d->n) {
                     memcpy(&v, (const char *)bias + from * sizeof(v), sizeof(v));
@@ -70,7 +75,7 @@ static void spread_bias(const product *p, const void *bias, void *out, size_t ro
                 ((double *)out)[r * padded + c] = v * (double)d->beta;
             } else {
                 ((float *)out)[r * padded + c] =
-                    c < d->n ? lt_cpu_get_f32(d->dtype, bias, from) * d->beta : 0;
+                    c < d->n ? lt_cpu_get_f32(p->bias_dtype, bias, from) * d->beta : 0;
             }
         }
     }
@@ -97,7 +102,7 @@ static leat_status fill_bias_row(void *out, size_t bytes, const leat_value *cons
 typedef struct launch {
     const product *p;
     const leat_kernel_args *args;
-    const char *a; /* of the kernels' type, batch x m x k unless offsets say otherwise */
+    const char *a; /* of a_dtype, batch x m x k unless offsets say otherwise */
     const void *bias_row;
     const char *residual;
     char *c;
@@ -108,21 +113,30 @@ static lt_gemm_job job_of(const launch *l, size_t rows, size_t first_a, size_t f
                           const void *packed)
 {
     const product *p = l->p;
-    size_t element = lt_cpu_element_bytes(p->kernels->dtype);
+    size_t wide = lt_cpu_element_bytes(p->wide);
+    size_t a = lt_cpu_element_bytes(p->a_dtype);
+    size_t c = p->mixed ? lt_cpu_element_bytes(p->types.c_dtype) : wide;
+    size_t residual = p->mixed ? lt_cpu_element_bytes(p->types.residual_dtype) : wide;
     lt_gemm_job job = {.kernels = p->kernels,
                        .m = rows,
                        .n = p->desc.n,
                        .k = p->desc.k,
                        .taps = 1,
-                       .a = l->a + first_a * element,
+                       .a = l->a + first_a * a,
                        .lda = p->desc.k,
                        .b = packed,
                        .bias = l->bias_row,
-                       .c = l->c + first_c * element,
+                       .c = l->c + first_c * c,
                        .ldc = p->desc.n,
-                       .residual = l->residual ? l->residual + first_c * element : NULL,
+                       .residual = l->residual ? l->residual + first_c * residual : NULL,
                        .ldr = p->desc.n,
-                       .activation = p->desc.activation};
+                       .activation = p->desc.activation,
+                       .epilogue = &p->types};
+    if (p->copy.half != NULL) {
+        job.copy = lt_gemm_mixed_copy_row;
+        job.copy_argument = &p->copy;
+        job.copy_bytes = (uint32_t)a;
+    }
     return job;
 }
 
@@ -154,25 +168,22 @@ static void batch_task(void *argument, uint32_t task, uint32_t thread)
     lt_gemm_run_serial(&job, l->workspace + p->parts.run, thread);
 }
 
-/* A as rows of k elements of the kernels' type. */
-static const void *ready_a(const product *p, const void *a, char *out)
+/* A as rows of k elements. */
+static const void *ready_a(const product *p, const void *a, leat_dtype dtype, char *out)
 {
     const lt_product_desc *d = &p->desc;
-    if (!d->trans_a && !p->narrow) {
+    if (!d->trans_a) {
         return a;
     }
     for (size_t i = 0; i < d->m; i++) {
-        for (size_t j = 0; j < d->k && d->trans_a; j++) {
+        for (size_t j = 0; j < d->k; j++) {
             size_t from = j * d->m + i, to = i * d->k + j;
-            if (d->dtype == LEAT_DTYPE_F64) {
+            if (p->wide == LEAT_DTYPE_F64) {
                 ((double *)(void *)out)[to] = ((const double *)a)[from];
             } else {
-                ((float *)(void *)out)[to] = lt_cpu_get_f32(d->dtype, a, from);
+                ((float *)(void *)out)[to] = lt_cpu_get_f32(dtype, a, from);
             }
         }
-    }
-    if (!d->trans_a) {
-        lt_cpu_widen_f32(d->dtype, a, (float *)(void *)out, p->a_elements);
     }
     return out;
 }
@@ -205,15 +216,10 @@ static leat_status product_launch(const void *state, const leat_kernel_args *arg
     if (d->batch == 0 || d->m == 0 || d->n == 0) {
         return LEAT_OK;
     }
-    l.a = ready_a(p, args->inputs[0], workspace + p->parts.a);
-    l.c = p->narrow ? workspace + p->parts.c : args->outputs[0];
+    l.a = ready_a(p, args->inputs[0], p->given_a, workspace + p->parts.a);
+    l.c = args->outputs[0];
     if (d->residual_input != LT_PRODUCT_NONE) {
         l.residual = args->inputs[d->residual_input];
-        if (p->narrow) {
-            float *wide = (float *)(void *)(workspace + p->parts.residual);
-            lt_cpu_widen_f32(d->dtype, l.residual, wide, d->batch * d->m * d->n);
-            l.residual = (char *)wide;
-        }
     }
     if (d->bias_input != LT_PRODUCT_NONE && p->bias_row == NULL) {
         char *bias = workspace + p->parts.bias;
@@ -226,10 +232,6 @@ static leat_status product_launch(const void *state, const leat_kernel_args *arg
         }
     }
     run_product(p, &l);
-    if (p->narrow) {
-        lt_cpu_narrow_f32(d->dtype, (const float *)(void *)l.c, args->outputs[0],
-                          d->batch * d->m * d->n);
-    }
     return LEAT_OK;
 }
 
@@ -247,31 +249,29 @@ static size_t take(size_t *total, size_t elements, size_t element)
 static size_t plan_workspace(product *p, const leat_kernel_node *node, uint32_t threads)
 {
     const lt_product_desc *d = &p->desc;
-    size_t element = lt_cpu_element_bytes(p->kernels->dtype), total = 0;
+    size_t element = lt_cpu_element_bytes(p->wide), total = 0;
     size_t c = d->batch * d->m * d->n;
     parts *parts = &p->parts;
     p->a_elements = (size_t)leat_value_count(leat_kernel_input(node, 0));
-    parts->a = take(&total, d->trans_a || p->narrow ? p->a_elements : 0, element);
+    parts->a = take(&total, d->trans_a ? p->a_elements : 0, element);
     parts->pack_bytes = (lt_gemm_packed_bytes(p->kernels, 1, d->k, d->n) + 63) & ~(size_t)63;
     parts->pack = total;
     total += p->packed ? 0 : parts->pack_bytes * (p->per_batch ? threads : 1);
     if (d->bias_input != LT_PRODUCT_NONE && p->bias_row == NULL) {
         parts->bias = take(&total, p->expand_bias ? c : padded_columns(p), element);
     }
-    parts->residual =
-        take(&total, p->narrow && d->residual_input != LT_PRODUCT_NONE ? c : 0, element);
-    parts->c = take(&total, p->narrow ? c : 0, element);
     parts->run = total;
     const lt_gemm_job job = {.kernels = p->kernels,
                              .m = p->per_batch ? d->m : d->batch * d->m,
                              .n = d->n,
                              .k = d->k,
-                             .taps = 1};
+                             .taps = 1,
+                             .copy = p->copy.half != NULL ? lt_gemm_mixed_copy_row : NULL};
     total += lt_gemm_workspace(&job, threads);
     return total;
 }
 
-/* Distinguishes packings of one constant; the kernels' name stands for type and panel width. */
+/* Distinguishes packings of one constant. */
 static uint64_t pack_key(const product *p, uint64_t kind)
 {
     const lt_product_desc *d = &p->desc;
@@ -279,6 +279,7 @@ static uint64_t pack_key(const product *p, uint64_t kind)
     float factor = kind == 1 ? d->alpha : d->beta;
     memcpy(&scale, &factor, sizeof(scale));
     uint64_t key = kind | (uint64_t)p->kernels->nr << 8 | (uint64_t)d->trans_b << 20;
+    key |= (uint64_t)p->kernels->k_group << 16 | (uint64_t)d->compute << 56;
     return (key ^ (uint64_t)scale << 24) ^ (uint64_t)d->n * 0x9e3779b97f4a7c15u;
 }
 
@@ -297,13 +298,47 @@ static leat_status pack_constants(product *p, const leat_kernel_node *node, cons
     }
     if (d->bias_input != LT_PRODUCT_NONE && !p->expand_bias) {
         const leat_value *bias = leat_kernel_input(node, d->bias_input);
-        size_t bytes = padded_columns(p) * lt_cpu_element_bytes(p->kernels->dtype);
+        size_t bytes = padded_columns(p) * lt_cpu_element_bytes(p->wide);
         if (bias->data != NULL) {
             return host->plan_pack(plan, bias, pack_key(p, 2), bytes, fill_bias_row, p,
                                    &p->bias_row, err);
         }
     }
     return LEAT_OK;
+}
+
+static bool is_half(leat_dtype dtype)
+{
+    return dtype == LEAT_DTYPE_F16 || dtype == LEAT_DTYPE_BF16;
+}
+
+static leat_dtype dtype_or(const leat_value *value, leat_dtype otherwise)
+{
+    return value ? value->dtype : otherwise;
+}
+
+/* Kernels, and what they need to know of the operands' types. */
+static void choose_kernels(product *p, const leat_kernel_node *node, const lt_cpu_device *device)
+{
+    const lt_product_desc *d = &p->desc;
+    p->wide = d->compute == LEAT_DTYPE_F64 ? LEAT_DTYPE_F64 : LEAT_DTYPE_F32;
+    p->given_a = leat_kernel_input(node, 0)->dtype;
+    p->a_dtype = d->trans_a ? p->wide : p->given_a;
+    p->b_dtype = leat_kernel_input(node, 1)->dtype;
+    p->bias_dtype = dtype_or(leat_kernel_input(node, d->bias_input), p->wide);
+    p->mixed = is_half(d->compute);
+    if (!p->mixed) {
+        p->kernels = lt_gemm_kernels_for(device, p->wide);
+        return;
+    }
+    p->kernels = lt_gemm_mixed_kernels_for(device, d->compute);
+    p->types.c_dtype = leat_kernel_output(node, 0)->dtype;
+    p->types.residual_dtype =
+        p->expand_bias ? LEAT_DTYPE_F32
+                       : dtype_or(leat_kernel_input(node, d->residual_input), LEAT_DTYPE_F32);
+    if (p->a_dtype != p->kernels->dtype) {
+        p->copy = (lt_gemm_mixed_copy){lt_half_for(device), p->a_dtype, p->kernels->dtype};
+    }
 }
 
 leat_status lt_product_prepare(const lt_product_desc *desc, const leat_kernel_node *node,
@@ -315,10 +350,9 @@ leat_status lt_product_prepare(const lt_product_desc *desc, const leat_kernel_no
         return lt_cpu_fail(err, LEAT_NO_MEMORY, "%s: no memory for the plan", node->node->op);
     }
     p->desc = *desc;
-    p->narrow = desc->dtype == LEAT_DTYPE_F16 || desc->dtype == LEAT_DTYPE_BF16;
-    p->kernels = lt_gemm_kernels_for(device, p->narrow ? LEAT_DTYPE_F32 : desc->dtype);
     p->expand_bias = desc->bias_input != LT_PRODUCT_NONE && desc->bias_rows > 1;
     p->per_batch = desc->b_offsets != NULL;
+    choose_kernels(p, node, device);
     leat_status status = pack_constants(p, node, host, plan, err);
     if (status != LEAT_OK) {
         return status;

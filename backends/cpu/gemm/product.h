@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A batch of matrix products at fixed shapes, with everything that MatMul and Gemm ask for around
- * it: dynamic or constant B, transposes, alpha and beta, bias, residual, activation, f16 and bf16
- * storage (products and sums are f32 then, rounded once). */
+ * it: dynamic or constant B, transposes, alpha and beta, bias, residual, activation, and f32, f16
+ * and bf16 mixed (sums are f32 then, rounded once: see mixed.h). */
 #ifndef LT_CPU_PRODUCT_H
 #define LT_CPU_PRODUCT_H
 
@@ -12,7 +12,7 @@
 /* Shapes:   C[i] = A[i] * B[i] for i < batch; A[i] is m x k at a_offsets[i] elements (k x m when
  *           trans_a), B[i] likewise. Offsets NULL: A is batch dense matrices; B is one, shared. */
 typedef struct lt_product_desc {
-    leat_dtype dtype; /* f32, f64, f16, bf16 */
+    leat_dtype compute; /* f32, f64; f16, bf16: factors may be rounded to it */
     size_t batch, m, n, k;
     bool trans_a, trans_b;
     const size_t *a_offsets;

@@ -259,27 +259,65 @@ static uint32_t make_attrs(const conv_case *c, bool last, int form, leat_attr *a
     return n;
 }
 
-static void check(const conv_case *c, leat_dtype dtype, bool last, int form, lt_cpu_isa isa,
-                  bool transposed, uint64_t constants)
+/* What a run is like beyond its sizes. */
+typedef struct conv_form {
+    leat_dtype dtype;
+    bool last;
+    int epilogue; /* as for finish */
+    lt_cpu_isa isa;
+    bool transposed;
+    uint64_t constants;
+    /* Bits 0 to 4: X, W, B, residual, Y are f32, the others of dtype, in which it computes. */
+    uint32_t wide;
+} conv_form;
+
+/* The same numbers as f32. */
+static void widen(leat_array *a)
 {
+    leat_array wide = *a;
+    wide.dtype = LEAT_DTYPE_F32;
+    wide.bytes = 2 * a->bytes;
+    wide.data = calloc(1, wide.bytes);
+    for (size_t i = 0; i < oracle_count(a); i++) {
+        oracle_set(&wide, i, oracle_get(a, i));
+    }
+    free(a->data);
+    *a = wide;
+}
+
+static void check_form(const conv_case *c, const conv_form *f)
+{
+    const leat_dtype dtype = f->dtype;
+    const bool last = f->last, transposed = f->transposed;
+    const int form = f->epilogue;
     run r = make_run(c, dtype, last, transposed);
-    leat_attr attrs[10];
+    leat_attr attrs[12];
     int64_t pads[6];
+    for (int i = 0; i < 5; i++) {
+        if (f->wide >> i & 1) {
+            widen(i < 4 ? &r.in[i] : &r.y);
+        }
+    }
     bool bias = form != 2;
     leat_array none = {0};
     leat_array in[4] = {r.in[0], r.in[1], bias ? r.in[2] : none, r.in[3]};
+    uint32_t n_attrs = make_attrs(c, last, form, attrs, pads);
+    if (f->wide != 0) {
+        attrs[n_attrs++] = test_attr_int("compute", dtype);
+        attrs[n_attrs++] = test_attr_int("storage", r.y.dtype);
+    }
     test_kernel kernel = {.op = transposed ? "ConvTranspose" : "Conv",
                           .domain = last || form ? "leat" : "",
                           .attrs = attrs,
-                          .n_attrs = make_attrs(c, last, form, attrs, pads),
+                          .n_attrs = n_attrs,
                           .inputs = in,
                           .n_inputs = form == 1 ? 4
                                       : bias    ? 3
                                                 : 2,
-                          .constants = constants,
+                          .constants = f->constants,
                           .outputs = &r.y,
                           .n_outputs = 1,
-                          .isa = isa,
+                          .isa = f->isa,
                           .threads = 3,
                           .options.plain_algorithms = 1}; /* test_winograd.c has the other */
     leat_error err = {0};
@@ -306,10 +344,17 @@ static void check(const conv_case *c, leat_dtype dtype, bool last, int form, lt_
         }
     }
     int64_t taps = c->kernel[0] * c->kernel[1] * c->kernel[2];
-    double rtol = oracle_rtol(dtype, (size_t)(taps * c->in_channels / c->groups + 2));
+    double rtol = oracle_rtol(r.y.dtype, (size_t)(taps * c->in_channels / c->groups + 2));
     oracle_assert_close(&r.y, expected, rtol, rtol);
     free(expected);
     free_run(&r);
+}
+
+static void check(const conv_case *c, leat_dtype dtype, bool last, int form, lt_cpu_isa isa,
+                  bool transposed, uint64_t constants)
+{
+    const conv_form f = {dtype, last, form, isa, transposed, constants, 0};
+    check_form(c, &f);
 }
 
 #define N_CASES (sizeof(cases) / sizeof(cases[0]))
@@ -333,6 +378,21 @@ static void conv_epilogues_match_double_loops(void **state)
             for (int form = 1; form <= 3; form++) {
                 check(&cases[i], LEAT_DTYPE_F32, true, form, isas[isa], false, 0x6);
             }
+        }
+    }
+}
+
+/* All in f16 or bf16, as in a model of that type, and with f32 among them. */
+static void conv_of_halves_matches_double_loops(void **state)
+{
+    static const leat_dtype dtypes[] = {LEAT_DTYPE_F16, LEAT_DTYPE_BF16};
+    static const uint32_t wide[] = {0, 0x6, 0x7, 0x1e, 0x1f};
+    (void)state;
+    for (size_t i = 0; i < N_CASES; i++) {
+        for (size_t n = 0; n < 3 * 2 * 5 * 4; n++) {
+            const conv_form f = {dtypes[n % 2], true, (int)(n / 2 % 4), isas[n / 8 % 3],
+                                 false,         0x6,  wide[n / 24]};
+            check_form(&cases[i], &f);
         }
     }
 }
@@ -397,6 +457,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(conv_channels_last_matches_double_loops),
         cmocka_unit_test(conv_epilogues_match_double_loops),
+        cmocka_unit_test(conv_of_halves_matches_double_loops),
         cmocka_unit_test(conv_channels_first_matches_double_loops),
         cmocka_unit_test(conv_weights_that_change_match_double_loops),
         cmocka_unit_test(conv_transpose_matches_double_loops),

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Micro-kernels of mixed.h by dot products of bf16 (vdpbf16ps):
+ *
+ *     sum[r][c] += A[r][2j] * B[2j][c] + A[r][2j + 1] * B[2j + 1][c]     for pairs j of k
+ *
+ * A and B bf16, sums f32. A pair costs what one k costs in f32: 2 loads of B, one broadcast (of 32
+ * bits) and 2 instructions a row, so with 14 rows arithmetic bounds it, at twice the rate of f32.
+ * With one or two rows, where the latency of a chain would, pairs go to four chains in turn.
+ *
+ * Full panels are finished in registers; partial ones, and activations that are no clamp, through
+ * lt_gemm_mixed_finish. */
+#include "gemm/mixed.h"
+
+#include <immintrin.h>
+
+#define CHAINS 4
+
+static inline __m512 dot(__m512 sum, __m512i a, __m512i b)
+{
+    return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b);
+}
+
+static inline __m512i broadcast_pair(const char *a)
+{
+    int32_t pair;
+    memcpy(&pair, a, sizeof(pair));
+    return _mm512_set1_epi32(pair);
+}
+
+/* A last element without a partner. */
+static inline __m512i broadcast_single(const char *a)
+{
+    uint16_t single;
+    memcpy(&single, a, sizeof(single));
+    return _mm512_set1_epi32(single);
+}
+
+static inline __m512 load_any(leat_dtype dtype, const void *data, size_t at)
+{
+    if (dtype == LEAT_DTYPE_F32) {
+        return _mm512_loadu_ps((const float *)data + at);
+    }
+    __m256i h = _mm256_loadu_si256((const __m256i *)(const void *)((const uint16_t *)data + at));
+    return dtype == LEAT_DTYPE_F16
+               ? _mm512_cvtph_ps(h)
+               : _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16));
+}
+
+static inline void store_any(leat_dtype dtype, void *data, size_t at, __m512 v)
+{
+    if (dtype == LEAT_DTYPE_F32) {
+        _mm512_storeu_ps((float *)data + at, v);
+        return;
+    }
+    __m256i h = dtype == LEAT_DTYPE_F16 ? _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT)
+                                        : (__m256i)_mm512_cvtneps_pbh(v);
+    _mm256_storeu_si256((__m256i *)(void *)((uint16_t *)data + at), h);
+}
+
+/* NaN passes: the second operand is what min and max return then. */
+static inline __m512 clamp(__m512 v, __m512 low, __m512 high)
+{
+    return _mm512_min_ps(high, _mm512_max_ps(low, v));
+}
+
+/* A whole tile from registers to C. */
+static inline __attribute__((always_inline)) void
+finish_whole(const lt_gemm_tile *tile, const __m512 (*sum)[2], const int mr, const int nv)
+{
+    const lt_gemm_mixed *mixed = tile->epilogue;
+    const leat_dtype c_dtype = mixed->c_dtype, residual_dtype = mixed->residual_dtype;
+    const __m512 low = _mm512_set1_ps((float)tile->low), high = _mm512_set1_ps((float)tile->high);
+#pragma GCC unroll 16
+    for (int r = 0; r < mr; r++) {
+        size_t row = tile->row + (size_t)r;
+#pragma GCC unroll 2
+        for (int v = 0; v < nv; v++) {
+            __m512 x = sum[r][v];
+            size_t column = tile->column + (size_t)v * 16;
+            if (tile->residual != NULL) {
+                x = _mm512_add_ps(
+                    x, load_any(residual_dtype, tile->residual, row * tile->ldr + column));
+            }
+            store_any(c_dtype, tile->c, row * tile->ldc + column, clamp(x, low, high));
+        }
+    }
+}
+
+static inline __attribute__((always_inline)) void
+finish(const lt_gemm_tile *tile, const __m512 (*sum)[2], const int mr, const int nv)
+{
+    if (tile->n == (uint32_t)(nv * 16) && tile->activation == NULL) {
+        finish_whole(tile, sum, mr, nv);
+        return;
+    }
+    float out[LT_GEMM_MAX_MR * 32];
+#pragma GCC unroll 16
+    for (int r = 0; r < mr; r++) {
+        for (int v = 0; v < nv; v++) {
+            _mm512_storeu_ps(out + (r * nv + v) * 16, sum[r][v]);
+        }
+    }
+    lt_gemm_mixed_finish(tile, out, (size_t)mr, (size_t)(nv * 16), &lt_half_avx512,
+                         lt_cpu_activate_f32_avx512);
+}
+
+/* mr and nv (vectors a row) are constants at every call, so that sums stay in registers. */
+static inline __attribute__((always_inline)) void tile_run(const lt_gemm_tile *tile, const int mr,
+                                                           const int nv)
+{
+    __m512 sum[LT_GEMM_MAX_MR][2];
+#pragma GCC unroll 16
+    for (int r = 0; r < mr; r++) {
+        for (int v = 0; v < nv; v++) {
+            sum[r][v] = tile->bias ? _mm512_loadu_ps((const float *)tile->bias + v * 16)
+                                   : _mm512_setzero_ps();
+        }
+    }
+    const char *b = tile->b;
+    for (size_t t = 0; t < tile->taps; t++) {
+        const char *a[LT_GEMM_MAX_MR];
+#pragma GCC unroll 16
+        for (int r = 0; r < mr; r++) {
+            a[r] = tile->rows[t * LT_GEMM_MAX_MR + (size_t)r];
+        }
+        const size_t pairs = tile->k / 2;
+        for (size_t j = 0; j < pairs; j++) {
+            __m512i b0 = _mm512_load_si512(b);
+            __m512i b1 = nv == 2 ? _mm512_load_si512(b + 64) : b0;
+#pragma GCC unroll 16
+            for (int r = 0; r < mr; r++) {
+                __m512i x = broadcast_pair(a[r] + 4 * j);
+                sum[r][0] = dot(sum[r][0], x, b0);
+                if (nv == 2) {
+                    sum[r][1] = dot(sum[r][1], x, b1);
+                }
+            }
+            b += nv * 64;
+        }
+        if (tile->k % 2 != 0) {
+#pragma GCC unroll 16
+            for (int r = 0; r < mr; r++) {
+                __m512i x = broadcast_single(a[r] + 4 * pairs);
+                for (int v = 0; v < nv; v++) {
+                    sum[r][v] = dot(sum[r][v], x, _mm512_load_si512(b + v * 64));
+                }
+            }
+            b += nv * 64;
+        }
+    }
+    finish(tile, (const __m512(*)[2])sum, mr, nv);
+}
+
+/* One or two rows. */
+static inline __attribute__((always_inline)) void tile_few(const lt_gemm_tile *tile, const int mr,
+                                                           const int nv)
+{
+    __m512 part[CHAINS][2][2];
+#pragma GCC unroll 4
+    for (int i = 0; i < CHAINS; i++) {
+        for (int r = 0; r < mr; r++) {
+            part[i][r][0] = part[i][r][1] = _mm512_setzero_ps();
+        }
+    }
+    const char *b = tile->b;
+    for (size_t t = 0; t < tile->taps; t++) {
+        const void *const *rows = tile->rows + t * LT_GEMM_MAX_MR;
+        size_t j = 0;
+        for (; j + 2 * CHAINS <= tile->k; j += 2 * CHAINS) {
+#pragma GCC unroll 4
+            for (size_t i = 0; i < CHAINS; i++) {
+                for (int r = 0; r < mr; r++) {
+                    __m512i x = broadcast_pair((const char *)rows[r] + 2 * (j + 2 * i));
+                    for (int v = 0; v < nv; v++) {
+                        part[i][r][v] = dot(part[i][r][v], x, _mm512_load_si512(b + v * 64));
+                    }
+                }
+                b += nv * 64;
+            }
+        }
+        for (; j < tile->k; j += 2) {
+            for (int r = 0; r < mr; r++) {
+                const char *a = (const char *)rows[r] + 2 * j;
+                __m512i x = j + 1 < tile->k ? broadcast_pair(a) : broadcast_single(a);
+                for (int v = 0; v < nv; v++) {
+                    part[0][r][v] = dot(part[0][r][v], x, _mm512_load_si512(b + v * 64));
+                }
+            }
+            b += nv * 64;
+        }
+    }
+    __m512 sum[2][2];
+    for (int r = 0; r < mr; r++) {
+        for (int v = 0; v < nv; v++) {
+            sum[r][v] = _mm512_add_ps(_mm512_add_ps(part[0][r][v], part[1][r][v]),
+                                      _mm512_add_ps(part[2][r][v], part[3][r][v]));
+            if (tile->bias != NULL) {
+                sum[r][v] =
+                    _mm512_add_ps(sum[r][v], _mm512_loadu_ps((const float *)tile->bias + v * 16));
+            }
+        }
+    }
+    finish(tile, (const __m512(*)[2])sum, mr, nv);
+}
+
+#define DEFINE_KERNELS(rows)                                                                       \
+    static void full_##rows(const lt_gemm_tile *tile)                                              \
+    {                                                                                              \
+        rows <= 2 ? tile_few(tile, rows, 2) : tile_run(tile, rows, 2);                             \
+    }                                                                                              \
+    static void half_##rows(const lt_gemm_tile *tile)                                              \
+    {                                                                                              \
+        rows <= 2 ? tile_few(tile, rows, 1) : tile_run(tile, rows, 1);                             \
+    }
+#define ROWS(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14)
+ROWS(DEFINE_KERNELS)
+
+#define FULL(rows) full_##rows,
+#define HALF(rows) half_##rows,
+const lt_gemm_kernels lt_cpu_gemm_bf16_14x32_avx512bf16 = {.name = "gemm_bf16_14x32_avx512bf16",
+                                                           .dtype = LEAT_DTYPE_BF16,
+                                                           .a_bytes = sizeof(uint16_t),
+                                                           .b_bytes = sizeof(uint16_t),
+                                                           .bias_bytes = sizeof(float),
+                                                           .k_group = 2,
+                                                           .any_k = true,
+                                                           .mr = LT_GEMM_MAX_MR,
+                                                           .nr = 32,
+                                                           .full = {ROWS(FULL)},
+                                                           .half = {ROWS(HALF)},
+                                                           .pack = lt_gemm_pack_bf16_pairs};
