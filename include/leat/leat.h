@@ -342,13 +342,15 @@ typedef enum leat_fallback {
     LEAT_FALLBACK_CPU = 1   /* it runs on the CPU; the report says so */
 } leat_fallback;
 
-/* Type that float arithmetic may use. Accumulation is in f32 or wider always. */
+/* Type that an f32 model's matrix products and convolutions may use for their factors and for what
+ * they hand on to each other. Sums, normalisations, softmax and other functions are f32 always, as
+ * are the model's inputs and outputs; weights are converted once. */
 typedef enum leat_precision {
     LEAT_PRECISION_MODEL = 0, /* as the model says */
     LEAT_PRECISION_F32 = 1,
-    LEAT_PRECISION_BF16 = 2,
-    LEAT_PRECISION_F16 = 3,
-    LEAT_PRECISION_AUTO = 4 /* the fastest that the device supports */
+    LEAT_PRECISION_BF16 = 2, /* 8 bits of precision: results differ in the third digit or so */
+    LEAT_PRECISION_F16 = 3,  /* 11 bits, but nothing above 65504 */
+    LEAT_PRECISION_AUTO = 4  /* BF16 or F16 where the device multiplies it faster, else F32 */
 } leat_precision;
 
 /* Told of long work: `done` of `total` units of `stage`. Returning non-zero cancels it. Runs call
@@ -361,7 +363,7 @@ typedef struct leat_session_desc {
     const char *const *devices; /* names in order of preference; NULL: the CPU */
     size_t n_devices;
     leat_fallback fallback;
-    leat_precision precision;    /* MODEL or F32; others are UNSUPPORTED for now */
+    leat_precision precision;
     uint32_t max_plans;          /* plans kept, one per set of input shapes; 0: 16 */
     const char *cache_directory; /* for compiled blobs and tuning results: no backend makes any
                                     yet, so it is accepted and not used */

@@ -41,6 +41,7 @@ leat_status lt_pass_fuse_activation(lt_graph *, const lt_pass_context *, bool *,
 leat_status lt_pass_fuse_residual(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 leat_status lt_pass_layout(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 leat_status lt_pass_transposes(lt_graph *, const lt_pass_context *, bool *, leat_error *);
+leat_status lt_pass_precision(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 
 /* All passes of a stage in their order, repeated until nothing changes (bounded).
  * Errors:   as the passes. */

@@ -49,7 +49,9 @@ leat_status lt_passes_run_device(lt_graph *graph, const lt_pass_context *context
         bool changed = false;
         status = run_round(graph, context, layout, 1, &changed, err);
     }
-    return status != LEAT_OK
-               ? status
-               : run_rounds(graph, context, clean, sizeof(clean) / sizeof(clean[0]), err);
+    if (status == LEAT_OK) {
+        status = run_rounds(graph, context, clean, sizeof(clean) / sizeof(clean[0]), err);
+    }
+    bool changed = false;
+    return status != LEAT_OK ? status : lt_pass_precision(graph, context, &changed, err);
 }

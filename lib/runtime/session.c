@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/tensor.h"
 
+#include <stddef.h>
 #include <string.h>
 
 #define DEFAULT_MAX_PLANS 16u
@@ -14,20 +15,33 @@ static leat_status no_memory(leat_error *err)
     return lt_fail(err, LEAT_NO_MEMORY, "no memory for a session");
 }
 
-static leat_status check_precision(const lt_program_desc *desc, leat_error *err)
+/* What the device that is preferred most makes of the precision asked for. The options say the
+ * outcome, so that sessions that come to the same share a program. */
+static leat_status choose_precision(lt_program_desc *desc, leat_error *err)
 {
     static const char *const names[] = {"the model's own", "f32", "bf16", "f16", "auto"};
-    if (desc->options.precision == LEAT_PRECISION_MODEL ||
-        desc->options.precision == LEAT_PRECISION_F32) {
+    const lt_device *device = desc->devices[0];
+    const leat_backend *backend = device->backend;
+    leat_precision wanted = desc->options.precision;
+    if ((int)wanted < 0 || wanted > LEAT_PRECISION_AUTO) {
+        return lt_fail(err, LEAT_INVALID, "precision %d is none of LEAT_PRECISION_*", (int)wanted);
+    }
+    if (wanted == LEAT_PRECISION_MODEL || wanted == LEAT_PRECISION_F32) {
         return LEAT_OK;
     }
-    if ((int)desc->options.precision < 0 || desc->options.precision > LEAT_PRECISION_AUTO) {
-        return lt_fail(err, LEAT_INVALID, "precision %d is none of LEAT_PRECISION_*",
-                       (int)desc->options.precision);
+    bool knows =
+        backend->struct_size >= offsetof(leat_backend, precision) + sizeof(backend->precision) &&
+        backend->precision != NULL;
+    leat_precision got = knows ? backend->precision(device->handle, wanted)
+                         : wanted == LEAT_PRECISION_AUTO ? LEAT_PRECISION_F32
+                                                         : LEAT_PRECISION_MODEL;
+    if (got != LEAT_PRECISION_F32 && got != LEAT_PRECISION_BF16 && got != LEAT_PRECISION_F16) {
+        return lt_fail(err, LEAT_UNSUPPORTED,
+                       "precision %s: '%s' computes in the model's own types and f32 only",
+                       names[wanted], device->info.name);
     }
-    return lt_fail(err, LEAT_UNSUPPORTED,
-                   "precision %s: '%s' computes in the model's own types and f32 only",
-                   names[desc->options.precision], desc->devices[0]->info.name);
+    desc->options.precision = got;
+    return LEAT_OK;
 }
 
 static leat_status open_devices(leat_context *context, const leat_session_desc *desc,
@@ -63,7 +77,7 @@ static leat_status open_devices(leat_context *context, const leat_session_desc *
         }
         out->devices[out->n_devices++] = device;
     }
-    return check_precision(out, err);
+    return choose_precision(out, err);
 }
 
 static leat_status make_tables(leat_session *session, leat_error *err)

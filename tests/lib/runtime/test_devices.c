@@ -62,6 +62,27 @@ static onnx_builder *build_relu(void)
     return b;
 }
 
+/* A device that does not say what it makes of precisions has f32 only. */
+static void narrow_precision_needs_a_device_that_has_it(void **state)
+{
+    onnx_builder *b = build_relu();
+    const char *names[] = {"skeleton"};
+    test_run r;
+    (void)state;
+    test_run_load(&r, b);
+    assert_ok(leat_context_load_backend(r.context, SKELETON, &r.err), &r.err);
+    leat_session_desc desc = {.struct_size = sizeof(desc),
+                              .devices = names,
+                              .n_devices = 1,
+                              .precision = LEAT_PRECISION_BF16};
+    assert_int_equal(leat_session_create(r.model, &desc, &r.session, &r.err), LEAT_UNSUPPORTED);
+    assert_non_null(strstr(r.err.message, "bf16"));
+    assert_non_null(strstr(r.err.message, "skeleton"));
+    desc.precision = LEAT_PRECISION_AUTO;
+    test_run_session(&r, &desc);
+    finish(&r, b);
+}
+
 static void skeleton_runs_its_operator(void **state)
 {
     (void)state;
@@ -409,6 +430,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(skeleton_runs_its_operator),
+        cmocka_unit_test(narrow_precision_needs_a_device_that_has_it),
         cmocka_unit_test(fake_runs_through_its_own_memory),
         cmocka_unit_test(fake_chain_with_weights_gives_result),
         cmocka_unit_test(fallback_takes_what_the_device_lacks),

@@ -303,10 +303,7 @@ static void create_bad_descriptors_fail(void **state)
     leat_session_desc desc = {.struct_size = 1};
     assert_int_equal(leat_session_create(r.model, &desc, &session, &r.err), LEAT_INVALID);
     assert_null(session);
-    desc = (leat_session_desc){.struct_size = sizeof(desc), .precision = LEAT_PRECISION_BF16};
-    assert_int_equal(leat_session_create(r.model, &desc, &session, &r.err), LEAT_UNSUPPORTED);
-    assert_true(strstr(r.err.message, "bf16") != NULL);
-    desc.precision = (leat_precision)77;
+    desc = (leat_session_desc){.struct_size = sizeof(desc), .precision = (leat_precision)77};
     assert_int_equal(leat_session_create(r.model, &desc, &session, &r.err), LEAT_INVALID);
     const char *names[] = {"warp:0", "cpu"};
     desc = (leat_session_desc){.struct_size = sizeof(desc), .devices = names, .n_devices = 2};
@@ -328,6 +325,23 @@ static void create_f32_precision_runs(void **state)
     assert_ok(leat_session_run(session, &in, 1, &out, 1, &r.err), &r.err);
     test_assert_f32(&out, "2x3", expected);
     leat_session_destroy(session);
+}
+
+/* Numbers of few bits: every precision gives them exactly. */
+static void create_narrow_precisions_run(void **state)
+{
+    static const leat_precision precisions[] = {LEAT_PRECISION_BF16, LEAT_PRECISION_F16,
+                                                LEAT_PRECISION_AUTO};
+    (void)state;
+    for (size_t i = 0; i < sizeof(precisions) / sizeof(precisions[0]); i++) {
+        leat_session *session;
+        leat_session_desc desc = {.struct_size = sizeof(desc), .precision = precisions[i]};
+        leat_array in = test_f32(x, "2x4"), out = {0};
+        assert_ok(leat_session_create(r.model, &desc, &session, &r.err), &r.err);
+        assert_ok(leat_session_run(session, &in, 1, &out, 1, &r.err), &r.err);
+        test_assert_f32(&out, "2x3", expected);
+        leat_session_destroy(session);
+    }
 }
 
 static void create_unknown_operator_names_it(void **state)
@@ -470,6 +484,7 @@ int main(void)
         TEST(cancel_stops_creation_and_warming),
         TEST(create_bad_descriptors_fail),
         TEST(create_f32_precision_runs),
+        TEST(create_narrow_precisions_run),
         TEST(create_unknown_operator_names_it),
         TEST(budget_too_small_returns_limit),
         TEST(io_describes_the_signature),

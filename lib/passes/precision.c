@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Where the session asks for bf16 or f16: the matrix products and convolutions of an f32 model
+ * compute in that type, and what they read is stored in it as far as the nodes on the way allow.
+ *
+ *     Conv -> MaxPool -> Conv        both values become bf16
+ *     MatMul -> Softmax -> MatMul    the products round what they read; both values stay f32
+ *
+ * Nodes come in three kinds. Products (the attributes `compute` and `storage` of domain leat) take
+ * their data and give their result in any type, so that no Cast is needed: where an f32 value comes
+ * in, the kernel rounds it on the way. Carriers give what they get: data movement, pooling,
+ * elementwise functions without a sum over many elements. All others (normalisations, softmax,
+ * reductions, shapes, bodies of control flow) keep f32.
+ *
+ * Values that carriers tie together share one type. It becomes narrow when nothing holds it at f32
+ * (a graph input or output, a node of the third kind) and at least one product reads it as a
+ * factor: then its bytes are halved where it counts, and it would have been rounded there anyway. A
+ * value that is only added, such as the residual stream of a transformer, stays f32. */
+#include "passes/match.h"
+
+/* A carrier; bit i of `data`: input i has the output's type. */
+typedef struct carrier {
+    const char *op;
+    uint32_t data;
+} carrier;
+
+#define ALL UINT32_MAX
+
+static const carrier carriers[] = {
+    {"Add", ALL},         {"AveragePool", 1},
+    {"Clip", ALL},        {"Concat", ALL},
+    {"DepthToSpace", 1},  {"Expand", 1},
+    {"Flatten", 1},       {"Gather", 1},
+    {"Gelu", 1},          {"GlobalAveragePool", 1},
+    {"GlobalMaxPool", 1}, {"HardSigmoid", 1},
+    {"HardSwish", 1},     {"Identity", 1},
+    {"LeakyRelu", 1},     {"Max", ALL},
+    {"MaxPool", 1},       {"Min", ALL},
+    {"Mul", ALL},         {"Pad", 1 | 4},
+    {"Relu", 1},          {"Reshape", 1},
+    {"Resize", 1},        {"Sigmoid", 1},
+    {"Slice", 1},         {"SpaceToDepth", 1},
+    {"Split", 1},         {"Squeeze", 1},
+    {"Sub", ALL},         {"Swish", 1},
+    {"Tanh", 1},          {"Tile", 1},
+    {"Transpose", 1},     {"Unsqueeze", 1},
+};
+
+typedef struct plan {
+    lt_graph *graph;
+    const lt_pass_context *context;
+    lt_arena *scratch;
+    leat_dtype narrow;
+    uint32_t n_values;    /* before constants are added */
+    uint32_t *tied;       /* per value: another of its group, or itself */
+    bool *fixed, *factor; /* per value, valid for the group's root */
+    bool *is_product;     /* per node */
+    uint32_t *constants;  /* per value: its narrow copy; LEAT_NO_VALUE: not made yet */
+} plan;
+
+static leat_status no_memory(leat_error *err)
+{
+    return lt_fail(err, LEAT_NO_MEMORY, "precision: out of memory");
+}
+
+/* --- groups of values ---------------------------------------------------------------------------
+ */
+
+static uint32_t root_of(const plan *p, uint32_t v)
+{
+    while (p->tied[v] != v) {
+        v = p->tied[v] = p->tied[p->tied[v]];
+    }
+    return v;
+}
+
+static void tie(const plan *p, uint32_t a, uint32_t b)
+{
+    a = root_of(p, a);
+    b = root_of(p, b);
+    p->tied[a] = b;
+    p->fixed[b] |= p->fixed[a];
+    p->factor[b] |= p->factor[a];
+}
+
+static bool is_narrow(const plan *p, uint32_t v)
+{
+    uint32_t root = root_of(p, v);
+    return !p->fixed[root] && p->factor[root];
+}
+
+/* Whether the value could change its type at all. */
+static bool is_free(const plan *p, uint32_t v)
+{
+    return v != LEAT_NO_VALUE && p->graph->values[v].data == NULL &&
+           p->graph->values[v].dtype == LEAT_DTYPE_F32;
+}
+
+/* --- nodes --------------------------------------------------------------------------------------
+ */
+
+static bool is_constant_f32(const plan *p, uint32_t v)
+{
+    return v != LEAT_NO_VALUE && p->graph->values[v].data != NULL &&
+           p->graph->values[v].dtype == LEAT_DTYPE_F32;
+}
+
+/* Whether a device runs the node when its data and its results are of the narrow type. */
+static bool runs_narrow(const plan *p, const leat_node *node, uint32_t data)
+{
+    leat_value *values = p->graph->values;
+    leat_layout layout;
+    uint32_t n = node->n_inputs + node->n_outputs;
+    bool *changed = lt_arena_array(p->scratch, n + 1, sizeof(*changed));
+    if (changed == NULL) {
+        return false;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        bool input = i < node->n_inputs;
+        uint32_t v = input ? node->inputs[i] : node->outputs[i - node->n_inputs];
+        bool wanted = !input || (i < 32 && (data >> i & 1) != 0);
+        if (wanted && v != LEAT_NO_VALUE && values[v].dtype == LEAT_DTYPE_F32) {
+            values[v].dtype = p->narrow;
+            changed[i] = true;
+        }
+    }
+    bool runs = p->context->supports(p->context->user, p->graph, node, &layout);
+    for (uint32_t i = 0; i < n; i++) {
+        if (changed[i]) {
+            values[i < node->n_inputs ? node->inputs[i] : node->outputs[i - node->n_inputs]].dtype =
+                LEAT_DTYPE_F32;
+        }
+    }
+    return runs;
+}
+
+/* A product that a device computes in the narrow type. */
+static bool is_product(const plan *p, const leat_node *node)
+{
+    uint32_t x = lt_input_of(node, 0), y = lt_output_of(node, 0);
+    bool known = lt_is_op(node, "Conv") || lt_is_op(node, "Gemm") || lt_is_op(node, "MatMul");
+    if (!known || node->n_outputs != 1 || x == LEAT_NO_VALUE || y == LEAT_NO_VALUE ||
+        p->graph->values[x].dtype != LEAT_DTYPE_F32) {
+        return false;
+    }
+    leat_attr *attrs = lt_arena_array(p->scratch, node->n_attrs + 1u, sizeof(*attrs));
+    if (attrs == NULL) {
+        return false;
+    }
+    if (node->n_attrs != 0) {
+        memcpy(attrs, node->attrs, node->n_attrs * sizeof(*attrs));
+    }
+    attrs[node->n_attrs] = (leat_attr){"compute", LEAT_ATTR_INT, 1, {.i = (int64_t)p->narrow}};
+    leat_node probe = *node;
+    probe.domain = "leat";
+    probe.attrs = attrs;
+    probe.n_attrs = node->n_attrs + 1u;
+    return runs_narrow(p, &probe, 1);
+}
+
+static void add_product(const plan *p, const leat_node *node)
+{
+    bool residual = leat_node_int(node, "residual", 0) != 0;
+    for (uint32_t i = 0; i < node->n_inputs; i++) {
+        uint32_t v = node->inputs[i];
+        if (is_free(p, v) && i < 2) {
+            p->factor[root_of(p, v)] = true;
+        } else if (is_free(p, v) && !(residual && i + 1 == node->n_inputs)) {
+            p->fixed[root_of(p, v)] = true; /* a bias that is computed */
+        }
+    }
+}
+
+/* Inputs that have the output's type; 0 for a node that is no carrier. */
+static uint32_t carried(const leat_node *node)
+{
+    for (size_t i = 0; i < sizeof(carriers) / sizeof(carriers[0]); i++) {
+        if (lt_is_op(node, carriers[i].op)) {
+            return carriers[i].data;
+        }
+    }
+    return 0;
+}
+
+static void add_carrier(const plan *p, const leat_node *node, uint32_t data)
+{
+    uint32_t first = LEAT_NO_VALUE;
+    for (uint32_t i = 0; i < node->n_inputs + node->n_outputs; i++) {
+        bool input = i < node->n_inputs;
+        uint32_t v = input ? node->inputs[i] : node->outputs[i - node->n_inputs];
+        if (!is_free(p, v)) {
+            continue;
+        }
+        if (input && (i >= 32 || (data >> i & 1) == 0)) {
+            p->fixed[root_of(p, v)] = true;
+        } else if (first == LEAT_NO_VALUE) {
+            first = v;
+        } else {
+            tie(p, first, v);
+        }
+    }
+}
+
+static void hold(const plan *p, const leat_node *node)
+{
+    for (uint32_t i = 0; i < node->n_inputs + node->n_outputs; i++) {
+        uint32_t v = i < node->n_inputs ? node->inputs[i] : node->outputs[i - node->n_inputs];
+        if (v != LEAT_NO_VALUE) {
+            p->fixed[root_of(p, v)] = true;
+        }
+    }
+}
+
+/* --- the plan -----------------------------------------------------------------------------------
+ */
+
+static leat_status make_plan(plan *p, leat_error *err)
+{
+    lt_graph *graph = p->graph;
+    lt_uses uses;
+    leat_status status = lt_uses_build(graph, p->scratch, &uses, err);
+    p->n_values = graph->n_values;
+    p->tied = lt_arena_array(p->scratch, graph->n_values + 1u, sizeof(*p->tied));
+    p->fixed = lt_arena_array(p->scratch, graph->n_values + 1u, sizeof(*p->fixed));
+    p->factor = lt_arena_array(p->scratch, graph->n_values + 1u, sizeof(*p->factor));
+    p->constants = lt_arena_array(p->scratch, graph->n_values + 1u, sizeof(*p->constants));
+    p->is_product = lt_arena_array(p->scratch, graph->n_nodes + 1u, sizeof(*p->is_product));
+    if (status == LEAT_OK && (p->tied == NULL || p->fixed == NULL || p->factor == NULL ||
+                              p->constants == NULL || p->is_product == NULL)) {
+        status = no_memory(err);
+    }
+    if (status != LEAT_OK) {
+        return status;
+    }
+    for (uint32_t v = 0; v < graph->n_values; v++) {
+        p->tied[v] = v;
+        p->fixed[v] = !is_free(p, v) || uses.producer[v] == NULL || uses.is_output[v];
+        p->constants[v] = LEAT_NO_VALUE;
+    }
+    for (uint32_t i = 0; i < graph->n_nodes; i++) {
+        const leat_node *node = graph->nodes[i];
+        uint32_t data = carried(node);
+        p->is_product[i] = is_product(p, node);
+        if (p->is_product[i]) {
+            add_product(p, node);
+        } else if (data != 0 && runs_narrow(p, node, data)) {
+            add_carrier(p, node, data);
+        } else {
+            hold(p, node);
+        }
+    }
+    return LEAT_OK;
+}
+
+/* --- carrying it out ----------------------------------------------------------------------------
+ */
+
+/* The narrow copy of an f32 constant. */
+static leat_status narrow_constant(plan *p, uint32_t v, uint32_t *out, leat_error *err)
+{
+    const leat_value from = p->graph->values[v];
+    const leat_attr to = {"to", LEAT_ATTR_INT, 1, {.i = (int64_t)p->narrow}};
+    const uint32_t first = 0, second = 1;
+    const leat_node cast = {.op = "Cast",
+                            .domain = "",
+                            .name = "",
+                            .opset = 13,
+                            .n_inputs = 1,
+                            .n_outputs = 1,
+                            .n_attrs = 1,
+                            .inputs = &first,
+                            .outputs = &second,
+                            .attrs = &to};
+    *out = p->constants[v];
+    if (*out != LEAT_NO_VALUE) {
+        return LEAT_OK;
+    }
+    leat_value values[2] = {from, from};
+    values[1].dtype = p->narrow;
+    values[1].data = NULL;
+    values[1].bytes = from.bytes / 2;
+    leat_array array = {.dtype = p->narrow, .rank = from.rank, .bytes = from.bytes / 2};
+    memcpy(array.shape, from.shape, sizeof(array.shape));
+    array.data = lt_arena_alloc(lt_graph_arena(p->graph), array.bytes + 1, LT_ALIGNMENT);
+    if (array.data == NULL) {
+        return no_memory(err);
+    }
+    void *outputs[1] = {array.data};
+    leat_status status = p->context->evaluate(p->context->user, &cast, values, outputs, err);
+    if (status == LEAT_OK) {
+        status = lt_graph_add_constant(p->graph, NULL, &array, false, &p->constants[v], err);
+        *out = p->constants[v];
+    }
+    return status;
+}
+
+static leat_status rewrite_product(const plan *p, leat_node *node, leat_error *err)
+{
+    leat_dtype x = p->graph->values[node->inputs[0]].dtype;
+    leat_dtype y = p->graph->values[node->outputs[0]].dtype;
+    leat_status status = lt_node_set_op(p->graph, node, node->op, "leat", err);
+    if (status == LEAT_OK) {
+        status = lt_node_set_int(p->graph, node, "compute", (int64_t)p->narrow, err);
+    }
+    return status == LEAT_OK && x != y ? lt_node_set_int(p->graph, node, "storage", (int64_t)y, err)
+                                       : status;
+}
+
+static leat_status rewrite_carrier(plan *p, leat_node *node, leat_error *err)
+{
+    uint32_t data = carried(node), y = lt_output_of(node, 0);
+    leat_status status = LEAT_OK;
+    if (data == 0 || y == LEAT_NO_VALUE || p->graph->values[y].dtype != p->narrow) {
+        return LEAT_OK;
+    }
+    for (uint32_t i = 0; i < node->n_inputs && status == LEAT_OK; i++) {
+        uint32_t v = node->inputs[i], copy;
+        if (i < 32 && (data >> i & 1) != 0 && is_constant_f32(p, v)) {
+            status = narrow_constant(p, v, &copy, err);
+            if (status == LEAT_OK) {
+                lt_node_set_input(node, i, copy);
+            }
+        }
+    }
+    return status;
+}
+
+static leat_status run(lt_graph *graph, const lt_pass_context *context, lt_arena *scratch,
+                       bool *out_changed, leat_error *err)
+{
+    plan p = {.graph = graph, .context = context, .scratch = scratch};
+    p.narrow = context->options->precision == LEAT_PRECISION_F16 ? LEAT_DTYPE_F16 : LEAT_DTYPE_BF16;
+    leat_status status = make_plan(&p, err);
+    for (uint32_t v = 0; v < p.n_values && status == LEAT_OK; v++) {
+        if (is_narrow(&p, v)) {
+            graph->values[v].dtype = p.narrow;
+            graph->values[v].bytes /= 2;
+        }
+    }
+    for (uint32_t i = 0; i < graph->n_nodes && status == LEAT_OK; i++) {
+        status = p.is_product[i] ? rewrite_product(&p, graph->nodes[i], err)
+                                 : rewrite_carrier(&p, graph->nodes[i], err);
+        *out_changed |= p.is_product[i];
+    }
+    return status;
+}
+
+leat_status lt_pass_precision(lt_graph *graph, const lt_pass_context *context, bool *out_changed,
+                              leat_error *err)
+{
+    leat_precision wanted = context->options ? context->options->precision : LEAT_PRECISION_MODEL;
+    bool narrow = wanted == LEAT_PRECISION_BF16 || wanted == LEAT_PRECISION_F16;
+    return narrow && context->supports != NULL
+               ? lt_run_on_graph(graph, context, run, out_changed, err)
+               : LEAT_OK;
+}

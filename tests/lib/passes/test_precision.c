@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* precision.c: which values become narrow, and what is left alone. */
+#include "support/passes_case.h"
+
+#include "graph/infer.h"
+
+#include <stdlib.h>
+
+static const float numbers[512] = {1, 0.1f, 3};
+
+static leat_plan_options options(leat_precision precision)
+{
+    leat_plan_options o = {.struct_size = sizeof(o), .precision = precision};
+    return o;
+}
+
+static leat_dtype type_of(const passes_case *c, const char *name)
+{
+    uint32_t v = lt_graph_find_value(c->graph, name);
+    assert_true(v != LEAT_NO_VALUE);
+    return c->graph->values[v].dtype;
+}
+
+static const leat_node *node_of(const passes_case *c, const char *op, uint32_t which)
+{
+    for (uint32_t i = 0; i < c->graph->n_nodes; i++) {
+        if (strcmp(c->graph->nodes[i]->op, op) == 0 && which-- == 0) {
+            return c->graph->nodes[i];
+        }
+    }
+    fail_msg("no %s", op);
+    return NULL;
+}
+
+static void finish(passes_case *c)
+{
+    leat_error err = {0};
+    /* What inference says of the new graph is what the pass has written. */
+    uint32_t n = c->graph->n_values;
+    leat_dtype *types = malloc(n * sizeof(*types));
+    for (uint32_t v = 0; v < n; v++) {
+        types[v] = c->graph->values[v].dtype;
+    }
+    assert_ok(lt_infer_graph(c->graph, true, &err), &err);
+    for (uint32_t v = 0; v < n; v++) {
+        assert_int_equal(types[v], c->graph->values[v].dtype);
+    }
+    free(types);
+    passes_case_end(c);
+}
+
+/* conv - pool - conv - gather into rows - gemm: all between is narrow, both ends are f32. */
+static onnx_builder *build_net(void)
+{
+    onnx_builder *b = onnx_builder_create(13);
+    const int64_t two[] = {2, 2};
+    const leat_attr kernel = {"kernel_shape", LEAT_ATTR_INTS, 2, {.ints = two}};
+    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "Nx2x5x6");
+    onnx_builder_floats(b, "w0", "3x2x2x2", numbers);
+    onnx_builder_floats(b, "w1", "4x3x1x1", numbers);
+    onnx_builder_floats(b, "fc", "48x5", numbers);
+    onnx_builder_node(b, "Conv", "x,w0", "a", NULL, 0);
+    onnx_builder_node(b, "MaxPool", "a", "b", &kernel, 1);
+    onnx_builder_node(b, "Conv", "b,w1", "c", NULL, 0);
+    onnx_builder_node(b, "Flatten", "c", "d", NULL, 0);
+    onnx_builder_node(b, "MatMul", "d,fc", "y", NULL, 0);
+    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "Nx5");
+    return b;
+}
+
+static void what_products_read_becomes_narrow(void **state)
+{
+    static const leat_precision wanted[] = {LEAT_PRECISION_BF16, LEAT_PRECISION_F16};
+    static const leat_dtype types[] = {LEAT_DTYPE_BF16, LEAT_DTYPE_F16};
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        passes_case c;
+        leat_plan_options o = options(wanted[i]);
+        passes_case_start(&c, build_net());
+        c.context.options = &o;
+        passes_case_run(&c, lt_pass_precision, true);
+        assert_int_equal(type_of(&c, "x"), LEAT_DTYPE_F32);
+        assert_int_equal(type_of(&c, "y"), LEAT_DTYPE_F32);
+        assert_int_equal(type_of(&c, "w0"), LEAT_DTYPE_F32);
+        assert_int_equal(type_of(&c, "a"), types[i]);
+        assert_int_equal(type_of(&c, "b"), types[i]);
+        assert_int_equal(type_of(&c, "c"), types[i]);
+        assert_int_equal(type_of(&c, "d"), types[i]);
+        for (uint32_t n = 0; n < 2; n++) {
+            const leat_node *conv = node_of(&c, "Conv", n);
+            assert_string_equal(conv->domain, "leat");
+            assert_int_equal(leat_node_int(conv, "compute", 0), types[i]);
+        }
+        assert_int_equal(leat_node_int(node_of(&c, "Conv", 0), "storage", 0), types[i]);
+        assert_null(leat_node_attr(node_of(&c, "Conv", 1), "storage"));
+        assert_int_equal(leat_node_int(node_of(&c, "MatMul", 0), "storage", 0), LEAT_DTYPE_F32);
+        finish(&c);
+    }
+}
+
+static void other_precisions_change_nothing(void **state)
+{
+    static const leat_precision wanted[] = {LEAT_PRECISION_MODEL, LEAT_PRECISION_F32};
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        passes_case c;
+        leat_plan_options o = options(wanted[i]);
+        passes_case_start(&c, build_net());
+        passes_case_run(&c, lt_pass_precision, false);
+        c.context.options = &o;
+        passes_case_run(&c, lt_pass_precision, false);
+        finish(&c);
+    }
+}
+
+static void devices_without_the_types_change_nothing(void **state)
+{
+    passes_case c;
+    leat_plan_options o = options(LEAT_PRECISION_BF16);
+    (void)state;
+    passes_case_start(&c, build_net());
+    c.context.options = &o;
+    c.refuse_leat = true;
+    passes_case_run(&c, lt_pass_precision, false);
+    assert_int_equal(type_of(&c, "a"), LEAT_DTYPE_F32);
+    finish(&c);
+}
+
+/* matmul - softmax - matmul: the function between keeps f32, and so do its neighbours. */
+static void functions_keep_f32(void **state)
+{
+    passes_case c;
+    leat_plan_options o = options(LEAT_PRECISION_BF16);
+    onnx_builder *b = onnx_builder_create(13);
+    (void)state;
+    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "Nx8");
+    onnx_builder_floats(b, "w", "8x8", numbers);
+    onnx_builder_node(b, "MatMul", "x,w", "a", NULL, 0);
+    onnx_builder_node(b, "Softmax", "a", "s", NULL, 0);
+    onnx_builder_node(b, "MatMul", "s,w", "y", NULL, 0);
+    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "Nx8");
+    passes_case_start(&c, b);
+    c.context.options = &o;
+    passes_case_run(&c, lt_pass_precision, true);
+    assert_int_equal(type_of(&c, "a"), LEAT_DTYPE_F32);
+    assert_int_equal(type_of(&c, "s"), LEAT_DTYPE_F32);
+    assert_int_equal(leat_node_int(node_of(&c, "MatMul", 1), "compute", 0), LEAT_DTYPE_BF16);
+    finish(&c);
+}
+
+/* A sum that only normalisations and further sums read stays f32. */
+static void residual_stream_keeps_f32(void **state)
+{
+    passes_case c;
+    leat_plan_options o = options(LEAT_PRECISION_BF16);
+    onnx_builder *b = onnx_builder_create(17);
+    (void)state;
+    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "Nx8");
+    onnx_builder_floats(b, "w", "8x8", numbers);
+    onnx_builder_floats(b, "scale", "8", numbers);
+    onnx_builder_node(b, "MatMul", "x,w", "a", NULL, 0);
+    onnx_builder_node(b, "LayerNormalization", "a,scale", "n", NULL, 0);
+    onnx_builder_node(b, "MatMul", "n,w", "p", NULL, 0);
+    onnx_builder_node(b, "Add", "p,a", "r", NULL, 0);
+    onnx_builder_node(b, "LayerNormalization", "r,scale", "y", NULL, 0);
+    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "Nx8");
+    passes_case_start(&c, b);
+    c.context.options = &o;
+    passes_case_run(&c, lt_pass_precision, true);
+    assert_int_equal(type_of(&c, "a"), LEAT_DTYPE_F32);
+    assert_int_equal(type_of(&c, "p"), LEAT_DTYPE_F32);
+    assert_int_equal(type_of(&c, "r"), LEAT_DTYPE_F32);
+    finish(&c);
+}
+
+/* Constants that a narrow value is added to are rounded once, and shared; their f32 form stays for
+ * other readers. */
+static void constants_of_carriers_are_rounded(void **state)
+{
+    passes_case c;
+    leat_plan_options o = options(LEAT_PRECISION_BF16);
+    onnx_builder *b = onnx_builder_create(13);
+    (void)state;
+    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "Nx8");
+    onnx_builder_floats(b, "w", "8x8", numbers);
+    onnx_builder_floats(b, "k", "8", numbers);
+    onnx_builder_node(b, "MatMul", "x,w", "a", NULL, 0);
+    onnx_builder_node(b, "Mul", "a,k", "b", NULL, 0);
+    onnx_builder_node(b, "Sub", "b,k", "c", NULL, 0);
+    onnx_builder_node(b, "MatMul", "c,w", "d", NULL, 0);
+    onnx_builder_node(b, "Add", "d,k", "y", NULL, 0);
+    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "Nx8");
+    passes_case_start(&c, b);
+    c.context.options = &o;
+    passes_case_run(&c, lt_pass_precision, true);
+    uint32_t rounded = node_of(&c, "Mul", 0)->inputs[1];
+    const leat_value *value = &c.graph->values[rounded];
+    assert_int_equal(node_of(&c, "Sub", 0)->inputs[1], rounded);
+    assert_int_equal(value->dtype, LEAT_DTYPE_BF16);
+    assert_int_equal(value->bytes, 16);
+    assert_int_equal(((const uint16_t *)value->data)[0], 0x3f80);
+    assert_int_equal(((const uint16_t *)value->data)[1], 0x3dcd); /* 0.1, to nearest */
+    assert_int_equal(node_of(&c, "Add", 0)->inputs[1], lt_graph_find_value(c.graph, "k"));
+    finish(&c);
+}
+
+/* What a user sees, and what is not f32, stays. */
+static void outputs_and_other_types_stay(void **state)
+{
+    passes_case c;
+    leat_plan_options o = options(LEAT_PRECISION_BF16);
+    onnx_builder *b = onnx_builder_create(13);
+    (void)state;
+    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "Nx8");
+    onnx_builder_input(b, "wide", LEAT_DTYPE_F64, "8x8");
+    onnx_builder_floats(b, "w", "8x8", numbers);
+    onnx_builder_node(b, "MatMul", "x,w", "a", NULL, 0);
+    onnx_builder_node(b, "Relu", "a", "seen", NULL, 0);
+    onnx_builder_node(b, "MatMul", "seen,w", "y", NULL, 0);
+    onnx_builder_node(b, "MatMul", "wide,wide", "z", NULL, 0);
+    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "Nx8");
+    onnx_builder_output(b, "seen", LEAT_DTYPE_F32, "Nx8");
+    onnx_builder_output(b, "z", LEAT_DTYPE_F64, "8x8");
+    passes_case_start(&c, b);
+    c.context.options = &o;
+    passes_case_run(&c, lt_pass_precision, true);
+    assert_int_equal(type_of(&c, "a"), LEAT_DTYPE_F32);
+    assert_int_equal(type_of(&c, "seen"), LEAT_DTYPE_F32);
+    assert_int_equal(type_of(&c, "z"), LEAT_DTYPE_F64);
+    assert_string_equal(node_of(&c, "MatMul", 2)->domain, "");
+    finish(&c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_products_read_becomes_narrow),
+        cmocka_unit_test(other_precisions_change_nothing),
+        cmocka_unit_test(devices_without_the_types_change_nothing),
+        cmocka_unit_test(functions_keep_f32),
+        cmocka_unit_test(residual_stream_keeps_f32),
+        cmocka_unit_test(constants_of_carriers_are_rounded),
+        cmocka_unit_test(outputs_and_other_types_stay),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
