@@ -138,6 +138,10 @@ typedef struct leat_node_support {
  *                             it first; never needed, for a device may compute better than asked
  *     storage        (int)    a leat_dtype, F32, F16 or BF16: type of the output; otherwise that of
  *                             the data
+ *
+ *   Attention: as in ai.onnx (opset 23), in models of any opset. Of its inputs Q, K, V and, where
+ *     there is one, a mask that is added; scale is always given; q_num_heads and kv_num_heads where
+ *     Q, K and V have three dimensions.
  */
 
 /* ------------------------------------------------------------------------------------------------

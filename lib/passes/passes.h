@@ -32,10 +32,12 @@ typedef leat_status (*lt_pass_fn)(lt_graph *graph, const lt_pass_context *contex
 leat_status lt_pass_remove_dead(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 leat_status lt_pass_remove_identity(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 leat_status lt_pass_fold_constants(lt_graph *, const lt_pass_context *, bool *, leat_error *);
+leat_status lt_pass_fold_shapes(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 leat_status lt_pass_fold_batchnorm(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 
 /* Passes that need `supports`; run when a session is created. */
 leat_status lt_pass_matmul_add(lt_graph *, const lt_pass_context *, bool *, leat_error *);
+leat_status lt_pass_fuse_attention(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 leat_status lt_pass_fuse_gelu(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 leat_status lt_pass_fuse_activation(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 leat_status lt_pass_fuse_residual(lt_graph *, const lt_pass_context *, bool *, leat_error *);

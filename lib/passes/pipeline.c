@@ -32,14 +32,16 @@ static leat_status run_rounds(lt_graph *graph, const lt_pass_context *context,
 leat_status lt_passes_run_load(lt_graph *graph, const lt_pass_context *context, leat_error *err)
 {
     static const lt_pass_fn passes[] = {lt_pass_remove_identity, lt_pass_fold_constants,
-                                        lt_pass_fold_batchnorm, lt_pass_remove_dead};
+                                        lt_pass_fold_shapes, lt_pass_fold_batchnorm,
+                                        lt_pass_remove_dead};
     return run_rounds(graph, context, passes, sizeof(passes) / sizeof(passes[0]), err);
 }
 
 leat_status lt_passes_run_device(lt_graph *graph, const lt_pass_context *context, leat_error *err)
 {
-    static const lt_pass_fn fusions[] = {lt_pass_fuse_gelu, lt_pass_matmul_add,
-                                         lt_pass_fuse_residual, lt_pass_fuse_activation};
+    static const lt_pass_fn fusions[] = {lt_pass_fuse_attention, lt_pass_remove_dead,
+                                         lt_pass_fuse_gelu,      lt_pass_matmul_add,
+                                         lt_pass_fuse_residual,  lt_pass_fuse_activation};
     static const lt_pass_fn layout[] = {lt_pass_layout};
     static const lt_pass_fn clean[] = {lt_pass_transposes, lt_pass_fold_constants,
                                        lt_pass_remove_dead};

@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The blocks of attention.h. */
+#include "attention/attention.h"
+
+#include <math.h>
+
+#define LOG2_E 0x1.715476p0f
+#define MOST_FEATURES (1 << 24) /* of a head */
+#define MAX_KEYS 512            /* of a block: 128 KB of K and of V at 64 elements a head */
+#define MAX_ROWS 504            /* of a task: packing K and V costs about as much as 8 rows */
+#define SCORE_BYTES (24u << 10) /* a block of s stays in the first cache with a panel */
+
+static int64_t ceil_div(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+
+/* Columns of all panels. */
+static int64_t padded(const lt_gemm_kernels *gemm, int64_t n)
+{
+    return ceil_div(n, gemm->nr) * gemm->nr;
+}
+
+static void cut_rows(lt_attention *a, uint32_t threads)
+{
+    int64_t mr = a->gemm->mr, rows = a->heads / a->kv_heads * a->q_len;
+    int64_t units = a->batch * a->kv_heads;
+    int64_t tiles = ceil_div(rows, mr), wanted = 1;
+    if (threads > 1 && units < 4 * (int64_t)threads) {
+        wanted = ceil_div(4 * (int64_t)threads, units);
+        wanted = wanted < tiles / 4 ? wanted : tiles / 4;
+    }
+    wanted = wanted > ceil_div(rows, MAX_ROWS) ? wanted : ceil_div(rows, MAX_ROWS);
+    wanted = wanted < 1 ? 1 : wanted;
+    a->chunk = ceil_div(tiles, wanted) * mr;
+    a->chunk = a->chunk < rows ? a->chunk : rows;
+    a->chunks = ceil_div(rows, a->chunk);
+}
+
+static size_t take(size_t *total, int64_t elements)
+{
+    size_t at = *total;
+    *total += ((size_t)elements * sizeof(float) + 63) & ~(size_t)63;
+    return at;
+}
+
+bool lt_attention_cut(lt_attention *a, uint32_t threads)
+{
+    int64_t keys = a->past_len > a->kv_len ? a->past_len : a->kv_len, tasks;
+    if (a->d > MOST_FEATURES || a->dv > MOST_FEATURES) {
+        return false;
+    }
+    cut_rows(a, threads);
+    if (__builtin_mul_overflow(a->batch * a->kv_heads, a->chunks, &tasks) || tasks > INT32_MAX) {
+        return false;
+    }
+    keys = keys < 1 ? 1 : keys;
+    a->key_block = ceil_div(keys, ceil_div(keys, MAX_KEYS));
+    int64_t width = padded(a->gemm, a->key_block);
+    int64_t tiles = (int64_t)SCORE_BYTES / ((int64_t)sizeof(float) * width * a->gemm->mr);
+    tiles = tiles < 1 ? 1 : tiles;
+    a->block = tiles * a->gemm->mr < a->chunk ? tiles * a->gemm->mr : a->chunk;
+    size_t total = 0;
+    take(&total, width * a->d); /* K, at 0 */
+    a->at_values = take(&total, a->key_block * padded(a->gemm, a->dv));
+    a->at_scores = take(&total, a->block * width);
+    a->at_sums = take(&total, 2 * a->chunk);
+    a->at_out = take(&total, a->chunk * padded(a->gemm, a->dv));
+    a->at_query = take(&total, a->dtype == LEAT_DTYPE_F32 ? 0 : a->block * a->d);
+    a->at_mask = take(&total, a->key_block);
+    a->thread_bytes = total;
+    return true;
+}
+
+/* --- one task -----------------------------------------------------------------------------------
+ */
+
+typedef struct task {
+    const lt_attention *a;
+    const lt_attention_data *data;
+    char *own; /* workspace */
+    int64_t batch, kv_head;
+    int64_t first_row, n_rows; /* of the chunk */
+    int64_t key, n_keys;       /* the block of keys, counted over past and new ones */
+    bool first_block;          /* nothing was summed up before it */
+    int64_t mask_row;          /* where the row in the mask buffer begins; -1: none is */
+} task;
+
+static float *part(const task *t, size_t at)
+{
+    return (float *)(void *)(t->own + at);
+}
+
+static const char *element(const lt_attention *a, const void *data, int64_t at)
+{
+    return (const char *)data + (size_t)at * lt_cpu_element_bytes(a->dtype);
+}
+
+/* Heads of the group come one after the other, each with all its queries. */
+static int64_t head_of(const task *t, int64_t row)
+{
+    return t->kv_head * (t->a->heads / t->a->kv_heads) + row / t->a->q_len;
+}
+
+static int64_t query_of(const task *t, int64_t row)
+{
+    return row % t->a->q_len;
+}
+
+/* K of the block, d rows of n_keys columns, in panels. */
+static void pack_keys(const task *t, const char *k, int64_t stride)
+{
+    const lt_attention *a = t->a;
+    int64_t nr = a->gemm->nr;
+    float *out = part(t, 0);
+    if (a->dtype != LEAT_DTYPE_F32) {
+        lt_gemm_source source = {k, a->dtype,       1, (size_t)a->d, (size_t)t->n_keys, 0,
+                                 1, (size_t)stride, 1};
+        lt_gemm_pack(a->gemm, &source, out, 0, lt_gemm_panels(a->gemm, (size_t)t->n_keys));
+        return;
+    }
+    for (int64_t key = 0; key < t->n_keys; key += nr, out += nr * a->d) {
+        int64_t left = t->n_keys - key, width = left > nr / 2 ? nr : nr / 2;
+        int64_t n = left < width ? left : width;
+        a->transpose(out, width, (const float *)(const void *)k + key * stride, stride, a->d, n);
+        for (int64_t j = 0; j < a->d && n < width; j++) {
+            memset(out + j * width + n, 0, (size_t)(width - n) * sizeof(*out));
+        }
+    }
+}
+
+static void pack_values(const task *t, const char *v, int64_t stride)
+{
+    const lt_attention *a = t->a;
+    lt_gemm_source source = {v, a->dtype, 1, (size_t)t->n_keys, (size_t)a->dv, 0, (size_t)stride,
+                             1, 1};
+    lt_gemm_pack(a->gemm, &source, part(t, a->at_values), 0,
+                 lt_gemm_panels(a->gemm, (size_t)a->dv));
+}
+
+/* C of `rows` rows and n columns = A * panels, with A's rows at table[...]; adds to C. */
+static void multiply(const task *t, const void *const *table, int64_t rows, const float *b,
+                     int64_t k, int64_t n, float *c, bool add)
+{
+    const lt_gemm_kernels *gemm = t->a->gemm;
+    int64_t mr = gemm->mr, nr = gemm->nr, ldc = padded(gemm, n);
+    lt_gemm_tile tile = {.taps = 1,
+                         .k = (size_t)k,
+                         .ldc = (size_t)ldc,
+                         .ldr = (size_t)ldc,
+                         .low = -INFINITY,
+                         .high = INFINITY};
+    for (int64_t column = 0; column < n; column += nr) {
+        int64_t left = n - column;
+        const lt_gemm_kernel_fn *kernels = left > nr / 2 ? gemm->full : gemm->half;
+        tile.n = (uint32_t)(left < nr ? left : nr);
+        tile.b = b + column * k;
+        for (int64_t row = 0; row < rows; row += mr) {
+            int64_t count = rows - row < mr ? rows - row : mr;
+            tile.rows = table + row;
+            tile.c = c + row * ldc + column;
+            tile.residual = add ? tile.c : NULL;
+            kernels[count - 1](&tile);
+        }
+    }
+}
+
+/* The mask's row for a query as f32, or NULL. */
+static const float *mask_row(task *t, int64_t head, int64_t query)
+{
+    const lt_attention *a = t->a;
+    if (a->mask_dtype == LEAT_DTYPE_UNDEFINED) {
+        return NULL;
+    }
+    int64_t at = t->batch * a->mask_batch + head * a->mask_head + query * a->mask_row;
+    int64_t there = a->mask_len - t->key;
+    there = there < 0 ? 0 : there < t->n_keys ? there : t->n_keys;
+    if (a->mask_dtype == LEAT_DTYPE_F32 && a->mask_column == 1 && there == t->n_keys) {
+        return (const float *)t->data->mask + at + t->key;
+    }
+    float *out = part(t, a->at_mask);
+    if (t->mask_row == at) {
+        return out;
+    }
+    t->mask_row = at;
+    for (int64_t j = 0; j < t->n_keys; j++) {
+        int64_t from = at + (t->key + j) * a->mask_column;
+        if (j >= there) {
+            out[j] = -INFINITY;
+        } else if (a->mask_dtype == LEAT_DTYPE_BOOL) {
+            out[j] = ((const uint8_t *)t->data->mask)[from] ? 0.0f : -INFINITY;
+        } else {
+            out[j] = lt_cpu_get_f32(a->mask_dtype, t->data->mask, (size_t)from);
+        }
+    }
+    return out;
+}
+
+/* Keys of the block that a query may see. */
+static int64_t visible(const task *t, int64_t query)
+{
+    int64_t n = t->n_keys;
+    if (t->a->causal) {
+        int64_t end = t->a->past_len + query + 1 - t->key;
+        n = end < 0 ? 0 : end < n ? end : n;
+    }
+    return n;
+}
+
+/* Logits of one row to powers; what was summed up for it is brought to the new maximum. */
+static void row_softmax(task *t, int64_t row, float *scores)
+{
+    const lt_attention *a = t->a;
+    int64_t query = query_of(t, t->first_row + row), n = visible(t, query);
+    lt_softmax_state *states = (lt_softmax_state *)(void *)(t->own + a->at_sums);
+    float scale = a->scale * LOG2_E;
+    if (a->softcap > 0) {
+        a->rows->cap(scores, n, a->scale, a->softcap);
+        scale = LOG2_E;
+    }
+    const float *bias = mask_row(t, head_of(t, t->first_row + row), query);
+    if (t->first_block) {
+        states[row] = (lt_softmax_state){-INFINITY, 0};
+    }
+    float factor = a->rows->exponentials(scores, n, scale, bias, &states[row]);
+    memset(scores + n, 0, (size_t)(t->n_keys - n) * sizeof(*scores));
+    if (!t->first_block && factor != 1.0f) {
+        float *out = part(t, a->at_out) + row * padded(a->gemm, a->dv);
+        a->rows->scale(out, out, a->dv, factor);
+    }
+}
+
+static const void *query_row(const task *t, int64_t row, float *wide)
+{
+    const lt_attention *a = t->a;
+    int64_t at = t->batch * a->q.batch + head_of(t, row) * a->q.head + query_of(t, row) * a->q.row;
+    const char *q = element(a, t->data->q, at);
+    if (a->dtype == LEAT_DTYPE_F32) {
+        return q;
+    }
+    a->half->widen(a->dtype, q, wide, a->d);
+    return wide;
+}
+
+/* Rows [row, row + count) of the chunk against the block of keys. The tables of rows go tile by
+ * tile: LT_GEMM_MAX_MR is only their distance for several taps. */
+static void attend(task *t, int64_t row, int64_t count)
+{
+    const lt_attention *a = t->a;
+    const void *table[MAX_ROWS];
+    float *scores = part(t, a->at_scores);
+    int64_t width = padded(a->gemm, t->n_keys), out_width = padded(a->gemm, a->dv);
+    for (int64_t i = 0; i < count; i++) {
+        table[i] = query_row(t, t->first_row + row + i, part(t, a->at_query) + i * a->d);
+    }
+    multiply(t, table, count, part(t, 0), a->d, t->n_keys, scores, false);
+    for (int64_t i = 0; i < count; i++) {
+        row_softmax(t, row + i, scores + i * width);
+        table[i] = scores + i * width;
+    }
+    multiply(t, table, count, part(t, a->at_values), t->n_keys, a->dv,
+             part(t, a->at_out) + row * out_width, !t->first_block);
+}
+
+static void attend_keys(task *t, const void *k, const lt_attention_strides *ks, const void *v,
+                        const lt_attention_strides *vs, int64_t first)
+{
+    const lt_attention *a = t->a;
+    int64_t k_at = t->batch * ks->batch + t->kv_head * ks->head + (t->key - first) * ks->row;
+    int64_t v_at = t->batch * vs->batch + t->kv_head * vs->head + (t->key - first) * vs->row;
+    pack_keys(t, element(a, k, k_at), ks->row);
+    pack_values(t, element(a, v, v_at), vs->row);
+    t->mask_row = -1;
+    for (int64_t row = 0; row < t->n_rows; row += a->block) {
+        attend(t, row, t->n_rows - row < a->block ? t->n_rows - row : a->block);
+    }
+    t->first_block = false;
+}
+
+static void store_rows(const task *t)
+{
+    const lt_attention *a = t->a;
+    const lt_softmax_state *states = (const lt_softmax_state *)(void *)(t->own + a->at_sums);
+    for (int64_t i = 0; i < t->n_rows; i++) {
+        int64_t row = t->first_row + i;
+        int64_t at =
+            t->batch * a->y.batch + head_of(t, row) * a->y.head + query_of(t, row) * a->y.row;
+        char *y = (char *)t->data->y + (size_t)at * lt_cpu_element_bytes(a->dtype);
+        float *out = part(t, a->at_out) + i * padded(a->gemm, a->dv);
+        if (t->first_block) { /* no keys at all */
+            memset(y, 0, (size_t)a->dv * lt_cpu_element_bytes(a->dtype));
+        } else if (a->dtype == LEAT_DTYPE_F32) {
+            a->rows->scale(out, (float *)(void *)y, a->dv, 1.0f / states[i].sum);
+        } else {
+            a->rows->scale(out, out, a->dv, 1.0f / states[i].sum);
+            a->half->narrow(a->dtype, out, y, a->dv);
+        }
+    }
+}
+
+typedef struct launch {
+    const lt_attention *a;
+    const lt_attention_data *data;
+    char *workspace;
+} launch;
+
+static void run_task(void *argument, uint32_t index, uint32_t thread)
+{
+    const launch *l = argument;
+    const lt_attention *a = l->a;
+    int64_t unit = index / a->chunks, rows = a->heads / a->kv_heads * a->q_len;
+    task t = {.a = a,
+              .data = l->data,
+              .own = l->workspace + thread * a->thread_bytes,
+              .batch = unit / a->kv_heads,
+              .kv_head = unit % a->kv_heads,
+              .first_row = index % a->chunks * a->chunk,
+              .first_block = true};
+    t.n_rows = rows - t.first_row < a->chunk ? rows - t.first_row : a->chunk;
+    for (t.key = 0; t.key < a->past_len; t.key += t.n_keys) {
+        t.n_keys = a->past_len - t.key < a->key_block ? a->past_len - t.key : a->key_block;
+        attend_keys(&t, l->data->past_k, &a->past_k, l->data->past_v, &a->past_v, 0);
+    }
+    for (int64_t end = a->past_len + a->kv_len; t.key < end; t.key += t.n_keys) {
+        t.n_keys = end - t.key < a->key_block ? end - t.key : a->key_block;
+        attend_keys(&t, l->data->k, &a->k, l->data->v, &a->v, a->past_len);
+    }
+    store_rows(&t);
+}
+
+void lt_attention_run(const lt_attention *a, const lt_attention_data *data, void *workspace,
+                      const leat_kernel_args *args)
+{
+    launch l = {a, data, workspace};
+    args->host->parallel(args->pool, (uint32_t)(a->batch * a->kv_heads * a->chunks), run_task, &l);
+}

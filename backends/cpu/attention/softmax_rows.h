@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Row functions of attention, in three instruction sets. Logits are to base 2: s * log2(e). */
+#ifndef LT_CPU_SOFTMAX_ROWS_H
+#define LT_CPU_SOFTMAX_ROWS_H
+
+#include "cpu.h"
+
+/* Where a row's softmax stands after some of its keys. */
+typedef struct lt_softmax_state {
+    float top; /* largest logit so far; -infinity at first */
+    float sum; /* of 2^(logit - top) */
+} lt_softmax_state;
+
+typedef struct lt_softmax_rows {
+    /* x[i] = 2^(logit[i] - top) for i < n with logit = x * scale + bias * log2(e); bias NULL for
+     * none. Updates the state and returns what earlier sums are to be multiplied by. */
+    float (*exponentials)(float *x, int64_t n, float scale, const float *bias,
+                          lt_softmax_state *state);
+    /* x = cap * tanh(x * scale / cap) */
+    void (*cap)(float *x, int64_t n, float scale, float cap);
+    /* y = x * factor; y may be x. */
+    void (*scale)(const float *x, float *y, int64_t n, float factor);
+} lt_softmax_rows;
+
+extern const lt_softmax_rows lt_softmax_rows_portable;
+extern const lt_softmax_rows lt_softmax_rows_avx2;
+extern const lt_softmax_rows lt_softmax_rows_avx512;
+
+#endif

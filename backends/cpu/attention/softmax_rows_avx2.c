@@ -1,0 +1,3 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#define TABLE lt_softmax_rows_avx2
+#include "attention/softmax_rows.inc"

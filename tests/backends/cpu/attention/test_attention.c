@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Attention against double loops, on all instruction sets, with odd sizes. */
+#include "support/test.h"
+
+#include "support/kernel.h"
+#include "support/oracle.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+static const lt_cpu_isa isas[] = {LT_CPU_PORTABLE, LT_CPU_AVX2, LT_CPU_AVX512};
+
+typedef struct attention_case {
+    int64_t batch, heads, kv_heads, q_len, kv_len, past, d, dv;
+    int rank;  /* 3 or 4 */
+    char mask; /* 0 none, 'k' keys [B,1,1,T], 's' [S,T], 'f' [B,H,S,T], 'b' bool [B,1,S,T],
+                  '1' [1], 'p' [B,1,1,T - 3], narrower */
+    bool causal, present;
+    float scale, softcap; /* 0: the attribute is absent */
+    leat_dtype dtype;
+    int32_t threads;
+} attention_case;
+
+static leat_array make(leat_dtype dtype, int32_t rank, const int64_t *shape, uint64_t seed)
+{
+    leat_array a = {.dtype = dtype, .rank = rank};
+    size_t count = 1;
+    for (int32_t i = 0; i < rank; i++) {
+        a.shape[i] = shape[i];
+        count *= (size_t)shape[i];
+    }
+    a.bytes = leat_dtype_bytes(dtype, count);
+    a.data = calloc(1, a.bytes ? a.bytes : 1);
+    if (seed != 0) {
+        oracle_fill(&a, seed);
+    }
+    return a;
+}
+
+/* An operand of `heads` heads of `length` rows of `features`. */
+static leat_array operand(const attention_case *t, int64_t heads, int64_t length, int64_t features,
+                          uint64_t seed)
+{
+    int64_t four[] = {t->batch, heads, length, features};
+    int64_t three[] = {t->batch, length, heads * features};
+    return t->rank == 4 ? make(t->dtype, 4, four, seed) : make(t->dtype, 3, three, seed);
+}
+
+static double at(const leat_array *a, int64_t b, int64_t h, int64_t i, int64_t j, int64_t heads,
+                 int64_t features)
+{
+    int64_t length = a->rank == 4 ? a->shape[2] : a->shape[1];
+    int64_t index = a->rank == 4 ? ((b * heads + h) * length + i) * features + j
+                                 : (b * length + i) * heads * features + h * features + j;
+    return oracle_get(a, (size_t)index);
+}
+
+static leat_array make_mask(const attention_case *t)
+{
+    int64_t keys = t->past + t->kv_len;
+    int64_t k[] = {t->batch, 1, 1, keys}, s[] = {t->q_len, keys}, one[] = {1};
+    int64_t f[] = {t->batch, t->heads, t->q_len, keys}, b[] = {t->batch, 1, t->q_len, keys};
+    int64_t p[] = {t->batch, 1, 1, keys - 3};
+    leat_array none = {0};
+    switch (t->mask) {
+    case 'k':
+        return make(t->dtype, 4, k, 7);
+    case 's':
+        return make(t->dtype, 2, s, 8);
+    case 'f':
+        return make(t->dtype, 4, f, 9);
+    case 'b':
+        return make(LEAT_DTYPE_BOOL, 4, b, 10);
+    case '1':
+        return make(t->dtype, 1, one, 11);
+    case 'p':
+        return make(t->dtype, 4, p, 12);
+    default:
+        return none;
+    }
+}
+
+/* What the mask adds. */
+static double mask_at(const leat_array *mask, int64_t b, int64_t h, int64_t i, int64_t j)
+{
+    int64_t index[4] = {b, h, i, j}, flat = 0;
+    for (int32_t d = 0; d < mask->rank; d++) {
+        int64_t own = index[d + 4 - mask->rank];
+        if (d == mask->rank - 1 && mask->shape[d] != 1 && own >= mask->shape[d]) {
+            return -INFINITY; /* narrower than the keys */
+        }
+        flat = flat * mask->shape[d] + (mask->shape[d] == 1 ? 0 : own);
+    }
+    double v = oracle_get(mask, (size_t)flat);
+    return mask->dtype == LEAT_DTYPE_BOOL ? (v != 0 ? 0 : -INFINITY) : v;
+}
+
+/* Row i of head h in double; in[] as the node's inputs. */
+static void oracle_row(const attention_case *t, const leat_array *in, int64_t b, int64_t h,
+                       int64_t i, double *out)
+{
+    int64_t keys = t->past + t->kv_len, kv = h / (t->heads / t->kv_heads);
+    double *p = calloc((size_t)keys, sizeof(*p)), top = -INFINITY, sum = 0;
+    double scale = t->scale != 0 ? (double)t->scale : 1 / sqrt((double)t->d);
+    for (int64_t j = 0; j < keys; j++) {
+        for (int64_t c = 0; c < t->d; c++) {
+            double k = j < t->past
+                           ? oracle_get(&in[4],
+                                        (size_t)(((b * t->kv_heads + kv) * t->past + j) * t->d + c))
+                           : at(&in[1], b, kv, j - t->past, c, t->kv_heads, t->d);
+            p[j] += at(&in[0], b, h, i, c, t->heads, t->d) * k * scale;
+        }
+        p[j] = t->softcap != 0 ? (double)t->softcap * tanh(p[j] / (double)t->softcap) : p[j];
+        p[j] += t->mask ? mask_at(&in[3], b, h, i, j) : 0;
+        p[j] = t->causal && j > t->past + i ? -INFINITY : p[j];
+        top = fmax(top, p[j]);
+    }
+    for (int64_t j = 0; j < keys; j++) {
+        p[j] = exp(p[j] - top);
+        sum += p[j];
+    }
+    for (int64_t c = 0; c < t->dv; c++) {
+        out[c] = 0;
+        for (int64_t j = 0; j < keys; j++) {
+            double v =
+                j < t->past
+                    ? oracle_get(&in[5],
+                                 (size_t)(((b * t->kv_heads + kv) * t->past + j) * t->dv + c))
+                    : at(&in[2], b, kv, j - t->past, c, t->kv_heads, t->dv);
+            out[c] += p[j] / sum * v;
+        }
+    }
+    free(p);
+}
+
+static void check_output(const attention_case *t, const leat_array *in, const leat_array *y)
+{
+    double *expected = calloc(oracle_count(y) + 1, sizeof(*expected));
+    double *row = calloc((size_t)t->dv, sizeof(*row));
+    for (int64_t b = 0; b < t->batch; b++) {
+        for (int64_t h = 0; h < t->heads; h++) {
+            for (int64_t i = 0; i < t->q_len; i++) {
+                oracle_row(t, in, b, h, i, row);
+                for (int64_t c = 0; c < t->dv; c++) {
+                    int64_t index = t->rank == 4 ? ((b * t->heads + h) * t->q_len + i) * t->dv + c
+                                                 : ((b * t->q_len + i) * t->heads + h) * t->dv + c;
+                    expected[index] = row[c];
+                }
+            }
+        }
+    }
+    double rtol = oracle_rtol(t->dtype, (size_t)(t->d + t->past + t->kv_len));
+    oracle_assert_close(y, expected, rtol, rtol);
+    free(expected);
+    free(row);
+}
+
+/* present = past, new rows. */
+static void check_present(const attention_case *t, const leat_array *past, const leat_array *added,
+                          const leat_array *present, int64_t features)
+{
+    int64_t keys = t->past + t->kv_len;
+    for (int64_t b = 0; b < t->batch; b++) {
+        for (int64_t h = 0; h < t->kv_heads; h++) {
+            for (int64_t j = 0; j < keys; j++) {
+                for (int64_t c = 0; c < features; c++) {
+                    int64_t unit = b * t->kv_heads + h;
+                    double want =
+                        j < t->past
+                            ? oracle_get(past, (size_t)((unit * t->past + j) * features + c))
+                            : at(added, b, h, j - t->past, c, t->kv_heads, features);
+                    double got = oracle_get(present, (size_t)((unit * keys + j) * features + c));
+                    assert_true(want == got);
+                }
+            }
+        }
+    }
+}
+
+static void check(const attention_case *t, lt_cpu_isa isa)
+{
+    int64_t past_k[] = {t->batch, t->kv_heads, t->past, t->d};
+    int64_t past_v[] = {t->batch, t->kv_heads, t->past, t->dv};
+    int64_t all_k[] = {t->batch, t->kv_heads, t->past + t->kv_len, t->d};
+    int64_t all_v[] = {t->batch, t->kv_heads, t->past + t->kv_len, t->dv};
+    leat_array in[6] = {operand(t, t->heads, t->q_len, t->d, 1),
+                        operand(t, t->kv_heads, t->kv_len, t->d, 2),
+                        operand(t, t->kv_heads, t->kv_len, t->dv, 3), make_mask(t)};
+    leat_array out[3] = {operand(t, t->heads, t->q_len, t->dv, 0)};
+    if (t->past != 0) {
+        in[4] = make(t->dtype, 4, past_k, 4);
+        in[5] = make(t->dtype, 4, past_v, 5);
+    }
+    if (t->present) {
+        out[1] = make(t->dtype, 4, all_k, 0);
+        out[2] = make(t->dtype, 4, all_v, 0);
+    }
+    leat_attr attrs[5];
+    uint32_t n = 0;
+    if (t->rank == 3) {
+        attrs[n++] = test_attr_int("q_num_heads", t->heads);
+        attrs[n++] = test_attr_int("kv_num_heads", t->kv_heads);
+    }
+    if (t->scale != 0) {
+        attrs[n++] = test_attr_float("scale", t->scale);
+    }
+    if (t->softcap != 0) {
+        attrs[n++] = test_attr_float("softcap", t->softcap);
+    }
+    attrs[n++] = test_attr_int("is_causal", t->causal);
+    test_kernel kernel = {.op = "Attention",
+                          .opset = 24,
+                          .attrs = attrs,
+                          .n_attrs = n,
+                          .inputs = in,
+                          .n_inputs = 6,
+                          .outputs = out,
+                          .n_outputs = 3,
+                          .isa = isa,
+                          .threads = t->threads};
+    leat_error err = {0};
+    assert_ok(test_kernel_run(&kernel, NULL, &err), &err);
+    check_output(t, in, &out[0]);
+    if (t->present) {
+        check_present(t, &in[4], &in[1], &out[1], t->d);
+        check_present(t, &in[5], &in[2], &out[2], t->dv);
+    }
+    for (int i = 0; i < 6; i++) {
+        free(in[i].data);
+        free(i < 3 ? out[i].data : NULL);
+    }
+}
+
+static void attention_matches_double_loops(void **state)
+{
+    static const attention_case cases[] = {
+        {1, 1, 1, 1, 1, 0, 1, 1, 4, 0, false, false, 0, 0, LEAT_DTYPE_F32, 1},
+        {1, 2, 2, 17, 33, 0, 8, 8, 3, 'k', false, false, 0, 0, LEAT_DTYPE_F32, 1},
+        {2, 3, 3, 29, 29, 0, 32, 32, 3, 's', true, false, 0, 0, LEAT_DTYPE_F32, 3},
+        {2, 3, 3, 15, 31, 0, 33, 17, 4, 'f', false, false, 0.3f, 0, LEAT_DTYPE_F32, 2},
+        {3, 4, 2, 13, 65, 0, 5, 40, 3, 'b', false, false, 0, 0, LEAT_DTYPE_F32, 1},
+        {1, 6, 2, 1, 100, 37, 16, 16, 4, 0, true, true, 0, 0, LEAT_DTYPE_F32, 1},
+        {2, 4, 1, 9, 70, 600, 24, 7, 3, 'k', true, true, 0, 3, LEAT_DTYPE_F32, 2},
+        {1, 1, 1, 60, 1300, 0, 16, 20, 4, 's', true, false, 0, 0, LEAT_DTYPE_F32, 4},
+        {1, 1, 1, 1100, 40, 0, 8, 8, 4, 0, false, false, 0, 0, LEAT_DTYPE_F32, 1},
+        {1, 2, 2, 14, 64, 0, 64, 64, 3, '1', false, false, -0.5f, 0, LEAT_DTYPE_F32, 1},
+        {2, 2, 2, 7, 22, 0, 9, 9, 4, 'p', false, false, 0, 0, LEAT_DTYPE_F32, 1},
+        {1, 2, 2, 11, 530, 0, 9, 9, 4, 'p', false, false, 0, 0, LEAT_DTYPE_F32, 1},
+        {2, 4, 2, 19, 45, 6, 16, 12, 3, 'f', true, true, 0, 2, LEAT_DTYPE_F16, 2},
+        {2, 2, 2, 19, 45, 0, 16, 12, 4, 'k', false, false, 0, 0, LEAT_DTYPE_BF16, 1},
+    };
+    (void)state;
+    for (size_t c = 0; c < sizeof(cases) / sizeof(cases[0]); c++) {
+        for (size_t i = 0; i < 3; i++) {
+            check(&cases[c], isas[i]);
+        }
+    }
+}
+
+/* Runs one head of 3 queries and n keys of 2 features, all but the mask ones. */
+static void run_masked(float *mask, float *v, int64_t n, float *y, lt_cpu_isa isa)
+{
+    float ones[256];
+    for (int i = 0; i < 256; i++) {
+        ones[i] = 1;
+    }
+    leat_array in[] = {{LEAT_DTYPE_F32, 4, {1, 1, 3, 2}, ones, 24},
+                       {LEAT_DTYPE_F32, 4, {1, 1, n, 2}, ones, (size_t)n * 8},
+                       {LEAT_DTYPE_F32, 4, {1, 1, n, 2}, v, (size_t)n * 8},
+                       {LEAT_DTYPE_F32, 2, {3, n}, mask, (size_t)n * 12}};
+    leat_array out = {LEAT_DTYPE_F32, 4, {1, 1, 3, 2}, y, 24};
+    test_kernel kernel = {.op = "Attention",
+                          .domain = "leat",
+                          .inputs = in,
+                          .n_inputs = 4,
+                          .outputs = &out,
+                          .n_outputs = 1,
+                          .isa = isa};
+    leat_error err = {0};
+    assert_ok(test_kernel_run(&kernel, NULL, &err), &err);
+}
+
+/* -infinity leaves a key out, -10000 does so, too, and a row without any key is NaN, as Softmax's
+ * is. NaN in the mask comes out. */
+static void masks_at_the_limits_give_the_limits(void **state)
+{
+    float mask[3 * 100], v[2 * 100], y[6];
+    (void)state;
+    for (size_t s = 0; s < 3; s++) {
+        for (int i = 0; i < 100; i++) {
+            mask[i] = i < 40 ? 0 : -10000;
+            mask[100 + i] = i == 99 ? 5 : -INFINITY;
+            mask[200 + i] = -INFINITY;
+            v[2 * i] = i < 40 ? 2 : 1e6f;
+            v[2 * i + 1] = (float)i;
+        }
+        run_masked(mask, v, 100, y, isas[s]);
+        assert_true(y[0] == 2 && fabsf(y[1] - 19.5f) < 1e-4f);
+        assert_true(y[2] == 1e6f && y[3] == 99);
+        assert_true(isnan(y[4]) && isnan(y[5]));
+        mask[7] = NAN;
+        run_masked(mask, v, 100, y, isas[s]);
+        assert_true(isnan(y[0]) && isnan(y[1]) && y[3] == 99);
+    }
+}
+
+static void attention_refuses_what_does_not_fit(void **state)
+{
+    float x[64] = {0}, y[64];
+    leat_array in[] = {{LEAT_DTYPE_F32, 3, {1, 2, 8}, x, 64},
+                       {LEAT_DTYPE_F32, 3, {1, 2, 8}, x, 64},
+                       {LEAT_DTYPE_F32, 3, {1, 3, 8}, x, 96},
+                       {LEAT_DTYPE_F32, 2, {2, 2}, x, 16}};
+    leat_array out = {LEAT_DTYPE_F32, 3, {1, 2, 8}, y, 64};
+    leat_attr attrs[] = {test_attr_int("q_num_heads", 2), test_attr_int("kv_num_heads", 2)};
+    test_kernel kernel = {.op = "Attention",
+                          .opset = 23,
+                          .attrs = attrs,
+                          .n_attrs = 2,
+                          .inputs = in,
+                          .n_inputs = 4,
+                          .outputs = &out,
+                          .n_outputs = 1};
+    leat_error err = {0};
+    (void)state;
+    assert_int_equal(test_kernel_run(&kernel, NULL, &err), LEAT_INVALID); /* rows of V */
+    in[2].shape[1] = 2;
+    assert_ok(test_kernel_run(&kernel, NULL, &err), &err);
+    in[3].shape[0] = 3;
+    assert_int_equal(test_kernel_run(&kernel, NULL, &err), LEAT_INVALID); /* the mask */
+    in[3].shape[0] = 2;
+    attrs[0].u.i = 3;
+    assert_int_equal(test_kernel_run(&kernel, NULL, &err), LEAT_INVALID); /* heads */
+    attrs[0].u.i = 2;
+    attrs[1].u.i = 4;
+    assert_int_equal(test_kernel_run(&kernel, NULL, &err), LEAT_INVALID); /* heads of K */
+    attrs[1].u.i = 2;
+    out.dtype = LEAT_DTYPE_F16;
+    assert_int_equal(test_kernel_run(&kernel, NULL, &err), LEAT_INVALID);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(attention_matches_double_loops),
+        cmocka_unit_test(masks_at_the_limits_give_the_limits),
+        cmocka_unit_test(attention_refuses_what_does_not_fit),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
