@@ -35,6 +35,10 @@ leat_status lt_pass_fold_constants(lt_graph *, const lt_pass_context *, bool *, 
 leat_status lt_pass_fold_shapes(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 leat_status lt_pass_fold_batchnorm(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 
+/* Operators of com.microsoft become standard ones; run when a session is created, optimized or not,
+ * so that the model keeps what was written. Uses nothing of the context. */
+leat_status lt_pass_expand_contrib(lt_graph *, const lt_pass_context *, bool *, leat_error *);
+
 /* Passes that need `supports`; run when a session is created. */
 leat_status lt_pass_matmul_add(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 leat_status lt_pass_fuse_attention(lt_graph *, const lt_pass_context *, bool *, leat_error *);

@@ -305,12 +305,15 @@ static leat_status build(lt_program *program, leat_error *err)
         program->graph = NULL;
         return status;
     }
-    if (!program->model->no_optimization) {
-        const lt_pass_context passes = {.user = program,
-                                        .evaluate = evaluate,
-                                        .supports = supports,
-                                        .options = &program->desc.options};
-        status = lt_passes_run_device(program->graph, &passes, err);
+    const lt_pass_context passes = {.user = program,
+                                    .evaluate = evaluate,
+                                    .supports = supports,
+                                    .options = &program->desc.options};
+    bool expanded = false;
+    status = lt_pass_expand_contrib(program->graph, &passes, &expanded, err);
+    if (status == LEAT_OK && !program->model->no_optimization) {
+        status = expanded ? lt_passes_run_load(program->graph, &passes, err) : LEAT_OK;
+        status = status ? status : lt_passes_run_device(program->graph, &passes, err);
     }
     status = status ? status : make_bodies(program, err);
     return status ? status : list_constants(program, err);

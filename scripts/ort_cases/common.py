@@ -23,7 +23,7 @@ def tensor(x, name):
         t = onnx.TensorProto(name=name, data_type=onnx.TensorProto.STRING, dims=x.shape)
         t.string_data.extend(str(s).encode() for s in x.ravel())
         return t
-    return nh.from_array(np.ascontiguousarray(x), name)
+    return nh.from_array(np.asarray(x, order="C"), name)
 
 
 class Cases:

@@ -6,9 +6,10 @@ import sys
 import numpy as np
 
 from common import Cases
+import contrib
 import ml
 
 cases = Cases(sys.argv[1])
-for family in (ml,):
+for family in (ml, contrib):
     family.make(cases, np.random.default_rng(0))
 print("%d cases" % cases.count)
