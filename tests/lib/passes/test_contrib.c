@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Nodes of com.microsoft that make no sense: each is expanded or refused with a message, and leaves
+ * a valid graph. What they compute is compared with ONNX Runtime by scripts/ort_cases.sh. */
+#include "support/test.h"
+
+#include "passes/contrib/contrib.h"
+
+#include <string.h>
+
+#define MOST_INPUTS 12
+
+static const lt_contrib_op *const families[] = {lt_contrib_products, lt_contrib_norms,
+                                                lt_contrib_attention, lt_contrib_quantized};
+
+static uint32_t add_value(lt_graph *graph, leat_dtype dtype, int32_t rank, bool constant)
+{
+    static const uint64_t zeros[64];
+    leat_error err = {0};
+    uint32_t value;
+    leat_array array = {dtype, rank, {2, 3, 4, 2}, (void *)zeros, 0};
+    if (constant) {
+        size_t count = 1;
+        for (int32_t i = 0; i < rank; i++) {
+            count *= (size_t)array.shape[i];
+        }
+        array.bytes = leat_dtype_bytes(dtype, count);
+        assert_ok(lt_graph_add_constant(graph, NULL, &array, true, &value, &err), &err);
+        return value;
+    }
+    assert_ok(lt_graph_add_value(graph, NULL, &value, &err), &err);
+    leat_value *v = &graph->values[value];
+    v->dtype = dtype;
+    v->rank = rank;
+    memcpy(v->shape, array.shape, sizeof(v->shape));
+    return value;
+}
+
+/* One node with n inputs of that type and rank; every third one omitted when `gaps`. */
+static void expand_one(const char *op, uint32_t n, leat_dtype dtype, int32_t rank, bool constant,
+                       bool gaps)
+{
+    lt_memory memory;
+    lt_graph *graph;
+    leat_error err = {0};
+    uint32_t inputs[MOST_INPUTS], outputs[4];
+    bool changed = false;
+    lt_memory_init(&memory, NULL, 0);
+    assert_ok(lt_graph_create(&memory, NULL, &graph, &err), &err);
+    for (uint32_t i = 0; i < n; i++) {
+        inputs[i] =
+            gaps && i % 3 == 1 ? LEAT_NO_VALUE : add_value(graph, dtype, rank, constant && i > 0);
+    }
+    for (uint32_t i = 0; i < 4; i++) {
+        assert_ok(lt_graph_add_value(graph, NULL, &outputs[i], &err), &err);
+    }
+    const leat_attr heads = {"num_heads", LEAT_ATTR_INT, 1, {.i = n % 2 ? 2 : -1}};
+    lt_node_desc desc = {.op = op,
+                         .domain = "com.microsoft",
+                         .name = "n",
+                         .inputs = inputs,
+                         .n_inputs = n,
+                         .outputs = outputs,
+                         .n_outputs = 1 + n % 4,
+                         .attrs = &heads,
+                         .n_attrs = 1};
+    leat_node *node;
+    assert_ok(lt_graph_add_node(graph, &desc, 0, &node, &err), &err);
+    leat_status status = lt_pass_expand_contrib(graph, NULL, &changed, &err);
+    if (status != LEAT_OK) {
+        assert_true(status == LEAT_INVALID || status == LEAT_UNSUPPORTED);
+        assert_true(err.message[0] != '\0');
+    } else {
+        assert_true(changed);
+        for (uint32_t i = 0; i < graph->n_nodes; i++) {
+            assert_string_equal(graph->nodes[i]->domain, "");
+        }
+    }
+    lt_graph_destroy(graph);
+    assert_int_equal(memory.live_blocks, 0);
+}
+
+static void expand_any_inputs_refuses_or_succeeds(void **state)
+{
+    static const leat_dtype dtypes[] = {LEAT_DTYPE_F32, LEAT_DTYPE_U8, LEAT_DTYPE_I8,
+                                        LEAT_DTYPE_I32, LEAT_DTYPE_STRING};
+    (void)state;
+    for (size_t f = 0; f < sizeof(families) / sizeof(families[0]); f++) {
+        for (const lt_contrib_op *op = families[f]; op->op != NULL; op++) {
+            for (uint32_t n = 0; n <= MOST_INPUTS; n++) {
+                for (size_t d = 0; d < sizeof(dtypes) / sizeof(dtypes[0]); d++) {
+                    for (int32_t rank = -1; rank <= 4; rank++) {
+                        bool constant = n % 2 && rank >= 0 && dtypes[d] != LEAT_DTYPE_STRING;
+                        expand_one(op->op, n, dtypes[d], rank, constant, d % 2 != 0);
+                    }
+                }
+            }
+        }
+    }
+}
+
+static void expand_unknown_operator_leaves_it(void **state)
+{
+    lt_memory memory;
+    lt_graph *graph;
+    leat_error err = {0};
+    uint32_t y;
+    bool changed = false;
+    (void)state;
+    lt_memory_init(&memory, NULL, 0);
+    assert_ok(lt_graph_create(&memory, NULL, &graph, &err), &err);
+    assert_ok(lt_graph_add_value(graph, NULL, &y, &err), &err);
+    lt_node_desc desc = {
+        .op = "Unheard", .domain = "com.microsoft", .name = "n", .outputs = &y, .n_outputs = 1};
+    leat_node *node;
+    assert_ok(lt_graph_add_node(graph, &desc, 0, &node, &err), &err);
+    assert_ok(lt_pass_expand_contrib(graph, NULL, &changed, &err), &err);
+    assert_false(changed);
+    assert_int_equal(graph->n_nodes, 1);
+    lt_graph_destroy(graph);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(expand_any_inputs_refuses_or_succeeds),
+        cmocka_unit_test(expand_unknown_operator_leaves_it),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
