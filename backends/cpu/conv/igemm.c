@@ -32,9 +32,19 @@ static leat_status fill_weights(void *out, size_t bytes, const leat_value *const
                                 const void *argument, leat_error *err)
 {
     const igemm *w = argument;
+    size_t scratch_bytes =
+        lt_conv_window_scratch(&w->window, lt_cpu_element_bytes(w->conv.w_dtype));
+    void *scratch = scratch_bytes ? w->host->alloc(w->host->context, scratch_bytes, 64) : NULL;
     (void)bytes;
-    return lt_conv_window_pack(&w->window, w->kernels, constant->data, w->conv.w_dtype,
-                               w->group_packed, w->host, out, err);
+    if (scratch_bytes != 0 && scratch == NULL) {
+        return lt_cpu_fail(err, LEAT_NO_MEMORY, "Conv: no memory to pack weights");
+    }
+    lt_conv_window_pack(&w->window, w->kernels, constant->data, w->conv.w_dtype, w->group_packed,
+                        scratch, out);
+    if (scratch != NULL) {
+        w->host->free(w->host->context, scratch, scratch_bytes);
+    }
+    return LEAT_OK;
 }
 
 static leat_status fill_bias(void *out, size_t bytes, const leat_value *constant,

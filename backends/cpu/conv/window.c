@@ -218,12 +218,16 @@ static void reorder_filter(const lt_conv_window *w, size_t element, const char *
     }
 }
 
-leat_status lt_conv_window_pack(const lt_conv_window *w, const lt_gemm_kernels *kernels,
-                                const void *weights, leat_dtype dtype, size_t group_bytes,
-                                const leat_host *host, void *out, leat_error *err)
+size_t lt_conv_window_scratch(const lt_conv_window *w, size_t element)
 {
-    size_t element = lt_cpu_element_bytes(dtype);
-    size_t group = w->n * w->k * w->taps * element, all = group * (size_t)w->from.groups;
+    return w->padded ? w->n * w->k * w->taps * element : 0; /* one group */
+}
+
+void lt_conv_window_pack(const lt_conv_window *w, const lt_gemm_kernels *kernels,
+                         const void *weights, leat_dtype dtype, size_t group_bytes, void *scratch,
+                         void *out)
+{
+    size_t element = lt_cpu_element_bytes(dtype), group = w->n * w->k * w->taps * element;
     size_t panels = lt_gemm_panels(kernels, w->n);
     lt_gemm_source source = {.dtype = dtype,
                              .taps = w->taps,
@@ -233,19 +237,11 @@ leat_status lt_conv_window_pack(const lt_conv_window *w, const lt_gemm_kernels *
                              .row_stride = w->padded ? 1 : w->taps,
                              .column_stride = w->k * w->taps,
                              .scale = 1};
-    char *reordered = w->padded ? host->alloc(host->context, all, 64) : NULL;
-    if (w->padded && reordered == NULL) {
-        return lt_cpu_fail(err, LEAT_NO_MEMORY, "Conv: no memory to pack weights");
-    }
     if (w->padded) {
-        reorder_filter(w, element, weights, reordered);
+        reorder_filter(w, element, weights, scratch);
     }
     for (size_t i = 0; i < (size_t)w->from.groups; i++) {
-        source.data = (w->padded ? reordered : (const char *)weights) + i * group;
+        source.data = w->padded ? (const char *)scratch : (const char *)weights + i * group;
         lt_gemm_pack(kernels, &source, (char *)out + i * group_bytes, 0, panels);
     }
-    if (reordered != NULL) {
-        host->free(host->context, reordered, all);
-    }
-    return LEAT_OK;
 }

@@ -46,10 +46,12 @@ void lt_conv_window_rows(const void *argument, size_t first, size_t count, const
 void lt_conv_window_pad(const lt_conv_window *window, const void *from, void *to, int fill,
                         const leat_kernel_args *args);
 
-/* Packs the weights [out, in, taps] of all groups, `group_bytes` apart. A padded window needs
- * memory for a moment. Errors:   NO_MEMORY. */
-leat_status lt_conv_window_pack(const lt_conv_window *window, const lt_gemm_kernels *kernels,
-                                const void *weights, leat_dtype dtype, size_t group_bytes,
-                                const leat_host *host, void *out, leat_error *err);
+/* Memory that packing weights of `element` bytes needs for a moment: 0 unless padded. */
+size_t lt_conv_window_scratch(const lt_conv_window *window, size_t element);
+
+/* Packs the weights [out, in, taps] of all groups, `group_bytes` apart. */
+void lt_conv_window_pack(const lt_conv_window *window, const lt_gemm_kernels *kernels,
+                         const void *weights, leat_dtype dtype, size_t group_bytes, void *scratch,
+                         void *out);
 
 #endif

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* 14 x 32 sums of u8 by s8 in registers, four k a step: 28 of 32 vector registers hold sums, two a
+ * group of B, one the broadcast four bytes of a row of A.
+ *
+ * A step takes 2 loads of B, 14 broadcasts and 28 vpdpbusd, so arithmetic bounds it (`leat bench
+ * --profile` shows GOP/s). vpdpbusd adds four products exactly; nothing saturates. What follows
+ * the sums (int8.h) is done on the registers, except for what is rare. */
+#include "int8/int8.h"
+
+#include <immintrin.h>
+
+#define MR 14
+#define VL 16
+
+/* --- what follows the sums, on registers --------------------------------------------------------
+ */
+
+static inline __m512 residual_bytes(const lt_int8_epilogue *e, size_t at, __mmask16 mask)
+{
+    __m128i bytes = _mm_maskz_loadu_epi8(mask, (const uint8_t *)e->residual + at);
+    bytes = _mm_xor_si128(bytes, _mm_set1_epi8((char)e->residual_flip));
+    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes));
+}
+
+/* f of one vector for a result of bytes: scaled sums, and the addition of a residual of bytes. */
+static inline __attribute__((always_inline)) __m512i byte_vector(const lt_int8_epilogue *e,
+                                                                 __m512i sum, const __m512 by[2],
+                                                                 size_t residual_at, __mmask16 mask,
+                                                                 const bool residual)
+{
+    __m512 x = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), by[0], by[1]);
+    if (residual) {
+        x = _mm512_max_ps(x, _mm512_set1_ps(e->mid_low));
+        x = _mm512_min_ps(x, _mm512_set1_ps(e->mid_high));
+        x = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+        __m512 add = residual_bytes(e, residual_at, mask);
+        add = _mm512_fmadd_ps(add, _mm512_set1_ps(e->residual_factor),
+                              _mm512_set1_ps(e->residual_offset));
+        x = _mm512_fmadd_ps(x, _mm512_set1_ps(e->mid_factor), add);
+    }
+    return _mm512_cvtps_epi32(x);
+}
+
+static inline __mmask16 low_mask(uint32_t n)
+{
+    return n >= VL ? 0xffff : (__mmask16)((1u << n) - 1);
+}
+
+/* Two rows at a time: s32 to s16 with saturation, the zero point and the bounds in s16, then u8.
+ * e->modest says that no f is beyond s32. s8 results are u8 ones with 128 added until the end. */
+static inline __attribute__((always_inline)) void finish_bytes(const lt_gemm_tile *tile,
+                                                               __m512i sum[MR][2], const int mr,
+                                                               const int nv, const bool residual)
+{
+    const lt_int8_epilogue *e = tile->epilogue;
+    const uint32_t n = tile->n;
+    const __mmask16 mask[2] = {low_mask(n), low_mask(n > VL ? n - VL : 0)};
+    const __mmask32 store_mask = n == 2 * VL ? 0xffffffffu : (1u << n) - 1;
+    __m512 by[2][2]; /* scale and bias */
+#pragma GCC unroll 2
+    for (int v = 0; v < nv; v++) {
+        by[v][0] = _mm512_loadu_ps(e->scale + tile->column + v * VL);
+        by[v][1] = e->bias ? _mm512_loadu_ps(e->bias + tile->column + v * VL) : _mm512_setzero_ps();
+    }
+    const int32_t flip = e->is_signed ? 128 : 0;
+    const __m512i zero = _mm512_set1_epi16((short)(e->zero + flip));
+    const __m512i low = _mm512_set1_epi16((short)(e->low_q + flip));
+    const __m512i high = _mm512_set1_epi16((short)(e->high_q + flip));
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    uint8_t *c = tile->c;
+    size_t at = tile->row * e->residual_ld + tile->column;
+#pragma GCC unroll 16
+    for (int r = 0; r < mr; r += 2) {
+        __m512i words[2];
+#pragma GCC unroll 2
+        for (int i = 0; i < 2; i++) {
+            if (r + i == mr) {
+                words[i] = words[0];
+                continue;
+            }
+            __m512i x0 = byte_vector(e, sum[r + i][0], by[0], at, mask[0], residual);
+            __m512i x1 =
+                nv == 2 ? byte_vector(e, sum[r + i][1], by[1], at + VL, mask[1], residual) : x0;
+            at += e->residual_ld;
+            __m512i w = _mm512_adds_epi16(_mm512_packs_epi32(x0, x1), zero);
+            words[i] = _mm512_min_epi16(_mm512_max_epi16(w, low), high);
+        }
+        __m512i q = _mm512_packus_epi16(words[0], words[1]);
+        q = _mm512_permutexvar_epi32(order, q);
+        q = _mm512_xor_si512(q, _mm512_set1_epi8((char)flip));
+        for (int i = 0; i < 2 && r + i < mr; i++, c += tile->ldc) {
+            __m256i row = i == 0 ? _mm512_castsi512_si256(q) : _mm512_extracti64x4_epi64(q, 1);
+            if (store_mask == 0xffffffffu) {
+                _mm256_storeu_si256((__m256i *)(void *)c, row);
+            } else {
+                _mm256_mask_storeu_epi8(c, store_mask, row);
+            }
+        }
+    }
+}
+
+static inline __attribute__((always_inline)) void
+finish_floats(const lt_gemm_tile *tile, __m512i sum[MR][2], const int mr, const int nv)
+{
+    const lt_int8_epilogue *e = tile->epilogue;
+    const uint32_t n = tile->n;
+    const __mmask16 mask[2] = {low_mask(n), low_mask(n > VL ? n - VL : 0)};
+    const __m512 low = _mm512_set1_ps(e->low), high = _mm512_set1_ps(e->high);
+#pragma GCC unroll 2
+    for (int v = 0; v < nv; v++) {
+        const __m512 scale = _mm512_loadu_ps(e->scale + tile->column + v * VL);
+        const __m512 bias =
+            e->bias ? _mm512_loadu_ps(e->bias + tile->column + v * VL) : _mm512_setzero_ps();
+        float *c = (float *)tile->c + v * VL;
+        const float *add =
+            (const float *)e->residual + tile->row * e->residual_ld + tile->column + (size_t)v * VL;
+#pragma GCC unroll 16
+        for (int r = 0; r < mr; r++, c += tile->ldc) {
+            __m512 x = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[r][v]), scale, bias);
+            if (e->residual_kind != LT_INT8_RESIDUAL_NONE) {
+                x = _mm512_add_ps(x, _mm512_maskz_loadu_ps(mask[v], add));
+                add += e->residual_ld;
+            }
+            x = _mm512_min_ps(_mm512_max_ps(x, low), high);
+            if (mask[v] == 0xffff) {
+                _mm512_storeu_ps(c, x);
+            } else {
+                _mm512_mask_storeu_ps(c, mask[v], x);
+            }
+        }
+    }
+}
+
+/* --- the tile ------------------------------------------------------------------------------------
+ */
+
+/* The sums of a tile whose epilogue is rare, through memory. */
+static inline __attribute__((always_inline)) void
+finish_stored(const lt_gemm_tile *tile, __m512i sum[MR][2], const int mr, const int nv)
+{
+    int32_t stored[MR * 2 * VL];
+#pragma GCC unroll 16
+    for (int r = 0; r < mr; r++) {
+        for (int v = 0; v < nv; v++) {
+            _mm512_storeu_si512(stored + r * 2 * VL + v * VL, sum[r][v]);
+        }
+    }
+    lt_int8_finish_avx2(tile, stored, 2 * VL, (size_t)mr);
+}
+
+/* mr and nv (vectors a row) are constants at every call, so that sums stay in registers. */
+static inline __attribute__((always_inline)) void tile_run(const lt_gemm_tile *tile, const int mr,
+                                                           const int nv)
+{
+    const lt_int8_epilogue *e = tile->epilogue;
+    __m512i sum[MR][2];
+#pragma GCC unroll 16
+    for (int r = 0; r < mr; r++) {
+        for (int v = 0; v < nv; v++) {
+            sum[r][v] = tile->bias ? _mm512_loadu_si512((const int32_t *)tile->bias + v * VL)
+                                   : _mm512_setzero_si512();
+        }
+    }
+    const int8_t *b = tile->b;
+    for (size_t t = 0; t < tile->taps; t++) {
+        const uint8_t *a[MR];
+#pragma GCC unroll 16
+        for (int r = 0; r < mr; r++) {
+            a[r] = tile->rows[t * LT_GEMM_MAX_MR + (size_t)r];
+        }
+        for (size_t j = 0; j < tile->k; j += 4) {
+            __m512i b0 = _mm512_load_si512(b);
+            __m512i b1 = nv == 2 ? _mm512_load_si512(b + 64) : b0;
+#pragma GCC unroll 16
+            for (int r = 0; r < mr; r++) {
+                int32_t four;
+                memcpy(&four, a[r] + j, sizeof(four));
+                __m512i x = _mm512_set1_epi32(four);
+                sum[r][0] = _mm512_dpbusd_epi32(sum[r][0], x, b0);
+                if (nv == 2) {
+                    sum[r][1] = _mm512_dpbusd_epi32(sum[r][1], x, b1);
+                }
+            }
+            b += nv * 64;
+        }
+    }
+    switch (e->way) {
+    case LT_INT8_WAY_BYTES:
+        finish_bytes(tile, sum, mr, nv, false);
+        break;
+    case LT_INT8_WAY_BYTES_RESIDUAL:
+        finish_bytes(tile, sum, mr, nv, true);
+        break;
+    case LT_INT8_WAY_FLOATS:
+        finish_floats(tile, sum, mr, nv);
+        break;
+    default:
+        finish_stored(tile, sum, mr, nv);
+    }
+}
+
+#define ROWS(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14)
+#define DEFINE_KERNELS(rows)                                                                       \
+    static void full_##rows(const lt_gemm_tile *tile)                                              \
+    {                                                                                              \
+        tile_run(tile, rows, 2);                                                                   \
+    }                                                                                              \
+    static void half_##rows(const lt_gemm_tile *tile)                                              \
+    {                                                                                              \
+        tile_run(tile, rows, 1);                                                                   \
+    }
+ROWS(DEFINE_KERNELS)
+
+#define FULL(rows) full_##rows,
+#define HALF(rows) half_##rows,
+#define TABLE(bytes)                                                                               \
+    {                                                                                              \
+        .name = "gemm_u8s8_14x32_avx512vnni", .dtype = LEAT_DTYPE_U8, .a_bytes = 1, .b_bytes = 1,  \
+        .c_bytes = bytes, .bias_bytes = 4, .k_group = 4, .mr = MR, .nr = 2 * VL,                   \
+        .full = {ROWS(FULL)}, .half = {ROWS(HALF)}, .pack = lt_int8_pack,                          \
+        .activate = lt_cpu_activate_tile_f32_avx512                                                \
+    }
+const lt_gemm_kernels lt_cpu_gemm_u8s8_14x32_avx512vnni[2] = {TABLE(4), TABLE(1)};
