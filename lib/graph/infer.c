@@ -345,7 +345,9 @@ static leat_status check_counts(const lt_infer *infer, const lt_op *op, leat_err
         return lt_bad(infer, err, "output 0 is missing");
     }
     for (int32_t i = 0; i < op->min_inputs; i++) {
-        if (lt_in(infer, (uint32_t)i) == NULL) {
+        bool zero_point =
+            strcmp(op->domain, "leat") == 0 && i == 2; /* of QConv and QMatMul: optional */
+        if (lt_in(infer, (uint32_t)i) == NULL && !zero_point) {
             return lt_bad(infer, err, "input %d is missing", i);
         }
     }
@@ -445,7 +447,8 @@ static leat_status infer_without_rank(lt_infer *infer, const lt_op *op, leat_err
     return status;
 }
 
-/* The residual of leat's own nodes has the type and shape of the output. */
+/* The residual of leat's own nodes has the type (unless it is quantized) and shape of the output.
+ */
 static leat_status check_residual(const lt_infer *infer, leat_error *err)
 {
     const leat_node *node = infer->node;
@@ -454,7 +457,8 @@ static leat_status check_residual(const lt_infer *infer, leat_error *err)
     }
     const leat_value *x = node->n_inputs ? lt_in(infer, node->n_inputs - 1) : NULL;
     const leat_value *y = &infer->values[node->outputs[0]];
-    bool fits = x != NULL && may_mix(node, x->dtype, y->dtype) && x->rank == y->rank;
+    bool typed = strcmp(node->op, "QConv") != 0 && strcmp(node->op, "QMatMul") != 0;
+    bool fits = x != NULL && (may_mix(node, x->dtype, y->dtype) || !typed) && x->rank == y->rank;
     for (int32_t i = 0; fits && i < x->rank; i++) {
         fits = x->shape[i] == y->shape[i] || x->shape[i] < 0 || y->shape[i] < 0;
     }

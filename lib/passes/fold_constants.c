@@ -130,17 +130,17 @@ static leat_status fold_shape(lt_graph *graph, const leat_node *node, bool *out_
     return LEAT_OK;
 }
 
-static leat_status fold_node(lt_graph *graph, const lt_pass_context *context, const leat_node *node,
-                             lt_arena *scratch, bool *out_done, leat_error *err)
+/* Computes a node whose inputs are all constants. */
+static leat_status fold_inferred(lt_graph *graph, const lt_pass_context *context,
+                                 const leat_node *node, lt_arena *scratch, bool *out_done,
+                                 leat_error *err)
 {
     size_t in_bytes;
-    leat_status status = fold_shape(graph, node, out_done, err);
-    if (status != LEAT_OK || *out_done || !may_fold(node) ||
-        !inputs_constant(graph, node, &in_bytes) || context->evaluate == NULL) {
-        return status;
+    if (!inputs_constant(graph, node, &in_bytes) || context->evaluate == NULL) {
+        return LEAT_OK;
     }
     lt_infer infer = {.graph = graph, .values = graph->values, .concrete = true};
-    status = lt_infer_node(&infer, node, err);
+    leat_status status = lt_infer_node(&infer, node, err);
     if (status == LEAT_NO_MEMORY) {
         return status;
     }
@@ -150,6 +150,15 @@ static leat_status fold_node(lt_graph *graph, const lt_pass_context *context, co
         return LEAT_OK;
     }
     return evaluate(graph, context, node, scratch, out_done, err);
+}
+
+static leat_status fold_node(lt_graph *graph, const lt_pass_context *context, const leat_node *node,
+                             lt_arena *scratch, bool *out_done, leat_error *err)
+{
+    leat_status status = fold_shape(graph, node, out_done, err);
+    return status != LEAT_OK || *out_done || !may_fold(node)
+               ? status
+               : fold_inferred(graph, context, node, scratch, out_done, err);
 }
 
 static leat_status run(lt_graph *graph, const lt_pass_context *context, lt_arena *scratch,
@@ -170,6 +179,33 @@ static leat_status run(lt_graph *graph, const lt_pass_context *context, lt_arena
     }
     graph->n_nodes = kept;
     return status;
+}
+
+static leat_status run_dequantize(lt_graph *graph, const lt_pass_context *context,
+                                  lt_arena *scratch, bool *out_changed, leat_error *err)
+{
+    uint32_t kept = 0;
+    leat_status status = LEAT_OK;
+    for (uint32_t i = 0; i < graph->n_nodes; i++) {
+        bool done = false;
+        const leat_node *node = graph->nodes[i];
+        if (status == LEAT_OK && lt_is_onnx(node, "DequantizeLinear")) {
+            status = fold_inferred(graph, context, node, scratch, &done, err);
+        }
+        *out_changed |= done;
+        if (!done) {
+            graph->nodes[kept++] = graph->nodes[i];
+        }
+    }
+    graph->n_nodes = kept;
+    return status;
+}
+
+leat_status lt_pass_fold_dequantize(lt_graph *graph, const lt_pass_context *context,
+                                    bool *out_changed, leat_error *err)
+{
+    return context->supports ? lt_run_on_graphs(graph, context, run_dequantize, out_changed, err)
+                             : LEAT_OK;
 }
 
 leat_status lt_pass_fold_constants(lt_graph *graph, const lt_pass_context *context,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* An activation behind Conv, ConvTranspose, Gemm, MatMul or an elementwise binary moves into it.
  * First x * Sigmoid(x) and x * HardSigmoid(x) are recognised as Swish and HardSwish. */
-#include "passes/match.h"
+#include "passes/qdq.h"
 
 #include <math.h>
 
@@ -82,7 +82,7 @@ static bool may_take(const leat_node *node)
             return true;
         }
     }
-    return false;
+    return lt_qdq_is_open(node);
 }
 
 /* --- gates: x * f(x) ----------------------------------------------------------------------------

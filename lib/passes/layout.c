@@ -80,7 +80,7 @@ static leat_status ask(lt_graph *graph, const lt_pass_context *context, const le
 
 static leat_status rewrite(lt_graph *graph, leat_node *node, leat_error *err)
 {
-    uint32_t inputs[8], made_value, out = node->outputs[0];
+    uint32_t inputs[16], made_value, out = node->outputs[0];
     int64_t last[LEAT_MAX_RANK], first[LEAT_MAX_RANK], shape[LEAT_MAX_RANK];
     leat_value y = graph->values[out];
     leat_status status = LEAT_OK;
@@ -133,7 +133,7 @@ static leat_status rewrite(lt_graph *graph, leat_node *node, leat_error *err)
 static bool eligible(const lt_graph *graph, const leat_node *node)
 {
     uint32_t x = lt_input_of(node, 0), y = lt_output_of(node, 0);
-    if (node->n_outputs != 1 || x == LEAT_NO_VALUE || y == LEAT_NO_VALUE || node->n_inputs > 8 ||
+    if (node->n_outputs != 1 || x == LEAT_NO_VALUE || y == LEAT_NO_VALUE || node->n_inputs > 16 ||
         leat_node_int(node, "channels_last", 0) != 0) {
         return false;
     }

@@ -45,6 +45,14 @@ leat_status lt_pass_fuse_attention(lt_graph *, const lt_pass_context *, bool *, 
 leat_status lt_pass_fuse_gelu(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 leat_status lt_pass_fuse_activation(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 leat_status lt_pass_fuse_residual(lt_graph *, const lt_pass_context *, bool *, leat_error *);
+leat_status lt_pass_fuse_qdq(lt_graph *, const lt_pass_context *, bool *, leat_error *);
+leat_status lt_pass_fuse_dynamic_quantize(lt_graph *, const lt_pass_context *, bool *,
+                                          leat_error *);
+leat_status lt_pass_fuse_qdq_residual(lt_graph *, const lt_pass_context *, bool *, leat_error *);
+leat_status lt_pass_fuse_quantize(lt_graph *, const lt_pass_context *, bool *, leat_error *);
+leat_status lt_pass_qdq_move(lt_graph *, const lt_pass_context *, bool *, leat_error *);
+/* What is left of DequantizeLinear of constants becomes a constant. */
+leat_status lt_pass_fold_dequantize(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 leat_status lt_pass_layout(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 leat_status lt_pass_transposes(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 leat_status lt_pass_precision(lt_graph *, const lt_pass_context *, bool *, leat_error *);

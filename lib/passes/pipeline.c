@@ -39,17 +39,21 @@ leat_status lt_passes_run_load(lt_graph *graph, const lt_pass_context *context, 
 
 leat_status lt_passes_run_device(lt_graph *graph, const lt_pass_context *context, leat_error *err)
 {
-    static const lt_pass_fn fusions[] = {lt_pass_fuse_attention, lt_pass_remove_dead,
-                                         lt_pass_fuse_gelu,      lt_pass_matmul_add,
-                                         lt_pass_fuse_residual,  lt_pass_fuse_activation};
-    static const lt_pass_fn layout[] = {lt_pass_layout};
+    static const lt_pass_fn fusions[] = {lt_pass_fuse_qdq,          lt_pass_fuse_dynamic_quantize,
+                                         lt_pass_qdq_move,          lt_pass_fuse_quantize,
+                                         lt_pass_fuse_qdq_residual, lt_pass_fuse_attention,
+                                         lt_pass_remove_dead,       lt_pass_fuse_gelu,
+                                         lt_pass_matmul_add,        lt_pass_fuse_residual,
+                                         lt_pass_fuse_activation,   lt_pass_fuse_quantize};
+    static const lt_pass_fn layout[] = {lt_pass_fold_dequantize, lt_pass_layout};
     static const lt_pass_fn clean[] = {lt_pass_transposes, lt_pass_fold_constants,
                                        lt_pass_remove_dead};
     leat_status status =
         run_rounds(graph, context, fusions, sizeof(fusions) / sizeof(fusions[0]), err);
     if (status == LEAT_OK) {
         bool changed = false;
-        status = run_round(graph, context, layout, 1, &changed, err);
+        status =
+            run_round(graph, context, layout, sizeof(layout) / sizeof(layout[0]), &changed, err);
     }
     if (status == LEAT_OK) {
         status = run_rounds(graph, context, clean, sizeof(clean) / sizeof(clean[0]), err);

@@ -53,9 +53,17 @@ typedef enum passage {
     PASS_AXIS
 } passage;
 
+static bool one_scale(const lt_graph *graph, const leat_node *node)
+{
+    size_t count;
+    const leat_value *scale = &graph->values[node->inputs[1]];
+    return scale->rank >= 0 && lt_shape_count(scale->rank, scale->shape, &count) && count == 1 &&
+           leat_node_int(node, "block_size", 0) == 0;
+}
+
 /* PASS_UNARY: only input 0 has the data's shape; others are parameters without a shape of their
  * own. PASS_AXIS: as unary, with an attribute `axis` to map. */
-static passage passage_of(const leat_node *node)
+static passage passage_of(const lt_graph *graph, const leat_node *node)
 {
     static const char *const unary[] = {
         "Abs",      "Ceil",      "Celu",  "Clip",    "Cos",         "Elu",
@@ -77,6 +85,9 @@ static passage passage_of(const leat_node *node)
         if (lt_is_op(node, binary[i]) && node->n_inputs == 2) {
             return PASS_BINARY;
         }
+    }
+    if (lt_is_onnx(node, "QuantizeLinear") || lt_is_onnx(node, "DequantizeLinear")) {
+        return one_scale(graph, node) ? PASS_UNARY : PASS_NONE;
     }
     if (lt_is_onnx(node, "Concat")) {
         return PASS_CONCAT;
@@ -171,14 +182,14 @@ static bool operand_possible(const pusher *p, const leat_node *node, uint32_t i)
     }
     const leat_value *v = &p->graph->values[value];
     bool one = v->rank >= 0 && lt_shape_count(v->rank, v->shape, &count) && count == 1;
-    return passage_of(node) == PASS_BINARY && v->rank <= p->rank && v->rank >= 0 &&
+    return passage_of(p->graph, node) == PASS_BINARY && v->rank <= p->rank && v->rank >= 0 &&
            (v->data != NULL || one);
 }
 
 /* Whether the Transpose with p->perm could pass the node. */
 static bool can_pass(const pusher *p, const leat_node *node)
 {
-    passage kind = passage_of(node);
+    passage kind = passage_of(p->graph, node);
     uint32_t x;
     if (kind == PASS_NONE || p->graph->values[node->outputs[0]].rank != p->rank) {
         return false;
@@ -227,7 +238,7 @@ static leat_status map_axis(const pusher *p, leat_node *node, leat_error *err)
 static leat_status move(pusher *p, leat_node *node, leat_error *err)
 {
     lt_graph *graph = p->graph;
-    passage kind = passage_of(node);
+    passage kind = passage_of(p->graph, node);
     uint32_t *inputs = lt_arena_array(lt_graph_arena(graph), node->n_inputs, sizeof(*inputs));
     uint32_t out = node->outputs[0], made_value;
     int64_t inverse[LEAT_MAX_RANK], shape[LEAT_MAX_RANK];
@@ -384,7 +395,7 @@ static leat_status step(lt_graph *graph, lt_arena *scratch, uint32_t *at, bool *
                     node->inputs[i] == LEAT_NO_VALUE ? NULL : p.uses.producer[node->inputs[i]];
                 producer = producer && lt_is_onnx(producer, "Transpose") ? producer : NULL;
             }
-            if (producer != NULL && passage_of(node) != PASS_NONE &&
+            if (producer != NULL && passage_of(graph, node) != PASS_NONE &&
                 read_perm(graph, producer, p.perm, &p.rank) && can_pass(&p, node) &&
                 readers_agree(&p, producer->outputs[0])) {
                 status = move(&p, node, err);

@@ -192,6 +192,11 @@ leat_status lt_infer_qlinear_conv(lt_infer *infer, leat_error *err)
     return conv(infer, lt_in(infer, 0), lt_in(infer, 3), 8, lt_in(infer, 7)->dtype, err);
 }
 
+leat_status lt_infer_qconv(lt_infer *infer, leat_error *err)
+{
+    return conv(infer, lt_in(infer, 0), lt_in(infer, 3), 8, lt_quantized_type(infer), err);
+}
+
 /* Output size of one axis of a transposed convolution. */
 static leat_status transposed_output(lt_infer *infer, const window *w, int32_t i, int64_t in,
                                      const int64_t *output_padding, int64_t *out, leat_error *err)

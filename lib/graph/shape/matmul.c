@@ -109,3 +109,21 @@ leat_status lt_infer_det(lt_infer *infer, leat_error *err)
     }
     return lt_set(infer, 0, x.dtype, x.rank - 2, x.shape, err);
 }
+
+leat_status lt_infer_qmatmul(lt_infer *infer, leat_error *err)
+{
+    leat_value a = *lt_in(infer, 0), b = *lt_in(infer, 3);
+    if (leat_node_int(infer->node, "transB", 0) == 0) {
+        return matmul(infer, 0, 3, lt_quantized_type(infer), err);
+    }
+    if (a.rank < 1 || b.rank != 2) {
+        return lt_bad(infer, err, "a transposed B of rank %d", b.rank);
+    }
+    int64_t k = a.shape[a.rank - 1];
+    if (k >= 0 && b.shape[1] >= 0 && k != b.shape[1]) {
+        return lt_bad(infer, err, "A has %lld columns, B has %lld rows", (long long)k,
+                      (long long)b.shape[1]);
+    }
+    a.shape[a.rank - 1] = b.shape[0];
+    return lt_set(infer, 0, lt_quantized_type(infer), a.rank, a.shape, err);
+}

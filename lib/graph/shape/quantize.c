@@ -95,3 +95,13 @@ leat_status lt_infer_dynamic_quantize(lt_infer *infer, leat_error *err)
     }
     return status != LEAT_OK ? status : lt_set(infer, 2, LEAT_DTYPE_U8, 0, NULL, err);
 }
+
+leat_dtype lt_quantized_type(const lt_infer *infer)
+{
+    uint32_t scale = lt_in(infer, 13) != NULL ? 11 : 6;
+    const leat_value *zero = lt_in(infer, scale + 1);
+    if (lt_in(infer, scale) == NULL) {
+        return LEAT_DTYPE_F32;
+    }
+    return zero != NULL ? zero->dtype : LEAT_DTYPE_U8;
+}

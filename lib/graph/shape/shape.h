@@ -83,6 +83,9 @@ leat_status lt_fits(const lt_infer *infer, uint32_t i, int32_t rank, const int64
  * Errors:   INVALID. */
 leat_status lt_indices(const lt_infer *infer, uint32_t i, leat_error *err) LEAT_MUST_CHECK;
 
+/* Type of the result of leat's QConv or QMatMul. */
+leat_dtype lt_quantized_type(const lt_infer *infer);
+
 /* Whether data is N, spatial..., C. */
 bool lt_channels_last(const lt_infer *infer);
 
