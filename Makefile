@@ -51,6 +51,7 @@ isa_flags = $(if $(filter %_avx2,$*),$(AVX2_CFLAGS)) $(if $(filter %_avx512,$*),
 LIB_SRC := $(sort $(wildcard lib/*/*.c lib/*/*/*.c))
 CPU_SRC := $(sort $(wildcard backends/cpu/*.c backends/cpu/*/*.c))
 TOOL_SRC := $(sort $(wildcard tools/leat/*.c))
+BENCH_SRC := $(sort $(wildcard bench/*.c))
 EXAMPLE_SRC := $(sort $(filter-out examples/backend_%,$(wildcard examples/*.c)))
 PLUGIN_SRC := $(sort $(wildcard examples/backend_*.c tests/plugins/*.c))
 TEST_SRC := $(sort $(shell find tests -name 'test_*.c'))
@@ -64,6 +65,7 @@ objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 LIB_OBJ := $(call objects,$(LIB_SRC) $(CPU_SRC))
 TOOL_OBJ := $(call objects,$(TOOL_SRC))
 SUPPORT_OBJ := $(call objects,$(SUPPORT_SRC))
+BENCHES := $(patsubst %.c,$(BUILD)/%,$(BENCH_SRC))
 EXAMPLES := $(patsubst examples/%.c,$(BUILD)/examples/%,$(EXAMPLE_SRC))
 PLUGINS := $(patsubst %.c,$(BUILD)/%.so,$(PLUGIN_SRC))
 TESTS := $(patsubst %.c,$(BUILD)/%,$(TEST_SRC))
@@ -94,6 +96,10 @@ $(BUILD)/obj/backends/cpu/%.o: backends/cpu/%.c $(STAMP)
 	@mkdir -p $(@D)
 	$(CC) $(BASE_CFLAGS) -Ibackends/cpu $(isa_flags) $(CFLAGS) -c $< -o $@
 
+$(BUILD)/obj/bench/%.o: bench/%.c $(STAMP)
+	@mkdir -p $(@D)
+	$(CC) $(BASE_CFLAGS) -Ilib $(CFLAGS) -c $< -o $@
+
 $(BUILD)/obj/tools/%.o: tools/%.c $(STAMP)
 	@mkdir -p $(@D)
 	$(CC) $(BASE_CFLAGS) -Ilib -Itools $(isa_flags) $(CFLAGS) -c $< -o $@
@@ -117,6 +123,10 @@ $(SHARED): $(LIB_OBJ)
 	ln -sf $(@F) $(BUILD)/libleat.so
 
 $(BUILD)/leat: $(TOOL_OBJ) $(STATIC)
+	$(CC) $(BASE_LDFLAGS) $(LDFLAGS) $^ $(LIBS) -o $@
+
+$(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(STATIC)
+	@mkdir -p $(@D)
 	$(CC) $(BASE_LDFLAGS) $(LDFLAGS) $^ $(LIBS) -o $@
 
 $(BUILD)/examples/classify: LIBS += -ljpeg -lpng
@@ -153,11 +163,11 @@ $(BUILD)/image-libraries.ok:
 demo: $(BUILD)/leat $(BUILD)/examples/classify
 	scripts/demo.sh $(BUILD)
 
-test-programs: $(TESTS) $(PLUGINS) $(BUILD)/leat $(EXAMPLES) $(SHARED)
+test-programs: $(TESTS) $(BENCHES) $(PLUGINS) $(BUILD)/leat $(EXAMPLES) $(SHARED)
 check: test-programs
 	scripts/check.sh $(BUILD) $(ONLY)
 
-bench: $(BUILD)/leat $(SHARED)
+bench: $(BUILD)/leat $(SHARED) $(BENCHES)
 	scripts/bench.sh $(ARGS)
 
 # --- install ----------------------------------------------------------------------------------------
@@ -187,4 +197,4 @@ clean:
 help:
 	@sed -n '2,/^$$/s/^# \{0,1\}//p' Makefile
 
--include $(patsubst %.o,%.d,$(LIB_OBJ) $(TOOL_OBJ) $(SUPPORT_OBJ) $(call objects,$(EXAMPLE_SRC) $(PLUGIN_SRC) $(TEST_SRC)))
+-include $(patsubst %.o,%.d,$(LIB_OBJ) $(TOOL_OBJ) $(SUPPORT_OBJ) $(call objects,$(BENCH_SRC) $(EXAMPLE_SRC) $(PLUGIN_SRC) $(TEST_SRC)))

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Small ONNX models with seeded random weights:  make_small.py mlp OUT.onnx"""
+"""Small ONNX models with seeded random weights:  make_small.py mlp|add OUT.onnx"""
 import sys
 
 import numpy as np
@@ -24,10 +24,18 @@ def mlp():
                         [h.make_tensor_value_info("output", T.FLOAT, ["N", 256])], inits)
 
 
+def add():
+    """One number and 1: what a call costs."""
+    return h.make_graph([h.make_node("Add", ["x", "one"], ["y"])], "add",
+                        [h.make_tensor_value_info("x", T.FLOAT, [1])], [h.make_tensor_value_info("y", T.FLOAT, [1])],
+                        [nh.from_array(np.ones(1, np.float32), "one")])
+
+
 def main():
-    if len(sys.argv) != 3 or sys.argv[1] != "mlp":
+    makers = {"mlp": mlp, "add": add}
+    if len(sys.argv) != 3 or sys.argv[1] not in makers:
         sys.exit(__doc__)
-    model = h.make_model(mlp(), opset_imports=[h.make_opsetid("", 13)])
+    model = h.make_model(makers[sys.argv[1]](), opset_imports=[h.make_opsetid("", 13)])
     model.ir_version = 8
     onnx.checker.check_model(model)
     onnx.save(model, sys.argv[2])
