@@ -101,9 +101,9 @@ static inline size_t lt_cpu_element_bytes(leat_dtype dtype)
 /* Least work, in bytes touched, that is worth a second thread. */
 #define LT_CPU_GRAIN_BYTES (64u << 10)
 
-/* Splits `count` items into equal ranges over the pool: fn(argument, begin, end). One range, run by
- * the caller, when the work (count * bytes_per_item) is small. Boundaries are multiples of `unit`
- * items. */
+/* Splits `count` items into equal ranges, several a thread: fn(argument, begin, end). One range,
+ * run by the caller, when the work (count * bytes_per_item) is small. Boundaries are multiples of
+ * `unit` items. */
 typedef void (*lt_cpu_range_fn)(void *argument, int64_t begin, int64_t end);
 void lt_cpu_parallel_range(const leat_kernel_args *args, int64_t count, int64_t unit,
                            double bytes_per_item, lt_cpu_range_fn fn, void *argument);

@@ -58,6 +58,9 @@ typedef struct range_job {
     int64_t step;
 } range_job;
 
+/* More than one, so that threads which lose their core hold the others up for a part only. */
+#define TASKS_PER_THREAD 4
+
 static void run_range(void *argument, uint32_t task, uint32_t thread)
 {
     const range_job *job = argument;
@@ -70,7 +73,8 @@ static void run_range(void *argument, uint32_t task, uint32_t thread)
 void lt_cpu_parallel_range(const leat_kernel_args *args, int64_t count, int64_t unit,
                            double bytes_per_item, lt_cpu_range_fn fn, void *argument)
 {
-    int64_t tasks = args->host->pool_threads(args->pool);
+    int64_t threads = args->host->pool_threads(args->pool);
+    int64_t tasks = threads > 1 ? threads * TASKS_PER_THREAD : 1;
     int64_t worth = (int64_t)((double)count * bytes_per_item / LT_CPU_GRAIN_BYTES);
     tasks = worth < tasks ? worth : tasks;
     if (count <= 0) {

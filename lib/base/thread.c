@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A pool whose idle threads cost nothing.
  *
- * One job at a time. The caller publishes it by raising `generation`; workers that see a new
- * generation take tasks from a counter until none is left. `inside` counts the workers that may
- * still touch the job; the caller leaves when all tasks are done and `inside` is 0, so the job's
- * argument may live on its stack.
+ * One job at a time. Its tasks are dealt out as one range a thread, so that a thread gets the same
+ * part of the data in one job after the other and finds it in its cache; who has done all of its
+ * range takes tasks from the others' ranges, so that a thread which comes late, or whose core is
+ * taken away, holds nobody up for longer than one task.
+ *
+ * The caller publishes a job by raising `generation`; workers that see a new generation take part.
+ * `inside` counts the workers that may still touch the job; the caller leaves when all tasks are
+ * done and `inside` is 0, so the job's argument may live on its stack.
  *
  * Waiting is on a futex after polling for spin_us at most (see futex(2) and U. Drepper, Futexes Are
  * Tricky). */
@@ -24,6 +28,12 @@
 
 #define MAX_THREADS 256u
 
+/* The tasks of one thread's range that are left. */
+typedef struct share {
+    _Alignas(64) _Atomic uint32_t next;
+    uint32_t end;
+} share;
+
 struct leat_pool {
     lt_memory *memory;
     uint32_t threads; /* the caller among them */
@@ -35,8 +45,8 @@ struct leat_pool {
     /* The job, valid while inside != 0 or tasks are left. */
     leat_task_fn fn;
     void *argument;
-    uint32_t n_tasks;
-    _Alignas(64) _Atomic uint32_t next;       /* next task to take */
+    uint32_t n_shares; /* ranges that are not empty, at most one a thread */
+    share *shares;
     _Alignas(64) _Atomic uint32_t inside;     /* workers that look at the job */
     _Alignas(64) _Atomic uint32_t generation; /* futex; odd while a job is open; 0 at the start */
     _Atomic uint32_t sleepers;                /* workers asleep on generation */
@@ -67,15 +77,30 @@ static uint32_t count_cores(void)
     return sched_getaffinity(0, sizeof(set), &set) == 0 ? (uint32_t)CPU_COUNT(&set) : 1;
 }
 
+/* Takes tasks of the thread's own range, then of the others'. */
 static void run_tasks(leat_pool *pool, uint32_t thread)
 {
-    for (;;) {
-        uint32_t task = atomic_fetch_add_explicit(&pool->next, 1, memory_order_relaxed);
-        if (task >= pool->n_tasks) {
-            return;
+    for (uint32_t i = 0; i < pool->n_shares; i++) {
+        share *from = &pool->shares[(thread + i) % pool->n_shares];
+        while (atomic_load_explicit(&from->next, memory_order_relaxed) < from->end) {
+            uint32_t task = atomic_fetch_add_explicit(&from->next, 1, memory_order_relaxed);
+            if (task >= from->end) {
+                break;
+            }
+            pool->fn(pool->argument, task, thread);
         }
-        pool->fn(pool->argument, task, thread);
     }
+}
+
+static void deal_tasks(leat_pool *pool, uint32_t n_tasks)
+{
+    uint32_t n = n_tasks < pool->threads ? n_tasks : pool->threads;
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t begin = (uint32_t)((uint64_t)n_tasks * i / n);
+        atomic_store_explicit(&pool->shares[i].next, begin, memory_order_relaxed);
+        pool->shares[i].end = (uint32_t)((uint64_t)n_tasks * (i + 1) / n);
+    }
+    pool->n_shares = n;
 }
 
 /* Polls, then sleeps, until the generation differs from `seen`. */
@@ -133,15 +158,22 @@ static void *worker_main(void *argument)
     }
 }
 
+static size_t workers_bytes(uint32_t threads)
+{
+    return threads * (sizeof(pthread_t) + sizeof(worker_start));
+}
+
 /* Room for the workers' starting arguments lies behind their handles. */
 static worker_start *starts(leat_pool *pool)
 {
     return (worker_start *)(pool->workers + pool->threads);
 }
 
-static size_t workers_bytes(uint32_t threads)
+static void free_pool(lt_memory *memory, leat_pool *pool, uint32_t threads)
 {
-    return threads * (sizeof(pthread_t) + sizeof(worker_start));
+    lt_free(memory, pool->shares, threads * sizeof(*pool->shares));
+    lt_free(memory, pool->workers, workers_bytes(threads));
+    lt_free(memory, pool, sizeof(*pool));
 }
 
 leat_status lt_pool_create(lt_memory *memory, int32_t threads, uint32_t spin_us,
@@ -155,15 +187,19 @@ leat_status lt_pool_create(lt_memory *memory, int32_t threads, uint32_t spin_us,
     uint32_t n = threads ? (uint32_t)threads : count_cores();
     n = n > MAX_THREADS ? MAX_THREADS : n;
     leat_pool *pool = lt_alloc_zeroed(memory, sizeof(*pool), 64);
-    pthread_t *workers = pool ? lt_alloc_zeroed(memory, workers_bytes(n), 16) : NULL;
-    if (workers == NULL) {
-        lt_free(memory, pool, sizeof(*pool));
+    if (pool != NULL) {
+        pool->workers = lt_alloc_zeroed(memory, workers_bytes(n), 16);
+        pool->shares = lt_alloc_zeroed(memory, n * sizeof(*pool->shares), 64);
+    }
+    if (pool == NULL || pool->workers == NULL || pool->shares == NULL) {
+        if (pool != NULL) {
+            free_pool(memory, pool, n);
+        }
         return lt_fail(err, LEAT_NO_MEMORY, "no memory for %u threads", n);
     }
     pool->memory = memory;
     pool->threads = n;
     pool->spin_ns = (uint64_t)spin_us * 1000;
-    pool->workers = workers;
     atomic_flag_clear(&pool->busy);
     *out_pool = pool;
     return LEAT_OK;
@@ -180,9 +216,7 @@ void lt_pool_destroy(leat_pool *pool)
     for (uint32_t i = 0; i < pool->started; i++) {
         pthread_join(pool->workers[i], NULL);
     }
-    lt_memory *memory = pool->memory;
-    lt_free(memory, pool->workers, workers_bytes(pool->threads));
-    lt_free(memory, pool, sizeof(*pool));
+    free_pool(pool->memory, pool, pool->threads);
 }
 
 uint32_t lt_pool_threads(const leat_pool *pool)
@@ -246,8 +280,7 @@ void lt_pool_parallel(leat_pool *pool, uint32_t n_tasks, leat_task_fn fn, void *
     start_workers(pool);
     pool->fn = fn;
     pool->argument = argument;
-    pool->n_tasks = n_tasks;
-    atomic_store_explicit(&pool->next, 0, memory_order_relaxed);
+    deal_tasks(pool, n_tasks);
     atomic_fetch_add(&pool->generation, 1); /* open */
     uint32_t wanted = n_tasks - 1 < pool->started ? n_tasks - 1 : pool->started;
     if (atomic_load(&pool->sleepers) != 0) {

@@ -20,9 +20,10 @@ void lt_pool_destroy(leat_pool *pool);
 /* Threads that may compute, the caller's among them; at least 1. */
 uint32_t lt_pool_threads(const leat_pool *pool);
 
-/* Runs fn(argument, 0..n_tasks) and waits. Tasks are taken one by one, so uneven ones balance.
- * When another caller has the pool, or a worker cannot be started, the caller runs all itself.
- * Allocates nothing. Threads: any. */
+/* Runs fn(argument, 0..n_tasks) and waits. Each thread takes tasks of its own range, one by one,
+ * then of the others': with the same n_tasks a thread gets the same tasks again, and uneven ones
+ * balance. When another caller has the pool, or a worker cannot be started, the caller runs all
+ * itself. Allocates nothing. Threads: any. */
 void lt_pool_parallel(leat_pool *pool, uint32_t n_tasks, leat_task_fn fn, void *argument);
 
 #endif

@@ -70,6 +70,74 @@ static void parallel_runs_every_task_once(void **state)
     }
 }
 
+/* Plain memory that each job's tasks write and the caller reads behind it: what thread sanitizer
+ * must find nothing to say about. */
+typedef struct written {
+    uint32_t job;
+    uint32_t by[TASKS];
+} written;
+
+static void write_job(void *argument, uint32_t i, uint32_t thread)
+{
+    written *w = argument;
+    (void)thread;
+    w->by[i] = w->job;
+}
+
+static void parallel_shows_the_caller_what_tasks_wrote(void **state)
+{
+    static const uint32_t spins[] = {0, 20};
+    (void)state;
+    for (size_t s = 0; s < 2; s++) {
+        lt_memory memory;
+        leat_pool *pool = make_pool(&memory, 3, spins[s]);
+        for (uint32_t k = 1; k < 1500; k++) {
+            written w = {.job = k};
+            uint32_t n = 2 + k % 37;
+            lt_pool_parallel(pool, n, write_job, &w);
+            for (uint32_t i = 0; i < n; i++) {
+                assert_int_equal(w.by[i], k);
+            }
+        }
+        lt_pool_destroy(pool);
+    }
+}
+
+/* The task that starts first waits, up to 20 s, for all the others. */
+typedef struct held {
+    _Atomic uint32_t started;
+    _Atomic uint32_t ended;
+    _Atomic uint32_t seen; /* ended, when the wait was over */
+    uint32_t n_tasks;
+} held;
+
+static void hold_first(void *argument, uint32_t i, uint32_t thread)
+{
+    held *h = argument;
+    (void)i;
+    (void)thread;
+    if (atomic_fetch_add(&h->started, 1) == 0) {
+        const struct timespec rest = {0, 1000000};
+        for (int ms = 0; ms < 20000 && atomic_load(&h->ended) + 1 < h->n_tasks; ms++) {
+            nanosleep(&rest, NULL);
+        }
+        atomic_store(&h->seen, atomic_load(&h->ended));
+    }
+    atomic_fetch_add(&h->ended, 1);
+}
+
+static void parallel_held_thread_holds_up_one_task(void **state)
+{
+    lt_memory memory;
+    leat_pool *pool = make_pool(&memory, 2, 50);
+    held h = {.n_tasks = 16};
+    (void)state;
+    lt_pool_parallel(pool, h.n_tasks, hold_first, &h);
+    assert_int_equal(h.ended, 16);
+    assert_int_equal(h.seen, 15);
+    lt_pool_destroy(pool);
+}
+
 typedef struct caller {
     leat_pool *pool;
     _Atomic uint64_t *sum;
@@ -161,6 +229,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parallel_runs_every_task_once),
+        cmocka_unit_test(parallel_shows_the_caller_what_tasks_wrote),
+        cmocka_unit_test(parallel_held_thread_holds_up_one_task),
         cmocka_unit_test(parallel_serves_several_callers),
         cmocka_unit_test(idle_pool_uses_no_cpu),
         cmocka_unit_test(create_bad_count_is_invalid),
