@@ -64,8 +64,9 @@ leat_status lt_cpu_conv_prepare(const leat_kernel_node *node, void *device, cons
     bool constant = w->data != NULL && (!conv.has_bias || bias->data != NULL);
     lt_conv_way_fn way = lt_conv_direct_prepare;
     if (constant && conv.g.channels_last) {
-        if (conv.compute == LEAT_DTYPE_F32 && is_depthwise(&conv.g)) {
-            way = lt_conv_depthwise_prepare;
+        if (conv.compute != LEAT_DTYPE_F64 && is_depthwise(&conv.g)) {
+            way = conv.compute == LEAT_DTYPE_F32 ? lt_conv_depthwise_prepare
+                                                 : lt_conv_depthwise_mixed_prepare;
         } else if (lt_winograd_applies(&conv) && !host->plan_options(plan)->plain_algorithms) {
             way = choose;
         } else {

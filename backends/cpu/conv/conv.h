@@ -32,6 +32,11 @@ leat_status lt_conv_igemm_prepare(const leat_kernel_node *node, const lt_conv *c
 leat_status lt_conv_depthwise_prepare(const leat_kernel_node *node, const lt_conv *conv,
                                       const lt_cpu_device *device, const leat_host *host,
                                       leat_plan *plan, leat_kernel *out_kernel, leat_error *err);
+/* The same with data, residual or output in f16 or bf16. */
+leat_status lt_conv_depthwise_mixed_prepare(const leat_kernel_node *node, const lt_conv *conv,
+                                            const lt_cpu_device *device, const leat_host *host,
+                                            leat_plan *plan, leat_kernel *out_kernel,
+                                            leat_error *err);
 /* Plain loops: any float type and layout, weights of any kind, no epilogue. */
 leat_status lt_conv_direct_prepare(const leat_kernel_node *node, const lt_conv *conv,
                                    const lt_cpu_device *device, const leat_host *host,

@@ -6,8 +6,6 @@
 
 #include <math.h>
 
-#define MAX_KERNEL_H 64
-
 typedef struct depthwise {
     lt_conv conv;
     lt_depthwise_fn kernel;
@@ -56,7 +54,7 @@ static void run_lines(void *argument, int64_t begin, int64_t end)
     int64_t in_line = g->in[2] * g->in_channels, out_line = g->out[2] * g->in_channels;
     for (int64_t i = begin; i < end; i++) {
         int64_t y = i % g->out[1], image = i / g->out[1];
-        const float *rows[MAX_KERNEL_H];
+        const float *rows[LT_DEPTHWISE_MAX_KERNEL_H];
         int64_t first = 0, used = 0;
         for (int64_t ky = 0; ky < g->kernel[1]; ky++) {
             int64_t at = y * g->stride[1] - g->pad[1] + ky * g->dilation[1];
@@ -102,19 +100,21 @@ static leat_status depthwise_run(const void *state, const leat_kernel_args *args
     return LEAT_OK;
 }
 
-static void choose_kernel(depthwise *d, const lt_cpu_device *device, leat_kernel *out_kernel)
+lt_depthwise_fn lt_depthwise_for(const lt_cpu_device *device, const char **out_name)
 {
-    d->kernel = lt_cpu_depthwise_f32_portable;
-    out_kernel->name = "depthwise_f32_portable";
 #if defined(__x86_64__)
     if (device->isa == LT_CPU_AVX512) {
-        d->kernel = lt_cpu_depthwise_f32_avx512;
-        out_kernel->name = "depthwise_f32_avx512";
-    } else if (device->isa == LT_CPU_AVX2) {
-        d->kernel = lt_cpu_depthwise_f32_avx2;
-        out_kernel->name = "depthwise_f32_avx2";
+        *out_name = "depthwise_f32_avx512";
+        return lt_cpu_depthwise_f32_avx512;
+    }
+    if (device->isa == LT_CPU_AVX2) {
+        *out_name = "depthwise_f32_avx2";
+        return lt_cpu_depthwise_f32_avx2;
     }
 #endif
+    (void)device;
+    *out_name = "depthwise_f32_portable";
+    return lt_cpu_depthwise_f32_portable;
 }
 
 leat_status lt_conv_depthwise_prepare(const leat_kernel_node *node, const lt_conv *conv,
@@ -122,7 +122,7 @@ leat_status lt_conv_depthwise_prepare(const leat_kernel_node *node, const lt_con
                                       leat_plan *plan, leat_kernel *out_kernel, leat_error *err)
 {
     const lt_conv_geometry *g = &conv->g;
-    if (g->kernel[1] > MAX_KERNEL_H) {
+    if (g->kernel[1] > LT_DEPTHWISE_MAX_KERNEL_H) {
         return lt_conv_igemm_prepare(node, conv, device, host, plan, out_kernel, err);
     }
     depthwise *d = host->plan_alloc(plan, sizeof(*d));
@@ -136,7 +136,7 @@ leat_status lt_conv_depthwise_prepare(const leat_kernel_node *node, const lt_con
     }
     d->low = (float)low;
     d->high = (float)high;
-    choose_kernel(d, device, out_kernel);
+    d->kernel = lt_depthwise_for(device, &out_kernel->name);
     size_t channels = (size_t)g->in_channels;
     leat_status status = host->plan_pack(plan, leat_kernel_input(node, 1), 0x200,
                                          channels * (size_t)g->taps * sizeof(float), fill_weights,

@@ -28,4 +28,10 @@ void lt_cpu_depthwise_f32_portable(const lt_depthwise_line *line);
 void lt_cpu_depthwise_f32_avx2(const lt_depthwise_line *line);
 void lt_cpu_depthwise_f32_avx512(const lt_depthwise_line *line);
 
+/* The best of the three, and its name. */
+lt_depthwise_fn lt_depthwise_for(const lt_cpu_device *device, const char **out_name);
+
+/* Higher filters are computed otherwise. */
+#define LT_DEPTHWISE_MAX_KERNEL_H 64
+
 #endif

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Depthwise convolution of data stored in f16 or bf16, by the f32 kernels of depthwise.h:
+ * arithmetic is f32, weights too (they are few). A task widens every input line once, into a ring
+ * of the lines that one output line needs, and narrows each output line when it is done:
+ *
+ *     X line 4 -> ring[1]    X line 5 -> ring[2]    X line 6 -> ring[0]
+ *     ring[1], ring[2], ring[0] -> f32 line -> Y line 5
+ *
+ * Bound, like the f32 form, by loads from the first two caches; memory sees half the bytes. */
+#include "conv/conv.h"
+#include "conv/depthwise.h"
+#include "convert.h"
+#include "elementwise/half.h"
+
+#include <math.h>
+
+#define TASKS_PER_THREAD 4
+
+typedef struct depthwise {
+    lt_conv conv;
+    lt_depthwise_fn kernel;
+    lt_cpu_activate_fn activate; /* NULL: the activation is the clamp */
+    const lt_half_kernels *half;
+    float low, high;
+    int64_t ring;    /* lines; 0: the data is f32 */
+    int64_t in_line; /* elements */
+    int64_t out_line;
+    size_t thread_floats; /* workspace of one thread: ring, output line, residual line */
+    int64_t lines_per_task;
+} depthwise;
+
+typedef struct depthwise_launch {
+    const depthwise *d;
+    const char *x, *residual;
+    char *y;
+    float *workspace;
+} depthwise_launch;
+
+/* [channels][taps] of any type to f32 [taps][channels]. */
+static leat_status fill_weights(void *out, size_t bytes, const leat_value *constant,
+                                const void *argument, leat_error *err)
+{
+    const depthwise *d = argument;
+    size_t channels = (size_t)d->conv.g.in_channels, taps = (size_t)d->conv.g.taps;
+    (void)bytes;
+    (void)err;
+    for (size_t c = 0; c < channels; c++) {
+        for (size_t t = 0; t < taps; t++) {
+            ((float *)out)[t * channels + c] =
+                lt_cpu_get_f32(constant->dtype, constant->data, c * taps + t);
+        }
+    }
+    return LEAT_OK;
+}
+
+static leat_status fill_bias(void *out, size_t bytes, const leat_value *constant,
+                             const void *argument, leat_error *err)
+{
+    (void)argument;
+    (void)err;
+    for (size_t c = 0; c < bytes / sizeof(float); c++) {
+        ((float *)out)[c] = lt_cpu_get_f32(constant->dtype, constant->data, c);
+    }
+    return LEAT_OK;
+}
+
+/* The f32 form of input lines, each widened when it is first asked for. */
+typedef struct line_ring {
+    const depthwise_launch *l;
+    float *lines;
+    int64_t image; /* that the lines are of; -1: none yet */
+    int64_t next;  /* line to widen next */
+} line_ring;
+
+/* No line below `lowest` will be asked for later. */
+static const float *line_of(line_ring *ring, int64_t image, int64_t lowest, int64_t at)
+{
+    const depthwise *d = ring->l->d;
+    int64_t first = image * d->conv.g.in[1];
+    if (d->ring == 0) {
+        return (const float *)(const void *)ring->l->x + (first + at) * d->in_line;
+    }
+    if (ring->image != image || ring->next < lowest) {
+        ring->next = lowest;
+        ring->image = image;
+    }
+    for (; ring->next <= at; ring->next++) {
+        const uint16_t *from =
+            (const uint16_t *)(const void *)ring->l->x + (first + ring->next) * d->in_line;
+        d->half->widen(d->conv.dtype, from, ring->lines + ring->next % d->ring * d->in_line,
+                       d->in_line);
+    }
+    return ring->lines + at % d->ring * d->in_line;
+}
+
+static void finish_line(const depthwise_launch *l, float *line, int64_t i)
+{
+    const depthwise *d = l->d;
+    if (d->activate != NULL) {
+        d->activate(line, d->out_line, &d->conv.activation);
+    }
+    size_t at = (size_t)(i * d->out_line) * lt_cpu_element_bytes(d->conv.y_dtype);
+    d->half->narrow(d->conv.y_dtype, line, l->y + at, d->out_line);
+}
+
+/* Output line i, counted over all images. `own` is the thread's workspace behind the ring. */
+static void run_line(const depthwise_launch *l, int64_t i, line_ring *ring, float *own)
+{
+    const depthwise *d = l->d;
+    const lt_conv_geometry *g = &d->conv.g;
+    int64_t y = i % g->out[1], image = i / g->out[1], first = 0, used = 0;
+    int64_t top = y * g->stride[1] - g->pad[1];
+    const float *rows[LT_DEPTHWISE_MAX_KERNEL_H];
+    for (int64_t ky = 0; ky < g->kernel[1]; ky++) {
+        int64_t at = top + ky * g->dilation[1];
+        if (at >= 0 && at < g->in[1]) {
+            first = used == 0 ? ky : first;
+            rows[used++] = line_of(ring, image, top > 0 ? top : 0, at);
+        }
+    }
+    float *residual = own + d->out_line;
+    if (l->residual != NULL) {
+        size_t element = lt_cpu_element_bytes(d->conv.residual_dtype);
+        d->half->widen(d->conv.residual_dtype, l->residual + (size_t)(i * d->out_line) * element,
+                       residual, d->out_line);
+    }
+    const lt_depthwise_line line = {.rows = rows,
+                                    .weights = (const float *)d->conv.weights +
+                                               first * g->kernel[2] * g->in_channels,
+                                    .bias = d->conv.bias,
+                                    .residual = l->residual ? residual : NULL,
+                                    .out = own,
+                                    .channels = g->in_channels,
+                                    .kernel_h = used,
+                                    .kernel_w = g->kernel[2],
+                                    .in_w = g->in[2],
+                                    .out_w = g->out[2],
+                                    .stride = g->stride[2],
+                                    .dilation = g->dilation[2],
+                                    .pad = g->pad[2],
+                                    .low = d->low,
+                                    .high = d->high};
+    d->kernel(&line);
+    finish_line(l, own, i);
+}
+
+static void run_task(void *argument, uint32_t task, uint32_t thread)
+{
+    const depthwise_launch *l = argument;
+    const depthwise *d = l->d;
+    float *own = l->workspace + thread * d->thread_floats;
+    line_ring ring = {.l = l, .lines = own, .image = -1};
+    int64_t total = d->conv.g.batch * d->conv.g.out[1];
+    int64_t i = task * d->lines_per_task, end = i + d->lines_per_task;
+    for (; i < end && i < total; i++) {
+        run_line(l, i, &ring, own + d->ring * d->in_line);
+    }
+}
+
+static leat_status depthwise_run(const void *state, const leat_kernel_args *args, leat_error *err)
+{
+    const depthwise *d = state;
+    int64_t lines = d->conv.g.batch * d->conv.g.out[1];
+    bool adds = d->conv.residual_input != LEAT_NO_VALUE;
+    depthwise_launch l = {d, args->inputs[0], adds ? args->inputs[d->conv.residual_input] : NULL,
+                          args->outputs[0], args->workspace};
+    (void)err;
+    if (lines > 0) {
+        args->host->parallel(args->pool,
+                             (uint32_t)((lines + d->lines_per_task - 1) / d->lines_per_task),
+                             run_task, &l);
+    }
+    return LEAT_OK;
+}
+
+static void plan_lines(depthwise *d, uint32_t threads)
+{
+    const lt_conv_geometry *g = &d->conv.g;
+    int64_t reach = (g->kernel[1] - 1) * g->dilation[1] + 1;
+    int64_t lines = g->batch * g->out[1];
+    double work = (double)lines * (double)g->out[2] * (double)(g->in_channels * g->taps);
+    int64_t tasks = threads == 1 || work < LT_CPU_GRAIN_BYTES ? 1 : threads * TASKS_PER_THREAD;
+    d->in_line = g->in[2] * g->in_channels;
+    d->out_line = g->out[2] * g->in_channels;
+    d->ring = d->conv.dtype == LEAT_DTYPE_F32 ? 0 : reach < g->in[1] ? reach : g->in[1];
+    size_t floats = (size_t)(d->ring * d->in_line + 2 * d->out_line);
+    d->thread_floats = (floats + 15) & ~(size_t)15;
+    d->lines_per_task = lines < tasks ? 1 : (lines + tasks - 1) / tasks;
+}
+
+leat_status lt_conv_depthwise_mixed_prepare(const leat_kernel_node *node, const lt_conv *conv,
+                                            const lt_cpu_device *device, const leat_host *host,
+                                            leat_plan *plan, leat_kernel *out_kernel,
+                                            leat_error *err)
+{
+    const lt_conv_geometry *g = &conv->g;
+    if (g->kernel[1] > LT_DEPTHWISE_MAX_KERNEL_H) {
+        return lt_conv_igemm_prepare(node, conv, device, host, plan, out_kernel, err);
+    }
+    depthwise *d = host->plan_alloc(plan, sizeof(*d));
+    if (d == NULL) {
+        return lt_cpu_fail(err, LEAT_NO_MEMORY, "Conv: no memory for the plan");
+    }
+    d->conv = *conv;
+    d->half = lt_half_for(device);
+    d->kernel = lt_depthwise_for(device, &out_kernel->name);
+    double low = -INFINITY, high = INFINITY;
+    if (!lt_cpu_activation_clamp(&conv->activation, &low, &high)) {
+        d->activate = lt_cpu_activate_for(device);
+    }
+    d->low = (float)low;
+    d->high = (float)high;
+    uint32_t threads = host->pool_threads(host->pool);
+    plan_lines(d, threads);
+    size_t channels = (size_t)g->in_channels;
+    leat_status status = host->plan_pack(plan, leat_kernel_input(node, 1), 0x210,
+                                         channels * (size_t)g->taps * sizeof(float), fill_weights,
+                                         d, &d->conv.weights, err);
+    if (status == LEAT_OK && conv->has_bias) {
+        status = host->plan_pack(plan, leat_kernel_input(node, 2), 0x211, channels * sizeof(float),
+                                 fill_bias, d, &d->conv.bias, err);
+    }
+    out_kernel->launch = depthwise_run;
+    out_kernel->state = d;
+    out_kernel->workspace_bytes = d->thread_floats * sizeof(float) * threads;
+    out_kernel->flops = 2 * (uint64_t)(g->batch * g->out[1] * d->out_line * g->taps);
+    return status;
+}
