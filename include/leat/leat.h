@@ -447,6 +447,7 @@ typedef struct leat_node_report {
     const char *shapes;    /* of the inputs with two dimensions or more, and of the first output:
                               "1x64x56x56, 64x64x3x3 -> 1x64x56x56" */
     uint64_t weight_bytes; /* the part of bytes that is constants */
+    const char *types;     /* as stored, of the first input and the first output: "bf16 -> f32" */
 } leat_node_report;
 
 typedef struct leat_plan_report {

@@ -91,6 +91,21 @@ static const char *shapes_text(leat_session *session, const lt_stage *stage, con
     return lt_arena_string(&session->report_arena, text);
 }
 
+/* "f32 -> bf16", or "f32" where that is both or the only one. NULL without memory. */
+static const char *types_text(leat_session *session, const lt_stage *stage, const leat_node *node)
+{
+    uint32_t in = node->n_inputs ? node->inputs[0] : LEAT_NO_VALUE;
+    uint32_t out = node->n_outputs ? node->outputs[0] : LEAT_NO_VALUE;
+    const char *from = in == LEAT_NO_VALUE ? NULL : leat_dtype_name(stage->values[in].dtype);
+    const char *to = out == LEAT_NO_VALUE ? NULL : leat_dtype_name(stage->values[out].dtype);
+    if (from == NULL || to == NULL || strcmp(from, to) == 0) {
+        return to ? to : from ? from : "";
+    }
+    char text[64];
+    snprintf(text, sizeof(text), "%s -> %s", from, to);
+    return lt_arena_string(&session->report_arena, text);
+}
+
 /* A report being filled for one graph. */
 typedef struct filling {
     leat_session *session;
@@ -116,8 +131,9 @@ static bool fill_common(const filling *f, const lt_stage *stage, uint32_t index)
     out->op = op_text(f->session, node);
     count_bytes(stage, node, out);
     out->shapes = shapes_text(f->session, stage, node);
+    out->types = types_text(f->session, stage, node);
     f->known[index] = true;
-    return out->op != NULL && out->shapes != NULL;
+    return out->op != NULL && out->shapes != NULL && out->types != NULL;
 }
 
 static bool fill_segment(const filling *f, const lt_stage *stage, const lt_segment *segment)

@@ -130,6 +130,23 @@ static void bench_prints_all_fields(void **state)
     assert_non_null(strstr(out, "GFLOP/s"));
 }
 
+static void narrow_precision_tells_its_error_and_types(void **state)
+{
+    char out[8192];
+    double error = -1;
+    (void)state;
+    assert_int_equal(leat("bench %s --seconds 0.01 --precision bf16 --json", out, sizeof(out)), 0);
+    const char *at = strstr(out, "\"max_error\": ");
+    assert_non_null(at);
+    assert_int_equal(sscanf(at, "\"max_error\": %lf", &error), 1);
+    assert_true(error > 0 && error < 0.02); /* that of rounding 0.1 and the like */
+    assert_non_null(strstr(out, "\"mean_error\": "));
+    assert_int_equal(leat("bench %s --seconds 0.01 --precision f32", out, sizeof(out)), 0);
+    assert_null(strstr(out, "error"));
+    assert_int_equal(leat("inspect %s --precision bf16 --json", out, sizeof(out)), 0);
+    assert_non_null(strstr(out, "\"types\": \"f32\""));
+}
+
 static void inspect_and_devices_say_where(void **state)
 {
     char out[8192];
@@ -162,6 +179,7 @@ int main(void)
         cmocka_unit_test(refused_models_exit_3_and_devices_4),
         cmocka_unit_test(run_writes_outputs_and_json),
         cmocka_unit_test(bench_prints_all_fields),
+        cmocka_unit_test(narrow_precision_tells_its_error_and_types),
         cmocka_unit_test(inspect_and_devices_say_where),
         cmocka_unit_test(test_ends_with_the_summed_line),
     };

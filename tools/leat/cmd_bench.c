@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* leat bench: latency and throughput over a grid of threads and batch sizes. */
+#include "leat/accuracy.h"
 #include "leat/profile.h"
 #include "leat/tool.h"
 
@@ -122,8 +123,24 @@ static void print_point(const options *o, const opened *all, const samples *s, i
     printf(", \"peak_device_bytes\": 0");
 }
 
+/* The error of a narrow precision. */
+static leat_status print_accuracy(const options *o, const opened *all, const inputs *in,
+                                  leat_error *err)
+{
+    accuracy error;
+    leat_status status = accuracy_measure(o, all, in, &error, err);
+    if (status == LEAT_OK) {
+        printf(o->json
+                   ? ", \"max_error\": %.3g, \"mean_error\": %.3g"
+                   : "error against f32: %.3g at most, of the largest output; %.3g on average\n",
+               error.max_error, error.mean_error);
+    }
+    return status;
+}
+
 /* What a point has besides its line, and the end of its JSON object. */
-static leat_status print_rest(const options *o, opened *all, samples *s, leat_error *err)
+static leat_status print_rest(const options *o, opened *all, const inputs *in, samples *s,
+                              leat_error *err)
 {
     leat_status status = LEAT_OK;
     if (o->profile) {
@@ -140,6 +157,9 @@ static leat_status print_rest(const options *o, opened *all, samples *s, leat_er
             status = (o->json ? profile_print_json : profile_print)(&s->nodes, all->session,
                                                                     &machine, err);
         }
+    }
+    if (status == LEAT_OK && o->precision > LEAT_PRECISION_F32) {
+        status = print_accuracy(o, all, in, err);
     }
     printf("%s", o->json ? "}\n" : "");
     fflush(stdout);
@@ -207,7 +227,7 @@ static int bench_point(const options *o, int threads, int batch, double *ms)
         print_point(o, &all, &s, threads, batched && batch > 0 ? batch : 1,
                     in.count ? &in.arrays[0] : NULL, compile_ms);
     }
-    status = status ? status : print_rest(o, &all, &s, &err);
+    status = status ? status : print_rest(o, &all, &in, &s, &err);
     if (status == LEAT_OK && o->trace != NULL) {
         status = write_trace(o, &all, &err);
     }

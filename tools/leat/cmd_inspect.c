@@ -37,8 +37,9 @@ static void print_io(const options *o, const char *kind, const leat_io *io, size
 static void print_node(const options *o, const leat_node_report *n, bool first)
 {
     if (!o->json) {
-        printf("%-40.40s %-28s %-8s %-28s %10.3f MB %10.3f MFLOP  %s\n", n->name, n->op, n->device,
-               n->kernel, (double)n->bytes / 1e6, (double)n->flops / 1e6, n->reason);
+        printf("%-40.40s %-28s %-8s %-28s %-12s %10.3f MB %10.3f MFLOP  %s\n", n->name, n->op,
+               n->device, n->kernel, n->types, (double)n->bytes / 1e6, (double)n->flops / 1e6,
+               n->reason);
         return;
     }
     printf("%s{\"name\": ", first ? "" : ", ");
@@ -51,6 +52,8 @@ static void print_node(const options *o, const leat_node_report *n, bool first)
     json_string(stdout, n->kernel);
     printf(", \"reason\": ");
     json_string(stdout, n->reason);
+    printf(", \"types\": ");
+    json_string(stdout, n->types);
     printf(", \"shapes\": ");
     json_string(stdout, n->shapes);
     printf(", \"bytes\": %llu, \"flops\": %llu}", (unsigned long long)n->bytes,
