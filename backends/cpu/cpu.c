@@ -9,7 +9,7 @@ typedef struct cpu_instance {
     lt_cpu_device device;
     const leat_host *host;
     char features[96];
-    char description[64];
+    char description[80];
 } cpu_instance;
 
 static const char *const isa_names[] = {"portable", "avx2", "avx512"};
@@ -41,7 +41,7 @@ static leat_status cpu_init(const leat_host *host, void **out_instance, leat_err
              self->device.avx512_vnni ? " avx512vnni" : "",
              self->device.avx512_bf16 ? " avx512bf16" : "",
              self->device.avx_vnni ? " avxvnni" : "");
-    snprintf(self->description, sizeof(self->description), "host processor, %u cores",
+    snprintf(self->description, sizeof(self->description), "%s, %u cores", self->device.name,
              self->device.cores);
     return LEAT_OK;
 }

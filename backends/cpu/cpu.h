@@ -35,6 +35,7 @@ typedef struct lt_cpu_device {
     size_t l1_bytes; /* data cache of one core */
     size_t l2_bytes; /* of one core */
     size_t l3_bytes;
+    char name[49]; /* the processor's own, such as "AMD EPYC 9654 96-Core Processor" */
     const leat_host *host;
 } lt_cpu_device;
 

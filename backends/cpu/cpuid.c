@@ -39,7 +39,36 @@ static void detect_isa(lt_cpu_device *device)
         device->avx512_bf16 = avx512 && (a & (1u << 5));
     }
 }
+
+/* The processor's name without spaces around it. */
+static void read_name(char name[49])
+{
+    uint32_t text[12] = {0};
+    for (uint32_t i = 0; i < 3; i++) {
+        uint32_t *four = text + 4 * i;
+        if (!__get_cpuid(0x80000002u + i, four, four + 1, four + 2, four + 3)) {
+            return;
+        }
+    }
+    const char *from = (const char *)text;
+    size_t start = 0, end = sizeof(text);
+    while (start < end && from[start] == ' ') {
+        start++;
+    }
+    while (end > start && (from[end - 1] == ' ' || from[end - 1] == '\0')) {
+        end--;
+    }
+    if (end > start) {
+        memset(name, 0, 49);
+        memcpy(name, from + start, end - start);
+    }
+}
 #else
+static void read_name(char name[49])
+{
+    (void)name;
+}
+
 static void detect_isa(lt_cpu_device *device)
 {
     (void)device;
@@ -65,6 +94,8 @@ void lt_cpu_device_detect(lt_cpu_device *device, lt_cpu_isa limit)
 {
     memset(device, 0, sizeof(*device));
     detect_isa(device);
+    memcpy(device->name, "host processor", sizeof("host processor"));
+    read_name(device->name);
     if (device->isa > limit) {
         device->isa = limit;
     }

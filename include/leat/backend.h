@@ -226,8 +226,11 @@ struct leat_host {
                              const void **out_block, leat_error *err);
     /* For prepare only. Never NULL; lives as long as the plan. */
     const leat_plan_options *(*plan_options)(const leat_plan *plan);
-    /* For prepare only. Prepares the node in the best of at least one way: the one of the least
-     * cost_ns. */
+    /* For prepare only. Prepares the node in the best of at least one way: with a cache directory
+     * (leat_session_desc) the fastest of a measurement, made now or kept by an earlier session;
+     * otherwise the one of the least cost_ns. To measure, the host calls the ways' prepare with
+     * plans that it drops, and launches their kernels on scratch data: any content of the node's
+     * inputs must be valid. A way whose prepare fails then is passed over. */
     leat_status (*plan_choose)(leat_plan *plan, const leat_kernel_node *node, const leat_way *ways,
                                size_t n_ways, leat_kernel *out_kernel, leat_error *err);
 };

@@ -365,8 +365,13 @@ typedef struct leat_session_desc {
     leat_fallback fallback;
     leat_precision precision;
     uint32_t max_plans;          /* plans kept, one per set of input shapes; 0: 16 */
-    const char *cache_directory; /* for compiled blobs and tuning results: no backend makes any
-                                    yet, so it is accepted and not used */
+    const char *cache_directory; /* of an existing directory: where a node can be computed in
+                                    several ways (algorithms of a convolution), plans measure them
+                                    and keep the results in its file leat-tuning.txt, for later
+                                    sessions on the same kind of machine. A damaged file is
+                                    ignored and replaced; one that cannot be written is a warning
+                                    in the log. NULL: ways are chosen by estimates, which loads
+                                    faster and always gives the same choice */
     leat_progress_fn progress;
     void *progress_user;
     int32_t profile;          /* 1: time every node (leat_session_report's last_ns) */

@@ -65,6 +65,62 @@ void lt_file_map_release_pages(const lt_file_map *map)
     }
 }
 
+/* Reads exactly `bytes`; a file that has become shorter is an error. */
+static leat_status read_all(int fd, const char *path, void *data, size_t bytes, leat_error *err)
+{
+    char *to = data;
+    while (bytes != 0) {
+        ssize_t n = read(fd, to, bytes);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n < 0) {
+            return system_error(err, "read", path);
+        }
+        if (n == 0) {
+            return lt_fail(err, LEAT_IO, "'%s' became shorter while it was read", path);
+        }
+        to += n;
+        bytes -= (size_t)n;
+    }
+    return LEAT_OK;
+}
+
+leat_status lt_file_read(lt_memory *memory, const char *path, size_t most, void **out_data,
+                         size_t *out_bytes, leat_error *err)
+{
+    struct stat info;
+    leat_status status = LEAT_OK;
+    void *data = NULL;
+    *out_data = NULL;
+    *out_bytes = 0;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) {
+        return system_error(err, "open", path);
+    }
+    size_t bytes = 0;
+    if (fstat(fd, &info) != 0) {
+        status = system_error(err, "inspect", path);
+    } else if (!S_ISREG(info.st_mode)) {
+        status = lt_fail(err, LEAT_INVALID, "'%s' is not a regular file", path);
+    } else if ((uint64_t)info.st_size > most) {
+        status = lt_fail(err, LEAT_LIMIT, "'%s' has more than %zu bytes", path, most);
+    } else {
+        bytes = (size_t)info.st_size;
+        data = lt_alloc(memory, bytes, 1);
+        status = data ? read_all(fd, path, data, bytes, err)
+                      : lt_fail(err, LEAT_NO_MEMORY, "no memory to read '%s'", path);
+    }
+    close(fd);
+    if (status != LEAT_OK) {
+        lt_free(memory, data, bytes);
+        return status;
+    }
+    *out_data = data;
+    *out_bytes = bytes;
+    return LEAT_OK;
+}
+
 /* --- writing ------------------------------------------------------------------------------------
  */
 

@@ -19,6 +19,13 @@ void lt_file_map_close(lt_file_map *map);
 /* Tells the system that the pages are not needed now; they are read again when touched. */
 void lt_file_map_release_pages(const lt_file_map *map);
 
+/* Reads a whole small file: *out_data (lt_alloc, *out_bytes, for lt_free) is the caller's. Unlike a
+ * map it stays good when the file is cut or overwritten meanwhile.
+ * Errors:   NOT_FOUND; INVALID when it is not a regular file; LIMIT above `most` bytes; IO;
+ *           NO_MEMORY. */
+leat_status lt_file_read(lt_memory *memory, const char *path, size_t most, void **out_data,
+                         size_t *out_bytes, leat_error *err) LEAT_MUST_CHECK;
+
 /* A file being written under a temporary name beside `path`. */
 typedef struct lt_file_writer {
     lt_memory *memory;

@@ -188,7 +188,8 @@ static leat_status make_stage(lt_frame *frame, const leat_array *inputs, lt_stag
                                 .made = frame->run.made,
                                 .profile = runner->profile,
                                 .progress = runner->progress,
-                                .progress_user = runner->progress_user};
+                                .progress_user = runner->progress_user,
+                                .tuning = runner->tuning};
     return lt_stage_create(&desc, out_stage, err);
 }
 

@@ -22,6 +22,7 @@ typedef struct lt_runner {
     bool profile;
     leat_progress_fn progress;
     void *progress_user;
+    lt_tuning *tuning; /* NULL: none */
     /* Per device. Frames use one workspace in turns: what outlives a segment is in buffers. */
     void **workspaces;
     size_t *workspace_bytes;

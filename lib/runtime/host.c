@@ -3,6 +3,7 @@
 #include "runtime/host.h"
 
 #include "base/error.h"
+#include "runtime/choose.h"
 
 #include <string.h>
 
@@ -74,12 +75,9 @@ static leat_status host_plan_choose(leat_plan *plan, const leat_kernel_node *nod
     if (n_ways == 0) {
         return lt_fail(err, LEAT_INVALID, "plan_choose: no way to compute the node");
     }
-    const leat_way *best = ways;
-    for (size_t i = 1; i < n_ways; i++) {
-        best = ways[i].cost_ns < best->cost_ns ? &ways[i] : best;
-    }
-    return best->prepare(node, plan->device->handle, &plan->device->context->host, plan,
-                         best->argument, out_kernel, err);
+    const leat_way *way = &ways[lt_choose(plan, node, ways, n_ways)];
+    return way->prepare(node, plan->device->handle, &plan->device->context->host, plan,
+                        way->argument, out_kernel, err);
 }
 
 void lt_host_init(leat_context *context)
@@ -108,6 +106,8 @@ void lt_host_plan_init(leat_plan *plan, lt_device *device, const lt_compile_cont
     plan->weights = context->weights;
     plan->options = context->options ? *context->options : (leat_plan_options){0};
     plan->options.struct_size = sizeof(plan->options);
+    plan->tuning = context->tuning;
+    plan->constant_bytes = context->constant_bytes;
     plan->blocks = NULL;
 }
 

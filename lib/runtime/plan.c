@@ -150,6 +150,9 @@ leat_status lt_stage_create(const lt_stage_desc *desc, lt_stage **out_stage, lea
         return status;
     }
     lt_program_release_pages(stage->program);
+    if (desc->tuning != NULL) {
+        lt_tuning_save(desc->tuning);
+    }
     *out_stage = stage;
     return LEAT_OK;
 }

@@ -146,6 +146,7 @@ typedef struct lt_stage_desc {
     bool profile;
     leat_progress_fn progress; /* may be NULL */
     void *progress_user;
+    lt_tuning *tuning; /* of ways to compute a node; NULL: by estimates */
 } lt_stage_desc;
 
 /* Makes the stage for these inputs.

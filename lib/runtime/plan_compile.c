@@ -171,7 +171,9 @@ static leat_status compile_part(lt_plan_compiler *c, uint32_t part_index, uint32
         }
     }
     const lt_compile_context context = {.weights = stage->program->weights[part->device],
-                                        .options = &stage->program->desc.options};
+                                        .options = &stage->program->desc.options,
+                                        .tuning = c->desc->tuning,
+                                        .constant_bytes = stage->program->constant_bytes};
     status = lt_executor_compile(stage->program->devices[part->device], &view, &context,
                                  &segment->executable, out_refused, err);
     if (status != LEAT_OK) {

@@ -127,6 +127,7 @@ static leat_status list_constants(lt_program *program, leat_error *err)
         for (uint32_t v = 0; v < graph->n_values; v++) {
             if (graph->values[v].data != NULL) {
                 program->constants[program->n_constants++] = graph->values[v].data;
+                program->constant_bytes += graph->values[v].bytes;
             }
         }
     }

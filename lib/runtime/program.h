@@ -56,6 +56,7 @@ struct lt_program {
     uint32_t n_bodies;
     const void **constants; /* data of all graphs' constants, sorted; in the graph's arena */
     size_t n_constants;
+    uint64_t constant_bytes;
     lt_weights *weights[LT_MAX_DEVICES + 1];
     _Atomic uint64_t released_bytes; /* packed weights when the file's pages were last given back */
 };

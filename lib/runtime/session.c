@@ -182,7 +182,10 @@ leat_status leat_session_create(leat_model *model, const leat_session_desc *desc
     atomic_store(&session->busy, LT_SESSION_FREE);
     lt_arena_init(&session->arena, &context->memory, 4096);
     lt_arena_init(&session->report_arena, &context->memory, 16u << 10);
-    status = start(session, &devices, err);
+    if (desc->cache_directory != NULL) {
+        status = lt_tuning_create(context, desc->cache_directory, &session->runner.tuning, err);
+    }
+    status = status ? status : start(session, &devices, err);
     enlist(session);
     if (status != LEAT_OK) {
         leat_session_destroy(session);
@@ -249,6 +252,7 @@ void leat_session_destroy(leat_session *session)
         }
     }
     lt_program_release(session->program);
+    lt_tuning_destroy(session->runner.tuning);
     lt_arena_destroy(&session->report_arena);
     lt_arena_destroy(&session->arena);
     lt_free(&session->context->memory, session, sizeof(*session));

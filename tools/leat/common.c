@@ -84,6 +84,7 @@ int open_all(const options *o, const char *path, int threads, bool profile, open
                               .n_devices = 1,
                               .precision = o->precision,
                               .profile = profile,
+                              .cache_directory = o->cache,
                               .plain_algorithms = o->plain};
     start = now_ms();
     if (status == LEAT_OK) {

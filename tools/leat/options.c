@@ -6,20 +6,21 @@
 
 void print_usage(FILE *to)
 {
-    fputs(
-        "leat run MODEL [-i NAME=FILE.npy]... [-o DIR] [--shape NAME=1x3x224x224] [--seed N]\n"
-        "         [--device cpu|cuda:0|...] [--precision f32|bf16|f16|auto] [--threads N] "
-        "[--plain] [--json]\n"
-        "leat bench MODEL [--device D] [--shape ...] [--batch 1,8,32] [--threads 1,2]\n"
-        "         [--precision ...] [--plain] [--seconds S] [--rate R] [--trace FILE] [--profile]\n"
-        "         [--json]\n"
-        "leat inspect MODEL [--device D] [--json]\n"
-        "leat devices [--device D] [--json]\n"
-        "leat test PATH... [--device D] [--rtol R] [--atol A]\n"
-        "\n"
-        "--plain: no algorithm that rounds otherwise than the definition (Winograd, Strassen).\n"
-        "Exit codes: 0 fine, 1 failed or mismatched, 2 usage, 3 model refused, 4 no device.\n",
-        to);
+    fputs("leat run MODEL [-i NAME=FILE.npy]... [-o DIR] [--shape NAME=1x3x224x224] [--seed N]\n"
+          "         [--device cpu|cuda:0|...] [--precision f32|bf16|f16|auto] [--threads N] "
+          "[--plain]\n"
+          "         [--cache DIR] [--json]\n"
+          "leat bench MODEL [--device D] [--shape ...] [--batch 1,8,32] [--threads 1,2]\n"
+          "         [--precision ...] [--plain] [--cache DIR] [--seconds S] [--rate R]\n"
+          "         [--trace FILE] [--profile] [--json]\n"
+          "leat inspect MODEL [--device D] [--json]\n"
+          "leat devices [--device D] [--json]\n"
+          "leat test PATH... [--device D] [--rtol R] [--atol A]\n"
+          "\n"
+          "--plain: no algorithm that rounds otherwise than the definition (Winograd, Strassen).\n"
+          "--cache: measure the ways to compute a layer, and keep the results in DIR.\n"
+          "Exit codes: 0 fine, 1 failed or mismatched, 2 usage, 3 model refused, 4 no device.\n",
+          to);
 }
 
 static int usage_error(const char *command, const char *what, const char *value)
@@ -107,6 +108,10 @@ static bool take_value(options *o, const char *name, char *value, bool *known)
     }
     if (strcmp(name, "--device") == 0) {
         o->device = value;
+        return true;
+    }
+    if (strcmp(name, "--cache") == 0) {
+        o->cache = value;
         return true;
     }
     if (strcmp(name, "--trace") == 0) {

@@ -47,6 +47,7 @@ typedef struct options {
     double rate;
     double rtol, atol; /* negative: the default */
     const char *trace;
+    const char *cache; /* leat_session_desc.cache_directory */
     bool json, profile;
     bool plain; /* leat_session_desc.plain_algorithms */
 } options;

@@ -1,0 +1,393 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Each way is prepared in a plan of its own, run on scratch data with the session's threads, and
+ * freed again, so that memory peaks with one way's weights more than the model needs. The least of
+ * a few runs counts. When the model's constants exceed the last cache, a run of the whole model
+ * finds a layer's weights in memory: then the caches are driven out before every timed run, and
+ * inputs touched again, as the layer before would have left them. */
+#include "runtime/choose.h"
+
+#include "base/clock.h"
+#include "base/tensor.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LEAST_RUNS 3
+#define MOST_RUNS 5
+#define MOST_NS 15000000u /* of the timed runs of one way */
+/* Of the buffer that drives out caches; the last cache may be larger on a machine of many cores,
+ * of which this process has a share. */
+#define LEAST_FLUSH (8u << 20)
+#define MOST_FLUSH (64u << 20)
+
+/* --- the key -----------------------------------------------------------------------------------
+ */
+
+static uint64_t hash_text(uint64_t hash, const char *text)
+{
+    return lt_hash(hash, text, strlen(text) + 1);
+}
+
+static uint64_t hash_value(uint64_t hash, const leat_value *value)
+{
+    const int32_t what[3] = {value->dtype, value->rank, value->data != NULL};
+    hash = lt_hash(hash, what, sizeof(what));
+    return value->rank > 0 ? lt_hash(hash, value->shape, (size_t)value->rank * sizeof(int64_t))
+                           : hash;
+}
+
+static uint64_t hash_attr(uint64_t hash, const leat_attr *attr)
+{
+    hash = hash_text(hash, attr->name);
+    hash = lt_hash(hash, &attr->type, sizeof(attr->type));
+    hash = lt_hash(hash, &attr->count, sizeof(attr->count));
+    switch (attr->type) {
+    case LEAT_ATTR_FLOAT:
+        return lt_hash(hash, &attr->u.f, sizeof(attr->u.f));
+    case LEAT_ATTR_INT:
+        return lt_hash(hash, &attr->u.i, sizeof(attr->u.i));
+    case LEAT_ATTR_STRING:
+        return lt_hash(hash, attr->u.s.data, attr->u.s.bytes);
+    case LEAT_ATTR_FLOATS:
+        return lt_hash(hash, attr->u.floats, attr->count * sizeof(*attr->u.floats));
+    case LEAT_ATTR_INTS:
+        return lt_hash(hash, attr->u.ints, attr->count * sizeof(*attr->u.ints));
+    default:
+        return hash; /* tensors, strings and graphs do not change what is fast */
+    }
+}
+
+static uint64_t hash_device(uint64_t hash, const leat_plan *plan)
+{
+    const lt_device *device = plan->device;
+    const uint32_t version = leat_version();
+    const uint32_t threads = lt_pool_threads(device->context->pool);
+    hash = lt_hash(hash, &version, sizeof(version));
+    hash = lt_hash(hash, &threads, sizeof(threads));
+    hash = hash_text(hash, device->backend->version ? device->backend->version : "");
+    hash = hash_text(hash, device->backend->name);
+    hash = hash_text(hash, device->info.description ? device->info.description : "");
+    return hash_text(hash, device->info.features ? device->info.features : "");
+}
+
+static size_t last_cache_bytes(void)
+{
+    long bytes = sysconf(_SC_LEVEL3_CACHE_SIZE);
+    return bytes < (long)LEAST_FLUSH  ? LEAST_FLUSH
+           : bytes > (long)MOST_FLUSH ? MOST_FLUSH
+                                      : (size_t)bytes;
+}
+
+static bool is_cold(const leat_plan *plan)
+{
+    return lt_device_is_host(plan->device) && plan->constant_bytes > last_cache_bytes();
+}
+
+uint64_t lt_choose_key(const leat_plan *plan, const leat_kernel_node *node, const leat_way *ways,
+                       size_t n_ways)
+{
+    const leat_node *n = node->node;
+    const int32_t what[4] = {n->opset, (int32_t)plan->options.precision,
+                             plan->options.plain_algorithms, is_cold(plan)};
+    uint64_t hash = hash_device(LT_HASH_START, plan);
+    hash = hash_text(hash, n->op);
+    hash = hash_text(hash, n->domain);
+    hash = lt_hash(hash, what, sizeof(what));
+    for (uint32_t i = 0; i < n->n_attrs; i++) {
+        hash = hash_attr(hash, &n->attrs[i]);
+    }
+    for (uint32_t i = 0; i < n->n_inputs + n->n_outputs; i++) {
+        bool input = i < n->n_inputs;
+        const leat_value *value =
+            input ? leat_kernel_input(node, i) : leat_kernel_output(node, i - n->n_inputs);
+        hash = value ? hash_value(hash, value) : hash_text(hash, "none");
+    }
+    for (size_t i = 0; i < n_ways; i++) {
+        hash = hash_text(hash, ways[i].name);
+    }
+    return hash;
+}
+
+/* --- measuring ---------------------------------------------------------------------------------
+ */
+
+/* Scratch data of one node, shared by its ways. */
+typedef struct bench {
+    leat_plan *plan;
+    const leat_kernel_node *node;
+    lt_arena arena;
+    const void **inputs; /* on the device; NULL where omitted, or constant */
+    void **outputs;
+    void *stream;
+    char *flush; /* NULL: warm */
+    size_t flush_bytes;
+} bench;
+
+static size_t value_bytes(const leat_value *value)
+{
+    size_t bytes = 0;
+    return lt_shape_bytes(value->dtype, value->rank, value->shape, &bytes) ? bytes : SIZE_MAX;
+}
+
+/* Numbers in [-1, 1) for f32, zeros for other types: any content is valid, and none is slow. */
+static void fill(void *data, const leat_value *value, size_t bytes)
+{
+    memset(data, 0, bytes);
+    if (value->dtype != LEAT_DTYPE_F32) {
+        return;
+    }
+    uint32_t state = 1;
+    for (size_t i = 0; i < bytes / sizeof(float); i++) {
+        state = state * 1664525u + 1013904223u;
+        ((float *)data)[i] = (float)(int32_t)state * 0x1p-31f;
+    }
+}
+
+static bool open_input(bench *b, uint32_t i)
+{
+    const leat_value *value = leat_kernel_input(b->node, i);
+    lt_device *device = b->plan->device;
+    if (value == NULL || value->data != NULL) {
+        return true;
+    }
+    size_t bytes = value_bytes(value);
+    void *block = NULL, *host = NULL;
+    if (bytes == SIZE_MAX || value->dtype >= LEAT_DTYPE_COUNT ||
+        value->dtype == LEAT_DTYPE_STRING ||
+        lt_device_alloc(device, bytes, &block, NULL) != LEAT_OK) {
+        return false;
+    }
+    b->inputs[i] = block;
+    if (lt_device_is_host(device)) {
+        fill(block, value, bytes);
+        return true;
+    }
+    host = lt_alloc(&device->context->memory, bytes, LT_ALIGNMENT);
+    bool good = host != NULL;
+    if (good) {
+        fill(host, value, bytes);
+        good =
+            lt_device_copy(device, LEAT_COPY_HOST_TO_DEVICE, block, host, bytes, NULL) == LEAT_OK;
+    }
+    lt_free(&device->context->memory, host, bytes);
+    return good;
+}
+
+static bool open_output(bench *b, uint32_t i)
+{
+    const leat_value *value = leat_kernel_output(b->node, i);
+    size_t bytes = value ? value_bytes(value) : 0;
+    if (value == NULL) {
+        return true;
+    }
+    return bytes != SIZE_MAX &&
+           lt_device_alloc(b->plan->device, bytes, &b->outputs[i], NULL) == LEAT_OK;
+}
+
+static void close_bench(bench *b)
+{
+    lt_device *device = b->plan->device;
+    const leat_node *node = b->node->node;
+    for (uint32_t i = 0; b->inputs != NULL && i < node->n_inputs; i++) {
+        if (b->inputs[i] != NULL) {
+            lt_device_free(device, (void *)b->inputs[i],
+                           value_bytes(leat_kernel_input(b->node, i)));
+        }
+    }
+    for (uint32_t i = 0; b->outputs != NULL && i < node->n_outputs; i++) {
+        if (b->outputs[i] != NULL) {
+            lt_device_free(device, b->outputs[i], value_bytes(leat_kernel_output(b->node, i)));
+        }
+    }
+    if (b->stream != NULL) {
+        device->backend->stream_destroy(device->handle, b->stream);
+    }
+    lt_free(&device->context->memory, b->flush, b->flush_bytes);
+    lt_arena_destroy(&b->arena);
+}
+
+static bool open_bench(bench *b)
+{
+    lt_device *device = b->plan->device;
+    lt_memory *memory = &device->context->memory;
+    const leat_node *node = b->node->node;
+    lt_arena_init(&b->arena, memory, 4096);
+    b->inputs = lt_arena_array(&b->arena, node->n_inputs + 1u, sizeof(*b->inputs));
+    b->outputs = lt_arena_array(&b->arena, node->n_outputs + 1u, sizeof(*b->outputs));
+    bool good = b->inputs != NULL && b->outputs != NULL;
+    for (uint32_t i = 0; i < node->n_inputs && good; i++) {
+        good = open_input(b, i);
+    }
+    for (uint32_t i = 0; i < node->n_outputs && good; i++) {
+        good = open_output(b, i);
+    }
+    if (good && !lt_device_is_host(device)) {
+        good = device->backend->stream_create(device->handle, &b->stream, NULL) == LEAT_OK;
+    }
+    if (good && is_cold(b->plan)) { /* without memory for it the runs are warm: better than none */
+        b->flush_bytes = last_cache_bytes();
+        b->flush = lt_alloc_zeroed(memory, b->flush_bytes, LT_ALIGNMENT);
+    }
+    return good;
+}
+
+/* Reads memory that is needed for nothing, then the inputs. The sum keeps the compiler from leaving
+ * the loads out. */
+static void drive_out(const bench *b)
+{
+    uint64_t sum = 0;
+    for (size_t at = 0; at < b->flush_bytes; at += 64) {
+        sum += (unsigned char)b->flush[at];
+    }
+    for (uint32_t i = 0; i < b->node->node->n_inputs; i++) {
+        size_t bytes = b->inputs[i] ? value_bytes(leat_kernel_input(b->node, i)) : 0;
+        for (size_t at = 0; at < bytes; at += 64) {
+            sum += ((const unsigned char *)b->inputs[i])[at];
+        }
+    }
+    b->flush[0] = (char)sum;
+}
+
+static leat_status run_once(const bench *b, const leat_kernel *kernel, const leat_kernel_args *args,
+                            uint64_t *out_ns)
+{
+    const lt_device *device = b->plan->device;
+    if (b->flush != NULL) {
+        drive_out(b);
+    }
+    uint64_t start = lt_clock_ns();
+    leat_status status = kernel->launch(kernel->state, args, NULL);
+    if (status == LEAT_OK && b->stream != NULL) {
+        status = device->backend->stream_wait(device->handle, b->stream, NULL);
+    }
+    *out_ns = lt_clock_ns() - start;
+    return status;
+}
+
+/* Least time of a few runs; negative when one failed. */
+static double time_runs(const bench *b, const leat_kernel *kernel, const leat_kernel_args *args)
+{
+    uint64_t least = UINT64_MAX, total = 0, ns;
+    if (run_once(b, kernel, args, &ns) != LEAT_OK) { /* pages and branches */
+        return -1;
+    }
+    for (int i = 0; i < MOST_RUNS && (i < LEAST_RUNS || total < MOST_NS); i++) {
+        if (run_once(b, kernel, args, &ns) != LEAT_OK) {
+            return -1;
+        }
+        total += ns;
+        least = ns < least ? ns : least;
+    }
+    return (double)least;
+}
+
+/* Fills in constants that launch reads and runs the kernel. */
+static double time_kernel(const bench *b, leat_plan *trial, const leat_kernel *kernel)
+{
+    lt_device *device = b->plan->device;
+    const leat_node *node = b->node->node;
+    const void **inputs = lt_arena_array(&trial->arena, node->n_inputs + 1u, sizeof(*inputs));
+    void *workspace = NULL;
+    if (kernel->launch == NULL) {
+        return 0; /* a view */
+    }
+    if (inputs == NULL) {
+        return -1;
+    }
+    for (uint32_t i = 0; i < node->n_inputs; i++) {
+        const leat_value *value = leat_kernel_input(b->node, i);
+        bool unread = i < 32 && (kernel->unread_mask >> i & 1);
+        inputs[i] = b->inputs[i];
+        if (value != NULL && value->data != NULL && (!unread || lt_device_is_host(device)) &&
+            lt_host_plan_upload(trial, value, &inputs[i], NULL) != LEAT_OK) {
+            return -1;
+        }
+    }
+    if (lt_device_alloc(device, kernel->workspace_bytes, &workspace, NULL) != LEAT_OK) {
+        return -1;
+    }
+    const leat_kernel_args args = {.inputs = inputs,
+                                   .outputs = b->outputs,
+                                   .workspace = workspace,
+                                   .stream = b->stream,
+                                   .pool = device->context->pool,
+                                   .host = &device->context->host};
+    double ns = time_runs(b, kernel, &args);
+    lt_device_free(device, workspace, kernel->workspace_bytes);
+    return ns;
+}
+
+/* Nanoseconds of a way; negative when it cannot be measured. */
+static double measure(const bench *b, const leat_way *way)
+{
+    lt_device *device = b->plan->device;
+    const lt_compile_context context = {.options = &b->plan->options};
+    leat_plan trial;
+    leat_kernel kernel = {0};
+    lt_host_plan_init(&trial, device, &context);
+    leat_status status = way->prepare(b->node, device->handle, &device->context->host, &trial,
+                                      way->argument, &kernel, NULL);
+    double ns = status == LEAT_OK ? time_kernel(b, &trial, &kernel) : -1;
+    lt_host_plan_destroy(&trial);
+    return ns;
+}
+
+/* --- choosing ----------------------------------------------------------------------------------
+ */
+
+static size_t least_estimate(const leat_way *ways, size_t n_ways)
+{
+    size_t best = 0;
+    for (size_t i = 1; i < n_ways; i++) {
+        best = ways[i].cost_ns < ways[best].cost_ns ? i : best;
+    }
+    return best;
+}
+
+/* "cpu 2 threads Conv 1x56x56x64 64x64x3x3" */
+static void describe(const leat_plan *plan, const leat_kernel_node *node, char *out, size_t bytes)
+{
+    const lt_device *device = plan->device;
+    int used = snprintf(out, bytes, "%s %u threads %s", device->info.name,
+                        lt_pool_threads(device->context->pool), node->node->op);
+    for (uint32_t i = 0; i < 2 && used > 0 && (size_t)used < bytes; i++) {
+        const leat_value *value = leat_kernel_input(node, i);
+        for (int32_t d = 0; value != NULL && d < value->rank && (size_t)used < bytes; d++) {
+            used += snprintf(out + used, bytes - (size_t)used, "%c%lld", d ? 'x' : ' ',
+                             (long long)value->shape[d]);
+        }
+    }
+}
+
+size_t lt_choose(leat_plan *plan, const leat_kernel_node *node, const leat_way *ways, size_t n_ways)
+{
+    size_t best = least_estimate(ways, n_ways);
+    if (plan->tuning == NULL || n_ways == 1) {
+        return best;
+    }
+    uint64_t key = lt_choose_key(plan, node, ways, n_ways);
+    const char *recorded = lt_tuning_find(plan->tuning, key);
+    for (size_t i = 0; i < n_ways && recorded != NULL; i++) {
+        if (strcmp(ways[i].name, recorded) == 0) {
+            return i;
+        }
+    }
+    bench b = {.plan = plan, .node = node};
+    double least = -1;
+    bool open = open_bench(&b);
+    for (size_t i = 0; i < n_ways && open; i++) {
+        double ns = measure(&b, &ways[i]);
+        if (ns >= 0 && (least < 0 || ns < least)) {
+            least = ns;
+            best = i;
+        }
+    }
+    close_bench(&b);
+    if (least >= 0) {
+        char label[LT_TUNING_LABEL_BYTES];
+        describe(plan, node, label, sizeof(label));
+        lt_tuning_add(plan->tuning, key, ways[best].name, least, label);
+    }
+    return best;
+}
