@@ -33,6 +33,8 @@ leat_status lt_pass_remove_dead(lt_graph *, const lt_pass_context *, bool *, lea
 leat_status lt_pass_remove_identity(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 leat_status lt_pass_fold_constants(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 leat_status lt_pass_fold_shapes(lt_graph *, const lt_pass_context *, bool *, leat_error *);
+leat_status lt_pass_captures(lt_graph *, const lt_pass_context *, bool *, leat_error *);
+leat_status lt_pass_inline_if(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 leat_status lt_pass_fold_batchnorm(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 
 /* Operators of com.microsoft become standard ones; run when a session is created, optimized or not,

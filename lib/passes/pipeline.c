@@ -31,13 +31,13 @@ static leat_status run_rounds(lt_graph *graph, const lt_pass_context *context,
 
 leat_status lt_passes_run_load(lt_graph *graph, const lt_pass_context *context, leat_error *err)
 {
-    static const lt_pass_fn passes[] = {lt_pass_remove_identity, lt_pass_fold_constants,
-                                        lt_pass_fold_shapes, lt_pass_fold_batchnorm,
-                                        lt_pass_remove_dead};
+    static const lt_pass_fn passes[] = {
+        lt_pass_remove_identity, lt_pass_fold_constants, lt_pass_captures,   lt_pass_inline_if,
+        lt_pass_fold_shapes,     lt_pass_fold_batchnorm, lt_pass_remove_dead};
     return run_rounds(graph, context, passes, sizeof(passes) / sizeof(passes[0]), err);
 }
 
-leat_status lt_passes_run_device(lt_graph *graph, const lt_pass_context *context, leat_error *err)
+static leat_status run_device(lt_graph *graph, const lt_pass_context *context, leat_error *err)
 {
     static const lt_pass_fn fusions[] = {lt_pass_fuse_qdq,          lt_pass_fuse_dynamic_quantize,
                                          lt_pass_qdq_move,          lt_pass_fuse_quantize,
@@ -46,7 +46,7 @@ leat_status lt_passes_run_device(lt_graph *graph, const lt_pass_context *context
                                          lt_pass_matmul_add,        lt_pass_fuse_residual,
                                          lt_pass_fuse_activation,   lt_pass_fuse_quantize};
     static const lt_pass_fn layout[] = {lt_pass_fold_dequantize, lt_pass_layout};
-    static const lt_pass_fn clean[] = {lt_pass_transposes, lt_pass_fold_constants,
+    static const lt_pass_fn clean[] = {lt_pass_transposes, lt_pass_fold_constants, lt_pass_captures,
                                        lt_pass_remove_dead};
     leat_status status =
         run_rounds(graph, context, fusions, sizeof(fusions) / sizeof(fusions[0]), err);
@@ -60,4 +60,19 @@ leat_status lt_passes_run_device(lt_graph *graph, const lt_pass_context *context
     }
     bool changed = false;
     return status != LEAT_OK ? status : lt_pass_precision(graph, context, &changed, err);
+}
+
+/* The graph, then the bodies in it: constants that were folded outside are known inside by then. */
+leat_status lt_passes_run_device(lt_graph *graph, const lt_pass_context *context, leat_error *err)
+{
+    leat_status status = run_device(graph, context, err);
+    for (uint32_t i = 0; i < graph->n_nodes; i++) {
+        const leat_node *node = graph->nodes[i];
+        for (uint32_t a = 0; a < node->n_attrs && status == LEAT_OK; a++) {
+            if (node->attrs[a].type == LEAT_ATTR_GRAPH) {
+                status = lt_passes_run_device((lt_graph *)node->attrs[a].u.graph, context, err);
+            }
+        }
+    }
+    return status;
 }

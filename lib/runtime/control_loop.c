@@ -215,7 +215,7 @@ static void empty_stack(const loop *l, uint32_t stacked, leat_array *whole)
     int32_t rank = part->rank < 0 || part->rank >= LEAT_MAX_RANK ? 0 : part->rank;
     *whole = (leat_array){.dtype = part->dtype, .rank = rank + 1};
     for (int32_t d = 0; d < rank; d++) {
-        whole->shape[d + 1] = part->shape[d] < 0 ? 0 : part->shape[d];
+        whole->shape[d + 1] = lt_body_dim(l->body, part->shape[d]);
     }
 }
 

@@ -106,8 +106,17 @@ static leat_status sequence(const scan *s, uint32_t i, leat_array *out_array, in
                : normal_axis(listed(node, "scan_input_axes", i), out_array->rank, out_axis, err);
 }
 
+static void set_slice_shape(const scan *s, uint32_t i, const leat_array *array, int32_t axis)
+{
+    leat_array *slice = &s->body->inputs[s->n_states + i];
+    *slice = (leat_array){.dtype = array->dtype, .rank = array->rank - 1};
+    memcpy(slice->shape, array->shape, (size_t)axis * sizeof(int64_t));
+    memcpy(slice->shape + axis, array->shape + axis + 1,
+           (size_t)(array->rank - 1 - axis) * sizeof(int64_t));
+}
+
 /* Slice `step` of a sequence becomes the body's input. */
-static leat_status give_slice(scan *s, uint32_t i, leat_error *err)
+static leat_status give_slice(const scan *s, uint32_t i, leat_error *err)
 {
     leat_array array;
     int32_t axis;
@@ -119,10 +128,7 @@ static leat_status give_slice(scan *s, uint32_t i, leat_error *err)
     }
     leat_array *slice = &s->body->inputs[s->n_states + i];
     int64_t at = reverse ? s->length - 1 - s->step : s->step;
-    *slice = (leat_array){.dtype = array.dtype, .rank = array.rank - 1};
-    memcpy(slice->shape, array.shape, (size_t)axis * sizeof(int64_t));
-    memcpy(slice->shape + axis, array.shape + axis + 1,
-           (size_t)(array.rank - 1 - axis) * sizeof(int64_t));
+    set_slice_shape(s, i, &array, axis);
     if (!lt_shape_bytes(array.dtype, slice->rank, slice->shape, &slice->bytes) ||
         !lt_shape_count(axis, array.shape, &outer) ||
         !lt_shape_bytes(array.dtype, array.rank - 1 - axis, array.shape + axis + 1, &inner)) {
@@ -158,6 +164,7 @@ static leat_status find_length(scan *s, leat_error *err)
             return status;
         }
         s->length = array.shape[axis];
+        set_slice_shape(s, i, &array, axis);
     }
     return LEAT_OK;
 }
@@ -282,7 +289,7 @@ static leat_status finish_stacks(scan *s, leat_error *err)
             int64_t shape[LEAT_MAX_RANK] = {0};
             int32_t rank = part->rank < 0 ? 0 : part->rank;
             for (int32_t d = 0; d < rank; d++) {
-                shape[d] = part->shape[d] < 0 ? 0 : part->shape[d];
+                shape[d] = lt_body_dim(s->body, part->shape[d]);
             }
             status = set_stack(s, part->dtype, rank, shape, whole, err);
             status = status ? status

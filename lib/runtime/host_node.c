@@ -179,6 +179,20 @@ void lt_call_captures(const lt_host_call *call, lt_frame *body)
     }
 }
 
+int64_t lt_body_dim(const lt_frame *body, int64_t dim)
+{
+    const lt_graph *graph = body->body->graph;
+    for (uint32_t i = 0; i < graph->n_inputs && dim < 0; i++) {
+        const leat_value *value = &graph->values[graph->inputs[i]];
+        for (int32_t d = 0; d < value->rank && value->rank == body->inputs[i].rank; d++) {
+            if (value->shape[d] == dim && !lt_is_container(value->dtype)) {
+                return body->inputs[i].shape[d];
+            }
+        }
+    }
+    return dim < 0 ? 0 : dim;
+}
+
 leat_status lt_item_bool(const lt_item *item, bool *out, leat_error *err)
 {
     size_t count;

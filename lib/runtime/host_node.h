@@ -59,6 +59,10 @@ void lt_call_give(const lt_host_call *call, uint32_t output, const lt_item *item
 /* Feeds a body's inputs behind the formal ones: what it captures. */
 void lt_call_captures(const lt_host_call *call, lt_frame *body);
 
+/* A dimension of a value of a body that has not run: a symbol is looked for in the shapes of the
+ * body's inputs, which are set; 0 when it is not there. */
+int64_t lt_body_dim(const lt_frame *body, int64_t dim);
+
 /* Item -> number. An integer input of one element, i32 or i64; a condition (bool of one element).
  * Errors:   INVALID. */
 leat_status lt_call_int(const lt_host_call *call, uint32_t input, int64_t *out,

@@ -218,6 +218,18 @@ static size_t count_bodies(const lt_graph *graph)
     return count;
 }
 
+/* Captured constants are the body's own by now. */
+static void forget_constants(lt_graph *body)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < body->n_captures; i++) {
+        if (body->values[body->captures[i].inner].data == NULL) {
+            body->captures[kept++] = body->captures[i];
+        }
+    }
+    body->n_captures = kept;
+}
+
 /* What a body captures becomes inputs behind those that its node feeds. */
 static leat_status add_body(lt_program *program, lt_body *outer, lt_graph *graph,
                             lt_body **out_body, leat_error *err)
@@ -228,6 +240,7 @@ static leat_status add_body(lt_program *program, lt_body *outer, lt_graph *graph
     body->index = program->n_bodies++;
     body->outer = outer;
     body->graph = graph;
+    forget_constants(graph);
     body->n_formals = graph->n_inputs;
     body->hosts = lt_arena_array(arena, graph->n_nodes + 1u, sizeof(lt_host_node *));
     body->host_nodes = lt_arena_array(arena, graph->n_nodes + 1u, sizeof(uint32_t));

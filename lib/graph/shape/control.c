@@ -285,7 +285,7 @@ leat_status lt_infer_loop(lt_infer *infer, leat_error *err)
     if (body == NULL) {
         return LEAT_INVALID;
     }
-    if (body->n_inputs != node->n_inputs || body->n_outputs < c.count + 1 ||
+    if (node->n_inputs < 2 || body->n_inputs != node->n_inputs || body->n_outputs < c.count + 1 ||
         node->n_outputs > body->n_outputs - 1) {
         return lt_bad(infer, err, "the body has %u inputs and %u outputs for %u carried values",
                       body->n_inputs, body->n_outputs, c.count);
