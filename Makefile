@@ -41,7 +41,7 @@ endif
 LIBS := -lm -ldl -pthread
 
 # Instruction sets, by the end of a file's name.
-AVX2_CFLAGS := -mavx2 -mfma -mf16c -ffp-contract=fast
+AVX2_CFLAGS := -mavx2 -mfma -mf16c -mprfchw -ffp-contract=fast
 AVX512_CFLAGS := $(AVX2_CFLAGS) -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512
 isa_flags = $(if $(filter %_avx2,$*),$(AVX2_CFLAGS)) $(if $(filter %_avx512,$*),$(AVX512_CFLAGS)) \
     $(if $(filter %_avx512vnni,$*),$(AVX512_CFLAGS) -mavx512vnni) \

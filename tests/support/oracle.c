@@ -159,6 +159,12 @@ double oracle_rtol(leat_dtype dtype, size_t length)
     return unit + 8 * sqrt((double)length) * sum;
 }
 
+double oracle_atol(leat_dtype dtype, size_t length)
+{
+    double partial = length > 1024 ? sqrt((double)length) / 3 : 1;
+    return oracle_rtol(dtype, length) * partial;
+}
+
 void oracle_assert_close(const leat_array *actual, const double *expected, double rtol, double atol)
 {
     size_t count = oracle_count(actual);

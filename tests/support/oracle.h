@@ -26,6 +26,10 @@ double oracle_random(uint64_t *state);
  * storage type, plus length^0.5 units of the accumulator (f32; f64 for f64), with a factor of 8. */
 double oracle_rtol(leat_dtype dtype, size_t length);
 
+/* Absolute tolerance beside it: for long sums (over 1024) of products of numbers from oracle_fill
+ * the unit belongs to partial sums of about sqrt(length) / 3, whatever is left in the end. */
+double oracle_atol(leat_dtype dtype, size_t length);
+
 /* Fails the test unless every element is within atol + rtol * |expected|; NaN equals NaN,
  * infinities equal themselves. Integers are compared exactly when both tolerances are 0. */
 void oracle_assert_close(const leat_array *actual, const double *expected, double rtol,

@@ -1,25 +1,39 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The loops around the micro-kernel.
  *
- * A task takes a block of rows and a range of panels. Within it the panels go outermost, so that a
- * panel (taps * k * nr elements) is read from the second-level cache or beyond once a block and
- * serves all the block's tiles from the first; the rows of the block (A_BLOCK_BYTES at most) stay
- * in the second-level cache while all panels pass.
+ * C is cut into tiles of nearly equal height, at most mr rows. A task takes a range of tiles and of
+ * panels. It goes through blocks of tiles, within them through chunks of k, so that the block's
+ * part of A (A_BLOCK_BYTES at most) stays in the second-level cache while all panels pass. The
+ * chunks after the first add to C. Then there are two orders:
  *
- * Rows whose distance is a multiple of 2 KiB fall into few sets of the first cache; such a block is
- * copied to rows of a friendlier distance first: one copy for n / nr uses. */
+ *   panels outermost  a panel's chunk comes from memory once a block, serves all the block's tiles,
+ *                     and the next one is asked for meanwhile
+ *   tiles outermost   where all of B stays in the second-level cache: rows of C are then written
+ *                     from end to end, and the next rows of A are asked for
+ *
+ * Rows whose distance is a multiple of a large power of two fall into few sets of the first cache;
+ * such tiles are copied to rows of a friendlier distance first: one copy for n / nr uses. */
 #include "gemm/gemm.h"
 
 #include <math.h>
 
-#define A_BLOCK_BYTES (256u << 10)
+#define A_BLOCK_BYTES (320u << 10)
+/* B that may stay in the second-level cache beside a tile of A. */
+#define B_RESIDENT_BYTES (128u << 10)
+#define CHUNK_ROW_BYTES 4096u
 #define MAX_BLOCK_TILES 16u
 /* Tasks a thread, so that a slow core can be helped. */
 #define TASKS_PER_THREAD 4u
+/* Of a tile's rows, how many may share a set of the first cache (of 64 sets, 8 ways at least). */
+#define MAX_SAME_SET 5
 
 /* How a job is cut. */
 typedef struct blocking {
-    size_t block_tiles;  /* tiles of mr rows a block */
+    size_t tiles;
+    size_t block_tiles;
+    size_t chunk_taps; /* of several; or ... */
+    size_t chunk_k;    /* ... elements of the only tap */
+    size_t chunks;
     size_t copy_k;       /* distance of taps in the copy, elements */
     size_t rows_bytes;   /* of the pointer table */
     size_t thread_bytes; /* workspace of one thread */
@@ -30,29 +44,54 @@ static size_t whole_lines(size_t bytes)
     return (bytes + 63) & ~(size_t)63;
 }
 
+static size_t divide_up(size_t a, size_t b)
+{
+    return (a + b - 1) / b;
+}
+
 /* Rows that the kernel cannot read where they are. */
 static bool rows_unfit(const lt_gemm_job *job)
 {
     return job->copy != NULL || (job->k % job->kernels->k_group != 0 && !job->kernels->any_k);
 }
 
+/* Chunks of about CHUNK_ROW_BYTES a row, when all of A is too much for one block. */
+static void choose_chunks(const lt_gemm_job *job, blocking *b)
+{
+    const lt_gemm_kernels *kernels = job->kernels;
+    size_t k = lt_gemm_padded_k(kernels, job->k), row_bytes = k * kernels->a_bytes;
+    b->chunk_taps = job->taps;
+    b->chunk_k = k;
+    b->chunks = 1;
+    if (!kernels->accumulates || job->m * row_bytes * job->taps <= A_BLOCK_BYTES) {
+        return;
+    }
+    if (job->taps > 1) {
+        size_t want = divide_up(row_bytes * job->taps, CHUNK_ROW_BYTES + CHUNK_ROW_BYTES / 2);
+        b->chunk_taps = divide_up(job->taps, want < job->taps ? want : job->taps);
+        b->chunks = divide_up(job->taps, b->chunk_taps);
+    } else {
+        size_t want = divide_up(row_bytes, CHUNK_ROW_BYTES + CHUNK_ROW_BYTES / 2);
+        b->chunk_k = lt_gemm_padded_k(kernels, divide_up(k, want));
+        b->chunks = divide_up(k, b->chunk_k);
+    }
+}
+
 static blocking choose_blocking(const lt_gemm_job *job)
 {
     blocking b;
     const lt_gemm_kernels *kernels = job->kernels;
-    size_t k = lt_gemm_padded_k(kernels, job->k);
-    size_t tiles = (job->m + kernels->mr - 1) / kernels->mr;
-    size_t tile_bytes = kernels->mr * k * job->taps * kernels->a_bytes;
+    choose_chunks(job, &b);
+    b.tiles = divide_up(job->m, kernels->mr);
+    size_t tile_bytes = kernels->mr * b.chunk_k * b.chunk_taps * kernels->a_bytes;
     size_t fit = tile_bytes ? A_BLOCK_BYTES / tile_bytes : MAX_BLOCK_TILES;
     fit = fit < 1 ? 1 : fit > MAX_BLOCK_TILES ? MAX_BLOCK_TILES : fit;
-    b.block_tiles = fit < tiles ? fit : tiles ? tiles : 1;
-    b.copy_k = k + 64 / kernels->a_bytes;
+    size_t blocks = divide_up(b.tiles, fit);
+    b.block_tiles = blocks ? divide_up(b.tiles, blocks) : 1;
+    b.copy_k = b.chunk_k + 64 / kernels->a_bytes;
     b.rows_bytes = whole_lines(b.block_tiles * job->taps * LT_GEMM_MAX_MR * sizeof(void *));
-    b.thread_bytes = b.rows_bytes;
-    if (rows_unfit(job) || job->rows == NULL) {
-        size_t rows = b.block_tiles * kernels->mr;
-        b.thread_bytes += whole_lines(rows * job->taps * b.copy_k * kernels->a_bytes);
-    }
+    size_t rows = b.block_tiles * kernels->mr;
+    b.thread_bytes = b.rows_bytes + whole_lines(rows * b.chunk_taps * b.copy_k * kernels->a_bytes);
     return b;
 }
 
@@ -68,117 +107,235 @@ typedef struct runner {
     double low, high;
     bool activate;  /* by function, after the tile */
     bool by_kernel; /* likewise costly, but the kernel's own */
-    size_t tiles;
+    bool tiles_outermost;
     size_t tiles_per_task;
     size_t panels;
     size_t panels_per_task;
     size_t row_tasks;
 } runner;
 
-static bool rows_collide(const lt_gemm_job *job)
+/* The first row of a tile. */
+static size_t tile_row(const runner *run, size_t tile)
 {
-    size_t distance = job->lda * job->kernels->a_bytes;
-    return job->rows == NULL && job->m > 4 && job->n > 2 * job->kernels->nr && distance != 0 &&
-           distance % 2048 == 0;
+    return tile * run->job->m / run->blocking.tiles;
 }
 
-static void plain_rows(const lt_gemm_job *job, size_t first, size_t count, const void **rows)
+/* --- rows ---------------------------------------------------------------------------------------
+ */
+
+/* A chunk of k for a block of tiles, in one task. */
+typedef struct chunk {
+    size_t index;
+    size_t tap, taps; /* first and how many */
+    size_t k0, k;     /* first and how many elements of a tap */
+    size_t t0, t1;    /* tiles of the block */
+    size_t p0, p1;    /* panels of the task */
+    const void **rows;
+    char *copies;
+} chunk;
+
+static const void **tile_rows(const runner *run, const chunk *c, size_t tile)
+{
+    return c->rows + ((tile - c->t0) * run->job->taps + c->tap) * LT_GEMM_MAX_MR;
+}
+
+static void plain_rows(const lt_gemm_job *job, size_t first, size_t count, size_t k0,
+                       const void **rows)
 {
     size_t element = job->copy != NULL ? job->copy_bytes : job->kernels->a_bytes;
     for (size_t i = 0; i < count; i++) {
-        rows[i] = (const char *)job->a + (first + i) * job->lda * element;
+        rows[i] = (const char *)job->a + ((first + i) * job->lda + k0) * element;
     }
+}
+
+/* To element k0 of the only tap. */
+static void advance_rows(const lt_gemm_job *job, size_t count, size_t k0, const void **rows)
+{
+    size_t element = job->copy != NULL ? job->copy_bytes : job->kernels->a_bytes;
+    for (size_t i = 0; i < count && k0 != 0; i++) {
+        rows[i] = (const char *)rows[i] + k0 * element;
+    }
+}
+
+static bool rows_collide(const lt_gemm_job *job, const void **rows, size_t count)
+{
+    uint8_t used[64] = {0};
+    if (job->n <= 2 * job->kernels->nr) {
+        return false;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (++used[(uintptr_t)rows[i] / 64 % 64] > MAX_SAME_SET) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* Copies the rows of one tile to `to`, in the kernels' type and whole groups, and points at the
  * copies. */
-static void copy_rows(const runner *run, size_t first, size_t count, const void **rows, char *to)
+static void copy_rows(const runner *run, const chunk *c, size_t first, size_t count,
+                      const void **rows, char *to)
 {
     const lt_gemm_job *job = run->job;
     size_t element = job->kernels->a_bytes;
-    size_t fill = (lt_gemm_padded_k(job->kernels, job->k) - job->k) * element;
+    size_t fill = (lt_gemm_padded_k(job->kernels, c->k) - c->k) * element;
     for (size_t i = 0; i < count; i++) {
-        for (size_t t = 0; t < job->taps; t++) {
+        for (size_t t = 0; t < c->taps; t++) {
             const void **row = &rows[t * LT_GEMM_MAX_MR + i];
             if (job->copy != NULL) {
-                job->copy(job->copy_argument, *row, first + i, job->k, to);
+                job->copy(job->copy_argument, *row, first + i, c->k, to);
             } else {
-                memcpy(to, *row, job->k * element);
+                memcpy(to, *row, c->k * element);
             }
-            memset(to + job->k * element, 0, fill);
+            memset(to + c->k * element, 0, fill);
             *row = to;
             to += run->blocking.copy_k * element;
         }
     }
 }
 
-/* All panels [p0, p1) against the tiles whose row pointers are in `rows`. */
-static void run_panels(const runner *run, size_t row0, size_t row1, const void **rows, size_t p0,
-                       size_t p1)
+/* Row pointers of a block's tiles for one chunk. */
+static void prepare_rows(const runner *run, const chunk *c)
 {
     const lt_gemm_job *job = run->job;
-    const lt_gemm_kernels *kernels = job->kernels;
-    size_t k = lt_gemm_padded_k(kernels, job->k), c_bytes = kernels->c_bytes;
-    size_t b_column = k * job->taps * kernels->b_bytes; /* bytes a column of a panel */
-    lt_gemm_tile tile = {.taps = job->taps,
-                         .k = kernels->any_k ? job->k : k,
-                         .ldc = job->ldc,
-                         .ldr = job->ldr,
-                         .low = run->low,
-                         .high = run->high,
-                         .activation = run->by_kernel ? &job->activation : NULL,
-                         .epilogue = job->epilogue};
-    for (size_t p = p0; p < p1; p++) {
-        size_t column = p * kernels->nr;
-        size_t left = job->n - column;
-        const lt_gemm_kernel_fn *table = left > kernels->nr / 2 ? kernels->full : kernels->half;
-        tile.n = (uint32_t)(left < kernels->nr ? left : kernels->nr);
-        tile.column = column;
-        tile.b = (const char *)job->b + column * b_column;
-        tile.bias = job->bias ? (const char *)job->bias + column * kernels->bias_bytes : NULL;
-        for (size_t row = row0, t = 0; row < row1; row += kernels->mr, t++) {
-            size_t count = row1 - row < kernels->mr ? row1 - row : kernels->mr;
-            tile.rows = rows + t * job->taps * LT_GEMM_MAX_MR;
-            tile.row = row;
-            tile.c = (char *)job->c + (row * job->ldc + column) * c_bytes;
-            tile.residual = job->residual
-                                ? (const char *)job->residual + (row * job->ldr + column) * c_bytes
-                                : NULL;
-            table[count - 1](&tile);
-            if (run->activate) {
-                kernels->activate(tile.c, (int64_t)count, (int64_t)job->ldc, tile.n,
-                                  &job->activation);
-            }
+    const blocking *b = &run->blocking;
+    size_t tile_bytes = job->kernels->mr * b->chunk_taps * b->copy_k * job->kernels->a_bytes;
+    for (size_t t = c->t0; t < c->t1; t++) {
+        size_t first = tile_row(run, t), count = tile_row(run, t + 1) - first;
+        const void **rows = tile_rows(run, c, t);
+        if (job->rows == NULL) {
+            plain_rows(job, first, count, c->k0, rows);
+        } else if (c->index == 0 || job->taps == 1) {
+            job->rows(job->rows_argument, first, count, rows); /* of all taps, for all chunks */
+            advance_rows(job, count, c->k0, rows);
+        }
+        if (rows_unfit(job) || rows_collide(job, rows, count)) {
+            copy_rows(run, c, first, count, rows, c->copies + (t - c->t0) * tile_bytes);
         }
     }
 }
 
-/* Tiles [t0, t1) by panels [p0, p1), a block at a time. */
+/* --- tiles --------------------------------------------------------------------------------------
+ */
+
+/* Where the chunk's part of panel p begins. */
+static const char *panel_at(const runner *run, const chunk *c, size_t p)
+{
+    const lt_gemm_job *job = run->job;
+    const lt_gemm_kernels *kernels = job->kernels;
+    size_t k = lt_gemm_padded_k(kernels, job->k), column = p * kernels->nr;
+    size_t left = job->n - column;
+    size_t width = left > kernels->nr / 2 ? kernels->nr : kernels->nr / 2;
+    size_t rows = column * k * job->taps + (c->tap * k + c->k0) * width;
+    return (const char *)job->b + rows * kernels->b_bytes;
+}
+
+/* What all tiles of a chunk share. */
+static lt_gemm_tile start_tile(const runner *run, const chunk *c)
+{
+    const lt_gemm_job *job = run->job;
+    bool last = c->index + 1 == run->blocking.chunks;
+    lt_gemm_tile tile = {.taps = c->taps,
+                         .k = job->kernels->any_k ? c->k : lt_gemm_padded_k(job->kernels, c->k),
+                         .ldc = job->ldc,
+                         .ldr = c->index == 0 ? job->ldr : job->ldc,
+                         .low = last ? run->low : -INFINITY,
+                         .high = last ? run->high : INFINITY,
+                         .activation = run->by_kernel ? &job->activation : NULL,
+                         .epilogue = job->epilogue};
+    return tile;
+}
+
+/* Turns to panel p. */
+static void set_panel(const runner *run, const chunk *c, size_t p, lt_gemm_tile *tile)
+{
+    const lt_gemm_job *job = run->job;
+    const lt_gemm_kernels *kernels = job->kernels;
+    size_t column = p * kernels->nr, left = job->n - column;
+    tile->column = column;
+    tile->n = (uint32_t)(left < kernels->nr ? left : kernels->nr);
+    tile->b = panel_at(run, c, p);
+    tile->bias =
+        job->bias && c->index == 0 ? (const char *)job->bias + column * kernels->bias_bytes : NULL;
+}
+
+/* One call of the kernel at the panel that `tile` was turned to. */
+static void run_tile(const runner *run, const chunk *c, size_t t, lt_gemm_tile *tile)
+{
+    const lt_gemm_job *job = run->job;
+    const lt_gemm_kernels *kernels = job->kernels;
+    size_t row = tile_row(run, t), count = tile_row(run, t + 1) - row;
+    size_t bytes = kernels->c_bytes;
+    tile->row = row;
+    tile->rows = tile_rows(run, c, t);
+    tile->c = (char *)job->c + (row * job->ldc + tile->column) * bytes;
+    tile->residual = NULL;
+    if (c->index > 0) {
+        tile->residual = tile->c;
+    } else if (job->residual != NULL) {
+        tile->residual = (const char *)job->residual + (row * job->ldr + tile->column) * bytes;
+    }
+    const lt_gemm_kernel_fn *table = tile->n > kernels->nr / 2 ? kernels->full : kernels->half;
+    table[count - 1](tile);
+    if (run->activate && c->index + 1 == run->blocking.chunks) {
+        kernels->activate(tile->c, (int64_t)count, (int64_t)job->ldc, tile->n, &job->activation);
+    }
+}
+
+static void panels_outermost(const runner *run, const chunk *c)
+{
+    const lt_gemm_kernels *kernels = run->job->kernels;
+    lt_gemm_tile tile = start_tile(run, c);
+    size_t tiles = c->t1 - c->t0;
+    tile.next_step = divide_up(kernels->nr * kernels->b_bytes * kernels->k_group, tiles);
+    size_t part = tile.next_step * tile.k / kernels->k_group * tile.taps;
+    for (size_t p = c->p0; p < c->p1; p++) {
+        set_panel(run, c, p, &tile);
+        tile.next = panel_at(run, c, p + 1 < c->p1 ? p + 1 : c->p0);
+        for (size_t t = c->t0; t < c->t1; t++) {
+            run_tile(run, c, t, &tile);
+            tile.next = (const char *)tile.next + part;
+        }
+    }
+}
+
+static void tiles_outermost(const runner *run, const chunk *c)
+{
+    const lt_gemm_job *job = run->job;
+    lt_gemm_tile tile = start_tile(run, c);
+    bool dense = job->rows == NULL && job->lda == job->k;
+    size_t panels = c->p1 - c->p0;
+    tile.next_step =
+        dense ? divide_up(job->kernels->mr * job->kernels->a_bytes * job->kernels->k_group, panels)
+              : 0;
+    size_t part = tile.next_step * tile.k / job->kernels->k_group * tile.taps;
+    for (size_t t = c->t0; t < c->t1; t++) {
+        tile.next = tile_rows(run, c, t + 1 < c->t1 ? t + 1 : t)[0];
+        for (size_t p = c->p0; p < c->p1; p++) {
+            set_panel(run, c, p, &tile);
+            run_tile(run, c, t, &tile);
+            tile.next = (const char *)tile.next + part;
+        }
+    }
+}
+
+/* Tiles [t0, t1) by panels [p0, p1). */
 static void run_part(const runner *run, size_t t0, size_t t1, size_t p0, size_t p1, uint32_t thread)
 {
     const lt_gemm_job *job = run->job;
-    size_t mr = job->kernels->mr;
-    size_t tile_bytes = mr * job->taps * run->blocking.copy_k * job->kernels->a_bytes;
-    char *own = run->workspace + thread * run->blocking.thread_bytes;
-    const void **rows = (const void **)own;
-    bool copy = rows_unfit(job) || rows_collide(job);
-    for (size_t t = t0; t < t1; t += run->blocking.block_tiles) {
-        size_t end = t + run->blocking.block_tiles < t1 ? t + run->blocking.block_tiles : t1;
-        size_t row1 = end * mr < job->m ? end * mr : job->m;
-        for (size_t i = t; i < end; i++) {
-            size_t count = row1 - i * mr < mr ? row1 - i * mr : mr;
-            const void **table = rows + (i - t) * job->taps * LT_GEMM_MAX_MR;
-            if (job->rows != NULL) {
-                job->rows(job->rows_argument, i * mr, count, table);
-            } else {
-                plain_rows(job, i * mr, count, table);
-            }
-            if (copy) {
-                copy_rows(run, i * mr, count, table,
-                          own + run->blocking.rows_bytes + (i - t) * tile_bytes);
-            }
+    const blocking *b = &run->blocking;
+    char *own = run->workspace + thread * b->thread_bytes;
+    chunk c = {.p0 = p0, .p1 = p1, .rows = (const void **)own, .copies = own + b->rows_bytes};
+    for (c.t0 = t0; c.t0 < t1; c.t0 = c.t1) {
+        c.t1 = c.t0 + b->block_tiles < t1 ? c.t0 + b->block_tiles : t1;
+        for (c.index = 0; c.index < b->chunks; c.index++) {
+            c.tap = job->taps > 1 ? c.index * b->chunk_taps : 0;
+            c.k0 = job->taps > 1 ? 0 : c.index * b->chunk_k;
+            c.taps = job->taps - c.tap < b->chunk_taps ? job->taps - c.tap : b->chunk_taps;
+            c.k = job->k - c.k0 < b->chunk_k ? job->k - c.k0 : b->chunk_k;
+            prepare_rows(run, &c);
+            (run->tiles_outermost ? tiles_outermost : panels_outermost)(run, &c);
         }
-        run_panels(run, t * mr, row1, rows, p0, p1);
     }
 }
 
@@ -188,8 +345,8 @@ static void run_task(void *argument, uint32_t task, uint32_t thread)
     size_t t0 = task % run->row_tasks * run->tiles_per_task;
     size_t p0 = task / run->row_tasks * run->panels_per_task;
     size_t t1 = t0 + run->tiles_per_task, p1 = p0 + run->panels_per_task;
-    run_part(run, t0, t1 < run->tiles ? t1 : run->tiles, p0, p1 < run->panels ? p1 : run->panels,
-             thread);
+    run_part(run, t0, t1 < run->blocking.tiles ? t1 : run->blocking.tiles, p0,
+             p1 < run->panels ? p1 : run->panels, thread);
 }
 
 static runner prepare_run(const lt_gemm_job *job, void *workspace)
@@ -199,8 +356,9 @@ static runner prepare_run(const lt_gemm_job *job, void *workspace)
     bool costly = !lt_cpu_activation_clamp(&job->activation, &run.low, &run.high);
     run.activate = costly && job->kernels->activate != NULL;
     run.by_kernel = costly && job->kernels->activate == NULL;
-    run.tiles = (job->m + job->kernels->mr - 1) / job->kernels->mr;
     run.panels = lt_gemm_panels(job->kernels, job->n);
+    run.tiles_outermost =
+        lt_gemm_packed_bytes(job->kernels, job->taps, job->k, job->n) <= B_RESIDENT_BYTES;
     return run;
 }
 
@@ -208,14 +366,15 @@ static runner prepare_run(const lt_gemm_job *job, void *workspace)
 static uint32_t cut(runner *run, uint32_t threads)
 {
     size_t want = (size_t)threads * TASKS_PER_THREAD;
-    run->tiles_per_task = run->tiles;
+    size_t tiles = run->blocking.tiles;
+    run->tiles_per_task = tiles;
     run->panels_per_task = run->panels;
-    if (threads > 1 && run->tiles >= 2 * threads && run->tiles >= run->panels) {
-        run->tiles_per_task = (run->tiles + want - 1) / want;
+    if (threads > 1 && tiles >= 2 * threads && tiles >= run->panels) {
+        run->tiles_per_task = (tiles + want - 1) / want;
     } else if (threads > 1) {
         run->panels_per_task = (run->panels + want - 1) / want;
     }
-    run->row_tasks = (run->tiles + run->tiles_per_task - 1) / run->tiles_per_task;
+    run->row_tasks = (tiles + run->tiles_per_task - 1) / run->tiles_per_task;
     size_t panel_tasks = (run->panels + run->panels_per_task - 1) / run->panels_per_task;
     return (uint32_t)(run->row_tasks * panel_tasks);
 }
@@ -242,5 +401,5 @@ void lt_gemm_run_serial(const lt_gemm_job *job, void *workspace, uint32_t thread
         return;
     }
     runner run = prepare_run(job, workspace);
-    run_part(&run, 0, run.tiles, 0, run.panels, thread);
+    run_part(&run, 0, run.blocking.tiles, 0, run.panels, thread);
 }

@@ -42,6 +42,10 @@ typedef struct lt_gemm_tile {
     size_t ldc;       /* elements */
     const void *residual; /* as c; NULL for none */
     size_t ldr;
+    /* What later calls need, to be asked for meanwhile: at step i (a group of k, counted over all
+     * taps) the line at next + i * next_step. Any address; not read otherwise. */
+    const void *next;
+    size_t next_step;
     uint32_t n;                          /* columns that exist, at most the panel's width */
     double low, high;                    /* clamp at the end; -inf and inf for none */
     const lt_cpu_activation *activation; /* no clamp, and left to the kernel; or NULL */
@@ -76,6 +80,7 @@ typedef struct lt_gemm_kernels {
     uint32_t k_group;
     bool any_k; /* the kernel takes care of a k that is no multiple of k_group: it reads k elements
                    of A, not whole groups */
+    bool accumulates; /* C holds the very sums: k may be cut, later chunks taking C as residual */
     uint32_t mr;
     uint32_t nr;                            /* columns of a full panel; a half panel has nr / 2 */
     lt_gemm_kernel_fn full[LT_GEMM_MAX_MR]; /* by rows - 1 */
@@ -128,7 +133,8 @@ static inline size_t lt_gemm_panels(const lt_gemm_kernels *kernels, size_t n)
 typedef void (*lt_gemm_rows_fn)(const void *argument, size_t first, size_t count,
                                 const void **rows);
 
-/* Brings k elements of row `row` (all k of one tap) to the kernels' type of A at `to`. */
+/* Brings k elements of row `row` (of one tap, or a part of them where the kernels accumulate) to
+ * the kernels' type of A at `to`. */
 typedef void (*lt_gemm_copy_fn)(const void *argument, const void *from, size_t row, size_t k,
                                 void *to);
 

@@ -2,7 +2,9 @@
 #include "gemm/gemm.h"
 
 #define T float
-#define VL 8
+#define V(f) lt_vf_##f
+#define V_TYPE lt_vf
+#define VL LT_VF_LANES
 #define MR 6
 #define ROWS(X) X(1) X(2) X(3) X(4) X(5) X(6)
 #define TABLE_NAME lt_cpu_gemm_f32_6x16_avx2

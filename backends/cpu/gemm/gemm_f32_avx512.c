@@ -2,7 +2,9 @@
 #include "gemm/gemm.h"
 
 #define T float
-#define VL 16
+#define V(f) lt_vf_##f
+#define V_TYPE lt_vf
+#define VL LT_VF_LANES
 #define MR 14
 #define ROWS(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14)
 #define TABLE_NAME lt_cpu_gemm_f32_14x32_avx512

@@ -2,7 +2,9 @@
 #include "gemm/gemm.h"
 
 #define T double
-#define VL 4
+#define V(f) lt_vd_##f
+#define V_TYPE lt_vd
+#define VL LT_VD_LANES
 #define MR 6
 #define ROWS(X) X(1) X(2) X(3) X(4) X(5) X(6)
 #define TABLE_NAME lt_cpu_gemm_f64_6x8_avx2

@@ -37,6 +37,18 @@ static const conv_case cases[] = {
      {1, 1, 1},
      {1, 1, 1},
      {0, 3, 3}},
+    {"1x1 stride 2, many channels",
+     2,
+     1,
+     2048,
+     40,
+     1,
+     {1, 13, 13},
+     {1, 1, 1},
+     {1, 2, 2},
+     {1, 1, 1},
+     {0}},
+    {"3x3, many channels", 2, 1, 512, 70, 1, {1, 7, 7}, {1, 3, 3}, {1, 1, 1}, {1, 1, 1}, {0, 1, 1}},
     {"groups", 2, 2, 36, 48, 4, {1, 6, 7}, {1, 3, 3}, {1, 1, 1}, {1, 1, 1}, {0, 1, 1}},
     {"depthwise 3x3", 2, 2, 33, 33, 33, {1, 9, 13}, {1, 3, 3}, {1, 1, 1}, {1, 1, 1}, {0, 1, 1}},
     {"depthwise 3x3 stride 2",
@@ -344,8 +356,9 @@ static void check_form(const conv_case *c, const conv_form *f)
         }
     }
     int64_t taps = c->kernel[0] * c->kernel[1] * c->kernel[2];
-    double rtol = oracle_rtol(r.y.dtype, (size_t)(taps * c->in_channels / c->groups + 2));
-    oracle_assert_close(&r.y, expected, rtol, rtol);
+    size_t length = (size_t)(taps * c->in_channels / c->groups + 2);
+    oracle_assert_close(&r.y, expected, oracle_rtol(r.y.dtype, length),
+                        oracle_atol(r.y.dtype, length));
     free(expected);
     free_run(&r);
 }
