@@ -4,7 +4,6 @@
 
 #include <math.h>
 
-#define LOG2_E 0x1.715476p0f
 #define MOST_FEATURES (1 << 24) /* of a head */
 #define MAX_KEYS 512            /* of a block: 128 KB of K and of V at 64 elements a head */
 #define MAX_ROWS 504            /* of a task: packing K and V costs about as much as 8 rows */
@@ -67,7 +66,7 @@ bool lt_attention_cut(lt_attention *a, uint32_t threads)
     a->at_sums = take(&total, 2 * a->chunk);
     a->at_out = take(&total, a->chunk * padded(a->gemm, a->dv));
     a->at_query = take(&total, a->dtype == LEAT_DTYPE_F32 ? 0 : a->block * a->d);
-    a->at_mask = take(&total, a->key_block);
+    a->at_mask = take(&total, width);
     a->thread_bytes = total;
     return true;
 }
@@ -96,15 +95,23 @@ static const char *element(const lt_attention *a, const void *data, int64_t at)
     return (const char *)data + (size_t)at * lt_cpu_element_bytes(a->dtype);
 }
 
-/* Heads of the group come one after the other, each with all its queries. */
-static int64_t head_of(const task *t, int64_t row)
+/* Which row of Q: heads of the group come one after the other, each with all its queries. */
+typedef struct place {
+    int64_t head, query;
+} place;
+
+static place place_of(const task *t, int64_t row)
 {
-    return t->kv_head * (t->a->heads / t->a->kv_heads) + row / t->a->q_len;
+    int64_t group = t->a->heads / t->a->kv_heads;
+    return (place){t->kv_head * group + row / t->a->q_len, row % t->a->q_len};
 }
 
-static int64_t query_of(const task *t, int64_t row)
+static void advance(const lt_attention *a, place *p)
 {
-    return row % t->a->q_len;
+    if (++p->query == a->q_len) {
+        p->query = 0;
+        p->head++;
+    }
 }
 
 /* K of the block, d rows of n_keys columns, in panels. */
@@ -132,6 +139,11 @@ static void pack_keys(const task *t, const char *k, int64_t stride)
 static void pack_values(const task *t, const char *v, int64_t stride)
 {
     const lt_attention *a = t->a;
+    if (a->dtype == LEAT_DTYPE_F32) {
+        a->rows->panels((const float *)(const void *)v, stride, t->n_keys, a->dv, a->gemm->nr,
+                        part(t, a->at_values));
+        return;
+    }
     lt_gemm_source source = {v, a->dtype, 1, (size_t)t->n_keys, (size_t)a->dv, 0, (size_t)stride,
                              1, 1};
     lt_gemm_pack(a->gemm, &source, part(t, a->at_values), 0,
@@ -165,32 +177,34 @@ static void multiply(const task *t, const void *const *table, int64_t rows, cons
     }
 }
 
-/* The mask's row for a query as f32, or NULL. */
-static const float *mask_row(task *t, int64_t head, int64_t query)
+/* The mask's row for a query, to base 2, or NULL. */
+static const float *mask_row(task *t, const place *p)
 {
     const lt_attention *a = t->a;
     if (a->mask_dtype == LEAT_DTYPE_UNDEFINED) {
         return NULL;
     }
-    int64_t at = t->batch * a->mask_batch + head * a->mask_head + query * a->mask_row;
+    int64_t at = t->batch * a->mask_batch + p->head * a->mask_head + p->query * a->mask_row;
     int64_t there = a->mask_len - t->key;
     there = there < 0 ? 0 : there < t->n_keys ? there : t->n_keys;
-    if (a->mask_dtype == LEAT_DTYPE_F32 && a->mask_column == 1 && there == t->n_keys) {
-        return (const float *)t->data->mask + at + t->key;
-    }
     float *out = part(t, a->at_mask);
     if (t->mask_row == at) {
         return out;
     }
     t->mask_row = at;
-    for (int64_t j = 0; j < t->n_keys; j++) {
+    for (int64_t j = there; j < t->n_keys; j++) {
+        out[j] = -INFINITY;
+    }
+    if (a->mask_dtype == LEAT_DTYPE_F32 && a->mask_column == 1) {
+        a->rows->scale((const float *)t->data->mask + at + t->key, out, there, LT_LOG2_E);
+        return out;
+    }
+    for (int64_t j = 0; j < there; j++) {
         int64_t from = at + (t->key + j) * a->mask_column;
-        if (j >= there) {
-            out[j] = -INFINITY;
-        } else if (a->mask_dtype == LEAT_DTYPE_BOOL) {
+        if (a->mask_dtype == LEAT_DTYPE_BOOL) {
             out[j] = ((const uint8_t *)t->data->mask)[from] ? 0.0f : -INFINITY;
         } else {
-            out[j] = lt_cpu_get_f32(a->mask_dtype, t->data->mask, (size_t)from);
+            out[j] = lt_cpu_get_f32(a->mask_dtype, t->data->mask, (size_t)from) * LT_LOG2_E;
         }
     }
     return out;
@@ -208,32 +222,34 @@ static int64_t visible(const task *t, int64_t query)
 }
 
 /* Logits of one row to powers; what was summed up for it is brought to the new maximum. */
-static void row_softmax(task *t, int64_t row, float *scores)
+static void row_softmax(task *t, const place *p, int64_t row, float *scores)
 {
     const lt_attention *a = t->a;
-    int64_t query = query_of(t, t->first_row + row), n = visible(t, query);
+    int64_t n = visible(t, p->query);
     lt_softmax_state *states = (lt_softmax_state *)(void *)(t->own + a->at_sums);
-    float scale = a->scale * LOG2_E;
+    float scale = a->scale * LT_LOG2_E;
     if (a->softcap > 0) {
         a->rows->cap(scores, n, a->scale, a->softcap);
-        scale = LOG2_E;
+        scale = LT_LOG2_E;
     }
-    const float *bias = mask_row(t, head_of(t, t->first_row + row), query);
+    const float *bias = mask_row(t, p);
     if (t->first_block) {
         states[row] = (lt_softmax_state){-INFINITY, 0};
     }
     float factor = a->rows->exponentials(scores, n, scale, bias, &states[row]);
-    memset(scores + n, 0, (size_t)(t->n_keys - n) * sizeof(*scores));
+    if (n < t->n_keys) {
+        memset(scores + n, 0, (size_t)(t->n_keys - n) * sizeof(*scores));
+    }
     if (!t->first_block && factor != 1.0f) {
         float *out = part(t, a->at_out) + row * padded(a->gemm, a->dv);
         a->rows->scale(out, out, a->dv, factor);
     }
 }
 
-static const void *query_row(const task *t, int64_t row, float *wide)
+static const void *query_row(const task *t, const place *p, float *wide)
 {
     const lt_attention *a = t->a;
-    int64_t at = t->batch * a->q.batch + head_of(t, row) * a->q.head + query_of(t, row) * a->q.row;
+    int64_t at = t->batch * a->q.batch + p->head * a->q.head + p->query * a->q.row;
     const char *q = element(a, t->data->q, at);
     if (a->dtype == LEAT_DTYPE_F32) {
         return q;
@@ -242,20 +258,22 @@ static const void *query_row(const task *t, int64_t row, float *wide)
     return wide;
 }
 
-/* Rows [row, row + count) of the chunk against the block of keys. The tables of rows go tile by
- * tile: LT_GEMM_MAX_MR is only their distance for several taps. */
+/* Rows [row, row + count) of the chunk against the block of keys. */
 static void attend(task *t, int64_t row, int64_t count)
 {
     const lt_attention *a = t->a;
     const void *table[MAX_ROWS];
     float *scores = part(t, a->at_scores);
     int64_t width = padded(a->gemm, t->n_keys), out_width = padded(a->gemm, a->dv);
-    for (int64_t i = 0; i < count; i++) {
-        table[i] = query_row(t, t->first_row + row + i, part(t, a->at_query) + i * a->d);
+    const place first = place_of(t, t->first_row + row);
+    place p = first;
+    for (int64_t i = 0; i < count; i++, advance(a, &p)) {
+        table[i] = query_row(t, &p, part(t, a->at_query) + i * a->d);
     }
     multiply(t, table, count, part(t, 0), a->d, t->n_keys, scores, false);
-    for (int64_t i = 0; i < count; i++) {
-        row_softmax(t, row + i, scores + i * width);
+    p = first;
+    for (int64_t i = 0; i < count; i++, advance(a, &p)) {
+        row_softmax(t, &p, row + i, scores + i * width);
         table[i] = scores + i * width;
     }
     multiply(t, table, count, part(t, a->at_values), t->n_keys, a->dv,
@@ -281,12 +299,12 @@ static void store_rows(const task *t)
 {
     const lt_attention *a = t->a;
     const lt_softmax_state *states = (const lt_softmax_state *)(void *)(t->own + a->at_sums);
-    for (int64_t i = 0; i < t->n_rows; i++) {
-        int64_t row = t->first_row + i;
-        int64_t at =
-            t->batch * a->y.batch + head_of(t, row) * a->y.head + query_of(t, row) * a->y.row;
+    int64_t width = padded(a->gemm, a->dv);
+    place p = place_of(t, t->first_row);
+    for (int64_t i = 0; i < t->n_rows; i++, advance(a, &p)) {
+        int64_t at = t->batch * a->y.batch + p.head * a->y.head + p.query * a->y.row;
         char *y = (char *)t->data->y + (size_t)at * lt_cpu_element_bytes(a->dtype);
-        float *out = part(t, a->at_out) + i * padded(a->gemm, a->dv);
+        float *out = part(t, a->at_out) + i * width;
         if (t->first_block) { /* no keys at all */
             memset(y, 0, (size_t)a->dv * lt_cpu_element_bytes(a->dtype));
         } else if (a->dtype == LEAT_DTYPE_F32) {

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Row functions of attention, in three instruction sets. Logits are to base 2: s * log2(e). */
+/* Row functions of attention, in three instruction sets. Logits are to base 2: s * log2(e). Rows
+ * of logits and bias consist of whole vectors of the instruction set, aligned as such. */
 #ifndef LT_CPU_SOFTMAX_ROWS_H
 #define LT_CPU_SOFTMAX_ROWS_H
 
 #include "cpu.h"
+
+#define LT_LOG2_E 0x1.715476p0f
 
 /* Where a row's softmax stands after some of its keys. */
 typedef struct lt_softmax_state {
@@ -12,14 +15,19 @@ typedef struct lt_softmax_state {
 } lt_softmax_state;
 
 typedef struct lt_softmax_rows {
-    /* x[i] = 2^(logit[i] - top) for i < n with logit = x * scale + bias * log2(e); bias NULL for
-     * none. Updates the state and returns what earlier sums are to be multiplied by. */
+    /* x[i] = 2^(logit[i] - top) for i < n with logit = x * scale + bias; bias NULL for none. Zeros
+     * may be written behind. Updates the state and returns what earlier sums are to be multiplied
+     * by. */
     float (*exponentials)(float *x, int64_t n, float scale, const float *bias,
                           lt_softmax_state *state);
     /* x = cap * tanh(x * scale / cap) */
     void (*cap)(float *x, int64_t n, float scale, float cap);
-    /* y = x * factor; y may be x. */
+    /* y = x * factor; y may be x and need not be aligned. */
     void (*scale)(const float *x, float *y, int64_t n, float factor);
+    /* Rows of n floats that are `stride` apart to the panels of gemm.h, `width` columns each; a
+     * last one of n <= width / 2 has half as many. Width is a multiple of 8. */
+    void (*panels)(const float *x, int64_t stride, int64_t rows, int64_t n, int64_t width,
+                   float *out);
 } lt_softmax_rows;
 
 extern const lt_softmax_rows lt_softmax_rows_portable;

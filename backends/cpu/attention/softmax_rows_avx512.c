@@ -1,3 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "attention/softmax_rows.h"
+#include "elementwise/vmath.h"
+
+#include <immintrin.h>
+
 #define TABLE lt_softmax_rows_avx512
+#define VL 16
+#define CHAINS 4
+
+typedef __m512 vec;
+
+static inline vec largest(vec a, vec b)
+{
+    return _mm512_max_ps(a, b);
+}
+
 #include "attention/softmax_rows.inc"
