@@ -326,8 +326,10 @@ static leat_status check_counts(const lt_infer *infer, const lt_op *op, leat_err
     const leat_node *node = infer->node;
     static const char *const own_only[] = {"channels_last", "activation", "residual", "compute",
                                            "storage"};
+    bool has_activation = op->infer == lt_infer_causal_conv; /* by its own definition */
     for (size_t i = 0; !is_own(node) && i < sizeof(own_only) / sizeof(own_only[0]); i++) {
-        if (leat_node_attr(node, own_only[i]) != NULL) { /* backends would follow it */
+        if (leat_node_attr(node, own_only[i]) != NULL &&
+            !(has_activation && i == 1)) { /* backends would follow it */
             return lt_bad(infer, err, "attribute %s is for nodes of the domain leat", own_only[i]);
         }
     }
@@ -389,7 +391,10 @@ static leat_dtype dtype_without_rank(const lt_infer *infer, const lt_op *op, uin
     const leat_value *first = lt_in(infer, 0), *second = lt_in(infer, 1);
     lt_infer_fn f = op->infer;
     int64_t to;
-    if (f == lt_infer_shape || f == lt_infer_size || f == lt_infer_arg ||
+    if (f == lt_infer_shape || f == lt_infer_size || f == lt_infer_arg || f == lt_infer_non_zero ||
+        f == lt_infer_non_zero_to || f == lt_infer_count || f == lt_infer_compress_count ||
+        f == lt_infer_nms || f == lt_infer_nms_all || f == lt_infer_unique_index ||
+        (i >= 1 && f == lt_infer_unique) ||
         (i == 1 && (f == lt_infer_pool || f == lt_infer_top_k))) {
         return LEAT_DTYPE_I64;
     }
@@ -411,7 +416,7 @@ static leat_dtype dtype_without_rank(const lt_infer *infer, const lt_op *op, uin
     }
     if (f == lt_infer_quantize || f == lt_infer_dequantize || f == lt_infer_qlinear_conv ||
         f == lt_infer_qlinear_matmul || f == lt_infer_one_hot || f == lt_infer_eye_like ||
-        f == lt_infer_constant_of_shape) {
+        f == lt_infer_constant_of_shape || f == lt_infer_window || f == lt_infer_mel_weights) {
         return LEAT_DTYPE_UNDEFINED;
     }
     return first != NULL && (i == 0 || f == lt_infer_split) ? first->dtype : LEAT_DTYPE_UNDEFINED;

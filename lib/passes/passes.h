@@ -42,6 +42,7 @@ leat_status lt_pass_fold_batchnorm(lt_graph *, const lt_pass_context *, bool *, 
 leat_status lt_pass_expand_contrib(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 
 /* Passes that need `supports`; run when a session is created. */
+leat_status lt_pass_count_first(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 leat_status lt_pass_matmul_add(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 leat_status lt_pass_fuse_attention(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 leat_status lt_pass_fuse_gelu(lt_graph *, const lt_pass_context *, bool *, leat_error *);

@@ -101,22 +101,22 @@ static uint32_t count_tensors(const leat_node *node)
 
 leat_status lt_cpu_optimizer_supports(const leat_kernel_node *node, leat_error *err)
 {
-    const char *label = lt_move_name(node->node).text;
+    lt_move_label label = lt_move_name(node->node);
     uint32_t n = count_tensors(node->node);
     const leat_value *x = n ? leat_kernel_input(node, 2) : NULL;
     if (x == NULL || (x->dtype != LEAT_DTYPE_F32 && x->dtype != LEAT_DTYPE_F64)) {
         return lt_cpu_fail(err, LEAT_UNSUPPORTED, "%s: tensors must be f32 or f64, in whole sets",
-                           label);
+                           label.text);
     }
     for (uint32_t i = 2; i < node->node->n_inputs; i++) {
         const leat_value *value = leat_kernel_input(node, i);
         if (value == NULL || value->dtype != x->dtype) {
             return lt_cpu_fail(err, LEAT_UNSUPPORTED, "%s: input %u is missing or of another type",
-                               label, i);
+                               label.text, i);
         }
     }
     return leat_kernel_input(node, 1) == NULL || leat_kernel_input(node, 1)->dtype != LEAT_DTYPE_I64
-               ? lt_cpu_fail(err, LEAT_UNSUPPORTED, "%s: T must be i64", label)
+               ? lt_cpu_fail(err, LEAT_UNSUPPORTED, "%s: T must be i64", label.text)
                : LEAT_OK;
 }
 

@@ -23,19 +23,28 @@ static const op_name op_names[] = {
 };
 
 static const char *const int_names[] = {
-    "axis",       "group",        "keepdims",   "ceil_mode",  "transA",
-    "transB",     "allowzero",    "start",      "end",        "to",
-    "batch_dims", "blocksize",    "block_size", "num_groups", "num_outputs",
-    "k",          "output_dtype", "dtype",      "stash_type", "noop_with_empty_axes",
-    "antialias",  "largest",      "spatial",    "residual",   "channels_last"};
-static const char *const list_names[] = {"axes",  "perm",         "pads",           "strides",
-                                         "split", "dilations",    "output_padding", "starts",
-                                         "ends",  "kernel_shape", "output_shape",   "steps"};
-static const char *const string_names[] = {"auto_pad", "coordinate_transformation_mode",
-                                           "keep_aspect_ratio_policy"};
-static const char *const strings[] = {"SAME_UPPER", "SAME_LOWER", "VALID",
-                                      "NOTSET",     "bogus",      "tf_crop_and_resize",
-                                      "not_larger", "not_smaller"};
+    "axis",          "group",       "keepdims",     "ceil_mode",
+    "transA",        "transB",      "allowzero",    "start",
+    "end",           "to",          "batch_dims",   "blocksize",
+    "block_size",    "num_groups",  "num_outputs",  "k",
+    "output_dtype",  "dtype",       "stash_type",   "noop_with_empty_axes",
+    "antialias",     "largest",     "spatial",      "residual",
+    "channels_last", "hidden_size", "layout",       "output_height",
+    "output_width",  "q_num_heads", "kv_num_heads", "num_heads",
+    "onesided",      "inverse",     "sorted",       "offset_group"};
+static const char *const list_names[] = {
+    "axes",   "perm", "pads",         "strides",      "split", "dilations",   "output_padding",
+    "starts", "ends", "kernel_shape", "output_shape", "steps", "pooled_shape"};
+static const char *const string_names[] = {"auto_pad",
+                                           "coordinate_transformation_mode",
+                                           "keep_aspect_ratio_policy",
+                                           "direction",
+                                           "reduction",
+                                           "equation"};
+static const char *const strings[] = {
+    "SAME_UPPER", "SAME_LOWER",  "VALID",         "NOTSET", "bogus",     "tf_crop_and_resize",
+    "not_larger", "not_smaller", "bidirectional", "none",   "ij,jk->ik", "...i,...i",
+    "ab->ba",     "a,b,c->",     "i...j->...",    "...->"};
 static const int64_t sizes[] = {0, 1, 2, 3, 4, 5, 7, 8, INT32_MAX, (int64_t)1 << 40, INT64_MAX};
 static const int64_t numbers[] = {INT64_MIN, INT32_MIN, -9, -3, -2, -1, 0,         1,
                                   2,         3,         4,  5,  7,  9,  INT32_MAX, INT64_MAX};
