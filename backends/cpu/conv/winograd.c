@@ -21,8 +21,9 @@ const lt_winograd_kernels *lt_winograd_kernels_for(const lt_cpu_device *device, 
 bool lt_winograd_applies(const lt_conv *conv)
 {
     const lt_conv_geometry *g = &conv->g;
-    bool fits = conv->compute == LEAT_DTYPE_F32 && g->channels_last && g->in_channels > 0 &&
-                g->out_channels > 0;
+    bool fits = conv->dtype != LEAT_DTYPE_F64 && conv->w_dtype == LEAT_DTYPE_F32 &&
+                (!conv->has_bias || conv->bias_dtype == LEAT_DTYPE_F32) && g->channels_last &&
+                g->in_channels > 0 && g->out_channels > 0;
     for (int i = 0; i < 3; i++) {
         fits &= g->kernel[i] == (i == 0 ? 1 : 3) && g->stride[i] == 1 && g->dilation[i] == 1;
         fits &= g->in[i] > 0 && g->out[i] > 0;
@@ -135,6 +136,7 @@ static leat_status prepare(const leat_kernel_node *node, const lt_conv *conv, in
     w->zeros = zeros;
     w->gemm = lt_gemm_kernels_for(device, LEAT_DTYPE_F32);
     w->kernels = lt_winograd_kernels_for(device, tile);
+    w->half = lt_half_for(device);
     if (!lt_cpu_activation_clamp(&conv->activation, &low, &high)) {
         w->activate = lt_cpu_activate_for(device);
     }

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Winograd convolution of channels-last f32: 3x3, stride 1, dilation 1, constant weights.
+/* Winograd convolution of channels-last data: 3x3, stride 1, dilation 1, constant f32 weights.
+ * Arithmetic is f32; data, residual and output may be stored in f16 or bf16 and are converted a
+ * patch and a tile at a time.
  *
  *     Y = A^T [ sum over c of (G w_c G^T) * (B^T x_c B) ] A        (* element by element)
  *
@@ -33,6 +35,7 @@
 #define LT_CPU_CONV_WINOGRAD_H
 
 #include "conv/conv.h"
+#include "elementwise/half.h"
 
 /* See "Error" above. */
 #define LT_WINOGRAD_ERROR(tile) ((tile) == 4 ? 16.0 : 4.0)
@@ -103,6 +106,7 @@ typedef struct lt_winograd {
     lt_conv conv; /* weights: U of all groups */
     const lt_gemm_kernels *gemm;
     const lt_winograd_kernels *kernels;
+    const lt_half_kernels *half;
     lt_cpu_activate_fn activate; /* of activations that are no clamp; or NULL */
     bool clamp;
     float low, high;

@@ -13,6 +13,7 @@
 #define CALL_CYCLES 60.0         /* of a micro-kernel, outside of its loop */
 #define MEMORY_BYTES_CYCLE 8.0   /* of one core that streams */
 #define MEMORY_BYTES_SHARED 12.0 /* of all cores together */
+#define CONVERT_CYCLES 4.0       /* of a channel of a tile, to f32 and back */
 #define STEP_CYCLES 10e3         /* to start and join all threads */
 /* Weights of one layer that are worth their memory: 4 times (F(4x4)) those of the definition. */
 #define MOST_WEIGHT_BYTES (24.0 * (1 << 20))
@@ -29,6 +30,12 @@ static double total(const machine *m, double cycles, double weight_bytes)
     double memory = own > shared ? own : shared, each = cycles / m->threads;
     double longer = each > memory ? each : memory, shorter = each > memory ? memory : each;
     return (longer + 0.25 * shorter + (m->threads > 1 ? STEP_CYCLES : 0)) / GHZ;
+}
+
+/* How many times faster than f32 the other way's products are. */
+static double igemm_rate(const lt_conv *conv, const lt_cpu_device *device)
+{
+    return conv->compute == LEAT_DTYPE_BF16 && device->avx512_bf16 ? 2 : 1;
 }
 
 static double padded(double n, double unit)
@@ -54,8 +61,9 @@ static double winograd_ns(const lt_conv *conv, const lt_gemm_kernels *gemm, cons
     double calls = groups * positions * padded(columns, gemm->nr) / gemm->nr *
                    padded(tiles, gemm->mr) / gemm->mr;
     /* Vectors of a whole register's width; a narrow machine takes as many times longer. */
+    bool converts = conv->dtype != LEAT_DTYPE_F32 || conv->y_dtype != LEAT_DTYPE_F32;
     double transforms = groups * tiles * (padded(in, 16) + padded(out, 16)) *
-                        (tile == 4 ? 15.0 : 6.0) * 16 / m->macs;
+                        ((tile == 4 ? 15.0 : 6.0) + (converts ? CONVERT_CYCLES : 0)) * 16 / m->macs;
     return total(m, macs / m->macs + calls * CALL_CYCLES + transforms, weights);
 }
 
@@ -69,8 +77,10 @@ lt_conv_costs lt_winograd_costs(const lt_conv *conv, const lt_cpu_device *device
     double rows = (double)g->batch * (double)g->out[1] * (double)g->out[2];
     double calls =
         groups * padded(columns, gemm->nr) / gemm->nr * padded(rows, gemm->mr) / gemm->mr;
-    double cycles = groups * rows * k * columns / m.macs + calls * CALL_CYCLES;
-    return (lt_conv_costs){.igemm_ns = total(&m, cycles, groups * k * columns * sizeof(float)),
+    double rate = igemm_rate(conv, device);
+    double cycles = groups * rows * k * columns / m.macs / rate + calls * CALL_CYCLES;
+    double bytes = groups * k * columns * (conv->compute == LEAT_DTYPE_F32 ? 4 : 2);
+    return (lt_conv_costs){.igemm_ns = total(&m, cycles, bytes),
                            .winograd_4x4_ns = winograd_ns(conv, gemm, &m, 4),
                            .winograd_2x2_ns = winograd_ns(conv, gemm, &m, 2)};
 }

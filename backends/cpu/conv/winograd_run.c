@@ -14,11 +14,14 @@
 
 typedef struct launch {
     const lt_winograd *w;
-    const float *x;
-    const float *residual;
-    float *y;
+    const char *x;
+    const char *residual;
+    char *y;
     char *workspace;
 } launch;
+
+/* Channels that are converted at a time: those of a patch fit the first cache. */
+#define PIECE 64
 
 /* One block of tiles in work. */
 typedef struct block {
@@ -56,29 +59,67 @@ static place place_of(const lt_winograd *w, size_t tile)
 /* --- the three steps ---------------------------------------------------------------------------
  */
 
+/* Where the pixels of a tile's patch lie, from the group's channel c0 on; NULL outside. */
+static void find_pixels(const block *b, size_t tile, size_t c0, const char **pixels)
+{
+    const lt_winograd *w = b->l->w;
+    const lt_conv_geometry *g = &w->conv.g;
+    const int alpha = w->kernels->alpha, size = w->kernels->tile;
+    const int64_t element = (int64_t)lt_cpu_element_bytes(w->conv.dtype);
+    place at = place_of(w, b->first + tile);
+    int64_t y0 = (int64_t)at.y * size - g->pad[1], x0 = (int64_t)at.x * size - g->pad[2];
+    int64_t image = (int64_t)at.image * g->in[1] * g->in[2];
+    const char *x = b->l->x + (int64_t)(b->group * w->in + c0) * element;
+    for (int i = 0; i < alpha; i++) {
+        bool line = y0 + i >= 0 && y0 + i < g->in[1];
+        int64_t row = image + (y0 + i) * g->in[2] + x0;
+        for (int j = 0; j < alpha; j++) {
+            bool inside = line && x0 + j >= 0 && x0 + j < g->in[2];
+            pixels[i * alpha + j] = inside ? x + (row + j) * g->in_channels * element : NULL;
+        }
+    }
+}
+
+/* One patch of f16 or bf16, a piece of the channels at a time. */
+static void transform_narrow(const lt_winograd *w, const char *const *pixels,
+                             lt_winograd_patch patch)
+{
+    float wide[36][PIECE];
+    const float *rows[36];
+    int64_t channels = patch.channels;
+    patch.pixels = rows;
+    for (int64_t c = 0; c < channels; c += PIECE) {
+        patch.channels = channels - c < PIECE ? channels - c : PIECE;
+        for (size_t i = 0; i < w->positions; i++) {
+            rows[i] = w->zeros;
+            if (pixels[i] != NULL) {
+                w->half->widen(w->conv.dtype, pixels[i] + 2 * c, wide[i], patch.channels);
+                rows[i] = wide[i];
+            }
+        }
+        w->kernels->input(&patch);
+        patch.v += PIECE;
+    }
+}
+
 /* Channels [c0, c1) of tiles [t0, t1) of the block to V. */
 static void transform_input(const block *b, size_t t0, size_t t1, size_t c0, size_t c1)
 {
     const lt_winograd *w = b->l->w;
-    const lt_conv_geometry *g = &w->conv.g;
-    const int alpha = w->kernels->alpha, tile = w->kernels->tile;
-    const float *x = b->l->x + b->group * w->in + c0;
-    const float *pixels[36];
+    const char *pixels[36];
+    const float *rows[36];
     lt_winograd_patch patch = {
-        .pixels = pixels, .position_stride = w->v_stride, .channels = (int64_t)(c1 - c0)};
+        .pixels = rows, .position_stride = w->v_stride, .channels = (int64_t)(c1 - c0)};
     for (size_t t = t0; t < t1; t++) {
-        place at = place_of(w, b->first + t);
-        int64_t y0 = (int64_t)at.y * tile - g->pad[1], x0 = (int64_t)at.x * tile - g->pad[2];
-        const float *image = x + (int64_t)at.image * g->in[1] * g->in[2] * g->in_channels;
-        for (int i = 0; i < alpha; i++) {
-            bool line = y0 + i >= 0 && y0 + i < g->in[1];
-            int64_t row = ((y0 + i) * g->in[2] + x0) * g->in_channels;
-            for (int j = 0; j < alpha; j++) {
-                bool inside = line && x0 + j >= 0 && x0 + j < g->in[2];
-                pixels[i * alpha + j] = inside ? image + row + j * g->in_channels : w->zeros;
-            }
-        }
+        find_pixels(b, t, c0, pixels);
         patch.v = b->v + t * w->lda + c0;
+        if (w->conv.dtype != LEAT_DTYPE_F32) {
+            transform_narrow(w, pixels, patch);
+            continue;
+        }
+        for (size_t i = 0; i < w->positions; i++) {
+            rows[i] = pixels[i] ? (const float *)(const void *)pixels[i] : w->zeros;
+        }
         w->kernels->input(&patch);
     }
 }
@@ -130,6 +171,43 @@ static void activate(const lt_winograd *w, const lt_winograd_tile *tile)
     }
 }
 
+/* A tile whose output or residual is not f32, by way of f32 ones of a piece of the channels.
+ * `offset`: of its first element in Y. */
+static void store_narrow(const block *b, lt_winograd_tile tile, size_t offset)
+{
+    const lt_winograd *w = b->l->w;
+    const size_t size = (size_t)w->kernels->tile, row = tile.row_stride, pixel = tile.pixel_stride;
+    const size_t element = lt_cpu_element_bytes(w->conv.y_dtype);
+    const size_t added = lt_cpu_element_bytes(w->conv.residual_dtype);
+    float wide[16 * PIECE], residual[16 * PIECE];
+    int64_t channels = tile.channels;
+    tile.y = wide;
+    tile.residual = b->l->residual ? residual : NULL;
+    tile.pixel_stride = PIECE;
+    tile.row_stride = size * PIECE;
+    for (int64_t c = 0; c < channels; c += PIECE, offset += PIECE) {
+        tile.channels = channels - c < PIECE ? channels - c : PIECE;
+        for (size_t i = 0; i < size * size && tile.residual != NULL; i++) {
+            size_t y = i / size, x = i % size, at = offset + y * row + x * pixel;
+            if (y < (size_t)tile.rows && x < (size_t)tile.columns) {
+                w->half->widen(w->conv.residual_dtype, b->l->residual + at * added,
+                               residual + i * PIECE, tile.channels);
+            }
+        }
+        w->kernels->output(&tile);
+        if (w->activate != NULL) {
+            activate(w, &tile);
+        }
+        for (size_t i = 0; i < (size_t)tile.rows * (size_t)tile.columns; i++) {
+            size_t y = i / (size_t)tile.columns, x = i % (size_t)tile.columns;
+            w->half->narrow(w->conv.y_dtype, wide + (y * size + x) * PIECE,
+                            b->l->y + (offset + y * row + x * pixel) * element, tile.channels);
+        }
+        tile.m += PIECE;
+        tile.bias += tile.bias ? PIECE : 0;
+    }
+}
+
 /* Channels [c0, c1) of tiles [t0, t1) of the block to Y. */
 static void transform_output(const block *b, size_t t0, size_t t1, size_t c0, size_t c1)
 {
@@ -137,6 +215,8 @@ static void transform_output(const block *b, size_t t0, size_t t1, size_t c0, si
     const lt_conv_geometry *g = &w->conv.g;
     const size_t size = (size_t)w->kernels->tile, first = b->group * w->out + c0;
     const size_t height = (size_t)g->out[1], width = (size_t)g->out[2];
+    const bool plain = w->conv.y_dtype == LEAT_DTYPE_F32 &&
+                       (b->l->residual == NULL || w->conv.residual_dtype == LEAT_DTYPE_F32);
     lt_winograd_tile tile = {.position_stride = w->m_stride,
                              .bias = w->conv.bias ? (const float *)w->conv.bias + first : NULL,
                              .row_stride = width * (size_t)g->out_channels,
@@ -150,10 +230,15 @@ static void transform_output(const block *b, size_t t0, size_t t1, size_t c0, si
         size_t y = at.y * size, x = at.x * size;
         size_t offset = ((at.image * height + y) * width + x) * tile.pixel_stride + first;
         tile.m = b->m + t * w->ldm + c0;
-        tile.y = b->l->y + offset;
-        tile.residual = b->l->residual ? b->l->residual + offset : NULL;
         tile.rows = (int)(height - y < size ? height - y : size);
         tile.columns = (int)(width - x < size ? width - x : size);
+        if (!plain) {
+            store_narrow(b, tile, offset);
+            continue;
+        }
+        tile.y = (float *)(void *)b->l->y + offset;
+        tile.residual =
+            b->l->residual ? (const float *)(const void *)b->l->residual + offset : NULL;
         w->kernels->output(&tile);
         if (w->activate != NULL) {
             activate(w, &tile);

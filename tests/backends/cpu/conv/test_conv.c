@@ -281,6 +281,7 @@ typedef struct conv_form {
     uint64_t constants;
     /* Bits 0 to 4: X, W, B, residual, Y are f32, the others of dtype, in which it computes. */
     uint32_t wide;
+    const char *way; /* NULL: by the definition */
 } conv_form;
 
 /* The same numbers as f32. */
@@ -331,7 +332,8 @@ static void check_form(const conv_case *c, const conv_form *f)
                           .n_outputs = 1,
                           .isa = f->isa,
                           .threads = 3,
-                          .options.plain_algorithms = 1}; /* test_winograd.c has the other */
+                          .way = f->way,
+                          .options.plain_algorithms = f->way == NULL};
     leat_error err = {0};
     leat_status status = test_kernel_run(&kernel, NULL, &err);
     if (status != LEAT_OK) {
@@ -366,7 +368,7 @@ static void check_form(const conv_case *c, const conv_form *f)
 static void check(const conv_case *c, leat_dtype dtype, bool last, int form, lt_cpu_isa isa,
                   bool transposed, uint64_t constants)
 {
-    const conv_form f = {dtype, last, form, isa, transposed, constants, 0};
+    const conv_form f = {dtype, last, form, isa, transposed, constants, 0, NULL};
     check_form(c, &f);
 }
 
@@ -404,8 +406,36 @@ static void conv_of_halves_matches_double_loops(void **state)
     for (size_t i = 0; i < N_CASES; i++) {
         for (size_t n = 0; n < 3 * 2 * 5 * 4; n++) {
             const conv_form f = {dtypes[n % 2], true, (int)(n / 2 % 4), isas[n / 8 % 3],
-                                 false,         0x6,  wide[n / 24]};
+                                 false,         0x6,  wide[n / 24],     NULL};
             check_form(&cases[i], &f);
+        }
+    }
+}
+
+/* Winograd's ways with data, residual and output in f16 or bf16; test_winograd.c has f32. */
+static void conv_winograd_of_halves_matches_double_loops(void **state)
+{
+    static const char *const ways[] = {"winograd_4x4", "winograd_2x2"};
+    static const leat_dtype dtypes[] = {LEAT_DTYPE_F16, LEAT_DTYPE_BF16};
+    static const uint32_t wide[] = {0x6, 0x7, 0xe};
+    static const conv_case large = {"3x3, several pieces",
+                                    2,
+                                    2,
+                                    70,
+                                    130,
+                                    1,
+                                    {1, 9, 6},
+                                    {1, 3, 3},
+                                    {1, 1, 1},
+                                    {1, 1, 1},
+                                    {0, 1, 1}};
+    const conv_case *const some[] = {&cases[2], &cases[8], &large};
+    (void)state;
+    for (size_t n = 0; n < 2 * 2 * 3 * 3 * 4; n++) {
+        const conv_form f = {dtypes[n % 2], true, (int)(n / 2 % 4), isas[n / 8 % 3],
+                             false,         0x6,  wide[n / 24 % 3], ways[n / 72]};
+        for (size_t i = 0; i < 3; i++) {
+            check_form(some[i], &f);
         }
     }
 }
@@ -471,6 +501,7 @@ int main(void)
         cmocka_unit_test(conv_channels_last_matches_double_loops),
         cmocka_unit_test(conv_epilogues_match_double_loops),
         cmocka_unit_test(conv_of_halves_matches_double_loops),
+        cmocka_unit_test(conv_winograd_of_halves_matches_double_loops),
         cmocka_unit_test(conv_channels_first_matches_double_loops),
         cmocka_unit_test(conv_weights_that_change_match_double_loops),
         cmocka_unit_test(conv_transpose_matches_double_loops),
