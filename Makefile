@@ -21,6 +21,7 @@ includedir ?= $(prefix)/include
 INSTALL ?= install
 SANITIZE ?=
 ONLY ?= test_
+SECONDS ?= 60
 
 VERSION := $(shell sed -n 's/^.define LEAT_VERSION_[A-Z]* \([0-9]*\)$$/\1/p' include/leat/leat.h | paste -sd.)
 MAJOR := $(firstword $(subst ., ,$(VERSION)))
@@ -29,11 +30,12 @@ BUILD ?= $(ROOT)$(if $(SANITIZE),/$(SANITIZE))
 VENV := $(ROOT)/venv
 
 # --- flags ------------------------------------------------------------------------------------------
-BASE_CFLAGS := -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -Wno-error=deprecated-declarations -fPIC \
+BASE_CFLAGS := -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -Wno-error=deprecated-declarations \
+    -Wno-unknown-pragmas -Wno-unknown-warning-option -fPIC \
     -fvisibility=hidden -fno-math-errno -fno-trapping-math -ffp-contract=off -pthread -Iinclude -MMD -MP
 ifneq ($(SANITIZE),)
 BASE_CFLAGS += -fsanitize=$(SANITIZE) -fno-omit-frame-pointer
-ifeq ($(SANITIZE),undefined)
+ifneq ($(findstring undefined,$(SANITIZE)),)
 BASE_CFLAGS += -fno-sanitize-recover=all
 endif
 BASE_LDFLAGS += -fsanitize=$(SANITIZE)
@@ -55,6 +57,7 @@ BENCH_SRC := $(sort $(wildcard bench/*.c))
 EXAMPLE_SRC := $(sort $(filter-out examples/backend_%,$(wildcard examples/*.c)))
 PLUGIN_SRC := $(sort $(wildcard examples/backend_*.c tests/plugins/*.c))
 TEST_SRC := $(sort $(shell find tests -name 'test_*.c'))
+FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 SUPPORT_SRC := $(sort $(filter-out tests/conformance/test_%,$(wildcard tests/support/*.c tests/conformance/*.c)))
 ifneq ($(shell uname -m),x86_64)
 CPU_SRC := $(filter-out %_avx2.c %_avx512.c %_avx512vnni.c %_avx512bf16.c,$(CPU_SRC))
@@ -69,10 +72,12 @@ BENCHES := $(patsubst %.c,$(BUILD)/%,$(BENCH_SRC))
 EXAMPLES := $(patsubst examples/%.c,$(BUILD)/examples/%,$(EXAMPLE_SRC))
 PLUGINS := $(patsubst %.c,$(BUILD)/%.so,$(PLUGIN_SRC))
 TESTS := $(patsubst %.c,$(BUILD)/%,$(TEST_SRC))
+REPLAYS := $(patsubst %.c,$(BUILD)/%_replay,$(FUZZ_SRC))
+FUZZERS := $(patsubst %.c,$(BUILD)/%,$(FUZZ_SRC))
 STATIC := $(BUILD)/libleat.a
 SHARED := $(BUILD)/libleat.so.$(VERSION)
 
-.PHONY: all demo check bench install uninstall format clean help test-programs
+.PHONY: all demo check bench fuzz fuzzers install uninstall format clean help test-programs
 .SECONDARY:
 all: $(STATIC) $(SHARED) $(BUILD)/leat $(EXAMPLES) $(PLUGINS)
 
@@ -150,6 +155,14 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/libtest.a $(STATIC)
 	@mkdir -p $(@D)
 	$(CC) $(BASE_LDFLAGS) $(LDFLAGS) $^ -lcmocka $(LIBS) -o $@
 
+# A fuzz target with the files of a corpus for input, or (make fuzz) with libFuzzer.
+$(BUILD)/tests/fuzz/%_replay: $(call objects,tests/fuzz/replay.c tests/fuzz/fuzz.c) $(BUILD)/obj/tests/fuzz/%.o $(STATIC)
+	@mkdir -p $(@D)
+	$(CC) $(BASE_LDFLAGS) $(LDFLAGS) $^ $(LIBS) -o $@
+$(FUZZERS): $(BUILD)/tests/fuzz/%: $(call objects,tests/fuzz/mutate.c tests/fuzz/fuzz.c) $(BUILD)/obj/tests/fuzz/%.o $(STATIC)
+	@mkdir -p $(@D)
+	$(CC) $(BASE_LDFLAGS) $(LDFLAGS) -fsanitize=fuzzer $^ $(LIBS) -o $@
+
 # What the build needs beyond gcc, make and python3; installed when run as root.
 $(BUILD)/cmocka.ok:
 	scripts/need.sh cmocka.h libcmocka-dev
@@ -163,12 +176,16 @@ $(BUILD)/image-libraries.ok:
 demo: $(BUILD)/leat $(BUILD)/examples/classify
 	scripts/demo.sh $(BUILD)
 
-test-programs: $(TESTS) $(BENCHES) $(PLUGINS) $(BUILD)/leat $(EXAMPLES) $(SHARED)
+test-programs: $(TESTS) $(REPLAYS) $(BENCHES) $(PLUGINS) $(BUILD)/leat $(EXAMPLES) $(SHARED)
 check: test-programs
 	scripts/check.sh $(BUILD) $(ONLY)
 
 bench: $(BUILD)/leat $(SHARED) $(BENCHES)
 	scripts/bench.sh $(ARGS)
+
+fuzzers: $(FUZZERS)
+fuzz:
+	scripts/fuzz.sh $(ROOT)/fuzz $(SECONDS)
 
 # --- install ----------------------------------------------------------------------------------------
 install: $(STATIC) $(SHARED) $(BUILD)/leat

@@ -37,6 +37,18 @@ for program in $(find "$build/tests" -name 'test_*' -type f -perm -u+x ! -name '
     [ "$f" -eq 0 ] || tail -60 "$log" | sed 's/^/    /'
 done
 
+# Inputs that once were findings of a fuzz target, and a few more of each kind.
+for replay in "$build"/tests/fuzz/*_replay; do
+    name=$(basename "$replay" _replay) log=$replay.log start=$(date +%s)
+    case $only in test_ | fuzz*) ;; *) continue ;; esac
+    if timeout 900 "$replay" "$here/../tests/fuzz/corpus/$name" >"$log" 2>&1; then
+        count "$(sed -n 's/ passed, 0 failed, 0 skipped//p' "$log")" 0 0 "fuzz/$name" $(($(date +%s) - start))
+    else
+        count 0 1 0 "fuzz/$name" $(($(date +%s) - start))
+        tail -40 "$log" | sed 's/^/    /'
+    fi
+done
+
 # step SCRIPT...: a script whose last line is "N passed, N failed, N skipped".
 step() {
     name=$1

@@ -159,13 +159,14 @@ leat_status lt_onnx_read(lt_memory *memory, const lt_onnx_source *source, lt_gra
                          leat_error *err)
 {
     lt_graph *graph = NULL; /* ours until handed over below */
-    lt_wire wire = {source->data, source->data, (const uint8_t *)source->data + source->bytes};
+    lt_wire wire = {source->data, source->data, source->data};
     lt_wire message = {NULL, NULL, NULL};
     lt_reader reader = {.source = source};
     *out_graph = NULL;
     if (source->bytes == 0) {
         return lt_fail(err, LEAT_CORRUPT, "the file is empty; an ONNX model is expected");
     }
+    wire.end += source->bytes;
     lt_arena_init(&reader.scratch, memory, 0);
     leat_status status = lt_graph_create(memory, NULL, &graph, err);
     if (status == LEAT_OK) {

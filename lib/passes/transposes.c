@@ -240,7 +240,7 @@ static leat_status move(pusher *p, leat_node *node, leat_error *err)
     lt_graph *graph = p->graph;
     passage kind = passage_of(p->graph, node);
     uint32_t *inputs = lt_arena_array(lt_graph_arena(graph), node->n_inputs, sizeof(*inputs));
-    uint32_t out = node->outputs[0], made_value;
+    uint32_t out = node->outputs[0], made_value = LEAT_NO_VALUE;
     int64_t inverse[LEAT_MAX_RANK], shape[LEAT_MAX_RANK];
     leat_value y = graph->values[out];
     leat_status status = LEAT_OK;

@@ -112,8 +112,9 @@ finish_floats(const lt_gemm_tile *tile, __m512i sum[MR][2], const int mr, const 
         const __m512 bias =
             e->bias ? _mm512_loadu_ps(e->bias + tile->column + v * VL) : _mm512_setzero_ps();
         float *c = (float *)tile->c + v * VL;
+        const size_t at = tile->row * e->residual_ld + tile->column + (size_t)v * VL;
         const float *add =
-            (const float *)e->residual + tile->row * e->residual_ld + tile->column + (size_t)v * VL;
+            e->residual_kind != LT_INT8_RESIDUAL_NONE ? (const float *)e->residual + at : NULL;
 #pragma GCC unroll 16
         for (int r = 0; r < mr; r++, c += tile->ldc) {
             __m512 x = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[r][v]), scale, bias);
