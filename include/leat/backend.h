@@ -142,6 +142,8 @@ typedef struct leat_node_support {
  *   Attention: as in ai.onnx (opset 23), in models of any opset. Of its inputs Q, K, V and, where
  *     there is one, a mask that is added; scale is always given; q_num_heads and kv_num_heads where
  *     Q, K and V have three dimensions.
+ *   LayerNormalization, RMSNormalization: as in ai.onnx (opset 17, 23), in models of any opset,
+ *     with axis -1.
  *   QConv, QMatMul: quantized products, of the domain leat alone. Inputs, of which all but x,
  *   x_scale, w and w_scale are optional:
  *     x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero, bias, r_scale, r_zero, z_scale,

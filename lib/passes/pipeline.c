@@ -48,8 +48,11 @@ static leat_status run_device(lt_graph *graph, const lt_pass_context *context, l
     static const lt_pass_fn layout[] = {lt_pass_fold_dequantize, lt_pass_layout};
     static const lt_pass_fn clean[] = {lt_pass_transposes, lt_pass_fold_constants, lt_pass_captures,
                                        lt_pass_remove_dead};
-    leat_status status =
-        run_rounds(graph, context, fusions, sizeof(fusions) / sizeof(fusions[0]), err);
+    bool normalised = false; /* nothing that the fusions do makes such formulas */
+    leat_status status = lt_pass_fuse_layernorm(graph, context, &normalised, err);
+    if (status == LEAT_OK) {
+        status = run_rounds(graph, context, fusions, sizeof(fusions) / sizeof(fusions[0]), err);
+    }
     if (status == LEAT_OK) {
         bool changed = false;
         status =
