@@ -183,7 +183,7 @@ leat_status lt_conv_igemm_prepare(const leat_kernel_node *node, const lt_conv *c
     w->conv = *conv;
     bool mixed = conv->compute == LEAT_DTYPE_F16 || conv->compute == LEAT_DTYPE_BF16;
     w->types = (lt_gemm_mixed){conv->y_dtype, conv->residual_dtype};
-    w->kernels = mixed ? lt_gemm_mixed_kernels_for(device, conv->compute)
+    w->kernels = mixed ? lt_gemm_mixed_kernels_for(device, conv->compute, conv->y_dtype)
                        : lt_gemm_kernels_for(device, conv->dtype);
     w->host = host;
     leat_status status = plan_window(w, device, host, plan, err);

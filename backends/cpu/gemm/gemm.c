@@ -241,7 +241,7 @@ static lt_gemm_tile start_tile(const runner *run, const chunk *c)
                          .ldr = c->index == 0 ? job->ldr : job->ldc,
                          .low = last ? run->low : -INFINITY,
                          .high = last ? run->high : INFINITY,
-                         .activation = run->by_kernel ? &job->activation : NULL,
+                         .activation = run->by_kernel && last ? &job->activation : NULL,
                          .epilogue = job->epilogue};
     return tile;
 }

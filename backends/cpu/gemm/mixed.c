@@ -5,20 +5,24 @@
 #define PACK_ROWS 16
 #define PACK_WIDTH 32
 
-const lt_gemm_kernels *lt_gemm_mixed_kernels_for(const lt_cpu_device *device, leat_dtype compute)
+const lt_gemm_kernels *lt_gemm_mixed_kernels_for(const lt_cpu_device *device, leat_dtype compute,
+                                                 leat_dtype c_dtype)
 {
     bool brain = compute == LEAT_DTYPE_BF16;
 #if defined(__x86_64__)
+    if (device->isa == LT_CPU_AVX512 && brain && device->avx512_bf16) {
+        return c_dtype == LEAT_DTYPE_F32 ? &lt_cpu_gemm_bf16_14x32_avx512bf16_to_f32
+                                         : &lt_cpu_gemm_bf16_14x32_avx512bf16;
+    }
     if (device->isa == LT_CPU_AVX512) {
-        return brain && device->avx512_bf16 ? &lt_cpu_gemm_bf16_14x32_avx512bf16
-               : brain                      ? &lt_cpu_gemm_f32bf16_14x32_avx512
-                                            : &lt_cpu_gemm_f32f16_14x32_avx512;
+        return brain ? &lt_cpu_gemm_f32bf16_14x32_avx512 : &lt_cpu_gemm_f32f16_14x32_avx512;
     }
     if (device->isa == LT_CPU_AVX2) {
         return brain ? &lt_cpu_gemm_f32bf16_6x16_avx2 : &lt_cpu_gemm_f32f16_6x16_avx2;
     }
 #endif
     (void)device;
+    (void)c_dtype;
     return brain ? &lt_cpu_gemm_f32bf16_4x8_portable : &lt_cpu_gemm_f32f16_4x8_portable;
 }
 
@@ -46,10 +50,9 @@ void lt_gemm_mixed_copy_row(const void *argument, const void *from, size_t row, 
 static void add_residual(const lt_gemm_tile *tile, float *sums, size_t row,
                          const lt_half_kernels *half)
 {
-    const lt_gemm_mixed *mixed = tile->epilogue;
     float block[PACK_WIDTH];
     const float *add =
-        lt_half_view(half, mixed->residual_dtype, tile->residual,
+        lt_half_view(half, lt_gemm_mixed_residual(tile), tile->residual,
                      (int64_t)((tile->row + row) * tile->ldr + tile->column), tile->n, block);
     for (uint32_t i = 0; i < tile->n; i++) {
         sums[i] += add[i];

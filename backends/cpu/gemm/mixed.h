@@ -20,8 +20,16 @@ typedef struct lt_gemm_mixed {
     leat_dtype residual_dtype;
 } lt_gemm_mixed;
 
-/* The best kernels for factors of `compute`, F16 or BF16. */
-const lt_gemm_kernels *lt_gemm_mixed_kernels_for(const lt_cpu_device *device, leat_dtype compute);
+/* The best kernels for factors of `compute`, F16 or BF16, and C of c_dtype. */
+const lt_gemm_kernels *lt_gemm_mixed_kernels_for(const lt_cpu_device *device, leat_dtype compute,
+                                                 leat_dtype c_dtype);
+
+/* Type of a tile's residual: where k is cut, later parts add to C. */
+static inline leat_dtype lt_gemm_mixed_residual(const lt_gemm_tile *tile)
+{
+    const lt_gemm_mixed *mixed = tile->epilogue;
+    return tile->residual == tile->c ? mixed->c_dtype : mixed->residual_dtype;
+}
 
 /* How rows of A reach the type that the kernels read. */
 typedef struct lt_gemm_mixed_copy {
@@ -50,6 +58,7 @@ extern const lt_gemm_kernels lt_cpu_gemm_f32f16_6x16_avx2;
 extern const lt_gemm_kernels lt_cpu_gemm_f32bf16_14x32_avx512;
 extern const lt_gemm_kernels lt_cpu_gemm_f32f16_14x32_avx512;
 extern const lt_gemm_kernels lt_cpu_gemm_bf16_14x32_avx512bf16;
+extern const lt_gemm_kernels lt_cpu_gemm_bf16_14x32_avx512bf16_to_f32; /* C is f32 */
 #endif
 
 #endif

@@ -5,10 +5,17 @@
  *
  * A and B bf16, sums f32. A pair costs what one k costs in f32: 2 loads of B, one broadcast (of 32
  * bits) and 2 instructions a row, so with 14 rows arithmetic bounds it, at twice the rate of f32.
- * With one or two rows, where the latency of a chain would, pairs go to four chains in turn.
+ * With one or two rows, where the latency of a chain would, pairs go to four chains in turn. C, the
+ * residual and the next panel are asked for meanwhile, as in gemm_kernel.inc.
  *
  * Full panels are finished in registers; partial ones, and activations that are no clamp, through
- * lt_gemm_mixed_finish. */
+ * lt_gemm_mixed_finish. Gelu of what bf16 will hold is computed to its precision:
+ *
+ *     x * Phi(x),   Phi(-|x|) = 2^q(|x|) = 1 - Phi(|x|)
+ *
+ * with q a polynomial fitted for this file to log2 of the normal distribution on [0, 5.5], of
+ * negative leading coefficient, so that it goes on to 0 beyond. Relative error up to |x| = 4 below
+ * 2^-11, an eighth of a unit of bf16. */
 #include "gemm/mixed.h"
 
 #include <immintrin.h>
@@ -63,25 +70,65 @@ static inline __m512 clamp(__m512 v, __m512 low, __m512 high)
     return _mm512_min_ps(high, _mm512_max_ps(low, v));
 }
 
+/* See above. NaN passes; of -infinity NaN, as of the exact form. */
+static inline __m512 gelu(__m512 x)
+{
+    const __m512 a = _mm512_min_ps(_mm512_abs_ps(x), _mm512_set1_ps(30));
+    __m512 q = _mm512_set1_ps(-2.82349738e-4f);
+    q = _mm512_fmadd_ps(q, a, _mm512_set1_ps(5.47381871e-3f));
+    q = _mm512_fmadd_ps(q, a, _mm512_set1_ps(-4.71332110e-2f));
+    q = _mm512_fmadd_ps(q, a, _mm512_set1_ps(-4.65479704e-1f));
+    q = _mm512_fmadd_ps(q, a, _mm512_set1_ps(-1.14860556f));
+    q = _mm512_fmadd_ps(q, a, _mm512_set1_ps(-1.00015843f));
+    const __m512 n = _mm512_roundscale_ps(q, _MM_FROUND_TO_NEAREST_INT);
+    const __m512 f = _mm512_sub_ps(q, n);
+    __m512 p = _mm512_set1_ps(5.51710872e-2f); /* 2^f on [-1/2, 1/2] */
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(2.42610780e-1f));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(6.93261035e-1f));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(9.99928097e-1f));
+    p = _mm512_scalef_ps(p, n);
+    const __mmask16 negative = _mm512_movepi32_mask(_mm512_castps_si512(x));
+    const __m512 phi = _mm512_mask_mov_ps(_mm512_sub_ps(_mm512_set1_ps(1), p), negative, p);
+    return _mm512_mul_ps(x, phi);
+}
+
+static inline __m512 add_residual(const lt_gemm_tile *tile, __m512 x, size_t row, size_t column)
+{
+    return tile->residual == NULL
+               ? x
+               : _mm512_add_ps(x, load_any(lt_gemm_mixed_residual(tile), tile->residual,
+                                           row * tile->ldr + column));
+}
+
 /* A whole tile from registers to C. */
 static inline __attribute__((always_inline)) void
 finish_whole(const lt_gemm_tile *tile, const __m512 (*sum)[2], const int mr, const int nv)
 {
     const lt_gemm_mixed *mixed = tile->epilogue;
-    const leat_dtype c_dtype = mixed->c_dtype, residual_dtype = mixed->residual_dtype;
+    const leat_dtype c_dtype = mixed->c_dtype;
     const __m512 low = _mm512_set1_ps((float)tile->low), high = _mm512_set1_ps((float)tile->high);
 #pragma GCC unroll 16
     for (int r = 0; r < mr; r++) {
         size_t row = tile->row + (size_t)r;
 #pragma GCC unroll 2
         for (int v = 0; v < nv; v++) {
-            __m512 x = sum[r][v];
             size_t column = tile->column + (size_t)v * 16;
-            if (tile->residual != NULL) {
-                x = _mm512_add_ps(
-                    x, load_any(residual_dtype, tile->residual, row * tile->ldr + column));
-            }
+            __m512 x = add_residual(tile, sum[r][v], row, column);
             store_any(c_dtype, tile->c, row * tile->ldc + column, clamp(x, low, high));
+        }
+    }
+}
+
+/* rows of nv whole vectors, with Gelu, to bf16. */
+static __attribute__((noinline)) void finish_gelu(const lt_gemm_tile *tile, const float *sums,
+                                                  int rows, int nv)
+{
+    for (int r = 0; r < rows; r++) {
+        size_t row = tile->row + (size_t)r;
+        for (int v = 0; v < nv; v++, sums += 16) {
+            size_t column = tile->column + (size_t)v * 16;
+            __m512 x = add_residual(tile, _mm512_loadu_ps(sums), row, column);
+            store_any(LEAT_DTYPE_BF16, tile->c, row * tile->ldc + column, gelu(x));
         }
     }
 }
@@ -89,7 +136,9 @@ finish_whole(const lt_gemm_tile *tile, const __m512 (*sum)[2], const int mr, con
 static inline __attribute__((always_inline)) void
 finish(const lt_gemm_tile *tile, const __m512 (*sum)[2], const int mr, const int nv)
 {
-    if (tile->n == (uint32_t)(nv * 16) && tile->activation == NULL) {
+    const lt_gemm_mixed *mixed = tile->epilogue;
+    const bool whole = tile->n == (uint32_t)(nv * 16);
+    if (whole && tile->activation == NULL) {
         finish_whole(tile, sum, mr, nv);
         return;
     }
@@ -100,8 +149,49 @@ finish(const lt_gemm_tile *tile, const __m512 (*sum)[2], const int mr, const int
             _mm512_storeu_ps(out + (r * nv + v) * 16, sum[r][v]);
         }
     }
+    if (whole && tile->activation->kind == LT_CPU_ACTIVATION_GELU &&
+        mixed->c_dtype == LEAT_DTYPE_BF16) {
+        finish_gelu(tile, out, mr, nv);
+        return;
+    }
     lt_gemm_mixed_finish(tile, out, (size_t)mr, (size_t)(nv * 16), &lt_half_avx512,
                          lt_cpu_activate_f32_avx512);
+}
+
+/* Row pointers beyond these are read from memory in every step: see gemm_kernel.inc. */
+#define NEAR 8
+
+/* Asks for one line of the tile's part of C and of the residual: at step i of its row i >> shift.
+ */
+static inline __attribute__((always_inline)) void expect_line(const lt_gemm_tile *tile, size_t i,
+                                                              uint32_t shift)
+{
+    const lt_gemm_mixed *mixed = tile->epilogue;
+    size_t row = tile->row + (i >> shift), line = (i & 1) * 64;
+    size_t c = mixed->c_dtype == LEAT_DTYPE_F32 ? 4 : 2;
+    __builtin_prefetch((const char *)tile->c + (row * tile->ldc + tile->column) * c + line, 1, 3);
+    if (tile->residual != NULL) {
+        size_t r = lt_gemm_mixed_residual(tile) == LEAT_DTYPE_F32 ? 4 : 2;
+        __builtin_prefetch(
+            (const char *)tile->residual + (row * tile->ldr + tile->column) * r + line, 0, 3);
+    }
+}
+
+/* A pair of k at byte `at` of every row. */
+static inline __attribute__((always_inline)) void
+step_run(__m512 sum[][2], const char *const near[], const char *const volatile far[], size_t at,
+         const char *b, const int mr, const int nv)
+{
+    __m512i b0 = _mm512_load_si512(b);
+    __m512i b1 = nv == 2 ? _mm512_load_si512(b + 64) : b0;
+#pragma GCC unroll 16
+    for (int r = 0; r < mr; r++) {
+        __m512i x = broadcast_pair((r < NEAR ? near[r] : far[r]) + at);
+        sum[r][0] = dot(sum[r][0], x, b0);
+        if (nv == 2) {
+            sum[r][1] = dot(sum[r][1], x, b1);
+        }
+    }
 }
 
 /* mr and nv (vectors a row) are constants at every call, so that sums stay in registers. */
@@ -116,31 +206,34 @@ static inline __attribute__((always_inline)) void tile_run(const lt_gemm_tile *t
                                    : _mm512_setzero_ps();
         }
     }
-    const char *b = tile->b;
+    const char *b = tile->b, *next = tile->next;
+    const size_t next_step = tile->next_step, pairs = tile->k / 2;
+    const uint32_t shift = pairs >= (size_t)mr << 3 ? 3 : pairs >= (size_t)mr << 2 ? 2 : 1;
+    size_t expected = (size_t)mr << shift;
+    expected = expected < pairs ? expected : pairs;
     for (size_t t = 0; t < tile->taps; t++) {
-        const char *a[LT_GEMM_MAX_MR];
+        const char *near[LT_GEMM_MAX_MR];
+        const char *volatile far[LT_GEMM_MAX_MR];
+        size_t j = 0;
 #pragma GCC unroll 16
         for (int r = 0; r < mr; r++) {
-            a[r] = tile->rows[t * LT_GEMM_MAX_MR + (size_t)r];
+            near[r] = tile->rows[t * LT_GEMM_MAX_MR + (size_t)r];
+            far[r] = near[r];
         }
-        const size_t pairs = tile->k / 2;
-        for (size_t j = 0; j < pairs; j++) {
-            __m512i b0 = _mm512_load_si512(b);
-            __m512i b1 = nv == 2 ? _mm512_load_si512(b + 64) : b0;
-#pragma GCC unroll 16
-            for (int r = 0; r < mr; r++) {
-                __m512i x = broadcast_pair(a[r] + 4 * j);
-                sum[r][0] = dot(sum[r][0], x, b0);
-                if (nv == 2) {
-                    sum[r][1] = dot(sum[r][1], x, b1);
-                }
-            }
-            b += nv * 64;
+        for (; j < expected; j++, b += nv * 64, next += next_step) {
+            expect_line(tile, j, shift);
+            __builtin_prefetch(next, 0, 2);
+            step_run(sum, near, far, 4 * j, b, mr, nv);
+        }
+        expected = 0;
+        for (; j < pairs; j++, b += nv * 64, next += next_step) {
+            __builtin_prefetch(next, 0, 2);
+            step_run(sum, near, far, 4 * j, b, mr, nv);
         }
         if (tile->k % 2 != 0) {
 #pragma GCC unroll 16
             for (int r = 0; r < mr; r++) {
-                __m512i x = broadcast_single(a[r] + 4 * pairs);
+                __m512i x = broadcast_single(far[r] + 4 * pairs);
                 for (int v = 0; v < nv; v++) {
                     sum[r][v] = dot(sum[r][v], x, _mm512_load_si512(b + v * 64));
                 }
@@ -217,15 +310,10 @@ ROWS(DEFINE_KERNELS)
 
 #define FULL(rows) full_##rows,
 #define HALF(rows) half_##rows,
-const lt_gemm_kernels lt_cpu_gemm_bf16_14x32_avx512bf16 = {.name = "gemm_bf16_14x32_avx512bf16",
-                                                           .dtype = LEAT_DTYPE_BF16,
-                                                           .a_bytes = sizeof(uint16_t),
-                                                           .b_bytes = sizeof(uint16_t),
-                                                           .bias_bytes = sizeof(float),
-                                                           .k_group = 2,
-                                                           .any_k = true,
-                                                           .mr = LT_GEMM_MAX_MR,
-                                                           .nr = 32,
-                                                           .full = {ROWS(FULL)},
-                                                           .half = {ROWS(HALF)},
-                                                           .pack = lt_gemm_pack_bf16_pairs};
+#define TABLE                                                                                      \
+    .name = "gemm_bf16_14x32_avx512bf16", .dtype = LEAT_DTYPE_BF16, .a_bytes = sizeof(uint16_t),   \
+    .b_bytes = sizeof(uint16_t), .bias_bytes = sizeof(float), .k_group = 2, .any_k = true,         \
+    .mr = LT_GEMM_MAX_MR, .nr = 32, .full = {ROWS(FULL)}, .half = {ROWS(HALF)},                    \
+    .pack = lt_gemm_pack_bf16_pairs
+const lt_gemm_kernels lt_cpu_gemm_bf16_14x32_avx512bf16 = {TABLE};
+const lt_gemm_kernels lt_cpu_gemm_bf16_14x32_avx512bf16_to_f32 = {TABLE, .accumulates = true};

@@ -331,7 +331,7 @@ static void choose_kernels(product *p, const leat_kernel_node *node, const lt_cp
         p->kernels = lt_gemm_kernels_for(device, p->wide);
         return;
     }
-    p->kernels = lt_gemm_mixed_kernels_for(device, d->compute);
+    p->kernels = lt_gemm_mixed_kernels_for(device, d->compute, leat_kernel_output(node, 0)->dtype);
     p->types.c_dtype = leat_kernel_output(node, 0)->dtype;
     p->types.residual_dtype =
         p->expand_bias ? LEAT_DTYPE_F32
