@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is on a photo?  classify MODEL.onnx CLASSES.txt PHOTO.jpg...
+/* What is on a photo?  classify [--bf16] MODEL.onnx CLASSES.txt PHOTO.jpg...
  *
  * MODEL takes N x 3 x 224 x 224 f32, RGB as (x - 127) / 128, and gives 1000 logits
  * (EfficientNet-Lite0). CLASSES.txt has a class name a line. The photo's shorter side is scaled to
  * 256 pixels and its middle 224 x 224 taken. Prints the five likeliest classes with their
- * probabilities. */
+ * probabilities. --bf16 multiplies in bf16: faster where the processor does so natively. */
 #include <leat/leat.h>
 
 #include <math.h>
@@ -238,15 +238,21 @@ int main(int argc, char **argv)
     leat_context *context = NULL;
     leat_model *model = NULL;
     leat_session *session = NULL;
+    leat_session_desc desc = {.struct_size = sizeof(desc)};
     int code = 0;
+    if (argc > 1 && strcmp(argv[1], "--bf16") == 0) {
+        desc.precision = LEAT_PRECISION_BF16;
+        argv++;
+        argc--;
+    }
     if (argc < 4) {
-        fprintf(stderr, "usage: classify MODEL.onnx CLASSES.txt PHOTO...\n");
+        fprintf(stderr, "usage: classify [--bf16] MODEL.onnx CLASSES.txt PHOTO...\n");
         return 2;
     }
     char **names = read_classes(argv[2]);
     if (names == NULL || leat_context_create(NULL, &context, &err) ||
         leat_model_load(context, argv[1], NULL, &model, &err) ||
-        leat_session_create(model, NULL, &session, &err)) {
+        leat_session_create(model, &desc, &session, &err)) {
         fprintf(stderr, "classify: %s\n", names ? err.message : "out of memory");
         code = 1;
     }

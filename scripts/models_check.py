@@ -23,9 +23,10 @@ MODELS = os.path.join(ROOT, "build", "models")
 BUILD = sys.argv[1] if len(sys.argv) > 1 else os.path.join(ROOT, "build")
 
 
-def run_leat(model, feeds):
+def run_leat(model, feeds, precision="f32"):
     with tempfile.TemporaryDirectory() as d:
-        command = [os.path.join(BUILD, "leat"), "run", model, "-o", os.path.join(d, "out")]
+        command = [os.path.join(BUILD, "leat"), "run", model, "--precision", precision,
+                   "-o", os.path.join(d, "out")]
         for i, (name, array) in enumerate(feeds.items()):
             path = os.path.join(d, "in%d.npy" % i)
             np.save(path, array)
@@ -65,19 +66,41 @@ def tokens(rng, batch, length):
             "token_type_ids": np.zeros((batch, length), np.int64)}
 
 
-def photos(totals):
-    """All photos: the same logits, and the classes that are right."""
+def classes(options):
+    """The likeliest class of every photo, and the right one."""
     model = os.path.join(MODELS, "efficientnet-lite0.onnx")
     paths = sorted(glob.glob(os.path.join(MODELS, "imagenet_*.jpg")))
-    r = subprocess.run([os.path.join(BUILD, "examples", "classify"), model, os.path.join(MODELS, "classes.txt")]
-                       + paths, capture_output=True, text=True)
-    right = 0
-    for block in re.split(r"(?m)^(?=\S)", r.stdout)[1:]:
-        lines = block.splitlines()
-        right += int(re.search(r"_(\d+)\.jpg", lines[0]).group(1)) == int(lines[1].split()[2])
-    good = len(paths) == 20 and right >= 17
+    r = subprocess.run([os.path.join(BUILD, "examples", "classify")] + options
+                       + [model, os.path.join(MODELS, "classes.txt")] + paths, capture_output=True, text=True)
+    blocks = [block.splitlines() for block in re.split(r"(?m)^(?=\S)", r.stdout)[1:]]
+    return ([int(lines[1].split()[2]) for lines in blocks],
+            [int(re.search(r"_(\d+)\.jpg", lines[0]).group(1)) for lines in blocks])
+
+
+def photos(totals):
+    """All photos: the classes that are right, and those that bf16 calls the same."""
+    top, known = classes([])
+    right = sum(a == b for a, b in zip(top, known))
+    good = len(top) == 20 and right >= 17
     totals[0 if good else 1] += 1
-    print("%s %-44s %d of %d right" % ("       " if good else "FAILED ", "photos, top 1", right, len(paths)))
+    print("%s %-44s %d of %d right" % ("       " if good else "FAILED ", "photos, top 1", right, len(top)))
+    same = sum(a == b for a, b in zip(top, classes(["--bf16"])[0]))
+    good = len(top) == 20 and same == 20
+    totals[0 if good else 1] += 1
+    print("%s %-44s %d of %d the same" % ("       " if good else "FAILED ", "photos in bf16, top 1", same, len(top)))
+
+
+def narrow(label, model, feeds, precision, totals):
+    """Cosine of all numbers of the first output against f32's."""
+    cosine = 0.0
+    try:
+        a, b = (next(iter(run_leat(model, feeds, p).values())).astype(np.float64).ravel() for p in ("f32", precision))
+        cosine = float(a @ b / np.sqrt((a @ a) * (b @ b)))
+    except RuntimeError as e:
+        print("FAILED  %-44s %s" % (label, e))
+    good = cosine > 0.999
+    totals[0 if good else 1] += 1
+    print("%s %-44s cosine %.6f" % ("       " if good else "FAILED ", label, cosine))
 
 
 def main():
@@ -88,6 +111,8 @@ def main():
         compare("efficientnet-lite0, batch %d" % batch, path("efficientnet-lite0.onnx"), {"image": x}, totals)
     for batch, length in ((1, 1), (1, 7), (2, 33), (4, 128)):
         compare("MiniLM, %d x %d" % (batch, length), path("minilm.onnx"), tokens(rng, batch, length), totals)
+    for precision in ("bf16", "f16"):
+        narrow("MiniLM in %s, 2 x 33" % precision, path("minilm.onnx"), tokens(rng, 2, 33), precision, totals)
     for batch in (1, 2):
         x = rng.integers(0, 257, (batch, 2048)).astype(np.int32)
         compare("magika, batch %d" % batch, path("magika.onnx"), {"bytes": x}, totals)
