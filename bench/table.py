@@ -18,13 +18,14 @@ median over this one (above 1: faster than that peer); the share of the machine'
 the row's type (arithmetic of the model by definition / median / peak, which fast algorithms may pass);
 peak memory over the state with the runtime loaded; load and first result; err: the largest |x - y| /
 (1 + |y|) from ONNX Runtime on the same file; rel: Euclidean distance from ONNX Runtime's f32 result on
-the f32 model, relative. Calls are made from Python, which adds about 1 us for leat, 8 us for ORT (its own
+the f32 model, relative; a "!" at the end: other processes kept more than 0.1 cores busy. Calls are made from Python, which adds about 1 us for leat, 8 us for ORT (its own
 binding), 5 us for OpenVINO: see the row mlp.
 """
 import argparse
 import json
 import os
 import pickle
+import resource
 import subprocess
 import sys
 import tempfile
@@ -51,6 +52,26 @@ def measured_peaks():
         if found:
             return found
     return {}
+
+
+class Others:
+    """How many cores processes that are not ours kept busy since it was made: above a tenth of one, times
+    are not to be trusted. With --disturbed the other process is one of ours."""
+
+    def __init__(self):
+        self.begin = self.now()
+
+    @staticmethod
+    def now():
+        with open("/proc/stat") as f:
+            ticks = [int(n) for n in f.readline().split()[1:]]
+        own = sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        busy = (sum(ticks[:8]) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")
+        return time.time(), busy - own
+
+    def cores(self):
+        then, now = self.begin, self.now()
+        return max(0.0, (now[1] - then[1]) / (now[0] - then[0]))
 
 
 def burner():
@@ -119,7 +140,9 @@ def group_results(results):
 
 
 def middle(repetitions):
-    """The repetition whose ratio of leat to ONNX Runtime is the median."""
+    """The repetition whose ratio of leat to ONNX Runtime is the median, of those undisturbed if any."""
+    calm = [g for g in repetitions if not others_text(g)]
+    repetitions = calm or repetitions
     return sorted(repetitions, key=lambda g: ratio(g, "ort", "leat") or 0)[len(repetitions) // 2]
 
 
@@ -130,6 +153,12 @@ HEAD = "%-20s %1s %-13s %9s %9s %9s %6s %6s %5s %7s %9s %8s %8s %s" % (
 
 def number(form, value):
     return "-" if value is None else form % value
+
+
+def others_text(group):
+    """A warning when other processes took a noticeable part of a core; "" otherwise."""
+    cores = max(r.get("others", 0) for r in group)
+    return ", while other processes kept %.1f cores busy" % cores if cores > 0.1 else ""
 
 
 def print_group(key, repetitions, peaks):
@@ -151,7 +180,7 @@ def print_group(key, repetitions, peaks):
             title, threads, peer, run.time_text(r["min"]), run.time_text(r["median"]), run.time_text(r["p99"]),
             number("%.2f", ratio(shown, "ort", prefix)), number("%.2f", ratio(shown, "ov", prefix)),
             number("%.0f", share), r["peak_mb"], 1e3 * (r["load"] + r["first"]), number("%.1e", r["err"]),
-            number("%.1e", r["rel"]), spread), flush=True)
+            number("%.1e", r["rel"]), spread + ("!" if others_text(shown) else "")), flush=True)
 
 
 def judge(what, got, wanted):
@@ -281,15 +310,13 @@ def main():
             if time.time() - begin > a.budget:
                 print("stopped after %.0f s; --resume goes on" % (time.time() - begin))
                 return
-            start, group = time.time(), []
-            for r in measure(row, threads, a, disturbed, folder):
-                r.update(repetition=repetition)
-                group.append(r)
+            start, others = time.time(), Others()
+            group = measure(row, threads, a, disturbed, folder)
             for r in group:
-                r.update(took=time.time() - start)
+                r.update(repetition=repetition, took=time.time() - start, others=others.cores())
                 keep(r)
             print_group((row.name, threads, disturbed), [group], peaks)
-            print("%-20s   measured in %.1f s" % ("", time.time() - start))
+            print("%-20s   measured in %.1f s%s" % ("", time.time() - start, others_text(group)), flush=True)
     print_targets(group_results(results))
 
 
