@@ -202,6 +202,41 @@ static void quantize_ties_go_to_even(void **state)
     }
 }
 
+/* Numbers at and right beside the middle of two codes, for scales without a short reciprocal and
+ * for one whose reciprocal overflows: the quotient in f32 decides, on all instruction sets. */
+static void quantize_near_ties_follows_the_quotient(void **state)
+{
+    static const float scales[] = {0.1f, 0.037f, 1.0f / 3, 7.3e-5f, 1.7e4f, 1e-40f};
+    float *x = (float *)(void *)x_bytes;
+    (void)state;
+    for (size_t s = 0; s < sizeof(scales) / sizeof(scales[0]) * 3; s++) {
+        float scale = scales[s / 3];
+        uint8_t zero = 100;
+        for (int i = 0; i < 1539; i++) {
+            float middle = ((float)(i / 3) - 150.5f) * scale;
+            x[i] = i % 3 == 0   ? middle
+                   : i % 3 == 1 ? nextafterf(middle, INFINITY)
+                                : nextafterf(middle, -INFINITY);
+        }
+        leat_array in[3] = {make_array(LEAT_DTYPE_F32, 1, 1539, 1, 1, x),
+                            make_array(LEAT_DTYPE_F32, 0, 1, 1, 1, &scale),
+                            make_array(LEAT_DTYPE_U8, 0, 1, 1, 1, &zero)};
+        leat_array y = make_array(LEAT_DTYPE_U8, 1, 1539, 1, 1, y_bytes);
+        leat_error err = {0};
+        test_kernel kernel = {.op = "QuantizeLinear",
+                              .inputs = in,
+                              .n_inputs = 3,
+                              .outputs = &y,
+                              .n_outputs = 1,
+                              .isa = (lt_cpu_isa)(s % 3)};
+        assert_ok(test_kernel_run(&kernel, NULL, &err), &err);
+        for (int i = 0; i < 1539; i++) {
+            float q = nearbyintf(x[i] / scale) + 100.0f;
+            assert_int_equal(((uint8_t *)y.data)[i], (int)fminf(fmaxf(q, 0), 255));
+        }
+    }
+}
+
 static void float8_saturates_or_not(void **state)
 {
     (void)state;
@@ -302,6 +337,7 @@ int main(void)
         cmocka_unit_test(quantize_rounds_to_even_and_saturates),
         cmocka_unit_test(dequantize_subtracts_and_scales),
         cmocka_unit_test(quantize_ties_go_to_even),
+        cmocka_unit_test(quantize_near_ties_follows_the_quotient),
         cmocka_unit_test(float8_saturates_or_not),
         cmocka_unit_test(half_data_divides_in_half),
         cmocka_unit_test(scales_that_do_not_fit_are_invalid),
