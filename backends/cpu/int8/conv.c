@@ -6,6 +6,7 @@
  * brought to u8, channels-last before, results back after: the layout pass and quantizers that make
  * u8 activations avoid both. */
 #include "conv/window.h"
+#include "int8/depthwise.h"
 #include "int8/quantized.h"
 
 /* Where things lie in the workspace; 0 bytes: not needed. */
@@ -24,13 +25,18 @@ typedef struct qconv {
     lt_conv_window window;
     const lt_gemm_kernels *kernels;
     const leat_host *host;
-    size_t product_k;    /* of one tap as the product sees it */
-    size_t group_packed; /* bytes of one group's packed weights */
-    size_t sums_at;      /* in the packed block */
-    const void *packed;  /* weights and their column sums; NULL: made by launch */
+    size_t product_k;     /* of one tap as the product sees it */
+    size_t outside_bytes; /* of the row that stands for a pixel outside of the data */
+    size_t group_packed;  /* bytes of one group's packed weights */
+    size_t sums_at;       /* in the packed block */
+    const void *packed;   /* weights and their column sums; NULL: made by launch */
     lt_int8_params params;
     parts at;
     size_t y_element, residual_element;
+    lt_int8_depthwise_fn depthwise; /* one filter a channel; NULL: as products */
+    lt_int8_finish_fn finish;
+    size_t depthwise_columns; /* channels filled up to whole blocks */
+    const void *w_zeros;      /* constant zero points, for packing */
 } qconv;
 
 static size_t channel_bytes(const lt_conv_geometry *g)
@@ -38,8 +44,37 @@ static size_t channel_bytes(const lt_conv_geometry *g)
     return (size_t)(g->in_channels / g->groups);
 }
 
-static void pack_weights(const qconv *w, const void *weights, void *scratch, char *out)
+/* [channels, taps] to s16 [taps][columns] without zero points, and the sums of the bytes as the
+ * other packing has them. */
+static void pack_depthwise(const qconv *w, const void *weights, const void *zeros, char *out)
 {
+    size_t channels = w->q.groups, taps = w->window.taps;
+    bool u8 = w->q.w_type == LEAT_DTYPE_U8;
+    int16_t *to = (int16_t *)(void *)out;
+    int32_t *sums = (int32_t *)(void *)(out + w->sums_at);
+    for (size_t c = 0; c < channels; c++) {
+        size_t zero_at = w->q.w_zeros > 1 ? c : 0;
+        int32_t zero = 0;
+        if (zeros != NULL) {
+            zero = u8 ? ((const uint8_t *)zeros)[zero_at] : ((const int8_t *)zeros)[zero_at];
+        }
+        sums[c] = 0;
+        for (size_t t = 0; t < taps; t++) {
+            size_t at = c * taps + t;
+            int32_t v = u8 ? ((const uint8_t *)weights)[at] : ((const int8_t *)weights)[at];
+            to[t * w->depthwise_columns + c] = (int16_t)(v - zero);
+            sums[c] += v - (u8 ? 128 : 0);
+        }
+    }
+}
+
+static void pack_weights(const qconv *w, const void *weights, const void *zeros, void *scratch,
+                         char *out)
+{
+    if (w->depthwise != NULL) {
+        pack_depthwise(w, weights, zeros, out);
+        return;
+    }
     size_t packed_k = lt_gemm_padded_k(w->kernels, w->window.k) * w->window.taps;
     lt_conv_window_pack(&w->window, w->kernels, weights, w->q.w_type, w->group_packed, scratch,
                         out);
@@ -59,7 +94,7 @@ static leat_status fill_weights(void *out, size_t bytes, const leat_value *const
     if (scratch_bytes != 0 && scratch == NULL) {
         return lt_cpu_fail(err, LEAT_NO_MEMORY, "QLinearConv: no memory to pack weights");
     }
-    pack_weights(w, constant->data, scratch, out);
+    pack_weights(w, constant->data, w->w_zeros, scratch, out);
     if (scratch != NULL) {
         w->host->free(w->host->context, scratch, scratch_bytes);
     }
@@ -116,7 +151,8 @@ static const char *stage_constants(const qconv *w, const leat_kernel_args *args,
     *params = w->params;
     if (packed == NULL) {
         char *made = workspace + w->at.weights;
-        pack_weights(w, args->inputs[w->q.in.w], workspace + w->at.scratch, made);
+        pack_weights(w, args->inputs[w->q.in.w], lt_int8_input(args->inputs, w->q.in.w_zero),
+                     workspace + w->at.scratch, made);
         packed = made;
     }
     if (!w->q.fixed) {
@@ -132,31 +168,68 @@ static int zero_byte(const qconv *w, const leat_kernel_args *args)
     return (zero ? zero[0] : 0) ^ (w->q.x_type == LEAT_DTYPE_I8 ? 0x80 : 0);
 }
 
-static leat_status qconv_launch(const void *state, const leat_kernel_args *args, leat_error *err)
+/* One launch of a depthwise convolution. */
+typedef struct depthwise_job {
+    const qconv *w;
+    lt_conv_rows rows;
+    const int16_t *weights;
+    const lt_int8_params *params;
+    char *result;
+} depthwise_job;
+
+/* Pixels [begin, end) of the output: pointers for some at a time, then all channels of each. */
+static void depthwise_pixels(void *argument, int64_t begin, int64_t end)
 {
-    const qconv *w = state;
+    const depthwise_job *job = argument;
+    const qconv *w = job->w;
+    const void *rows[LT_INT8_DEPTHWISE_TAPS * LT_GEMM_MAX_MR];
+    size_t channels = w->q.groups;
+    int32_t sums[LT_INT8_DEPTHWISE_CHANNELS];
+    lt_gemm_tile tile = {.taps = w->window.taps, .epilogue = &job->params->epilogue};
+    for (size_t p = (size_t)begin; p < (size_t)end; p += LT_GEMM_MAX_MR) {
+        size_t left = (size_t)end - p, count = left < LT_GEMM_MAX_MR ? left : LT_GEMM_MAX_MR;
+        lt_conv_window_rows(&job->rows, p, count, rows);
+        for (size_t i = 0; i < count; i++) {
+            for (size_t c = 0; c < channels; c += LT_INT8_DEPTHWISE_CHANNELS) {
+                size_t rest = channels - c;
+                tile.n = (uint32_t)(rest < LT_INT8_DEPTHWISE_CHANNELS ? rest
+                                                                      : LT_INT8_DEPTHWISE_CHANNELS);
+                tile.row = p + i;
+                tile.column = c;
+                tile.c = job->result + ((p + i) * channels + c) * w->y_element;
+                w->depthwise(rows + i, w->window.taps, c, tile.n, job->weights + c,
+                             w->depthwise_columns, job->params->offset + c, sums);
+                w->finish(&tile, sums, LT_INT8_DEPTHWISE_CHANNELS, 1);
+                if (w->q.result == LT_INT8_RESULT_F32 && w->q.activate != NULL) {
+                    w->q.activate((float *)tile.c, tile.n, &w->q.activation);
+                }
+            }
+        }
+    }
+}
+
+static void run_depthwise(const qconv *w, const leat_kernel_args *args, const char *data,
+                          const char *packed, lt_int8_params *params, char *result)
+{
+    params->epilogue.column_zero = NULL; /* the weights have none */
+    depthwise_job job = {w,
+                         {&w->window, data, (char *)args->workspace + w->at.outside},
+                         (const int16_t *)(const void *)packed,
+                         params,
+                         result};
+    double cost = 2.0 * (double)w->q.groups * (double)w->window.taps;
+    lt_cpu_parallel_range(args, (int64_t)w->window.m, LT_GEMM_MAX_MR, cost, depthwise_pixels, &job);
+}
+
+static void run_products(const qconv *w, const leat_kernel_args *args, const char *data,
+                         const char *packed, const lt_int8_params *params, char *result)
+{
     const lt_conv_window *window = &w->window;
     const lt_conv_geometry *g = &window->from;
     char *workspace = args->workspace;
-    lt_int8_params params;
-    (void)err;
-    const char *packed = stage_constants(w, args, &params);
-    int fill = zero_byte(w, args);
-    const char *data = stage_data(w, args, fill);
-    char *result = g->channels_last ? args->outputs[0] : workspace + w->at.result;
-    memset(workspace + w->at.outside, fill, w->product_k);
-    if (w->q.in.residual != LEAT_NO_VALUE) {
-        params.epilogue.residual = args->inputs[w->q.in.residual];
-        if (!g->channels_last) {
-            turn_images(g, params.epilogue.residual, workspace + w->at.residual,
-                        w->residual_element, true);
-            params.epilogue.residual = workspace + w->at.residual;
-        }
-    }
-    params.epilogue.residual_ld = (size_t)g->out_channels;
     for (size_t i = 0; i < w->q.groups; i++) {
         lt_conv_rows source = {window, data + i * channel_bytes(g), workspace + w->at.outside};
-        lt_int8_epilogue epilogue = lt_int8_group(&w->q, &params, i);
+        lt_int8_epilogue epilogue = lt_int8_group(&w->q, params, i);
         lt_gemm_job job = {.kernels = w->kernels,
                            .m = window->m,
                            .n = window->n,
@@ -167,7 +240,7 @@ static leat_status qconv_launch(const void *state, const leat_kernel_args *args,
                            .a = source.data,
                            .lda = (size_t)g->in_channels,
                            .b = packed + i * w->group_packed,
-                           .bias = params.offset + i * w->q.columns,
+                           .bias = params->offset + i * w->q.columns,
                            .c = result + i * w->q.n * w->y_element,
                            .ldc = (size_t)g->out_channels,
                            .epilogue = &epilogue};
@@ -175,6 +248,34 @@ static leat_status qconv_launch(const void *state, const leat_kernel_args *args,
             job.activation = w->q.activation;
         }
         lt_gemm_run(&job, workspace + w->at.gemm, args);
+    }
+}
+
+static leat_status qconv_launch(const void *state, const leat_kernel_args *args, leat_error *err)
+{
+    const qconv *w = state;
+    const lt_conv_geometry *g = &w->window.from;
+    char *workspace = args->workspace;
+    lt_int8_params params;
+    (void)err;
+    const char *packed = stage_constants(w, args, &params);
+    int fill = zero_byte(w, args);
+    const char *data = stage_data(w, args, fill);
+    char *result = g->channels_last ? args->outputs[0] : workspace + w->at.result;
+    memset(workspace + w->at.outside, fill, w->outside_bytes);
+    if (w->q.in.residual != LEAT_NO_VALUE) {
+        params.epilogue.residual = args->inputs[w->q.in.residual];
+        if (!g->channels_last) {
+            turn_images(g, params.epilogue.residual, workspace + w->at.residual,
+                        w->residual_element, true);
+            params.epilogue.residual = workspace + w->at.residual;
+        }
+    }
+    params.epilogue.residual_ld = (size_t)g->out_channels;
+    if (w->depthwise != NULL) {
+        run_depthwise(w, args, data, packed, &params, result);
+    } else {
+        run_products(w, args, data, packed, &params, result);
     }
     if (!g->channels_last) {
         turn_images(g, result, args->outputs[0], w->y_element, false);
@@ -197,6 +298,34 @@ static leat_status read_geometry(const leat_kernel_node *node, const lt_int8_nod
     return lt_conv_geometry_read(&view, false, out, err);
 }
 
+static size_t sums_bytes(const qconv *w)
+{
+    return w->q.groups * w->q.columns * sizeof(int32_t);
+}
+
+/* One filter a channel, few taps: sums by the channel instead of a product for each. */
+static void choose_depthwise(qconv *w, const lt_cpu_device *device)
+{
+    const lt_conv_geometry *g = &w->window.from;
+    w->finish = lt_int8_finish_portable;
+    if (g->groups == 1 || g->groups != g->in_channels || g->groups != g->out_channels ||
+        w->window.taps > LT_INT8_DEPTHWISE_TAPS || w->window.matrix) {
+        return;
+    }
+    w->depthwise = lt_int8_depthwise_portable;
+#if defined(__x86_64__)
+    if (device->isa >= LT_CPU_AVX2) {
+        bool wide = device->isa == LT_CPU_AVX512;
+        w->depthwise = wide ? lt_int8_depthwise_avx512 : lt_int8_depthwise_avx2;
+        w->finish = lt_int8_finish_avx2;
+    }
+#endif
+    (void)device;
+    size_t block = LT_INT8_DEPTHWISE_CHANNELS;
+    w->depthwise_columns = (w->q.groups + block - 1) / block * block;
+    w->q.columns = 1; /* channels side by side */
+}
+
 static void plan_parts(qconv *w, uint32_t threads)
 {
     const lt_conv_geometry *g = &w->window.from;
@@ -207,8 +336,8 @@ static void plan_parts(qconv *w, uint32_t threads)
     at->data_bytes = !last || w->q.x_type == LEAT_DTYPE_I8 ? pixels * (size_t)g->in_channels : 0;
     at->data = lt_int8_take(&total, at->data_bytes);
     at->padded = lt_int8_take(&total, w->window.copy_bytes);
-    at->outside = lt_int8_take(&total, w->product_k);
-    size_t block = w->sums_at + w->q.groups * w->q.columns * sizeof(int32_t);
+    at->outside = lt_int8_take(&total, w->outside_bytes);
+    size_t block = w->sums_at + sums_bytes(w);
     at->weights = lt_int8_take(&total, w->packed ? 0 : block);
     at->scratch = lt_int8_take(&total, w->packed ? 0 : lt_conv_window_scratch(&w->window, 1));
     at->params = lt_int8_take(&total, w->q.fixed ? 0 : lt_int8_params_bytes(&w->q));
@@ -231,9 +360,13 @@ static leat_status prepare_constants(qconv *w, const leat_kernel_node *node, lea
     const leat_host *host = w->host;
     size_t groups = w->q.groups, packed;
     size_t group = lt_gemm_packed_bytes(w->kernels, w->window.taps, w->window.k, w->window.n);
+    if (w->depthwise != NULL) { /* all channels together */
+        size_t all = w->window.taps * w->depthwise_columns * sizeof(int16_t);
+        group = (all + groups - 1) / groups;
+    }
     w->group_packed = (group + 63) & ~(size_t)63;
     if (group == 0 || __builtin_mul_overflow(w->group_packed, groups, &w->sums_at) ||
-        __builtin_add_overflow(w->sums_at, groups * w->q.columns * sizeof(int32_t), &packed)) {
+        __builtin_add_overflow(w->sums_at, sums_bytes(w), &packed)) {
         return lt_cpu_fail(err, LEAT_LIMIT, "%s node '%s': weights are too large", node->node->op,
                            node->node->name);
     }
@@ -241,7 +374,7 @@ static leat_status prepare_constants(qconv *w, const leat_kernel_node *node, lea
         return LEAT_OK;
     }
     uint64_t key = 0x800 | (uint64_t)w->kernels->nr << 16 | (uint64_t)groups << 24;
-    key ^= (uint64_t)w->window.taps << 48;
+    key ^= (uint64_t)w->window.taps << 48 | (uint64_t)(w->depthwise != NULL) << 15;
     leat_status status = host->plan_pack(plan, leat_kernel_input(node, w->q.in.w), key, packed,
                                          fill_weights, w, &w->packed, err);
     if (status != LEAT_OK || !w->q.fixed) {
@@ -294,6 +427,11 @@ leat_status lt_cpu_qconv_prepare(const leat_kernel_node *node, void *device, con
                                                                  : 1;
     w->kernels = lt_int8_kernels_for(device, (uint32_t)w->y_element);
     w->q.columns = lt_gemm_panels(w->kernels, w->q.n) * w->kernels->nr;
+    choose_depthwise(w, device);
+    const leat_value *w_zeros = leat_kernel_input(node, w->q.in.w_zero);
+    w->w_zeros = w_zeros ? w_zeros->data : NULL;
+    w->q.constant_weights &= w->depthwise == NULL || w_zeros == NULL || w_zeros->data != NULL;
+    w->q.fixed &= w->q.constant_weights;
     double low, high;
     bool clamp = lt_cpu_activation_clamp(&w->q.activation, &low, &high);
     w->q.activate = clamp ? NULL : lt_cpu_activate_for(device);
@@ -301,8 +439,9 @@ leat_status lt_cpu_qconv_prepare(const leat_kernel_node *node, void *device, con
     /* The copy may be read beyond a row, where weights are 0, unless rows are summed up. */
     bool over = w->window.padded && w->q.fixed && w->params.epilogue.column_zero == NULL;
     w->product_k = over ? lt_gemm_padded_k(w->kernels, w->window.k) : w->window.k;
+    w->outside_bytes = w->depthwise ? w->depthwise_columns : w->product_k;
     plan_parts(w, host->pool_threads(host->pool));
-    out_kernel->name = w->kernels->name;
+    out_kernel->name = w->depthwise ? "depthwise_u8s8" : w->kernels->name;
     out_kernel->launch = qconv_launch;
     out_kernel->state = w;
     out_kernel->workspace_bytes = w->at.total;

@@ -211,9 +211,15 @@ static float scale_of(const void *const *inputs, uint32_t i)
     return i == LEAT_NO_VALUE ? 1.0f : *(const float *)inputs[i];
 }
 
+/* Elements of each array: one column a group (depthwise) is read in blocks of 32. */
+static size_t array_columns(const lt_int8_node *q)
+{
+    return q->groups * q->columns + (q->columns == 1 ? 32 : 0);
+}
+
 size_t lt_int8_params_bytes(const lt_int8_node *q)
 {
-    size_t columns = q->groups * q->columns, total = 0;
+    size_t columns = array_columns(q), total = 0;
     for (int i = 0; i < 5; i++) {
         lt_int8_take(&total, columns * sizeof(int32_t));
     }
@@ -229,7 +235,7 @@ typedef struct arrays {
 
 static arrays place_arrays(const lt_int8_node *q, char *memory)
 {
-    size_t bytes = q->groups * q->columns * sizeof(int32_t), total = 0;
+    size_t bytes = array_columns(q) * sizeof(int32_t), total = 0;
     arrays a;
     a.offset = (int32_t *)(void *)(memory + lt_int8_take(&total, bytes));
     a.column_zero = (int32_t *)(void *)(memory + lt_int8_take(&total, bytes));
@@ -245,12 +251,8 @@ static bool fill_integers(const lt_int8_node *q, const void *const *inputs, cons
                           const arrays *a)
 {
     const void *zeros = lt_int8_input(inputs, q->in.w_zero);
-    const int32_t *bias = q->bias_type == LEAT_DTYPE_I32 ? lt_int8_input(inputs, q->in.bias) : NULL;
-    int32_t shift = q->w_type == LEAT_DTYPE_U8 ? 128 : 0, x_zero = 0;
+    int32_t shift = q->w_type == LEAT_DTYPE_U8 ? 128 : 0;
     bool some = false;
-    if (q->x_zeros <= 1) {
-        x_zero = data_zero(inputs, q->in.x_zero, q->x_type);
-    }
     for (size_t g = 0; g < q->groups; g++) {
         for (size_t c = 0; c < q->columns; c++) {
             size_t at = g * q->columns + c, from = g * q->n + c;
@@ -260,14 +262,27 @@ static bool fill_integers(const lt_int8_node *q, const void *const *inputs, cons
                 zero += get_8(q->w_type, zeros, q->w_zeros == 1 ? 0 : from);
             }
             some |= there && zero != 0;
-            uint32_t sum = (uint32_t)sums[at] - (uint32_t)q->k * (uint32_t)zero;
-            uint32_t add = there && bias ? (uint32_t)bias[from] : 0;
             a->column_zero[at] = zero;
-            a->column_sum[at] = (int32_t)sum;
-            a->offset[at] = (int32_t)(add - (uint32_t)x_zero * sum);
+            a->column_sum[at] = (int32_t)((uint32_t)sums[at] - (uint32_t)q->k * (uint32_t)zero);
         }
     }
     return some;
+}
+
+/* Where sums start. */
+static void fill_offsets(const lt_int8_node *q, const void *const *inputs, const arrays *a)
+{
+    const int32_t *bias = q->bias_type == LEAT_DTYPE_I32 ? lt_int8_input(inputs, q->in.bias) : NULL;
+    uint32_t zero = q->x_zeros > 1 ? 0 : (uint32_t)data_zero(inputs, q->in.x_zero, q->x_type);
+    for (size_t i = 0; i < q->groups * q->columns; i++) {
+        a->offset[i] = (int32_t)(0u - zero * (uint32_t)a->column_sum[i]);
+    }
+    for (size_t g = 0; bias != NULL && g < q->groups; g++) {
+        uint32_t *to = (uint32_t *)a->offset + g * q->columns;
+        for (size_t c = 0; c < q->n; c++) {
+            to[c] += (uint32_t)bias[g * q->n + c];
+        }
+    }
 }
 
 /* Scales and f32 biases of each column, times `factor`. */
@@ -335,6 +350,7 @@ void lt_int8_make_params(const lt_int8_node *q, const void *const *inputs, const
     float divisor = 1;
     out->offset = a.offset;
     e.column_zero = fill_integers(q, inputs, sums, &a) ? a.column_zero : NULL;
+    fill_offsets(q, inputs, &a);
     if (q->x_zeros > 1) {
         for (size_t i = 0; i < q->x_zeros; i++) {
             a.row_zero[i] =
