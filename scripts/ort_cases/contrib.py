@@ -105,6 +105,27 @@ def attention(cases, rng):
               {"w": weights, "c": constants["c"], "xs": np.float32(0.02), "ws": np.float32(0.005), "xz": np.uint8(120), "wz": np.int8(0)}, MS)
 
 
+def decoder(cases, rng):
+    f = lambda *s: rng.standard_normal(s).astype(np.float32)
+    b, s, heads, kv, size, past = 2, 3, 6, 2, 16, 4
+    angles = np.outer(np.arange(32), 1 / 10 ** np.linspace(0, 2, size // 2))
+    tables = {"cos": np.cos(angles).astype(np.float32), "sin": np.sin(angles).astype(np.float32)}
+    for interleaved, rank in itertools.product((0, 1), (3, 4)):
+        x = f(b, s, heads * size) if rank == 3 else f(b, heads, s, size)
+        for name, at in (("each", np.array([[0, 1, 2], [5, 9, 3]], np.int64)), ("from", np.array([7], np.int64))):
+            cases.add("rotary_embedding_%d_%d_%s" % (interleaved, rank, name),
+                      [node("RotaryEmbedding", ["x", "at", "cos", "sin"], ["y"], interleaved=interleaved)], {"x": x, "at": at}, ["y"], tables, MS)
+    # ONNX Runtime wants one token a sequence, or one sequence, where there are earlier tokens.
+    for rotary, (earlier, b, s), packed in itertools.product((0, 1), ((0, 2, 3), (past, 2, 1), (past, 1, 3)), (0, 1)):
+        feeds = {"q": f(b, s, (heads + 2 * kv * packed) * size), "k": f(b, s, kv * size), "v": f(b, s, kv * size),
+                 "pk": f(b, kv, earlier, size), "pv": f(b, kv, earlier, size),
+                 "lengths": np.full(b, earlier + s - 1, np.int32), "total": np.array(earlier + s, np.int32)}
+        names = ["q", "" if packed else "k", "" if packed else "v", "pk", "pv", "lengths", "total"] + (["cos", "sin"] if rotary else [])
+        cases.add("group_query_attention_%d_%d_%d_%d" % (rotary, earlier, s, packed),
+                  [node("GroupQueryAttention", names, ["y", "nk", "nv"], num_heads=heads, kv_num_heads=kv, do_rotary=rotary)],
+                  {k: x for k, x in feeds.items() if k in names}, ["y", "nk", "nv"], tables if rotary else (), MS)
+
+
 def quantized(cases, rng):
     for t, (low, high, zero) in {"u8": (0, 256, 130), "s8": (-128, 128, 4)}.items():
         dtype = np.uint8 if t == "u8" else np.int8
@@ -144,4 +165,5 @@ def make(cases, rng):
     products(cases, rng)
     norms(cases, rng)
     attention(cases, rng)
+    decoder(cases, rng)
     quantized(cases, rng)

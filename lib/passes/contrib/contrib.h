@@ -98,5 +98,6 @@ extern const lt_contrib_op lt_contrib_products[];
 extern const lt_contrib_op lt_contrib_norms[];
 extern const lt_contrib_op lt_contrib_attention[];
 extern const lt_contrib_op lt_contrib_quantized[];
+extern const lt_contrib_op lt_contrib_decoder[];
 
 #endif

@@ -6,7 +6,8 @@
 #include <string.h>
 
 static const lt_contrib_op *const families[] = {lt_contrib_products, lt_contrib_norms,
-                                                lt_contrib_attention, lt_contrib_quantized};
+                                                lt_contrib_attention, lt_contrib_quantized,
+                                                lt_contrib_decoder};
 
 /* ONNX Runtime writes SimplifiedLayerNormalization into ai.onnx, which has no such operator. */
 static bool is_contrib(const leat_node *node)

@@ -10,7 +10,8 @@
 #define MOST_INPUTS 12
 
 static const lt_contrib_op *const families[] = {lt_contrib_products, lt_contrib_norms,
-                                                lt_contrib_attention, lt_contrib_quantized};
+                                                lt_contrib_attention, lt_contrib_quantized,
+                                                lt_contrib_decoder};
 
 static uint32_t add_value(lt_graph *graph, leat_dtype dtype, int32_t rank, bool constant)
 {
