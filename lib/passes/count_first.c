@@ -6,6 +6,7 @@
  *     Compress(x, c)      n = CompressCount(x, c)                y = CompressTo(x, c, n)
  *     Unique(x)           i, inverse, c, n = UniqueIndex(x)      y = UniqueTo(x, i, n)
  *                                          indices = Prefix(i, n), counts = Prefix(c, n)
+ *     StringSplit(x)      n = StringSplitCount(x)                y, counts = StringSplitTo(x, n)
  *     NonMaxSuppression   all, n = NonMaxSuppressionAll(...)     y = Prefix(all, n) */
 #include "passes/match.h"
 
@@ -73,14 +74,14 @@ static leat_status make_prefix(lt_graph *graph, const leat_node *from, uint32_t 
 static leat_status split_plain(lt_graph *graph, const lt_pass_context *context, leat_node *from,
                                const char *counter, const char *op, leat_error *err)
 {
-    uint32_t n, inputs[3] = {lt_input_of(from, 0), lt_input_of(from, 1)}, y = from->outputs[0];
+    uint32_t n, inputs[3] = {lt_input_of(from, 0), lt_input_of(from, 1)};
     leat_node *made;
     leat_status status = make_counter(graph, context, counter, from, &n, 1, &made, err);
     if (status != LEAT_OK || made == NULL) {
         return status;
     }
     inputs[from->n_inputs] = n;
-    const made_node node = {op, from, inputs, from->n_inputs + 1, &y, 1};
+    const made_node node = {op, from, inputs, from->n_inputs + 1, from->outputs, from->n_outputs};
     status = make(graph, &node, &made, err);
     if (status == LEAT_OK) {
         lt_graph_remove_node(graph, from);
@@ -138,6 +139,9 @@ static leat_status split(lt_graph *graph, const lt_pass_context *context, leat_n
     }
     if (lt_is_onnx(node, "Compress") && node->n_inputs == 2) {
         return split_plain(graph, context, node, "CompressCount", "CompressTo", err);
+    }
+    if (lt_is_onnx(node, "StringSplit") && node->n_inputs == 1) {
+        return split_plain(graph, context, node, "StringSplitCount", "StringSplitTo", err);
     }
     if (lt_is_onnx(node, "Unique")) {
         return split_unique(graph, context, node, err);

@@ -59,7 +59,8 @@ leat_status lt_infer_linear_attention(lt_infer *infer, leat_error *err)
     leat_value q = *lt_in(infer, 0), v = *lt_in(infer, 2);
     const leat_value *past = lt_in(infer, 3);
     int64_t q_heads = leat_node_int(infer->node, "q_num_heads", 0);
-    int64_t heads = leat_node_int(infer->node, "kv_num_heads", 0), d_k, d_v, width = -1;
+    int64_t heads = leat_node_int(infer->node, "kv_num_heads", 0), d_k = -1, d_v = -1;
+    int64_t width = -1;
     if (q_heads < 1 || heads < 1 || q_heads % heads != 0 || q.rank != 3 || v.rank != 3) {
         return lt_bad(infer, err, "%lld query and %lld key heads, data of rank %d",
                       (long long)q_heads, (long long)heads, q.rank);
