@@ -3,6 +3,9 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+
+#define LARGE_PAGE ((size_t)2 << 20)
 
 static void *libc_alloc(void *user, size_t bytes, size_t alignment)
 {
@@ -59,6 +62,20 @@ void *lt_alloc(lt_memory *memory, size_t bytes, size_t alignment)
     atomic_fetch_add_explicit(&memory->live_blocks, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&memory->allocations, 1, memory_order_relaxed);
     return block;
+}
+
+void lt_memory_advise_large(void *block, size_t bytes)
+{
+#ifdef MADV_HUGEPAGE
+    uintptr_t begin = ((uintptr_t)block + LARGE_PAGE - 1) & ~(LARGE_PAGE - 1);
+    uintptr_t end = ((uintptr_t)block + bytes) & ~(LARGE_PAGE - 1);
+    if (begin < end) {
+        (void)madvise((void *)begin, end - begin, MADV_HUGEPAGE);
+    }
+#else
+    (void)block;
+    (void)bytes;
+#endif
 }
 
 void *lt_alloc_zeroed(lt_memory *memory, size_t bytes, size_t alignment)

@@ -34,6 +34,10 @@ void *lt_alloc_zeroed(lt_memory *memory, size_t bytes, size_t alignment);
 /* Frees a block of lt_alloc; `bytes` as asked for then; NULL does nothing. */
 void lt_free(lt_memory *memory, void *block, size_t bytes);
 
+/* Asks the system for large pages where a block is large enough to hold some. A hint: nothing
+ * happens where there are none. */
+void lt_memory_advise_large(void *block, size_t bytes);
+
 /* A region whose blocks are freed all at once. Not safe for several threads. */
 typedef struct lt_arena_chunk lt_arena_chunk;
 typedef struct lt_arena {

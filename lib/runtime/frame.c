@@ -173,6 +173,9 @@ static leat_status grow_workspaces(lt_runner *runner, const lt_stage *stage, lea
             return status;
         }
         runner->workspace_bytes[d] = bytes;
+        if (lt_device_is_host(device)) {
+            lt_memory_advise_large(runner->workspaces[d], bytes);
+        }
     }
     return LEAT_OK;
 }

@@ -19,12 +19,27 @@ struct packed {
 
 #define N_BUCKETS 256u
 
+/* Host memory for packed weights comes in regions that grow up to this size: large enough for the
+ * system to give large pages. Weights are read once a run from end to end, and with small pages
+ * every 4 KiB costs a walk through the page table. */
+#define MAX_REGION_BYTES ((size_t)32 << 20)
+#define MIN_REGION_BYTES ((size_t)64 << 10)
+
+typedef struct region region;
+struct region {
+    region *next;
+    char *base;
+    size_t bytes;
+    size_t used;
+};
+
 struct lt_weights {
     lt_device *device;
     const void *const *constants;
     size_t n_constants;
     pthread_mutex_t lock; /* guards the rest */
     packed *buckets[N_BUCKETS];
+    region *regions; /* host devices only */
     uint64_t total_bytes;
     uint64_t growth_step; /* 0: nobody is told */
     uint64_t growth_next;
@@ -53,13 +68,22 @@ void lt_weights_destroy(lt_weights *weights)
         return;
     }
     lt_memory *memory = &weights->device->context->memory;
+    bool own_blocks = !lt_device_is_host(weights->device);
     for (size_t i = 0; i < N_BUCKETS; i++) {
         while (weights->buckets[i] != NULL) {
             packed *entry = weights->buckets[i];
             weights->buckets[i] = entry->next;
-            lt_device_free(weights->device, entry->block, entry->bytes);
+            if (own_blocks) {
+                lt_device_free(weights->device, entry->block, entry->bytes);
+            }
             lt_free(memory, entry, sizeof(*entry));
         }
+    }
+    while (weights->regions != NULL) {
+        region *first = weights->regions;
+        weights->regions = first->next;
+        lt_free(memory, first->base, first->bytes);
+        lt_free(memory, first, sizeof(*first));
     }
     pthread_mutex_destroy(&weights->lock);
     lt_free(memory, weights, sizeof(*weights));
@@ -123,6 +147,67 @@ leat_status lt_weights_make(lt_device *device, const leat_value *constant, size_
     return LEAT_OK;
 }
 
+/* Twice what there is, within the bounds, and at least `bytes`. */
+static leat_status add_region(lt_weights *weights, size_t bytes, leat_error *err)
+{
+    lt_memory *memory = &weights->device->context->memory;
+    size_t wanted = MIN_REGION_BYTES;
+    while (wanted < MAX_REGION_BYTES && wanted < weights->total_bytes) {
+        wanted *= 2;
+    }
+    wanted = wanted < bytes ? bytes : wanted;
+    region *added = lt_alloc_zeroed(memory, sizeof(*added), 16);
+    if (added == NULL) {
+        return lt_fail(err, LEAT_NO_MEMORY, "no memory to pack a constant");
+    }
+    void *base = NULL;
+    leat_status status = LEAT_NO_MEMORY;
+    if (wanted > bytes) {
+        status = lt_device_alloc(weights->device, wanted, &base, NULL);
+    }
+    if (status != LEAT_OK) { /* or near the budget: no more than needed */
+        wanted = bytes;
+        status = lt_device_alloc(weights->device, wanted, &base, err);
+    }
+    if (status != LEAT_OK) {
+        lt_free(memory, added, sizeof(*added));
+        return status;
+    }
+    lt_memory_advise_large(base, wanted);
+    *added = (region){weights->regions, base, wanted, 0};
+    weights->regions = added;
+    return LEAT_OK;
+}
+
+/* Allocates and fills on a host device: like lt_weights_make, but from the regions. */
+static leat_status make_in_region(lt_weights *weights, const leat_value *constant, size_t bytes,
+                                  leat_pack_fn fill, const void *argument, void **out_block,
+                                  leat_error *err)
+{
+    size_t needed;
+    if (!lt_align_up(bytes ? bytes : 1, LT_ALIGNMENT, &needed)) {
+        return lt_fail(err, LEAT_LIMIT, "a packed constant of %zu bytes", bytes);
+    }
+    region *place = weights->regions;
+    while (place != NULL && place->bytes - place->used < needed) {
+        place = place->next;
+    }
+    if (place == NULL) {
+        leat_status status = add_region(weights, needed, err);
+        if (status != LEAT_OK) {
+            return status;
+        }
+        place = weights->regions;
+    }
+    void *block = place->base + place->used;
+    leat_status status = fill(block, bytes, constant, argument, err);
+    if (status == LEAT_OK) {
+        place->used += needed;
+        *out_block = block;
+    }
+    return status;
+}
+
 static leat_status get_locked(lt_weights *weights, const leat_value *constant, uint64_t key,
                               size_t bytes, leat_pack_fn fill, const void *argument,
                               const void **out_block, leat_error *err)
@@ -145,7 +230,9 @@ static leat_status get_locked(lt_weights *weights, const leat_value *constant, u
         return lt_fail(err, LEAT_NO_MEMORY, "no memory to pack a constant");
     }
     leat_status status =
-        lt_weights_make(weights->device, constant, bytes, fill, argument, &entry->block, err);
+        lt_device_is_host(weights->device)
+            ? make_in_region(weights, constant, bytes, fill, argument, &entry->block, err)
+            : lt_weights_make(weights->device, constant, bytes, fill, argument, &entry->block, err);
     if (status != LEAT_OK) {
         lt_free(memory, entry, sizeof(*entry));
         return status;
