@@ -43,7 +43,8 @@ typedef struct lt_gemm_tile {
     const void *residual; /* as c; NULL for none */
     size_t ldr;
     /* What later calls need, to be asked for meanwhile: at step i (a group of k, counted over all
-     * taps) the line at next + i * next_step. Any address; not read otherwise. */
+     * taps) the line at next + i * next_step. Any address; not read otherwise. NULL: nothing is
+     * asked for, lines of C neither (they are in a near cache). */
     const void *next;
     size_t next_step;
     uint32_t n;                          /* columns that exist, at most the panel's width */
