@@ -37,6 +37,10 @@ leat_status lt_conv_depthwise_mixed_prepare(const leat_kernel_node *node, const 
                                             const lt_cpu_device *device, const leat_host *host,
                                             leat_plan *plan, leat_kernel *out_kernel,
                                             leat_error *err);
+/* Transposed, as products: channels-last f32 and f64, constant weights and bias. */
+leat_status lt_conv_transposed_prepare(const leat_kernel_node *node, const lt_conv *conv,
+                                       const lt_cpu_device *device, const leat_host *host,
+                                       leat_plan *plan, leat_kernel *out_kernel, leat_error *err);
 /* Plain loops: any float type and layout, weights of any kind, no epilogue. */
 leat_status lt_conv_direct_prepare(const leat_kernel_node *node, const lt_conv *conv,
                                    const lt_cpu_device *device, const leat_host *host,

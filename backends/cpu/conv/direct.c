@@ -178,10 +178,17 @@ leat_status lt_cpu_conv_transpose_prepare(const leat_kernel_node *node, void *de
                                           const leat_host *host, leat_plan *plan,
                                           leat_kernel *out_kernel, leat_error *err)
 {
+    const leat_value *w = leat_kernel_input(node, 1), *bias = leat_kernel_input(node, 2);
     lt_conv conv = {.dtype = leat_kernel_input(node, 0)->dtype,
-                    .has_bias = leat_kernel_input(node, 2) != NULL,
+                    .has_bias = bias != NULL,
                     .residual_input = LEAT_NO_VALUE};
-    (void)device;
     leat_status status = lt_conv_geometry_read(node, true, &conv.g, err);
-    return status != LEAT_OK ? status : prepare(&conv, true, host, plan, out_kernel, err);
+    if (status != LEAT_OK) {
+        return status;
+    }
+    bool wide = conv.dtype == LEAT_DTYPE_F32 || conv.dtype == LEAT_DTYPE_F64;
+    if (wide && conv.g.channels_last && w->data != NULL && (bias == NULL || bias->data != NULL)) {
+        return lt_conv_transposed_prepare(node, &conv, device, host, plan, out_kernel, err);
+    }
+    return prepare(&conv, true, host, plan, out_kernel, err);
 }

@@ -472,6 +472,10 @@ static void conv_transpose_matches_double_loops(void **state)
             check(&cases[i], LEAT_DTYPE_F32, false, 0, LT_CPU_AVX512, true, 0x6);
             check(&cases[i], LEAT_DTYPE_F64, true, 0, LT_CPU_AVX512, true, 0);
             check(&cases[i], LEAT_DTYPE_F16, false, 0, LT_CPU_AVX512, true, 0);
+            for (int isa = LT_CPU_PORTABLE; isa <= LT_CPU_AVX512; isa++) { /* as products */
+                check(&cases[i], LEAT_DTYPE_F32, true, 0, (lt_cpu_isa)isa, true, 0x6);
+                check(&cases[i], LEAT_DTYPE_F64, true, 0, (lt_cpu_isa)isa, true, 0x6);
+            }
         }
     }
 }
