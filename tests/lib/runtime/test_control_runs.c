@@ -130,6 +130,29 @@ static void run_warmed_control_flow_allocates_nothing(void **state)
     onnx_builder_destroy(b);
 }
 
+/* Captured constants are inputs of the bodies then. */
+static void run_without_optimization_gives_the_same(void **state)
+{
+    (void)state;
+    test_run r = {0};
+    onnx_builder *b = build_mixed();
+    size_t bytes;
+    const void *data = onnx_builder_finish(b, &bytes);
+    const leat_model_desc desc = {.struct_size = sizeof(desc), .no_optimization = 1};
+    assert_ok(leat_context_create(NULL, &r.context, &r.err), &r.err);
+    assert_ok(leat_model_load_memory(r.context, data, bytes, &desc, &r.model, &r.err), &r.err);
+    test_run_session(&r, NULL);
+    for (int64_t m = 0; m < 5; m++) {
+        mixed c;
+        leat_array out[2];
+        mixed_start(&c, m, 2, 2);
+        run_ok(&r, c.in, 4, out, 2);
+        mixed_check(&c, out);
+    }
+    test_run_free(&r);
+    onnx_builder_destroy(b);
+}
+
 static void run_after_trim_gives_the_same(void **state)
 {
     (void)state;
@@ -370,6 +393,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(run_warmed_control_flow_allocates_nothing),
+        cmocka_unit_test(run_without_optimization_gives_the_same),
         cmocka_unit_test(run_after_trim_gives_the_same),
         cmocka_unit_test(run_endless_loop_ends_when_asked),
         cmocka_unit_test(tick_without_callback_has_a_limit),
