@@ -88,6 +88,7 @@ static void run(leat_session *session, const leat_model_signature *io, int64_t u
     leat_array in[MOST_IO], out[MOST_IO];
     leat_error err;
     size_t made = 0;
+    memset(in, 0, sizeof(in));
     memset(out, 0, sizeof(out));
     while (made < io->n_inputs && make_input(&io->inputs[made], unknown, n, &in[made])) {
         made++;

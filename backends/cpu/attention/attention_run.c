@@ -262,7 +262,7 @@ static const void *query_row(const task *t, const place *p, float *wide)
 static void attend(task *t, int64_t row, int64_t count)
 {
     const lt_attention *a = t->a;
-    const void *table[MAX_ROWS];
+    const void *table[MAX_ROWS] = {NULL};
     float *scores = part(t, a->at_scores);
     int64_t width = padded(a->gemm, t->n_keys), out_width = padded(a->gemm, a->dv);
     const place first = place_of(t, t->first_row + row);
