@@ -6,7 +6,7 @@ set -eu
 out=$("$(dirname "$0")/node_cases.sh" "$1") || true
 echo "# Node cases of onnx 1.22.0 that are skipped"
 echo
-echo "Made by \`scripts/node_cases_table.sh\`; not to be edited. All plain cases: $(echo "$out" | tail -n 1)."
+echo "Made by \`scripts/node_cases_table.sh\`; not to be edited. All cases: $(echo "$out" | tail -n 1)."
 echo
 echo "| cases | operator | why |"
 echo "|---|---|---|"
