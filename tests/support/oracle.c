@@ -6,6 +6,7 @@
 #include "cpu.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 size_t oracle_count(const leat_array *array)
@@ -176,4 +177,14 @@ void oracle_assert_close(const leat_array *actual, const double *expected, doubl
                      e, rtol, atol);
         }
     }
+}
+
+double *oracle_doubles(const leat_array *array)
+{
+    size_t count = oracle_count(array);
+    double *exact = calloc(count + 1, sizeof(*exact));
+    for (size_t i = 0; exact != NULL && i < count; i++) {
+        exact[i] = oracle_get(array, i);
+    }
+    return exact;
 }

@@ -8,6 +8,8 @@
 /* Element i of an array as double; packed types are unpacked. Strings and complex numbers are not
  * served (0). */
 double oracle_get(const leat_array *array, size_t i);
+/* All elements, in memory for the caller to free. */
+double *oracle_doubles(const leat_array *array);
 
 /* Stores v, rounded to nearest even and saturated as the type needs. */
 void oracle_set(leat_array *array, size_t i, double v);

@@ -127,6 +127,7 @@ typedef struct run {
     leat_array y;
     int64_t out[3];
     bool last;
+    double *exact[2]; /* X and W, once for all the sums */
 } run;
 
 static leat_array data_array(const conv_case *c, leat_dtype dtype, bool last, int64_t channels,
@@ -215,11 +216,12 @@ static double conv_at(const conv_case *c, const run *r, int64_t n, int64_t m, co
                 }
                 int64_t tap = (k[0] * c->kernel[1] + k[1]) * c->kernel[2] + k[2];
                 int64_t taps = c->kernel[0] * c->kernel[1] * c->kernel[2];
-                for (int64_t ch = 0; ch < gi && inside; ch++) {
-                    size_t x = data_index(r, c->in, c->in_channels, n, group * gi + ch, at);
+                size_t x = data_index(r, c->in, c->in_channels, n, group * gi, at);
+                size_t step = data_index(r, c->in, c->in_channels, n, group * gi + 1, at) - x;
+                for (int64_t ch = 0; ch < gi && inside; ch++, x += step) {
                     size_t w = (size_t)(transposed ? ((group * gi + ch) * go + m % go) * taps + tap
                                                    : (m * gi + ch) * taps + tap);
-                    sum += oracle_get(&r->in[0], x) * oracle_get(&r->in[1], w);
+                    sum += r->exact[0][x] * r->exact[1][w];
                 }
             }
         }
@@ -339,6 +341,8 @@ static void check_form(const conv_case *c, const conv_form *f)
     if (status != LEAT_OK) {
         fail_msg("%s: %s", c->name, err.message);
     }
+    r.exact[0] = oracle_doubles(&r.in[0]);
+    r.exact[1] = oracle_doubles(&r.in[1]);
     size_t count = (size_t)(c->batch * c->out_channels * r.out[0] * r.out[1] * r.out[2]);
     double *expected = calloc(count, sizeof(*expected));
     for (int64_t n = 0; n < c->batch; n++) {
@@ -362,6 +366,8 @@ static void check_form(const conv_case *c, const conv_form *f)
     oracle_assert_close(&r.y, expected, oracle_rtol(r.y.dtype, length),
                         oracle_atol(r.y.dtype, length));
     free(expected);
+    free(r.exact[0]);
+    free(r.exact[1]);
     free_run(&r);
 }
 
@@ -434,7 +440,9 @@ static void conv_winograd_of_halves_matches_double_loops(void **state)
     for (size_t n = 0; n < 2 * 2 * 3 * 3 * 4; n++) {
         const conv_form f = {dtypes[n % 2], true, (int)(n / 2 % 4), isas[n / 8 % 3],
                              false,         0x6,  wide[n / 24 % 3], ways[n / 72]};
-        for (size_t i = 0; i < 3; i++) {
+        /* Every fifth form of the large one: 5 divides none of the counts, so that each type, form,
+         * instruction set and way is among them. */
+        for (size_t i = 0; i < (n % 5 == 0 ? 3 : 2); i++) {
             check_form(some[i], &f);
         }
     }

@@ -122,17 +122,19 @@ static void check_table(const table *t, const product *p, const lt_half_kernels 
     memset(workspace, 0xff, workspace_bytes);
     lt_gemm_run_serial(&job, workspace, 0);
     double *expected = calloc((size_t)(p->m * p->n), sizeof(*expected));
+    double *exact_a = oracle_doubles(&a), *exact_b = oracle_doubles(&b);
     for (int64_t i = 0; i < p->m * p->n; i++) {
         double sum = (double)bias[i % p->n] + (adds ? oracle_get(&r, (size_t)i) : 0);
         for (int64_t l = 0; l < p->k; l++) {
-            sum += oracle_get(&a, (size_t)(i / p->n * p->k + l)) * 0.5 *
-                   oracle_get(&b, (size_t)(l * p->n + i % p->n));
+            sum += exact_a[i / p->n * p->k + l] * 0.5 * exact_b[l * p->n + i % p->n];
         }
         expected[i] = activated(sum, p->activation);
     }
     size_t length = (size_t)p->k + 2;
     oracle_assert_close(&c, expected, oracle_rtol(p->c, length), oracle_atol(p->c, length));
     free(expected);
+    free(exact_a);
+    free(exact_b);
     free(workspace);
     free(packed);
     free(bias);
