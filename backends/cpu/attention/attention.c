@@ -17,9 +17,6 @@ leat_status lt_cpu_attention_supports(const leat_kernel_node *node, leat_error *
     if (leat_kernel_output(node, 3) != NULL) {
         return lt_cpu_fail(err, LEAT_UNSUPPORTED, "Attention: the output qk_matmul_output");
     }
-    if (leat_kernel_input(node, 6) != NULL) {
-        return lt_cpu_fail(err, LEAT_UNSUPPORTED, "Attention: the input nonpad_kv_seqlen");
-    }
     if (mask != NULL && mask->dtype != LEAT_DTYPE_BOOL && mask->dtype != LEAT_DTYPE_F32 &&
         mask->dtype != LEAT_DTYPE_F16 && mask->dtype != LEAT_DTYPE_BF16) {
         return lt_cpu_fail(err, LEAT_UNSUPPORTED, "Attention: a mask of this type");
@@ -50,12 +47,22 @@ static void join(const lt_attention *a, int64_t features, const void *past,
     }
 }
 
+static leat_status check_lengths(const lt_attention *a, const int64_t *lengths, leat_error *err)
+{
+    for (int64_t b = 0; b < a->batch; b++) {
+        if (lengths[b] < 0 || lengths[b] > a->kv_len) {
+            return lt_cpu_fail(err, LEAT_INVALID, "Attention: nonpad_kv_seqlen is %lld of %lld",
+                               (long long)lengths[b], (long long)a->kv_len);
+        }
+    }
+    return LEAT_OK;
+}
+
 static leat_status attention_launch(const void *state, const leat_kernel_args *args,
                                     leat_error *err)
 {
     const attention *s = state;
     const lt_attention *a = &s->a;
-    (void)err;
     lt_attention_data data = {
         .q = args->inputs[0], .k = args->inputs[1], .v = args->inputs[2], .y = args->outputs[0]};
     if (a->mask_dtype != LEAT_DTYPE_UNDEFINED) {
@@ -64,6 +71,13 @@ static leat_status attention_launch(const void *state, const leat_kernel_args *a
     if (a->has_past) {
         data.past_k = args->inputs[4];
         data.past_v = args->inputs[5];
+    }
+    if (a->has_lengths) {
+        data.lengths = args->inputs[6];
+        leat_status status = check_lengths(a, data.lengths, err);
+        if (status != LEAT_OK) {
+            return status;
+        }
     }
     if (s->n_outputs > 1 && args->outputs[1] != NULL) {
         join(a, a->d, data.past_k, &a->past_k, data.k, &a->k, args->outputs[1]);
@@ -187,6 +201,17 @@ static leat_status read_mask(attention *s, const leat_kernel_node *node, leat_er
     return LEAT_OK;
 }
 
+static leat_status read_lengths(attention *s, const leat_kernel_node *node, leat_error *err)
+{
+    const leat_value *lengths = leat_kernel_input(node, 6);
+    s->a.has_lengths = lengths != NULL;
+    if (lengths != NULL && (lengths->dtype != LEAT_DTYPE_I64 || lengths->rank != 1 ||
+                            lengths->shape[0] != s->a.batch || s->a.has_past)) {
+        return misfit(node, "nonpad_kv_seqlen is one i64 for each sequence, without a past", err);
+    }
+    return LEAT_OK;
+}
+
 static leat_status check_present(const attention *s, const leat_kernel_node *node, leat_error *err)
 {
     const lt_attention *a = &s->a;
@@ -234,6 +259,9 @@ leat_status lt_cpu_attention_prepare(const leat_kernel_node *node, void *device,
     }
     if (status == LEAT_OK) {
         status = read_mask(s, node, err);
+    }
+    if (status == LEAT_OK) {
+        status = read_lengths(s, node, err);
     }
     if (status == LEAT_OK) {
         status = check_present(s, node, err);

@@ -37,7 +37,8 @@ typedef struct lt_attention {
     leat_dtype mask_dtype; /* UNDEFINED: none; F32, F16, BF16: added; BOOL: false is left out */
     int64_t mask_batch, mask_head, mask_row, mask_column; /* strides, 0 where it is repeated */
     int64_t mask_len;                                     /* keys beyond are left out */
-    bool causal;
+    bool causal;          /* query i sees the keys before its own: past_len + i, or of `lengths` */
+    bool has_lengths;     /* lt_attention_data.lengths; then there is no past */
     float scale, softcap; /* softcap 0: none */
 
     const lt_gemm_kernels *gemm;
@@ -60,6 +61,8 @@ bool lt_attention_cut(lt_attention *a, uint32_t threads);
 
 typedef struct lt_attention_data {
     const void *q, *k, *v, *mask, *past_k, *past_v;
+    const int64_t *lengths; /* per batch item: the keys that count, of kv_len; the queries are the
+                               last of them where causal. In [0, kv_len] */
     void *y;
 } lt_attention_data;
 

@@ -81,6 +81,7 @@ typedef struct task {
     int64_t batch, kv_head;
     int64_t first_row, n_rows; /* of the chunk */
     int64_t key, n_keys;       /* the block of keys, counted over past and new ones */
+    int64_t before;            /* keys before the first query's own, where causal */
     bool first_block;          /* nothing was summed up before it */
     int64_t mask_row;          /* where the row in the mask buffer begins; -1: none is */
 } task;
@@ -215,7 +216,7 @@ static int64_t visible(const task *t, int64_t query)
 {
     int64_t n = t->n_keys;
     if (t->a->causal) {
-        int64_t end = t->a->past_len + query + 1 - t->key;
+        int64_t end = t->before + query + 1 - t->key;
         n = end < 0 ? 0 : end < n ? end : n;
     }
     return n;
@@ -333,13 +334,19 @@ static void run_task(void *argument, uint32_t index, uint32_t thread)
               .batch = unit / a->kv_heads,
               .kv_head = unit % a->kv_heads,
               .first_row = index % a->chunks * a->chunk,
+              .before = a->past_len,
               .first_block = true};
+    int64_t end = a->past_len + a->kv_len;
+    if (a->has_lengths) {
+        end = l->data->lengths[t.batch];
+        t.before = end - a->q_len;
+    }
     t.n_rows = rows - t.first_row < a->chunk ? rows - t.first_row : a->chunk;
     for (t.key = 0; t.key < a->past_len; t.key += t.n_keys) {
         t.n_keys = a->past_len - t.key < a->key_block ? a->past_len - t.key : a->key_block;
         attend_keys(&t, l->data->past_k, &a->past_k, l->data->past_v, &a->past_v, 0);
     }
-    for (int64_t end = a->past_len + a->kv_len; t.key < end; t.key += t.n_keys) {
+    for (; t.key < end; t.key += t.n_keys) {
         t.n_keys = end - t.key < a->key_block ? end - t.key : a->key_block;
         attend_keys(&t, l->data->k, &a->k, l->data->v, &a->v, a->past_len);
     }

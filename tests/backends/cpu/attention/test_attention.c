@@ -19,6 +19,7 @@ typedef struct attention_case {
     float scale, softcap; /* 0: the attribute is absent */
     leat_dtype dtype;
     int32_t threads;
+    int64_t lengths[3]; /* keys that count, for each batch item; all 0: the input is absent */
 } attention_case;
 
 static leat_array make(leat_dtype dtype, int32_t rank, const int64_t *shape, uint64_t seed)
@@ -53,6 +54,11 @@ static double at(const leat_array *a, int64_t b, int64_t h, int64_t i, int64_t j
     int64_t index = a->rank == 4 ? ((b * heads + h) * length + i) * features + j
                                  : (b * length + i) * heads * features + h * features + j;
     return oracle_get(a, (size_t)index);
+}
+
+static bool has_lengths(const attention_case *t)
+{
+    return t->lengths[0] != 0;
 }
 
 static leat_array make_mask(const attention_case *t)
@@ -112,7 +118,9 @@ static void oracle_row(const attention_case *t, const leat_array *in, int64_t b,
         }
         p[j] = t->softcap != 0 ? (double)t->softcap * tanh(p[j] / (double)t->softcap) : p[j];
         p[j] += t->mask ? mask_at(&in[3], b, h, i, j) : 0;
-        p[j] = t->causal && j > t->past + i ? -INFINITY : p[j];
+        int64_t before = has_lengths(t) ? t->lengths[b] - t->q_len : t->past;
+        p[j] = t->causal && j > before + i ? -INFINITY : p[j];
+        p[j] = has_lengths(t) && j >= t->lengths[b] ? -INFINITY : p[j];
         top = fmax(top, p[j]);
     }
     for (int64_t j = 0; j < keys; j++) {
@@ -183,7 +191,7 @@ static void check(const attention_case *t, lt_cpu_isa isa)
     int64_t past_v[] = {t->batch, t->kv_heads, t->past, t->dv};
     int64_t all_k[] = {t->batch, t->kv_heads, t->past + t->kv_len, t->d};
     int64_t all_v[] = {t->batch, t->kv_heads, t->past + t->kv_len, t->dv};
-    leat_array in[6] = {operand(t, t->heads, t->q_len, t->d, 1),
+    leat_array in[7] = {operand(t, t->heads, t->q_len, t->d, 1),
                         operand(t, t->kv_heads, t->kv_len, t->d, 2),
                         operand(t, t->kv_heads, t->kv_len, t->dv, 3), make_mask(t)};
     leat_array out[3] = {operand(t, t->heads, t->q_len, t->dv, 0)};
@@ -194,6 +202,10 @@ static void check(const attention_case *t, lt_cpu_isa isa)
     if (t->present) {
         out[1] = make(t->dtype, 4, all_k, 0);
         out[2] = make(t->dtype, 4, all_v, 0);
+    }
+    if (has_lengths(t)) {
+        in[6] = make(LEAT_DTYPE_I64, 1, &t->batch, 0);
+        memcpy(in[6].data, t->lengths, in[6].bytes);
     }
     leat_attr attrs[5];
     uint32_t n = 0;
@@ -213,7 +225,7 @@ static void check(const attention_case *t, lt_cpu_isa isa)
                           .attrs = attrs,
                           .n_attrs = n,
                           .inputs = in,
-                          .n_inputs = 6,
+                          .n_inputs = 7,
                           .outputs = out,
                           .n_outputs = 3,
                           .isa = isa,
@@ -225,7 +237,7 @@ static void check(const attention_case *t, lt_cpu_isa isa)
         check_present(t, &in[4], &in[1], &out[1], t->d);
         check_present(t, &in[5], &in[2], &out[2], t->dv);
     }
-    for (int i = 0; i < 6; i++) {
+    for (int i = 0; i < 7; i++) {
         free(in[i].data);
         free(i < 3 ? out[i].data : NULL);
     }
@@ -234,20 +246,24 @@ static void check(const attention_case *t, lt_cpu_isa isa)
 static void attention_matches_double_loops(void **state)
 {
     static const attention_case cases[] = {
-        {1, 1, 1, 1, 1, 0, 1, 1, 4, 0, false, false, 0, 0, LEAT_DTYPE_F32, 1},
-        {1, 2, 2, 17, 33, 0, 8, 8, 3, 'k', false, false, 0, 0, LEAT_DTYPE_F32, 1},
-        {2, 3, 3, 29, 29, 0, 32, 32, 3, 's', true, false, 0, 0, LEAT_DTYPE_F32, 3},
-        {2, 3, 3, 15, 31, 0, 33, 17, 4, 'f', false, false, 0.3f, 0, LEAT_DTYPE_F32, 2},
-        {3, 4, 2, 13, 65, 0, 5, 40, 3, 'b', false, false, 0, 0, LEAT_DTYPE_F32, 1},
-        {1, 6, 2, 1, 100, 37, 16, 16, 4, 0, true, true, 0, 0, LEAT_DTYPE_F32, 1},
-        {2, 4, 1, 9, 70, 600, 24, 7, 3, 'k', true, true, 0, 3, LEAT_DTYPE_F32, 2},
-        {1, 1, 1, 60, 1300, 0, 16, 20, 4, 's', true, false, 0, 0, LEAT_DTYPE_F32, 4},
-        {1, 1, 1, 1100, 40, 0, 8, 8, 4, 0, false, false, 0, 0, LEAT_DTYPE_F32, 1},
-        {1, 2, 2, 14, 64, 0, 64, 64, 3, '1', false, false, -0.5f, 0, LEAT_DTYPE_F32, 1},
-        {2, 2, 2, 7, 22, 0, 9, 9, 4, 'p', false, false, 0, 0, LEAT_DTYPE_F32, 1},
-        {1, 2, 2, 11, 530, 0, 9, 9, 4, 'p', false, false, 0, 0, LEAT_DTYPE_F32, 1},
-        {2, 4, 2, 19, 45, 6, 16, 12, 3, 'f', true, true, 0, 2, LEAT_DTYPE_F16, 2},
-        {2, 2, 2, 19, 45, 0, 16, 12, 4, 'k', false, false, 0, 0, LEAT_DTYPE_BF16, 1},
+        {1, 1, 1, 1, 1, 0, 1, 1, 4, 0, false, false, 0, 0, LEAT_DTYPE_F32, 1, {0}},
+        {1, 2, 2, 17, 33, 0, 8, 8, 3, 'k', false, false, 0, 0, LEAT_DTYPE_F32, 1, {0}},
+        {2, 3, 3, 29, 29, 0, 32, 32, 3, 's', true, false, 0, 0, LEAT_DTYPE_F32, 3, {0}},
+        {2, 3, 3, 15, 31, 0, 33, 17, 4, 'f', false, false, 0.3f, 0, LEAT_DTYPE_F32, 2, {0}},
+        {3, 4, 2, 13, 65, 0, 5, 40, 3, 'b', false, false, 0, 0, LEAT_DTYPE_F32, 1, {0}},
+        {1, 6, 2, 1, 100, 37, 16, 16, 4, 0, true, true, 0, 0, LEAT_DTYPE_F32, 1, {0}},
+        {2, 4, 1, 9, 70, 600, 24, 7, 3, 'k', true, true, 0, 3, LEAT_DTYPE_F32, 2, {0}},
+        {1, 1, 1, 60, 1300, 0, 16, 20, 4, 's', true, false, 0, 0, LEAT_DTYPE_F32, 4, {0}},
+        {1, 1, 1, 1100, 40, 0, 8, 8, 4, 0, false, false, 0, 0, LEAT_DTYPE_F32, 1, {0}},
+        {1, 2, 2, 14, 64, 0, 64, 64, 3, '1', false, false, -0.5f, 0, LEAT_DTYPE_F32, 1, {0}},
+        {2, 2, 2, 7, 22, 0, 9, 9, 4, 'p', false, false, 0, 0, LEAT_DTYPE_F32, 1, {0}},
+        {1, 2, 2, 11, 530, 0, 9, 9, 4, 'p', false, false, 0, 0, LEAT_DTYPE_F32, 1, {0}},
+        {2, 4, 2, 19, 45, 6, 16, 12, 3, 'f', true, true, 0, 2, LEAT_DTYPE_F16, 2, {0}},
+        {2, 2, 2, 19, 45, 0, 16, 12, 4, 'k', false, false, 0, 0, LEAT_DTYPE_BF16, 1, {0}},
+        {3, 6, 2, 1, 70, 0, 16, 16, 4, 0, true, false, 0, 0, LEAT_DTYPE_F32, 2, {70, 1, 33}},
+        {2, 4, 2, 5, 600, 0, 64, 24, 4, 0, true, false, 0, 0, LEAT_DTYPE_F32, 1, {530, 5}},
+        {2, 2, 1, 7, 40, 0, 12, 12, 3, 'k', false, false, 0, 0, LEAT_DTYPE_F32, 3, {3, 40}},
+        {2, 2, 2, 3, 21, 0, 12, 8, 4, 'b', true, false, 0, 2, LEAT_DTYPE_F16, 2, {9, 21}},
     };
     (void)state;
     for (size_t c = 0; c < sizeof(cases) / sizeof(cases[0]); c++) {
@@ -255,6 +271,32 @@ static void attention_matches_double_loops(void **state)
             check(&cases[c], isas[i]);
         }
     }
+}
+
+static void lengths_outside_the_keys_are_refused(void **state)
+{
+    float x[64] = {0}, y[64];
+    int64_t lengths[2] = {3, 4};
+    leat_array in[7] = {{LEAT_DTYPE_F32, 4, {2, 1, 1, 2}, x, 16},
+                        {LEAT_DTYPE_F32, 4, {2, 1, 3, 2}, x, 48},
+                        {LEAT_DTYPE_F32, 4, {2, 1, 3, 2}, x, 48}};
+    in[6] = (leat_array){LEAT_DTYPE_I64, 1, {2}, lengths, 16};
+    leat_array out = {LEAT_DTYPE_F32, 4, {2, 1, 1, 2}, y, 16};
+    test_kernel kernel = {.op = "Attention",
+                          .opset = 24,
+                          .inputs = in,
+                          .n_inputs = 7,
+                          .outputs = &out,
+                          .n_outputs = 1};
+    leat_error err = {0};
+    (void)state;
+    assert_int_equal(test_kernel_run(&kernel, NULL, &err), LEAT_INVALID);
+    lengths[1] = -1;
+    assert_int_equal(test_kernel_run(&kernel, NULL, &err), LEAT_INVALID);
+    lengths[1] = 0;
+    assert_ok(test_kernel_run(&kernel, NULL, &err), &err);
+    in[6].shape[0] = 1;
+    assert_int_equal(test_kernel_run(&kernel, NULL, &err), LEAT_INVALID);
 }
 
 /* Runs one head of 3 queries and n keys of 2 features, all but the mask ones. */
@@ -343,6 +385,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(attention_matches_double_loops),
+        cmocka_unit_test(lengths_outside_the_keys_are_refused),
         cmocka_unit_test(masks_at_the_limits_give_the_limits),
         cmocka_unit_test(attention_refuses_what_does_not_fit),
     };
