@@ -395,14 +395,17 @@ LEAT_API leat_status leat_session_create(leat_model *model, const leat_session_d
  *           of sequences and optionals. The bodies of If, Loop and Scan have plans of their own,
  *           max_plans each.
  * Owns:     inputs are only read. An output whose data is not NULL is written there (bytes must
- *           suffice, and it must not overlap an input); otherwise, and also when it still points
- *           at what the last run gave out, it points into the session's memory, valid until its
- *           next run; sequences and optionals always do so. dtype, rank, shape and bytes of every
- *           output are set.
+ *           suffice, and it must not overlap an input but for the next sentence); otherwise, and
+ *           also when it still points at what the last run gave out, it points into the session's
+ *           memory, valid until its next run; sequences and optionals always do so. An output that
+ *           begins where an input does is written over it, if the model's last reader of the input
+ *           makes that output and can do so in place: a cache given as both is appended to by
+ *           TensorScatter without a copy. dtype, rank, shape and bytes of every output are set.
  * Threads:  one run at a time per session; sessions of one model may run together.
- * Errors:   INVALID for a wrong count, type, shape or a buffer too small; UNSUPPORTED; NO_MEMORY;
- *           BUSY when the session runs already; DEVICE_LOST; CANCELLED by the progress callback
- *           during a loop; LIMIT after 2^28 iterations of loops in a run without one. */
+ * Errors:   INVALID for a wrong count, type or shape, for a buffer that is too small or overlaps
+ *           an input but may not; UNSUPPORTED; NO_MEMORY; BUSY when the session runs already;
+ *           DEVICE_LOST; CANCELLED by the progress callback during a loop; LIMIT after 2^28
+ *           iterations of loops in a run without one. */
 LEAT_API leat_status leat_session_run(leat_session *session, const leat_array *inputs,
                                       size_t n_inputs, leat_array *outputs, size_t n_outputs,
                                       leat_error *err) LEAT_MUST_CHECK;

@@ -104,6 +104,14 @@ leat_requirements lt_executable_requirements(const lt_executable *executable)
     return executable->requirements;
 }
 
+uint32_t lt_executable_over(const lt_executable *executable, size_t output)
+{
+    if (executable->foreign != NULL || output >= executable->steps.n_outputs) {
+        return LEAT_NO_VALUE;
+    }
+    return executable->steps.over[output];
+}
+
 leat_status lt_executable_launch(lt_executable *executable, const leat_launch *launch,
                                  leat_error *err)
 {

@@ -27,6 +27,9 @@ void lt_executable_destroy(lt_executable *executable);
 /* Bytes of workspace, alignment, capturable. */
 leat_requirements lt_executable_requirements(const lt_executable *executable);
 
+/* The input of the segment whose memory output `output` may be; LEAT_NO_VALUE: none. */
+uint32_t lt_executable_over(const lt_executable *executable, size_t output);
+
 /* Runs (host memory) or queues (other devices) the segment.
  * Threads:  one launch of an executable at a time. Allocates nothing.
  * Errors:   as the kernels; DEVICE_LOST. */

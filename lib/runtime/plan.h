@@ -98,8 +98,9 @@ typedef struct lt_stage_output {
     leat_dtype dtype;
     int32_t rank;
     int64_t shape[LEAT_MAX_RANK];
-    size_t bytes; /* 0 for sequences and optionals, which are not copied */
-    void *own;    /* the plan's buffer, when the caller gives none; made when first needed */
+    size_t bytes;  /* 0 for sequences and optionals, which are not copied */
+    void *own;     /* the plan's buffer, when the caller gives none; made when first needed */
+    uint32_t over; /* input of the graph whose memory it may be; LEAT_NO_VALUE: none */
 } lt_stage_output;
 
 typedef struct lt_stage lt_stage;

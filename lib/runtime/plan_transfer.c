@@ -219,6 +219,7 @@ static leat_status finish_output(lt_plan_compiler *c, uint32_t i, leat_error *er
     }
     lt_stage_output *output = &stage->outputs[stage->n_outputs++];
     output->index = i;
+    output->over = LEAT_NO_VALUE;
     output->dtype = v->dtype;
     output->rank = v->rank;
     memcpy(output->shape, v->shape, sizeof(output->shape));
@@ -253,6 +254,39 @@ static void bring_read(void *argument, uint32_t value)
     }
 }
 
+static const lt_patch *find_patch(const lt_segment *segment, lt_ref_kind kind, uint32_t index)
+{
+    for (uint32_t p = 0; p < segment->n_patches; p++) {
+        if (segment->patches[p].kind == kind && segment->patches[p].index == index) {
+            return &segment->patches[p];
+        }
+    }
+    return NULL;
+}
+
+/* Which outputs may be the same memory as an input: where one launch in host memory is all there
+ * is, what holds for its segment. */
+static void find_over(const lt_stage *stage)
+{
+    if (stage->parent != NULL || stage->barrier != LEAT_NO_VALUE || stage->at_host ||
+        stage->n_actions != 1 || stage->actions[0].kind != LT_ACTION_LAUNCH ||
+        lt_plan_space(stage->program, stage->actions[0].device) != 0) {
+        return;
+    }
+    const lt_segment *segment = stage->actions[0].segment;
+    for (uint32_t k = 0; k < stage->n_outputs; k++) {
+        const lt_patch *to = find_patch(segment, LT_REF_OUTPUT, stage->outputs[k].index);
+        size_t slot = to ? (size_t)(to->slot - (const void **)segment->outputs) : SIZE_MAX;
+        uint32_t from = lt_executable_over(segment->executable, slot);
+        for (uint32_t p = 0; from != LEAT_NO_VALUE && p < segment->n_patches; p++) {
+            const lt_patch *patch = &segment->patches[p];
+            if (patch->kind == LT_REF_INPUT && patch->slot == &segment->inputs[from]) {
+                stage->outputs[k].over = patch->index;
+            }
+        }
+    }
+}
+
 leat_status lt_plan_finish(lt_plan_compiler *c, leat_error *err)
 {
     leat_status status = LEAT_OK;
@@ -271,6 +305,9 @@ leat_status lt_plan_finish(lt_plan_compiler *c, leat_error *err)
         if (c->used[d]) {
             status = add_wait(c, d, err);
         }
+    }
+    if (status == LEAT_OK) {
+        find_over(c->stage);
     }
     return status;
 }

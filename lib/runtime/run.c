@@ -85,8 +85,31 @@ static void *wanted_place(const leat_session *session, const leat_array *outputs
 /* lt_place_fn of a session. */
 typedef struct placing {
     leat_session *session;
+    const leat_array *inputs;
     const leat_array *outputs;
 } placing;
+
+/* An output may begin where an input does if the model writes it in place (a cache that is appended
+ * to), and overlap no other. */
+static leat_status check_overlap(const placing *p, const lt_stage_output *output, const void *where,
+                                 leat_error *err)
+{
+    uintptr_t begin = (uintptr_t)where, end = begin + output->bytes;
+    for (size_t i = 0; i < p->session->n_inputs; i++) {
+        uintptr_t from = (uintptr_t)p->inputs[i].data;
+        if (end <= from || begin >= from + p->inputs[i].bytes || begin == end ||
+            p->inputs[i].data == NULL || lt_is_container(p->inputs[i].dtype) ||
+            (begin == from && output->over == i)) {
+            continue;
+        }
+        return lt_fail(err, LEAT_INVALID,
+                       "output '%s' overlaps input '%s', which the model reads afterwards or does "
+                       "not write in place",
+                       p->session->model->signature.outputs[output->index].name,
+                       input_name(p->session, i));
+    }
+    return LEAT_OK;
+}
 
 static leat_status place(void *user, const lt_stage_output *output, void **out_place,
                          leat_error *err)
@@ -99,7 +122,7 @@ static leat_status place(void *user, const lt_stage_output *output, void **out_p
                        p->session->model->signature.outputs[output->index].name, output->bytes,
                        bytes);
     }
-    return LEAT_OK;
+    return *out_place ? check_overlap(p, output, *out_place, err) : LEAT_OK;
 }
 
 /* Brings output i to the tensor that is bound to it, and tells the caller about it. */
@@ -147,9 +170,10 @@ leat_status lt_session_run_held(leat_session *session, const leat_array *inputs,
         return lt_fail(err, LEAT_INVALID, "the model has %zu outputs, not %zu", session->n_outputs,
                        n_outputs);
     }
-    placing p = {session, n_outputs ? outputs : NULL};
+    placing p = {session, NULL, n_outputs ? outputs : NULL};
     lt_runner_start(&session->runner);
     leat_status status = take_inputs(session, &inputs, n_inputs, err);
+    p.inputs = inputs;
     if (status == LEAT_OK) {
         status = lt_frame_run(lt_session_frame(session), inputs, NULL, place, &p, err);
     } else {

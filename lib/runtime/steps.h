@@ -43,6 +43,8 @@ typedef struct lt_steps {
     uint32_t n_inputs;
     lt_slot_list *outputs;
     uint32_t n_outputs;
+    uint32_t *over; /* per output: the input of the segment whose memory it may be; or
+                       LEAT_NO_VALUE */
     lt_slot_offset *locals;
     uint32_t n_locals;
     size_t *scratch_offsets; /* per step: its kernel's workspace; SIZE_MAX for none */

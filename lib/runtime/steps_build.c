@@ -241,13 +241,14 @@ static leat_status allocate(lt_steps_builder *b)
     steps->labels = lt_arena_array(arena, s->n_nodes + 1, sizeof(*steps->labels));
     steps->inputs = lt_arena_array(arena, s->n_inputs + 1, sizeof(*steps->inputs));
     steps->outputs = lt_arena_array(arena, s->n_outputs + 1, sizeof(*steps->outputs));
+    steps->over = lt_arena_array(arena, s->n_outputs + 1, sizeof(*steps->over));
     b->places = lt_arena_array(&b->scratch, s->n_values + 1, sizeof(*b->places));
     b->copies = lt_arena_array(&b->scratch, s->n_outputs + 1, sizeof(*b->copies));
     b->items = lt_arena_array(&b->scratch, s->n_values + s->n_nodes + 1, sizeof(*b->items));
     b->scratch_items = lt_arena_array(&b->scratch, s->n_nodes + 1, sizeof(uint32_t));
     if (steps->kernels == NULL || steps->labels == NULL || steps->inputs == NULL ||
-        steps->outputs == NULL || b->places == NULL || b->copies == NULL || b->items == NULL ||
-        b->scratch_items == NULL) {
+        steps->outputs == NULL || steps->over == NULL || b->places == NULL || b->copies == NULL ||
+        b->items == NULL || b->scratch_items == NULL) {
         return lt_steps_no_memory(b);
     }
     for (size_t i = 0; i < s->n_nodes; i++) {
@@ -272,6 +273,9 @@ leat_status lt_steps_build(lt_device *device, const leat_segment *segment, leat_
     leat_status status = allocate(&b);
     status = status ? status : prepare_all(&b, out_refused);
     status = status ? status : lt_steps_place(&b);
+    if (status == LEAT_OK) {
+        lt_steps_find_over(&b);
+    }
     status = status ? status : fill_table(&b);
     lt_arena_destroy(&b.scratch);
     return status;

@@ -66,6 +66,10 @@ leat_status lt_steps_no_memory(const lt_steps_builder *b);
  * Errors:   INTERNAL for a segment or kernel that contradicts itself; NO_MEMORY; LIMIT. */
 leat_status lt_steps_place(lt_steps_builder *b) LEAT_MUST_CHECK;
 
+/* Fills steps->over, after lt_steps_place: outputs that may be the same memory as an input, because
+ * the node that writes them may do so in place and reads that input last. */
+void lt_steps_find_over(const lt_steps_builder *b);
+
 /* Makes a kernel that copies input 0 to output 0. */
 leat_status lt_steps_make_copy(const lt_steps_builder *b, size_t bytes,
                                leat_kernel *out_kernel) LEAT_MUST_CHECK;

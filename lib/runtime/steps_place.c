@@ -103,6 +103,20 @@ static bool join_view(lt_steps_builder *b, uint32_t i)
     return true;
 }
 
+/* Whether node i reads the set of `root` only where its output 0 may be written over it. */
+static bool reads_in_place(const lt_steps_builder *b, uint32_t i, const lt_place *root)
+{
+    const leat_node *node = &b->segment->nodes[i];
+    for (uint32_t other = 0; other < node->n_inputs; other++) {
+        bool may = other < 32 && (b->steps->kernels[i].inplace_mask >> other & 1);
+        if (!may && node->inputs[other] != LEAT_NO_VALUE &&
+            lt_steps_root(b, node->inputs[other]) == root) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* Whether output 0 of node i may be written over its input k. */
 static bool can_overwrite(const lt_steps_builder *b, uint32_t i, uint32_t k)
 {
@@ -116,14 +130,7 @@ static bool can_overwrite(const lt_steps_builder *b, uint32_t i, uint32_t k)
         root->bytes != b->places[node->outputs[0]].bytes) {
         return false;
     }
-    for (uint32_t other = 0; other < node->n_inputs; other++) {
-        bool may = other < 32 && (b->steps->kernels[i].inplace_mask >> other & 1);
-        if (!may && node->inputs[other] != LEAT_NO_VALUE &&
-            lt_steps_root(b, node->inputs[other]) == root) {
-            return false;
-        }
-    }
-    return true;
+    return reads_in_place(b, i, root);
 }
 
 static void join_inplace(lt_steps_builder *b, uint32_t i)
@@ -243,6 +250,40 @@ static leat_status plan_offsets(lt_steps_builder *b)
         b->steps->workspace_bytes = LT_ALIGNMENT; /* empty values get an address too */
     }
     return status;
+}
+
+/* The input of the segment that the node which writes the set of output `o` may write over. */
+static uint32_t find_over(const lt_steps_builder *b, uint32_t o)
+{
+    const leat_segment *s = b->segment;
+    const lt_place *root = lt_steps_root(b, s->outputs[o]);
+    uint32_t i = root->first;
+    if (root->kind != PLACE_LOCAL || root->output != (int32_t)o ||
+        b->steps->kernels[i].launch == NULL || s->nodes[i].outputs[0] != root - b->places) {
+        return LEAT_NO_VALUE;
+    }
+    for (uint32_t k = 0; k < s->nodes[i].n_inputs && k < 32; k++) {
+        uint32_t in = s->nodes[i].inputs[k];
+        if (in == LEAT_NO_VALUE || !(b->steps->kernels[i].inplace_mask >> k & 1)) {
+            continue;
+        }
+        const lt_place *from = lt_steps_root(b, in);
+        const leat_value *value = &s->values[from - b->places];
+        size_t bytes;
+        if (from->kind == PLACE_INPUT && from->last == i && reads_in_place(b, i, from) &&
+            lt_shape_bytes(value->dtype, value->rank, value->shape, &bytes) &&
+            bytes == root->bytes) {
+            return from->index;
+        }
+    }
+    return LEAT_NO_VALUE;
+}
+
+void lt_steps_find_over(const lt_steps_builder *b)
+{
+    for (uint32_t o = 0; o < b->segment->n_outputs; o++) {
+        b->steps->over[o] = find_over(b, o);
+    }
 }
 
 leat_status lt_steps_place(lt_steps_builder *b)
