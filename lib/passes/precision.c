@@ -4,12 +4,14 @@
  *
  *     Conv -> MaxPool -> Conv        both values become bf16
  *     MatMul -> Softmax -> MatMul    the products round what they read; both values stay f32
+ *     MatMul -> Attention -> MatMul  both values become bf16
  *
  * Nodes come in three kinds. Products (the attributes `compute` and `storage` of domain leat) take
  * their data and give their result in any type, so that no Cast is needed: where an f32 value comes
  * in, the kernel rounds it on the way. Carriers give what they get: data movement, pooling,
- * elementwise functions without a sum over many elements. All others (normalisations, softmax,
- * reductions, shapes, bodies of control flow) keep f32.
+ * elementwise functions without a sum over many elements. Attention is both: what it gets are
+ * factors of its products. All others (normalisations, softmax, reductions, shapes, bodies of
+ * control flow) keep f32.
  *
  * Values that carriers tie together share one type. It becomes narrow when nothing holds it at f32
  * (a graph input or output, a node of the third kind) and at least one product reads it as a
@@ -24,6 +26,7 @@ typedef struct carrier {
 } carrier;
 
 #define ALL UINT32_MAX
+#define QKV (1 | 2 | 4 | 16 | 32) /* and the caches of K and V */
 
 static const carrier carriers[] = {
     {"Add", ALL},         {"AveragePool", 1},
@@ -173,6 +176,9 @@ static void add_product(const plan *p, const leat_node *node)
 /* Inputs that have the output's type; 0 for a node that is no carrier. */
 static uint32_t carried(const leat_node *node)
 {
+    if (lt_is_op(node, "Attention")) {
+        return QKV;
+    }
     for (size_t i = 0; i < sizeof(carriers) / sizeof(carriers[0]); i++) {
         if (lt_is_op(node, carriers[i].op)) {
             return carriers[i].data;
@@ -244,6 +250,9 @@ static leat_status make_plan(plan *p, leat_error *err)
             add_product(p, node);
         } else if (data != 0 && runs_narrow(p, node, data)) {
             add_carrier(p, node, data);
+            if (lt_is_op(node, "Attention") && is_free(p, lt_output_of(node, 0))) {
+                p->factor[root_of(p, lt_output_of(node, 0))] = true;
+            }
         } else {
             hold(p, node);
         }

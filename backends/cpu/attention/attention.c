@@ -237,6 +237,10 @@ static void choose_kernels(lt_attention *a, const lt_cpu_device *device)
     if (device->isa == LT_CPU_AVX512) {
         a->rows = &lt_softmax_rows_avx512;
         a->transpose = lt_cpu_transpose_avx512(sizeof(float));
+        if (device->avx512_bf16 && a->dtype == LEAT_DTYPE_BF16 && a->d % 2 == 0) {
+            a->rows = &lt_softmax_rows_avx512bf16;
+            a->gemm = &lt_cpu_gemm_bf16_14x32_avx512bf16_to_f32;
+        }
     } else if (device->isa == LT_CPU_AVX2) {
         a->rows = &lt_softmax_rows_avx2;
         a->transpose = lt_cpu_transpose_avx2(sizeof(float));
@@ -278,7 +282,7 @@ leat_status lt_cpu_attention_prepare(const leat_kernel_node *node, void *device,
     if (a->batch * a->heads * a->q_len != 0 && !lt_attention_cut(a, threads)) {
         return lt_cpu_fail(err, LEAT_LIMIT, "Attention node '%s' is too large", node->node->name);
     }
-    out_kernel->name = "attention";
+    out_kernel->name = a->rows->factor == LEAT_DTYPE_BF16 ? "attention_bf16" : "attention";
     out_kernel->launch = attention_launch;
     out_kernel->state = s;
     out_kernel->workspace_bytes = a->thread_bytes * threads;

@@ -11,14 +11,17 @@
  *
  * A task is a head of K and V of a batch item (with all heads of Q that share it) and a range of
  * their rows. For each block of keys it packs K transposed and V for gemm's micro-kernels, which
- * compute both products. Both bound it: 2 (d + dv) operations for each element of s; then the
- * exponential, about 10 operations each. */
+ * compute both products, meanwhile asking for the rows of the next head. Both bound it: 2 (d + dv)
+ * operations for each element of s; then the exponential, about 10 operations each.
+ *
+ * Sums and softmax are f32. bf16 data stays bf16 as factors of the products where the processor has
+ * dot products of pairs, and d is even: so do the powers, rounded. Other data is widened to f32. */
 #ifndef LT_CPU_ATTENTION_H
 #define LT_CPU_ATTENTION_H
 
 #include "attention/softmax_rows.h"
 #include "elementwise/half.h"
-#include "gemm/gemm.h"
+#include "gemm/mixed.h"
 #include "movement/movement.h"
 
 /* Elements between neighbours; the last dimension has no gaps. */
@@ -41,7 +44,7 @@ typedef struct lt_attention {
     bool has_lengths;     /* lt_attention_data.lengths; then there is no past */
     float scale, softcap; /* softcap 0: none */
 
-    const lt_gemm_kernels *gemm;
+    const lt_gemm_kernels *gemm; /* from rows->factor to f32 */
     const lt_softmax_rows *rows;
     const lt_half_kernels *half;
     lt_transpose_fn transpose;
@@ -52,7 +55,7 @@ typedef struct lt_attention {
     int64_t block;     /* rows whose s is in memory */
     int64_t key_block; /* columns of it */
     /* A thread's part of the workspace, in bytes. */
-    size_t at_values, at_scores, at_sums, at_out, at_query, at_mask, thread_bytes;
+    size_t at_values, at_scores, at_sums, at_out, at_query, at_wide, at_mask, thread_bytes;
 } lt_attention;
 
 /* Chooses the cutting for a number of threads; everything else is set.

@@ -43,6 +43,12 @@ static size_t take(size_t *total, int64_t elements)
     return at;
 }
 
+/* Whether the products read the data as it is. */
+static bool as_it_is(const lt_attention *a)
+{
+    return a->dtype == a->rows->factor;
+}
+
 bool lt_attention_cut(lt_attention *a, uint32_t threads)
 {
     int64_t keys = a->past_len > a->kv_len ? a->past_len : a->kv_len, tasks;
@@ -65,7 +71,11 @@ bool lt_attention_cut(lt_attention *a, uint32_t threads)
     a->at_scores = take(&total, a->block * width);
     a->at_sums = take(&total, 2 * a->chunk);
     a->at_out = take(&total, a->chunk * padded(a->gemm, a->dv));
-    a->at_query = take(&total, a->dtype == LEAT_DTYPE_F32 ? 0 : a->block * a->d);
+    if (!as_it_is(a)) {
+        int64_t keys_of_panel = a->gemm->nr * a->d, values = a->key_block * a->dv;
+        a->at_query = take(&total, a->block * a->d);
+        a->at_wide = take(&total, keys_of_panel > values ? keys_of_panel : values);
+    }
     a->at_mask = take(&total, width);
     a->thread_bytes = total;
     return true;
@@ -73,6 +83,12 @@ bool lt_attention_cut(lt_attention *a, uint32_t threads)
 
 /* --- one task -----------------------------------------------------------------------------------
  */
+
+/* Rows that the next task will read. */
+typedef struct coming {
+    const char *at; /* NULL: none */
+    int64_t rows, row_bytes, stride_bytes;
+} coming;
 
 typedef struct task {
     const lt_attention *a;
@@ -84,6 +100,7 @@ typedef struct task {
     int64_t before;            /* keys before the first query's own, where causal */
     bool first_block;          /* nothing was summed up before it */
     int64_t mask_row;          /* where the row in the mask buffer begins; -1: none is */
+    coming next[3];            /* of Q, K, V */
 } task;
 
 static float *part(const task *t, size_t at)
@@ -115,23 +132,33 @@ static void advance(const lt_attention *a, place *p)
     }
 }
 
-/* K of the block, d rows of n_keys columns, in panels. */
+/* `rows` rows of `n` elements to f32, without gaps; returns them. */
+static const float *widen(const task *t, const char *x, int64_t stride, int64_t rows, int64_t n)
+{
+    const lt_attention *a = t->a;
+    float *wide = part(t, a->at_wide);
+    for (int64_t i = 0; i < rows; i++) {
+        a->half->widen(a->dtype, element(a, x, i * stride), wide + i * n, n);
+    }
+    return wide;
+}
+
+/* K of the block, d rows of n_keys columns, in panels: a transposition of f32, or of pairs. */
 static void pack_keys(const task *t, const char *k, int64_t stride)
 {
     const lt_attention *a = t->a;
-    int64_t nr = a->gemm->nr;
+    int64_t nr = a->gemm->nr, group = a->gemm->k_group, d = a->d / group;
+    bool wide = !as_it_is(a);
     float *out = part(t, 0);
-    if (a->dtype != LEAT_DTYPE_F32) {
-        lt_gemm_source source = {k, a->dtype,       1, (size_t)a->d, (size_t)t->n_keys, 0,
-                                 1, (size_t)stride, 1};
-        lt_gemm_pack(a->gemm, &source, out, 0, lt_gemm_panels(a->gemm, (size_t)t->n_keys));
-        return;
-    }
-    for (int64_t key = 0; key < t->n_keys; key += nr, out += nr * a->d) {
+    for (int64_t key = 0; key < t->n_keys; key += nr, out += nr * d) {
         int64_t left = t->n_keys - key, width = left > nr / 2 ? nr : nr / 2;
         int64_t n = left < width ? left : width;
-        a->transpose(out, width, (const float *)(const void *)k + key * stride, stride, a->d, n);
-        for (int64_t j = 0; j < a->d && n < width; j++) {
+        const void *rows = element(a, k, key * stride);
+        if (wide) {
+            rows = widen(t, rows, stride, n, d);
+        }
+        a->transpose(out, width, rows, wide ? d : stride / group, d, n);
+        for (int64_t j = 0; j < d && n < width; j++) {
             memset(out + j * width + n, 0, (size_t)(width - n) * sizeof(*out));
         }
     }
@@ -140,41 +167,44 @@ static void pack_keys(const task *t, const char *k, int64_t stride)
 static void pack_values(const task *t, const char *v, int64_t stride)
 {
     const lt_attention *a = t->a;
-    if (a->dtype == LEAT_DTYPE_F32) {
-        a->rows->panels((const float *)(const void *)v, stride, t->n_keys, a->dv, a->gemm->nr,
-                        part(t, a->at_values));
-        return;
+    const void *rows = v;
+    if (!as_it_is(a)) {
+        rows = widen(t, v, stride, t->n_keys, a->dv);
+        stride = a->dv;
     }
-    lt_gemm_source source = {v, a->dtype, 1, (size_t)t->n_keys, (size_t)a->dv, 0, (size_t)stride,
-                             1, 1};
-    lt_gemm_pack(a->gemm, &source, part(t, a->at_values), 0,
-                 lt_gemm_panels(a->gemm, (size_t)a->dv));
+    a->rows->panels(rows, stride, t->n_keys, a->dv, a->gemm->nr, part(t, a->at_values));
 }
 
 /* C of `rows` rows and n columns = A * panels, with A's rows at table[...]; adds to C. */
 static void multiply(const task *t, const void *const *table, int64_t rows, const float *b,
                      int64_t k, int64_t n, float *c, bool add)
 {
+    static const lt_gemm_mixed sums = {LEAT_DTYPE_F32, LEAT_DTYPE_F32};
     const lt_gemm_kernels *gemm = t->a->gemm;
     int64_t mr = gemm->mr, nr = gemm->nr, ldc = padded(gemm, n);
+    int64_t panel = (int64_t)lt_gemm_padded_k(gemm, (size_t)k) * nr * gemm->b_bytes;
     lt_gemm_tile tile = {.taps = 1,
                          .k = (size_t)k,
+                         .b = b,
                          .ldc = (size_t)ldc,
                          .ldr = (size_t)ldc,
                          .low = -INFINITY,
-                         .high = INFINITY};
+                         .high = INFINITY,
+                         .epilogue = &sums};
     for (int64_t column = 0; column < n; column += nr) {
         int64_t left = n - column;
         const lt_gemm_kernel_fn *kernels = left > nr / 2 ? gemm->full : gemm->half;
         tile.n = (uint32_t)(left < nr ? left : nr);
-        tile.b = b + column * k;
+        tile.column = (size_t)column;
         for (int64_t row = 0; row < rows; row += mr) {
             int64_t count = rows - row < mr ? rows - row : mr;
             tile.rows = table + row;
-            tile.c = c + row * ldc + column;
+            tile.row = (size_t)row;
+            tile.c = (char *)c + (row * ldc + column) * gemm->c_bytes; /* 0: the kernel adds it */
             tile.residual = add ? tile.c : NULL;
             kernels[count - 1](&tile);
         }
+        tile.b = (const char *)tile.b + panel;
     }
 }
 
@@ -239,11 +269,24 @@ static void row_softmax(task *t, const place *p, int64_t row, float *scores)
     }
     float factor = a->rows->exponentials(scores, n, scale, bias, &states[row]);
     if (n < t->n_keys) {
-        memset(scores + n, 0, (size_t)(t->n_keys - n) * sizeof(*scores));
+        size_t power = lt_cpu_element_bytes(a->rows->factor);
+        memset((char *)scores + (size_t)n * power, 0, (size_t)(t->n_keys - n) * power);
     }
     if (!t->first_block && factor != 1.0f) {
         float *out = part(t, a->at_out) + row * padded(a->gemm, a->dv);
         a->rows->scale(out, out, a->dv, factor);
+    }
+}
+
+/* Asks for row i of each operand of the next task: heads lie strided in far caches, and nothing but
+ * the arithmetic of this task hides them. */
+static void expect_row(const task *t, int64_t i)
+{
+    for (int o = 0; o < 3; o++) {
+        const coming *c = &t->next[o];
+        for (int64_t line = 0; i < c->rows && line < c->row_bytes; line += 64) {
+            __builtin_prefetch(c->at + i * c->stride_bytes + line, 0, 2);
+        }
     }
 }
 
@@ -252,7 +295,7 @@ static const void *query_row(const task *t, const place *p, float *wide)
     const lt_attention *a = t->a;
     int64_t at = t->batch * a->q.batch + p->head * a->q.head + p->query * a->q.row;
     const char *q = element(a, t->data->q, at);
-    if (a->dtype == LEAT_DTYPE_F32) {
+    if (as_it_is(a)) {
         return q;
     }
     a->half->widen(a->dtype, q, wide, a->d);
@@ -274,6 +317,7 @@ static void attend(task *t, int64_t row, int64_t count)
     multiply(t, table, count, part(t, 0), a->d, t->n_keys, scores, false);
     p = first;
     for (int64_t i = 0; i < count; i++, advance(a, &p)) {
+        expect_row(t, row + i);
         row_softmax(t, &p, row + i, scores + i * width);
         table[i] = scores + i * width;
     }
@@ -323,6 +367,25 @@ typedef struct launch {
     char *workspace;
 } launch;
 
+/* The next task is that of the next head, unless several share one. */
+static void set_next(task *t, int64_t unit)
+{
+    const lt_attention *a = t->a;
+    const void *data[3] = {t->data->q, t->data->k, t->data->v};
+    const lt_attention_strides *strides[3] = {&a->q, &a->k, &a->v};
+    const int64_t rows[3] = {a->q_len, a->kv_len, a->kv_len}, features[3] = {a->d, a->d, a->dv};
+    int64_t element_bytes = (int64_t)lt_cpu_element_bytes(a->dtype);
+    if (a->chunks > 1 || a->has_past || unit + 1 >= a->batch * a->kv_heads) {
+        return;
+    }
+    for (int o = 0; o < 3; o++) {
+        int64_t head = (unit + 1) % a->kv_heads * (o == 0 ? a->heads / a->kv_heads : 1);
+        int64_t at = (unit + 1) / a->kv_heads * strides[o]->batch + head * strides[o]->head;
+        t->next[o] = (coming){element(a, data[o], at), rows[o], features[o] * element_bytes,
+                              strides[o]->row * element_bytes};
+    }
+}
+
 static void run_task(void *argument, uint32_t index, uint32_t thread)
 {
     const launch *l = argument;
@@ -342,6 +405,7 @@ static void run_task(void *argument, uint32_t index, uint32_t thread)
         t.before = end - a->q_len;
     }
     t.n_rows = rows - t.first_row < a->chunk ? rows - t.first_row : a->chunk;
+    set_next(&t, unit);
     for (t.key = 0; t.key < a->past_len; t.key += t.n_keys) {
         t.n_keys = a->past_len - t.key < a->key_block ? a->past_len - t.key : a->key_block;
         attend_keys(&t, l->data->past_k, &a->past_k, l->data->past_v, &a->past_v, 0);

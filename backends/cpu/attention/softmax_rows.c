@@ -5,6 +5,7 @@
 #define TABLE lt_softmax_rows_portable
 #define VL 4
 #define CHAINS 2
+#define WHOLE 2
 
 typedef float vec __attribute__((vector_size(VL * sizeof(float)), may_alias));
 
@@ -16,4 +17,5 @@ static inline vec largest(vec a, vec b)
     return a;
 }
 
+#include "attention/softmax_floats.inc"
 #include "attention/softmax_rows.inc"

@@ -7,6 +7,7 @@
 #define TABLE lt_softmax_rows_avx2
 #define VL 8
 #define CHAINS 2
+#define WHOLE 2
 
 typedef __m256 vec;
 
@@ -15,4 +16,5 @@ static inline vec largest(vec a, vec b)
     return _mm256_max_ps(a, b);
 }
 
+#include "attention/softmax_floats.inc"
 #include "attention/softmax_rows.inc"

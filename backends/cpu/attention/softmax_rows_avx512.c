@@ -7,6 +7,7 @@
 #define TABLE lt_softmax_rows_avx512
 #define VL 16
 #define CHAINS 4
+#define WHOLE 8
 
 typedef __m512 vec;
 
@@ -15,4 +16,5 @@ static inline vec largest(vec a, vec b)
     return _mm512_max_ps(a, b);
 }
 
+#include "attention/softmax_floats.inc"
 #include "attention/softmax_rows.inc"

@@ -220,6 +220,9 @@ static inline __attribute__((always_inline)) void tile_run(const lt_gemm_tile *t
             near[r] = tile->rows[t * LT_GEMM_MAX_MR + (size_t)r];
             far[r] = near[r];
         }
+        for (; next == NULL && j < pairs; j++, b += nv * 64) { /* all is near: operands, and C */
+            step_run(sum, near, far, 4 * j, b, mr, nv);
+        }
         for (; j < expected; j++, b += nv * 64, next += next_step) {
             expect_line(tile, j, shift);
             __builtin_prefetch(next, 0, 2);

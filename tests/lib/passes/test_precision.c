@@ -231,9 +231,41 @@ static void outputs_and_other_types_stay(void **state)
     finish(&c);
 }
 
+/* Projections, attention, projection: what attention reads and gives is narrow, its mask is not. */
+static void attention_passes_the_narrow_type_on(void **state)
+{
+    const leat_attr heads[] = {{"q_num_heads", LEAT_ATTR_INT, 1, {.i = 2}},
+                               {"kv_num_heads", LEAT_ATTR_INT, 1, {.i = 2}}};
+    onnx_builder *b = onnx_builder_create(23);
+    (void)state;
+    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "Nx5x8");
+    onnx_builder_input(b, "m", LEAT_DTYPE_F32, "Nx1x1x5");
+    onnx_builder_floats(b, "w", "8x8", numbers);
+    onnx_builder_node(b, "MatMul", "x,w", "q", NULL, 0);
+    onnx_builder_node(b, "MatMul", "x,w", "k", NULL, 0);
+    onnx_builder_node(b, "MatMul", "x,w", "v", NULL, 0);
+    onnx_builder_node(b, "Neg", "m", "mask", NULL, 0);
+    onnx_builder_node(b, "Attention", "q,k,v,mask", "a", heads, 2);
+    onnx_builder_node(b, "MatMul", "a,w", "y", NULL, 0);
+    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "Nx5x8");
+    passes_case c;
+    leat_plan_options o = options(LEAT_PRECISION_BF16);
+    passes_case_start(&c, b);
+    c.context.options = &o;
+    passes_case_run(&c, lt_pass_precision, true);
+    assert_int_equal(type_of(&c, "q"), LEAT_DTYPE_BF16);
+    assert_int_equal(type_of(&c, "k"), LEAT_DTYPE_BF16);
+    assert_int_equal(type_of(&c, "v"), LEAT_DTYPE_BF16);
+    assert_int_equal(type_of(&c, "a"), LEAT_DTYPE_BF16);
+    assert_int_equal(type_of(&c, "mask"), LEAT_DTYPE_F32);
+    assert_int_equal(type_of(&c, "y"), LEAT_DTYPE_F32);
+    finish(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(attention_passes_the_narrow_type_on),
         cmocka_unit_test(what_products_read_becomes_narrow),
         cmocka_unit_test(other_precisions_change_nothing),
         cmocka_unit_test(devices_without_the_types_change_nothing),

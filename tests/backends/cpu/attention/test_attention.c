@@ -264,6 +264,15 @@ static void attention_matches_double_loops(void **state)
         {2, 4, 2, 5, 600, 0, 64, 24, 4, 0, true, false, 0, 0, LEAT_DTYPE_F32, 1, {530, 5}},
         {2, 2, 1, 7, 40, 0, 12, 12, 3, 'k', false, false, 0, 0, LEAT_DTYPE_F32, 3, {3, 40}},
         {2, 2, 2, 3, 21, 0, 12, 8, 4, 'b', true, false, 0, 2, LEAT_DTYPE_F16, 2, {9, 21}},
+        {2, 3, 3, 31, 128, 0, 64, 64, 3, 'k', false, false, 0, 0, LEAT_DTYPE_F32, 1, {0}},
+        {2, 3, 3, 31, 128, 0, 64, 64, 3, 'k', false, false, 0, 0, LEAT_DTYPE_BF16, 1, {0}},
+        {2, 4, 2, 5, 600, 0, 64, 24, 4, 0, true, false, 0, 0, LEAT_DTYPE_BF16, 1, {531, 5}},
+        {1, 4, 2, 45, 45, 0, 18, 37, 3, 's', true, false, 0, 0, LEAT_DTYPE_BF16, 2, {0}},
+        {1, 2, 1, 30, 33, 7, 6, 50, 4, 'b', true, true, 0, 0, LEAT_DTYPE_BF16, 1, {0}},
+        {2, 1, 1, 9, 601, 0, 64, 33, 4, 'f', false, false, 0, 2, LEAT_DTYPE_BF16, 1, {0}},
+        {1, 2, 2, 40, 1, 1100, 2, 1, 4, 0, true, true, 0.7f, 0, LEAT_DTYPE_BF16, 1, {0}},
+        {1, 2, 2, 15, 63, 0, 7, 65, 3, 0, false, false, 0, 0, LEAT_DTYPE_BF16, 1, {0}},
+        {1, 2, 2, 15, 63, 0, 7, 65, 3, 0, false, false, 0, 0, LEAT_DTYPE_F16, 1, {0}},
     };
     (void)state;
     for (size_t c = 0; c < sizeof(cases) / sizeof(cases[0]); c++) {
