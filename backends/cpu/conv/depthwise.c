@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Depthwise convolution: weights to [kernel_h][kernel_w][channels], lines to the pool. */
+/* Depthwise convolution: weights to [kernel_h][kernel_w][channels], bands of lines and blocks of
+ * channels to the pool. */
 #include "conv/depthwise.h"
 
 #include "conv/conv.h"
 
-#include <math.h>
+#define TASKS_PER_THREAD 4
 
 typedef struct depthwise {
     lt_conv conv;
-    lt_depthwise_fn kernel;
-    lt_cpu_activate_fn activate; /* or NULL */
-    float low, high;
+    lt_depthwise_plan lines;
+    int64_t bands, band_lines; /* of one image */
 } depthwise;
 
 /* [channels][taps] to [taps][channels]. */
@@ -44,46 +44,28 @@ typedef struct depthwise_launch {
     const float *x;
     const float *residual;
     float *y;
+    const float **tables; /* one a thread */
 } depthwise_launch;
 
-static void run_lines(void *argument, int64_t begin, int64_t end)
+/* Tasks are numbered by image, band and block of channels. */
+static void run_task(void *argument, uint32_t task, uint32_t thread)
 {
     const depthwise_launch *l = argument;
     const depthwise *d = l->d;
     const lt_conv_geometry *g = &d->conv.g;
-    int64_t in_line = g->in[2] * g->in_channels, out_line = g->out[2] * g->in_channels;
-    for (int64_t i = begin; i < end; i++) {
-        int64_t y = i % g->out[1], image = i / g->out[1];
-        const float *rows[LT_DEPTHWISE_MAX_KERNEL_H];
-        int64_t first = 0, used = 0;
-        for (int64_t ky = 0; ky < g->kernel[1]; ky++) {
-            int64_t at = y * g->stride[1] - g->pad[1] + ky * g->dilation[1];
-            if (at >= 0 && at < g->in[1]) {
-                first = used == 0 ? ky : first;
-                rows[used++] = l->x + (image * g->in[1] + at) * in_line;
-            }
-        }
-        lt_depthwise_line line = {.rows = rows,
-                                  .weights = (const float *)d->conv.weights +
-                                             first * g->kernel[2] * g->in_channels,
-                                  .bias = d->conv.bias,
-                                  .residual = l->residual ? l->residual + i * out_line : NULL,
-                                  .out = l->y + i * out_line,
-                                  .channels = g->in_channels,
-                                  .kernel_h = used,
-                                  .kernel_w = g->kernel[2],
-                                  .in_w = g->in[2],
-                                  .out_w = g->out[2],
-                                  .stride = g->stride[2],
-                                  .dilation = g->dilation[2],
-                                  .pad = g->pad[2],
-                                  .low = d->low,
-                                  .high = d->high};
-        d->kernel(&line);
-        if (d->activate != NULL) {
-            d->activate(line.out, out_line, &d->conv.activation);
-        }
-    }
+    int64_t block = task % d->lines.n_blocks, band = task / d->lines.n_blocks;
+    int64_t image = band / d->bands, y0 = band % d->bands * d->band_lines;
+    int64_t end = y0 + d->band_lines;
+    int64_t at = (image * g->out[1] + y0) * g->out[2] * g->in_channels;
+    lt_depthwise_band b = {.x = l->x + image * g->in[1] * g->in[2] * g->in_channels,
+                           .ring = INT64_MAX,
+                           .residual = l->residual != NULL ? l->residual + at : NULL,
+                           .out = l->y + at,
+                           .y0 = y0,
+                           .y1 = end < g->out[1] ? end : g->out[1],
+                           .block = block,
+                           .table = l->tables + thread * d->lines.table_count};
+    lt_depthwise_band_run(&d->lines, &b);
 }
 
 static leat_status depthwise_run(const void *state, const leat_kernel_args *args, leat_error *err)
@@ -93,11 +75,27 @@ static leat_status depthwise_run(const void *state, const leat_kernel_args *args
     depthwise_launch l = {
         d, args->inputs[0],
         d->conv.residual_input != LEAT_NO_VALUE ? args->inputs[d->conv.residual_input] : NULL,
-        args->outputs[0]};
-    double work = (double)(g->out[2] * g->in_channels) * (double)g->taps;
+        args->outputs[0], args->workspace};
     (void)err;
-    lt_cpu_parallel_range(args, g->batch * g->out[1], 1, work, run_lines, &l);
+    if (g->batch * g->out[1] * g->out[2] > 0) {
+        args->host->parallel(args->pool, (uint32_t)(g->batch * d->bands * d->lines.n_blocks),
+                             run_task, &l);
+    }
     return LEAT_OK;
+}
+
+/* Bands of lines: one where nothing is gained by more. */
+static void plan_bands(depthwise *d, uint32_t threads)
+{
+    const lt_conv_geometry *g = &d->conv.g;
+    double work = (double)(g->batch * g->out[1] * g->out[2] * g->in_channels) * (double)g->taps;
+    int64_t want = threads > 1 && work >= 4 * LT_CPU_GRAIN_BYTES ? threads * TASKS_PER_THREAD : 1;
+    int64_t others = g->batch * d->lines.n_blocks;
+    int64_t bands = others < 1 ? 1 : (want + others - 1) / others;
+    int64_t lines = (g->out[1] + bands - 1) / bands;
+    lines = lines > d->lines.most_lines ? d->lines.most_lines : lines;
+    d->band_lines = lines < 1 ? 1 : lines;
+    d->bands = (g->out[1] + d->band_lines - 1) / d->band_lines;
 }
 
 lt_depthwise_fn lt_depthwise_for(const lt_cpu_device *device, const char **out_name)
@@ -130,23 +128,28 @@ leat_status lt_conv_depthwise_prepare(const leat_kernel_node *node, const lt_con
         return lt_cpu_fail(err, LEAT_NO_MEMORY, "Conv: no memory for the plan");
     }
     d->conv = *conv;
-    double low = -INFINITY, high = INFINITY;
-    if (!lt_cpu_activation_clamp(&conv->activation, &low, &high)) {
-        d->activate = lt_cpu_activate_for(device);
-    }
-    d->low = (float)low;
-    d->high = (float)high;
-    d->kernel = lt_depthwise_for(device, &out_kernel->name);
+    leat_status status = lt_depthwise_plan_make(g, &conv->activation, device, host, plan, &d->lines,
+                                                &out_kernel->name, err);
     size_t channels = (size_t)g->in_channels;
-    leat_status status = host->plan_pack(plan, leat_kernel_input(node, 1), 0x200,
-                                         channels * (size_t)g->taps * sizeof(float), fill_weights,
-                                         d, &d->conv.weights, err);
+    const void *weights = NULL, *bias = NULL;
+    if (status == LEAT_OK) {
+        status = host->plan_pack(plan, leat_kernel_input(node, 1), 0x200,
+                                 channels * (size_t)g->taps * sizeof(float), fill_weights, d,
+                                 &weights, err);
+    }
     if (status == LEAT_OK && conv->has_bias) {
         status = host->plan_pack(plan, leat_kernel_input(node, 2), 0x201, channels * sizeof(float),
-                                 fill_bias, d, &d->conv.bias, err);
+                                 fill_bias, d, &bias, err);
+    }
+    d->lines.weights = weights;
+    d->lines.bias = bias;
+    uint32_t threads = host->pool_threads(host->pool);
+    if (status == LEAT_OK) {
+        plan_bands(d, threads);
     }
     out_kernel->launch = depthwise_run;
     out_kernel->state = d;
+    out_kernel->workspace_bytes = d->lines.table_count * sizeof(void *) * threads;
     out_kernel->flops = 2 * (uint64_t)(g->batch * g->out[1] * g->out[2] * g->in_channels * g->taps);
     return status;
 }

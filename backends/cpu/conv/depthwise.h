@@ -1,35 +1,80 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Depthwise convolution of channels-last f32: a line of output at a time. */
+/* Depthwise convolution of channels-last f32: the kernel computes a few neighbouring pixels of one
+ * output line, the band goes through lines with it. */
 #ifndef LT_CPU_CONV_DEPTHWISE_H
 #define LT_CPU_CONV_DEPTHWISE_H
 
-#include "cpu.h"
+#include "conv/geometry.h"
+#include "elementwise/activation.h"
 
-/* Shapes:   rows[ky] points at input pixel x = 0 of the line for filter row ky, all inside of the
- *           data; weights are [kernel_h of the whole filter][kernel_w][channels], from the first
- * row used; out is [out_w][channels]. Strides between pixels are `channels` elements. */
-typedef struct lt_depthwise_line {
-    const float *const *rows;
+/* Most output pixels of one call of the kernel. */
+#define LT_DEPTHWISE_MOST_PIXELS 7
+
+/* One call of the kernel: `n_pixels` output pixels (1, 4 or 7) side by side, channels [c0, c1).
+ * Shapes:   pixels[ky * row_step + p * stride + kx] points at channel 0 of the input pixel that
+ *           output pixel p sees under position (ky, kx) of the filter; weights are
+ *           [kernel_h][kernel_w][channels]; out is [n_pixels][channels].
+ *           c1 - c0 is at least a vector's lanes where `channels` is. */
+typedef struct lt_depthwise_strip {
+    const float *const *pixels;
+    int64_t row_step;
+    const float *const *ahead; /* pixels that are asked for meanwhile; NULL: none */
+    int64_t n_ahead;
     const float *weights;
     const float *bias;     /* [channels] or NULL */
     const float *residual; /* as out, or NULL */
     float *out;
-    int64_t channels;
-    int64_t kernel_h; /* rows used */
-    int64_t kernel_w;
-    int64_t in_w, out_w;
-    int64_t stride, dilation, pad; /* of x */
+    int64_t channels, c0, c1;
+    int64_t n_pixels, kernel_h, kernel_w;
+    int64_t stride; /* in pixels; 1 when n_pixels is 1 */
     float low, high;
-} lt_depthwise_line;
+} lt_depthwise_strip;
 
-typedef void (*lt_depthwise_fn)(const lt_depthwise_line *line);
+typedef void (*lt_depthwise_fn)(const lt_depthwise_strip *strip);
 
-void lt_cpu_depthwise_f32_portable(const lt_depthwise_line *line);
-void lt_cpu_depthwise_f32_avx2(const lt_depthwise_line *line);
-void lt_cpu_depthwise_f32_avx512(const lt_depthwise_line *line);
+void lt_cpu_depthwise_f32_portable(const lt_depthwise_strip *strip);
+void lt_cpu_depthwise_f32_avx2(const lt_depthwise_strip *strip);
+void lt_cpu_depthwise_f32_avx512(const lt_depthwise_strip *strip);
 
 /* The best of the three, and its name. */
 lt_depthwise_fn lt_depthwise_for(const lt_cpu_device *device, const char **out_name);
+
+/* How the lines of a convolution are computed: made once at prepare. */
+typedef struct lt_depthwise_plan {
+    lt_conv_geometry g;
+    lt_depthwise_fn kernel;
+    lt_cpu_activate_tile_fn activate; /* NULL: the activation is the clamp */
+    lt_cpu_activation activation;
+    float low, high;
+    int64_t n_pixels;   /* of a strip */
+    int64_t columns;    /* input pixels that a strip sees on one line */
+    int64_t n_blocks;   /* of channels */
+    int64_t ahead;      /* lines between a line and what is asked for */
+    int64_t most_lines; /* of output in one band */
+    size_t table_count; /* pointers in a band's table */
+    const float *zeros; /* [channels]: a pixel outside of the data */
+    const float *weights, *bias;
+} lt_depthwise_plan;
+
+/* Fills all but weights and bias.
+ * Errors:   NO_MEMORY. */
+leat_status lt_depthwise_plan_make(const lt_conv_geometry *g, const lt_cpu_activation *activation,
+                                   const lt_cpu_device *device, const leat_host *host,
+                                   leat_plan *plan, lt_depthwise_plan *out, const char **out_name,
+                                   leat_error *err);
+
+/* Output lines [y0, y1) of one image, at most most_lines of them, and block `block` of the
+ * channels. Line r of the image lies at x + r % ring * line. */
+typedef struct lt_depthwise_band {
+    const float *x;
+    int64_t ring; /* INT64_MAX: all lines are there */
+    const float *residual;
+    float *out; /* this and residual: at line y0 */
+    int64_t y0, y1, block;
+    const float **table; /* table_count pointers to work with */
+} lt_depthwise_band;
+
+void lt_depthwise_band_run(const lt_depthwise_plan *plan, const lt_depthwise_band *band);
 
 /* Higher filters are computed otherwise. */
 #define LT_DEPTHWISE_MAX_KERNEL_H 64

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "conv/depthwise.h"
 
-#define VL 16
 #define NAME lt_cpu_depthwise_f32_avx512
 #include "conv/depthwise_kernel.inc"

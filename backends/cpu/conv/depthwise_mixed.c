@@ -12,20 +12,18 @@
 #include "convert.h"
 #include "elementwise/half.h"
 
-#include <math.h>
-
 #define TASKS_PER_THREAD 4
 
 typedef struct depthwise {
     lt_conv conv;
-    lt_depthwise_fn kernel;
-    lt_cpu_activate_fn activate; /* NULL: the activation is the clamp */
+    lt_depthwise_plan lines;
     const lt_half_kernels *half;
-    float low, high;
-    int64_t ring;    /* lines; 0: the data is f32 */
+    int64_t ring; /* lines; 0: the data is f32 */
+    int64_t ring_floats;
     int64_t in_line; /* elements */
     int64_t out_line;
-    size_t thread_floats; /* workspace of one thread: ring, output line, residual line */
+    size_t thread_floats; /* workspace of one thread: ring, output line, residual line, table */
+    int64_t table_at;     /* floats behind the ring */
     int64_t lines_per_task;
 } depthwise;
 
@@ -72,33 +70,26 @@ typedef struct line_ring {
     int64_t next;  /* line to widen next */
 } line_ring;
 
-/* No line below `lowest` will be asked for later. */
-static const float *line_of(line_ring *ring, int64_t image, int64_t lowest, int64_t at)
+/* Widens lines up to `last`. No line below `lowest` will be asked for later. */
+static void expect_lines(line_ring *ring, int64_t image, int64_t lowest, int64_t last)
 {
     const depthwise *d = ring->l->d;
     int64_t first = image * d->conv.g.in[1];
-    if (d->ring == 0) {
-        return (const float *)(const void *)ring->l->x + (first + at) * d->in_line;
-    }
     if (ring->image != image || ring->next < lowest) {
         ring->next = lowest;
         ring->image = image;
     }
-    for (; ring->next <= at; ring->next++) {
+    for (; ring->next <= last; ring->next++) {
         const uint16_t *from =
             (const uint16_t *)(const void *)ring->l->x + (first + ring->next) * d->in_line;
         d->half->widen(d->conv.dtype, from, ring->lines + ring->next % d->ring * d->in_line,
                        d->in_line);
     }
-    return ring->lines + at % d->ring * d->in_line;
 }
 
 static void finish_line(const depthwise_launch *l, float *line, int64_t i)
 {
     const depthwise *d = l->d;
-    if (d->activate != NULL) {
-        d->activate(line, d->out_line, &d->conv.activation);
-    }
     size_t at = (size_t)(i * d->out_line) * lt_cpu_element_bytes(d->conv.y_dtype);
     d->half->narrow(d->conv.y_dtype, line, l->y + at, d->out_line);
 }
@@ -108,15 +99,10 @@ static void run_line(const depthwise_launch *l, int64_t i, line_ring *ring, floa
 {
     const depthwise *d = l->d;
     const lt_conv_geometry *g = &d->conv.g;
-    int64_t y = i % g->out[1], image = i / g->out[1], first = 0, used = 0;
-    int64_t top = y * g->stride[1] - g->pad[1];
-    const float *rows[LT_DEPTHWISE_MAX_KERNEL_H];
-    for (int64_t ky = 0; ky < g->kernel[1]; ky++) {
-        int64_t at = top + ky * g->dilation[1];
-        if (at >= 0 && at < g->in[1]) {
-            first = used == 0 ? ky : first;
-            rows[used++] = line_of(ring, image, top > 0 ? top : 0, at);
-        }
+    int64_t y = i % g->out[1], image = i / g->out[1], top = y * g->stride[1] - g->pad[1];
+    int64_t last = top + (g->kernel[1] - 1) * g->dilation[1];
+    if (d->ring != 0) {
+        expect_lines(ring, image, top > 0 ? top : 0, last < g->in[1] ? last : g->in[1] - 1);
     }
     float *residual = own + d->out_line;
     if (l->residual != NULL) {
@@ -124,23 +110,17 @@ static void run_line(const depthwise_launch *l, int64_t i, line_ring *ring, floa
         d->half->widen(d->conv.residual_dtype, l->residual + (size_t)(i * d->out_line) * element,
                        residual, d->out_line);
     }
-    const lt_depthwise_line line = {.rows = rows,
-                                    .weights = (const float *)d->conv.weights +
-                                               first * g->kernel[2] * g->in_channels,
-                                    .bias = d->conv.bias,
-                                    .residual = l->residual ? residual : NULL,
-                                    .out = own,
-                                    .channels = g->in_channels,
-                                    .kernel_h = used,
-                                    .kernel_w = g->kernel[2],
-                                    .in_w = g->in[2],
-                                    .out_w = g->out[2],
-                                    .stride = g->stride[2],
-                                    .dilation = g->dilation[2],
-                                    .pad = g->pad[2],
-                                    .low = d->low,
-                                    .high = d->high};
-    d->kernel(&line);
+    const float *wide = (const float *)(const void *)l->x + image * g->in[1] * d->in_line;
+    lt_depthwise_band band = {.x = d->ring != 0 ? ring->lines : wide,
+                              .ring = d->ring != 0 ? d->ring : INT64_MAX,
+                              .residual = l->residual != NULL ? residual : NULL,
+                              .out = own,
+                              .y0 = y,
+                              .y1 = y + 1,
+                              .table = (const float **)(void *)(own + d->table_at)};
+    for (; band.block < d->lines.n_blocks; band.block++) {
+        lt_depthwise_band_run(&d->lines, &band);
+    }
     finish_line(l, own, i);
 }
 
@@ -153,7 +133,7 @@ static void run_task(void *argument, uint32_t task, uint32_t thread)
     int64_t total = d->conv.g.batch * d->conv.g.out[1];
     int64_t i = task * d->lines_per_task, end = i + d->lines_per_task;
     for (; i < end && i < total; i++) {
-        run_line(l, i, &ring, own + d->ring * d->in_line);
+        run_line(l, i, &ring, own + d->ring_floats);
     }
 }
 
@@ -183,7 +163,10 @@ static void plan_lines(depthwise *d, uint32_t threads)
     d->in_line = g->in[2] * g->in_channels;
     d->out_line = g->out[2] * g->in_channels;
     d->ring = d->conv.dtype == LEAT_DTYPE_F32 ? 0 : reach < g->in[1] ? reach : g->in[1];
-    size_t floats = (size_t)(d->ring * d->in_line + 2 * d->out_line);
+    d->table_at = (2 * d->out_line + 15) & ~(int64_t)15;
+    d->ring_floats = (d->ring * d->in_line + 15) & ~(int64_t)15;
+    size_t floats = (size_t)(d->ring_floats + d->table_at) +
+                    d->lines.table_count * (sizeof(void *) / sizeof(float));
     d->thread_floats = (floats + 15) & ~(size_t)15;
     d->lines_per_task = lines < tasks ? 1 : (lines + tasks - 1) / tasks;
 }
@@ -203,23 +186,24 @@ leat_status lt_conv_depthwise_mixed_prepare(const leat_kernel_node *node, const 
     }
     d->conv = *conv;
     d->half = lt_half_for(device);
-    d->kernel = lt_depthwise_for(device, &out_kernel->name);
-    double low = -INFINITY, high = INFINITY;
-    if (!lt_cpu_activation_clamp(&conv->activation, &low, &high)) {
-        d->activate = lt_cpu_activate_for(device);
+    leat_status status = lt_depthwise_plan_make(g, &conv->activation, device, host, plan, &d->lines,
+                                                &out_kernel->name, err);
+    if (status != LEAT_OK) {
+        return status;
     }
-    d->low = (float)low;
-    d->high = (float)high;
     uint32_t threads = host->pool_threads(host->pool);
     plan_lines(d, threads);
     size_t channels = (size_t)g->in_channels;
-    leat_status status = host->plan_pack(plan, leat_kernel_input(node, 1), 0x210,
-                                         channels * (size_t)g->taps * sizeof(float), fill_weights,
-                                         d, &d->conv.weights, err);
+    const void *weights = NULL, *bias = NULL;
+    status =
+        host->plan_pack(plan, leat_kernel_input(node, 1), 0x210,
+                        channels * (size_t)g->taps * sizeof(float), fill_weights, d, &weights, err);
     if (status == LEAT_OK && conv->has_bias) {
         status = host->plan_pack(plan, leat_kernel_input(node, 2), 0x211, channels * sizeof(float),
-                                 fill_bias, d, &d->conv.bias, err);
+                                 fill_bias, d, &bias, err);
     }
+    d->lines.weights = weights;
+    d->lines.bias = bias;
     out_kernel->launch = depthwise_run;
     out_kernel->state = d;
     out_kernel->workspace_bytes = d->thread_floats * sizeof(float) * threads;

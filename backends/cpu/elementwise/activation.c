@@ -67,3 +67,17 @@ lt_cpu_activate_fn lt_cpu_activate_for(const lt_cpu_device *device)
     (void)device;
     return lt_cpu_activate_f32_portable;
 }
+
+lt_cpu_activate_tile_fn lt_cpu_activate_tile_for(const lt_cpu_device *device)
+{
+#if defined(__x86_64__)
+    if (device->isa == LT_CPU_AVX512) {
+        return lt_cpu_activate_tile_f32_avx512;
+    }
+    if (device->isa == LT_CPU_AVX2) {
+        return lt_cpu_activate_tile_f32_avx2;
+    }
+#endif
+    (void)device;
+    return lt_cpu_activate_tile_f32_portable;
+}

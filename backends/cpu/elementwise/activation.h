@@ -50,5 +50,6 @@ void lt_cpu_activate_tile_f32_avx512(float *x, int64_t rows, int64_t stride, int
 
 /* The best of the three for a device. */
 lt_cpu_activate_fn lt_cpu_activate_for(const lt_cpu_device *device);
+lt_cpu_activate_tile_fn lt_cpu_activate_tile_for(const lt_cpu_device *device);
 
 #endif

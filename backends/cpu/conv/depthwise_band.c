@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The loops around the depthwise kernel.
+ *
+ * A band of output lines is computed in columns of a strip's width, and a column from top to
+ * bottom, so that the input lines that neighbouring output lines share are still in the first
+ * cache:
+ *
+ *     columns   | strip 0 | strip 1 | strip 2 |     the last one ends with the line, over the one
+ *     lines   v | strip 0 | strip 1 | strip 2 |     before where the width does not divide
+ *
+ * All pixels that a column sees are put into a table of pointers first: [input line][pixel].
+ * Channels go in blocks, so that a block's weights and a strip's window stay in the first cache
+ * together. */
+#include "conv/depthwise.h"
+
+#include <math.h>
+
+/* Weights of one block of channels, and what a strip sees of it. */
+#define WEIGHT_BYTES (10u << 10)
+#define WINDOW_BYTES (18u << 10)
+/* Output lines of one band, at most: bounds the table. */
+#define BAND_LINES 64
+/* Steps of arithmetic that hide a line's way from memory. */
+#define AHEAD_STEPS 400
+#define LANES 16
+
+static int64_t divide_up(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Input lines between the first and the last of a window. */
+static int64_t reach(const lt_conv_geometry *g, int axis)
+{
+    return (g->kernel[axis] - 1) * g->dilation[axis] + 1;
+}
+
+/* The width of a strip: 7 or 4 by the fewer steps for a whole line; each strip costs about two
+ * pixels more. */
+static int64_t strip_pixels(const lt_conv_geometry *g)
+{
+    bool known = (g->kernel[2] == 3 || g->kernel[2] == 5) && g->stride[2] <= 2;
+    int64_t w = g->out[2];
+    if (g->dilation[2] != 1 || g->in_channels < LANES || w < 4) {
+        return 1;
+    }
+    return known && w >= 7 && divide_up(w, 7) * 9 <= divide_up(w, 4) * 6 ? 7 : 4;
+}
+
+static void choose_blocks(lt_depthwise_plan *d)
+{
+    const lt_conv_geometry *g = &d->g;
+    int64_t weights = WEIGHT_BYTES / (g->taps * 4);
+    int64_t window = WINDOW_BYTES / (g->kernel[1] * d->columns * 4);
+    int64_t most = least(weights, window) / LANES, vectors = g->in_channels / LANES;
+    most = most < 2 ? 2 : most;
+    d->n_blocks = vectors <= most ? 1 : divide_up(vectors, most);
+    int64_t steps = divide_up(vectors, d->n_blocks) * d->n_pixels * g->taps;
+    d->ahead = 1 + AHEAD_STEPS / (steps < 1 ? 1 : steps);
+}
+
+/* Columns of a strip: those that its windows cover, or just the filter's where it is one pixel. */
+static int64_t strip_columns(const lt_conv_geometry *g, int64_t pixels)
+{
+    return (pixels - 1) * g->stride[2] + g->kernel[2];
+}
+
+leat_status lt_depthwise_plan_make(const lt_conv_geometry *g, const lt_cpu_activation *activation,
+                                   const lt_cpu_device *device, const leat_host *host,
+                                   leat_plan *plan, lt_depthwise_plan *out, const char **out_name,
+                                   leat_error *err)
+{
+    lt_depthwise_plan d = {.g = *g, .activation = *activation};
+    double low = -INFINITY, high = INFINITY;
+    if (!lt_cpu_activation_clamp(activation, &low, &high)) {
+        d.activate = lt_cpu_activate_tile_for(device);
+    }
+    d.low = (float)low;
+    d.high = (float)high;
+    d.kernel = lt_depthwise_for(device, out_name);
+    d.n_pixels = strip_pixels(g);
+    d.columns = strip_columns(g, d.n_pixels);
+    choose_blocks(&d);
+    d.most_lines = least(g->out[1], BAND_LINES);
+    int64_t lines = (d.most_lines - 1) * g->stride[1] + reach(g, 1);
+    lines = least(lines, g->in[1]);
+    d.table_count = (size_t)((lines < 1 ? 1 : lines) * d.columns);
+    size_t zeros_bytes = (size_t)g->in_channels * sizeof(float);
+    float *zeros = host->plan_alloc(plan, zeros_bytes);
+    if (zeros == NULL) {
+        return lt_cpu_fail(err, LEAT_NO_MEMORY, "Conv: no memory for the plan");
+    }
+    memset(zeros, 0, zeros_bytes);
+    d.zeros = zeros;
+    *out = d;
+    return LEAT_OK;
+}
+
+/* Input lines [r0, r1) that a band sees. */
+typedef struct line_range {
+    int64_t r0, r1;
+} line_range;
+
+static line_range band_lines(const lt_conv_geometry *g, const lt_depthwise_band *b)
+{
+    line_range range = {b->y0 * g->stride[1] - g->pad[1],
+                        (b->y1 - 1) * g->stride[1] - g->pad[1] + reach(g, 1)};
+    range.r0 = range.r0 < 0 ? 0 : least(range.r0, g->in[1]);
+    range.r1 = range.r1 > g->in[1] ? g->in[1] : range.r1;
+    range.r1 = range.r1 < range.r0 ? range.r0 : range.r1;
+    return range;
+}
+
+/* Pointers to all pixels that the column of strips at output x0 sees. */
+static void fill_table(const lt_depthwise_plan *d, const lt_depthwise_band *b, line_range lines,
+                       int64_t x0)
+{
+    const lt_conv_geometry *g = &d->g;
+    int64_t first = x0 * g->stride[2] - g->pad[2], step = g->dilation[2];
+    int64_t last = first + (d->columns - 1) * step;
+    const float **to = b->table;
+    for (int64_t r = lines.r0; r < lines.r1; r++, to += d->columns) {
+        const float *line = b->x + r % b->ring * g->in[2] * g->in_channels;
+        if (first >= 0 && last < g->in[2]) {
+            const float *from = line + first * g->in_channels;
+            for (int64_t j = 0; j < d->columns; j++) {
+                to[j] = from + j * step * g->in_channels;
+            }
+            continue;
+        }
+        for (int64_t j = 0; j < d->columns; j++) {
+            int64_t at = first + j * step;
+            to[j] = at >= 0 && at < g->in[2] ? line + at * g->in_channels : d->zeros;
+        }
+    }
+}
+
+/* The strip of output line y: filter rows outside of the data are left out. */
+static void run_strip(const lt_depthwise_plan *d, const lt_depthwise_band *b, line_range lines,
+                      int64_t y, lt_depthwise_strip *strip)
+{
+    const lt_conv_geometry *g = &d->g;
+    int64_t top = y * g->stride[1] - g->pad[1], step = g->dilation[1], ky = 0, end = g->kernel[1];
+    while (ky < end && top + ky * step < 0) {
+        ky++;
+    }
+    while (end > ky && top + (end - 1) * step >= g->in[1]) {
+        end--;
+    }
+    strip->kernel_h = end - ky;
+    strip->pixels = end > ky ? b->table + (top + ky * step - lines.r0) * d->columns : b->table;
+    strip->weights = d->weights + ky * g->kernel[2] * g->in_channels;
+    int64_t next = top + (end - 1) * step + 1 + (d->ahead - 1) * g->stride[1];
+    strip->n_ahead = 0;
+    if (d->n_pixels > 1 && next + g->stride[1] <= lines.r1) {
+        strip->ahead = b->table + (next - lines.r0) * d->columns;
+        strip->n_ahead = g->stride[1] * d->columns;
+    }
+    d->kernel(strip);
+    if (d->activate != NULL) {
+        d->activate(strip->out + strip->c0, d->n_pixels, g->in_channels, strip->c1 - strip->c0,
+                    &d->activation);
+    }
+}
+
+void lt_depthwise_band_run(const lt_depthwise_plan *d, const lt_depthwise_band *b)
+{
+    const lt_conv_geometry *g = &d->g;
+    line_range lines = band_lines(g, b);
+    int64_t channels = g->in_channels, vectors = channels / LANES, out_line = g->out[2] * channels;
+    bool last = b->block + 1 == d->n_blocks;
+    lt_depthwise_strip strip = {.row_step = d->columns * g->dilation[1],
+                                .bias = d->bias,
+                                .channels = channels,
+                                .c0 = b->block * vectors / d->n_blocks * LANES,
+                                .c1 = last ? channels
+                                           : (b->block + 1) * vectors / d->n_blocks * LANES,
+                                .n_pixels = d->n_pixels,
+                                .kernel_w = g->kernel[2],
+                                .stride = d->n_pixels == 1 ? 1 : g->stride[2],
+                                .low = d->low,
+                                .high = d->high};
+    for (int64_t x = 0; x < g->out[2]; x += d->n_pixels) {
+        int64_t x0 = least(x, g->out[2] - d->n_pixels);
+        fill_table(d, b, lines, x0);
+        for (int64_t y = b->y0; y < b->y1; y++) {
+            int64_t at = (y - b->y0) * out_line + x0 * channels;
+            strip.out = b->out + at;
+            strip.residual = b->residual != NULL ? b->residual + at : NULL;
+            run_strip(d, b, lines, y, &strip);
+        }
+    }
+}
