@@ -373,9 +373,20 @@ static bool ranks_known(const lt_infer *infer)
 static bool is_of_runtime(const lt_op *op)
 {
     static const lt_infer_fn fns[] = {
-        lt_infer_if,       lt_infer_loop,      lt_infer_scan,        lt_infer_sequence_map,
-        lt_infer_empty,    lt_infer_construct, lt_infer_insert,      lt_infer_element,
-        lt_infer_split_to, lt_infer_optional,  lt_infer_get_element, lt_infer_has_element,
+        lt_infer_if,
+        lt_infer_loop,
+        lt_infer_scan,
+        lt_infer_sequence_map,
+        lt_infer_empty,
+        lt_infer_construct,
+        lt_infer_insert,
+        lt_infer_element,
+        lt_infer_split_to,
+        lt_infer_optional,
+        lt_infer_get_element,
+        lt_infer_has_element,
+        lt_infer_string_concat,
+        lt_infer_string_normalizer,
     };
     for (size_t i = 0; i < sizeof(fns) / sizeof(fns[0]); i++) {
         if (op->infer == fns[i]) {

@@ -112,6 +112,26 @@ leat_status lt_held_tensor(lt_memory *memory, const leat_array *source, lt_item 
     return LEAT_OK;
 }
 
+leat_status lt_held_strings(lt_memory *memory, int32_t rank, const int64_t *shape,
+                            size_t text_bytes, lt_item *out_item, char **out_text, leat_error *err)
+{
+    size_t bytes, total;
+    void *data = NULL;
+    memset(out_item, 0, sizeof(*out_item));
+    if (!lt_shape_bytes(LEAT_DTYPE_STRING, rank, shape, &bytes) ||
+        !lt_add(bytes, text_bytes, &total)) {
+        return lt_fail(err, LEAT_LIMIT, "its strings are too large");
+    }
+    leat_status status = make(memory, 0, total, &out_item->held, &data, err);
+    if (status == LEAT_OK) {
+        out_item->array =
+            (leat_array){.dtype = LEAT_DTYPE_STRING, .rank = rank, .data = data, .bytes = bytes};
+        memcpy(out_item->array.shape, shape, (size_t)rank * sizeof(*shape));
+        *out_text = (char *)data + bytes;
+    }
+    return status;
+}
+
 leat_status lt_held_arrays(lt_memory *memory, leat_dtype dtype, size_t n, lt_item *out_item,
                            leat_error *err)
 {

@@ -29,6 +29,13 @@ void lt_held_release(lt_held *held);
 leat_status lt_held_tensor(lt_memory *memory, const leat_array *source, lt_item *out_item,
                            leat_error *err) LEAT_MUST_CHECK;
 
+/* A block for strings and `text_bytes` of text behind them, at *out_text; both are the caller's to
+ * fill.
+ * Owns, Errors: as lt_held_tensor. */
+leat_status lt_held_strings(lt_memory *memory, int32_t rank, const int64_t *shape,
+                            size_t text_bytes, lt_item *out_item, char **out_text,
+                            leat_error *err) LEAT_MUST_CHECK;
+
 /* A block for a sequence or optional of n elements, to be filled by lt_held_put.
  * Owns:     as lt_held_tensor. */
 leat_status lt_held_arrays(lt_memory *memory, leat_dtype dtype, size_t n, lt_item *out_item,

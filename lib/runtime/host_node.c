@@ -36,6 +36,8 @@ static const lt_host_op ops[] = {
     {.op = "Optional", .run = lt_host_optional},
     {.op = "OptionalGetElement", .run = lt_host_optional_get},
     {.op = "OptionalHasElement", .run = lt_host_optional_has, .n_buffers = one_buffer},
+    {.op = "StringConcat", .run = lt_host_string_concat},
+    {.op = "StringNormalizer", .run = lt_host_string_normalizer},
     {.op = "Identity", .run = lt_host_identity, .only_containers = true},
 };
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Nodes that the runtime carries out itself, between segments: If, Loop and Scan, whose bodies it
- * runs, and everything that looks into a sequence or an optional. */
+ * runs, everything that looks into a sequence or an optional, and what makes new text. */
 #ifndef LT_RUNTIME_HOST_NODE_H
 #define LT_RUNTIME_HOST_NODE_H
 
@@ -99,6 +99,8 @@ leat_status lt_host_concat_from_sequence(lt_host_call *call, leat_error *err);
 leat_status lt_host_optional(lt_host_call *call, leat_error *err);
 leat_status lt_host_optional_get(lt_host_call *call, leat_error *err);
 leat_status lt_host_optional_has(lt_host_call *call, leat_error *err);
+leat_status lt_host_string_concat(lt_host_call *call, leat_error *err);
+leat_status lt_host_string_normalizer(lt_host_call *call, leat_error *err);
 leat_status lt_host_identity(lt_host_call *call, leat_error *err);
 
 #endif

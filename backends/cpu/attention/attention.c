@@ -274,6 +274,8 @@ leat_status lt_cpu_attention_prepare(const leat_kernel_node *node, void *device,
         return status;
     }
     lt_attention *a = &s->a;
+    /* ai.onnx says 0; a Softmax in the model, of which the node was made, gives NaN. */
+    a->zero_masked = strcmp(node->node->domain, "leat") != 0;
     a->causal = leat_node_int(node->node, "is_causal", 0) != 0;
     a->softcap = leat_node_float(node->node, "softcap", 0);
     a->scale = leat_node_float(node->node, "scale", 1 / sqrtf(a->d ? (float)a->d : 1));

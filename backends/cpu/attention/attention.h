@@ -41,6 +41,7 @@ typedef struct lt_attention {
     int64_t mask_batch, mask_head, mask_row, mask_column; /* strides, 0 where it is repeated */
     int64_t mask_len;                                     /* keys beyond are left out */
     bool causal;          /* query i sees the keys before its own: past_len + i, or of `lengths` */
+    bool zero_masked;     /* a query all of whose keys are masked gives 0; otherwise NaN */
     bool has_lengths;     /* lt_attention_data.lengths; then there is no past */
     float scale, softcap; /* softcap 0: none */
 

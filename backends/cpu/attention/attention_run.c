@@ -350,7 +350,8 @@ static void store_rows(const task *t)
         int64_t at = t->batch * a->y.batch + p.head * a->y.head + p.query * a->y.row;
         char *y = (char *)t->data->y + (size_t)at * lt_cpu_element_bytes(a->dtype);
         float *out = part(t, a->at_out) + i * width;
-        if (t->first_block) { /* no keys at all */
+        if (t->first_block ||
+            (a->zero_masked && states[i].sum == 0)) { /* no keys at all, or all are masked */
             memset(y, 0, (size_t)a->dv * lt_cpu_element_bytes(a->dtype));
         } else if (a->dtype == LEAT_DTYPE_F32) {
             a->rows->scale(out, (float *)(void *)y, a->dv, 1.0f / states[i].sum);

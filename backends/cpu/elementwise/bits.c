@@ -8,6 +8,7 @@ typedef enum bits_op {
     BITS_XOR,
     BITS_LEFT,
     BITS_RIGHT,
+    BITS_RIGHT_SIGNED,
     BITS_STRINGS
 } bits_op;
 
@@ -41,8 +42,9 @@ static void strings_line(const leat_string *a, int64_t sa, const leat_string *b,
     }                                                                                              \
     break
 
-/* Shifting by the type's width or more gives 0. */
-#define DEFINE_LINE(T_, name)                                                                      \
+/* Shifting by the type's width or more gives 0, or what the sign leaves; a negative number of
+ * places of a signed type, as the large number that it is here, likewise. */
+#define DEFINE_LINE(T_, S, name)                                                                   \
     static void name(bits_op op, const void *from, int64_t sa, const void *other, int64_t sb,      \
                      T_ *y, int64_t n)                                                             \
     {                                                                                              \
@@ -57,14 +59,16 @@ static void strings_line(const leat_string *a, int64_t sa, const leat_string *b,
             EACH(p ^ q);                                                                           \
         case BITS_LEFT:                                                                            \
             EACH(q < 8 * sizeof(T) ? p << q : 0);                                                  \
-        default:                                                                                   \
+        case BITS_RIGHT:                                                                           \
             EACH(q < 8 * sizeof(T) ? p >> q : 0);                                                  \
+        default:                                                                                   \
+            EACH((S)p >> (q < 8 * sizeof(T) ? q : 8 * sizeof(T) - 1));                             \
         }                                                                                          \
     }
-DEFINE_LINE(uint8_t, line_8)
-DEFINE_LINE(uint16_t, line_16)
-DEFINE_LINE(uint32_t, line_32)
-DEFINE_LINE(uint64_t, line_64)
+DEFINE_LINE(uint8_t, int8_t, line_8)
+DEFINE_LINE(uint16_t, int16_t, line_16)
+DEFINE_LINE(uint32_t, int32_t, line_32)
+DEFINE_LINE(uint64_t, int64_t, line_64)
 
 static void bits_line(const void *argument, const int64_t *from, int64_t to, int64_t n)
 {
@@ -104,14 +108,17 @@ static leat_status bits_run(const void *state, const leat_kernel_args *args, lea
     return LEAT_OK;
 }
 
-static bits_op find_op(const leat_node *node)
+static bits_op find_op(const leat_node *node, leat_dtype dtype)
 {
+    bool is_signed = (CPU_SIGNED >> dtype & 1) != 0;
     const char *op = node->op;
     if (strcmp(op, "Equal") == 0) {
         return BITS_STRINGS;
     }
     if (strcmp(op, "BitShift") == 0) {
-        return leat_node_string_is(node, "direction", "LEFT") ? BITS_LEFT : BITS_RIGHT;
+        return leat_node_string_is(node, "direction", "LEFT") ? BITS_LEFT
+               : is_signed                                    ? BITS_RIGHT_SIGNED
+                                                              : BITS_RIGHT;
     }
     return strstr(op, "And") ? BITS_AND : strstr(op, "Xor") ? BITS_XOR : BITS_OR;
 }
@@ -127,7 +134,7 @@ leat_status lt_cpu_bits_prepare(const leat_kernel_node *node, void *device, cons
     }
     const leat_value *inputs[2] = {leat_kernel_input(node, 0), leat_kernel_input(node, 1)};
     const leat_value *out = leat_kernel_output(node, 0);
-    b->op = find_op(node->node);
+    b->op = find_op(node->node, inputs[0]->dtype);
     b->element = lt_cpu_element_bytes(inputs[0]->dtype);
     if (inputs[1]->dtype != inputs[0]->dtype ||
         out->dtype != (b->op == BITS_STRINGS ? LEAT_DTYPE_BOOL : inputs[0]->dtype)) {

@@ -277,9 +277,15 @@ leat_status lt_cpu_space_to_depth_prepare(const leat_kernel_node *node, void *de
         return lt_cpu_fail(err, LEAT_INVALID, "%s: %lldx%lld is not made of blocks of %lld",
                            lt_move_name(node->node).text, (long long)h, (long long)w, (long long)b);
     }
+    bool crd = leat_node_string_is(node->node, "mode", "CRD");
     lt_strided copy = {.rank = 6,
                        .shape = {n, b, b, c, h / b, w / b},
                        .strides = {c * h * w, w, 1, h * w, b * w, b},
                        .dtype = in->dtype};
+    lt_strided by_column = {.rank = 6,
+                            .shape = {n, c, b, b, h / b, w / b},
+                            .strides = {c * h * w, h * w, w, 1, b * w, b},
+                            .dtype = in->dtype};
+    copy = crd ? by_column : copy;
     return finish(node, &copy, device, host, plan, out_kernel, err);
 }

@@ -12,6 +12,15 @@ leat_status lt_infer_to_bool(lt_infer *infer, leat_error *err)
     return lt_set_like(infer, 0, LEAT_DTYPE_BOOL, lt_in(infer, 0), err);
 }
 
+/* Both inputs are of one type and shape. */
+leat_status lt_infer_swiglu(lt_infer *infer, leat_error *err)
+{
+    const leat_value *a = lt_in(infer, 0);
+    leat_status status = lt_same_type(infer, 0, 1, err);
+    status = status ? status : lt_shaped(infer, 1, a->rank, a->shape, err);
+    return status ? status : lt_infer_same(infer, err);
+}
+
 /* Broadcasts inputs [0, count) and sets output 0. */
 static leat_status broadcast_all(lt_infer *infer, uint32_t count, leat_dtype dtype, leat_error *err)
 {

@@ -16,6 +16,34 @@ leat_status lt_infer_regex(lt_infer *infer, leat_error *err)
     return status ? status : lt_set_like(infer, 0, LEAT_DTYPE_BOOL, lt_in(infer, 0), err);
 }
 
+/* The runtime makes new text; inputs may be of unknown rank. */
+leat_status lt_infer_string_concat(lt_infer *infer, leat_error *err)
+{
+    leat_value a = *lt_in(infer, 0);
+    leat_status status = strings(infer, 0, err);
+    status = status ? status : strings(infer, 1, err);
+    if (status == LEAT_OK && (a.rank < 0 || lt_in(infer, 1)->rank < 0)) {
+        return lt_set_unknown(infer, 0, LEAT_DTYPE_STRING, err);
+    }
+    status = status ? status : lt_broadcast(infer, &a.rank, a.shape, lt_in(infer, 1), err);
+    return status ? status : lt_set(infer, 0, LEAT_DTYPE_STRING, a.rank, a.shape, err);
+}
+
+/* The strings that are left, at least one. */
+leat_status lt_infer_string_normalizer(lt_infer *infer, leat_error *err)
+{
+    leat_value x = *lt_in(infer, 0);
+    leat_status status = strings(infer, 0, err);
+    if (status == LEAT_OK && x.rank < 0) {
+        return lt_set_unknown(infer, 0, LEAT_DTYPE_STRING, err);
+    }
+    if (status == LEAT_OK && x.rank != 1 && (x.rank != 2 || (x.shape[0] >= 0 && x.shape[0] != 1))) {
+        status = lt_bad(infer, err, "its input must have the shape C or 1 x C");
+    }
+    status = status ? status : lt_fresh(infer, &x.shape[x.rank - 1], err);
+    return status ? status : lt_set(infer, 0, LEAT_DTYPE_STRING, x.rank, x.shape, err);
+}
+
 leat_status lt_infer_tf_idf(lt_infer *infer, leat_error *err)
 {
     leat_value x = *lt_in(infer, 0);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Operators of com.microsoft, which ONNX Runtime's optimizer and quantizer write into files, as
- * standard operators: they are expanded where a session is made, and leat's own fusions then find
+/* Operators of com.microsoft, which ONNX Runtime's optimizer and quantizer write into files, and
+ * those of ai.onnx that are formulas of others or meant something else before opset 7, as standard
+ * operators of today: they are expanded where a session is made, and leat's own fusions then find
  * what they look for in any graph. The model itself keeps the nodes as they were written.
  *
  * Each operator is a function that emits nodes in front of the node that it replaces. After a
@@ -16,10 +17,9 @@
 typedef struct lt_contrib {
     lt_graph *graph;
     const leat_node *node; /* the one to be expanded */
-    const lt_pass_context *context;
-    uint32_t at;     /* its position */
-    leat_node *last; /* emitted last; attributes go there */
-    uint32_t target; /* what the next emitted node writes; LEAT_NO_VALUE: a new value */
+    uint32_t at;           /* its position */
+    leat_node *last;       /* emitted last; attributes go there */
+    uint32_t target;       /* what the next emitted node writes; LEAT_NO_VALUE: a new value */
     leat_status status;
     leat_error *err;
 } lt_contrib;
@@ -84,11 +84,6 @@ uint32_t lt_emit_activation(lt_contrib *c, uint32_t x);
 uint32_t lt_emit_dequantize(lt_contrib *c, uint32_t x, uint32_t scale, uint32_t zero);
 uint32_t lt_emit_quantize(lt_contrib *c, uint32_t x, uint32_t scale, uint32_t zero);
 
-/* Emits a node of the domain leat with the node's own attributes, if the devices run it; else
- * nothing is emitted and false returned. */
-bool lt_emit_own(lt_contrib *c, const char *op, const uint32_t *inputs, uint32_t n_inputs,
-                 uint32_t *output);
-
 /* Writes a value that is there already to output i. */
 void lt_contrib_give(lt_contrib *c, uint32_t output, uint32_t value);
 
@@ -105,5 +100,8 @@ extern const lt_contrib_op lt_contrib_norms[];
 extern const lt_contrib_op lt_contrib_attention[];
 extern const lt_contrib_op lt_contrib_quantized[];
 extern const lt_contrib_op lt_contrib_decoder[];
+extern const lt_contrib_op lt_contrib_older[];    /* of ai.onnx before opset 7 */
+extern const lt_contrib_op lt_contrib_formulas[]; /* of ai.onnx, any opset, where */
+bool lt_contrib_is_formula(const leat_node *node);
 
 #endif

@@ -16,16 +16,30 @@ static bool is_contrib(const leat_node *node)
            lt_is_onnx(node, "SimplifiedLayerNormalization");
 }
 
-static lt_contrib_fn find(const leat_node *node)
+static lt_contrib_fn find_in(const lt_contrib_op *family, const leat_node *node)
 {
-    for (size_t f = 0; is_contrib(node) && f < sizeof(families) / sizeof(families[0]); f++) {
-        for (const lt_contrib_op *op = families[f]; op->op != NULL; op++) {
-            if (strcmp(op->op, node->op) == 0) {
-                return op->expand;
-            }
+    for (const lt_contrib_op *op = family; op->op != NULL; op++) {
+        if (strcmp(op->op, node->op) == 0) {
+            return op->expand;
         }
     }
     return NULL;
+}
+
+static lt_contrib_fn find(const leat_node *node)
+{
+    lt_contrib_fn found = NULL;
+    if (lt_contrib_is_formula(node)) {
+        return find_in(lt_contrib_formulas, node);
+    }
+    if (node->domain[0] == '\0' && node->opset < 7) {
+        return find_in(lt_contrib_older, node);
+    }
+    for (size_t f = 0;
+         is_contrib(node) && found == NULL && f < sizeof(families) / sizeof(families[0]); f++) {
+        found = find_in(families[f], node);
+    }
+    return found;
 }
 
 /* Values behind an expanded node were not inferred before. */
@@ -45,6 +59,7 @@ static leat_status run(lt_graph *graph, const lt_pass_context *context, lt_arena
 {
     leat_status status = LEAT_OK;
     bool any = false;
+    (void)context;
     (void)scratch;
     for (uint32_t i = 0; i < graph->n_nodes && status == LEAT_OK; i++) {
         lt_contrib_fn expand = find(graph->nodes[i]);
@@ -52,12 +67,8 @@ static leat_status run(lt_graph *graph, const lt_pass_context *context, lt_arena
             status = any ? infer(graph, graph->nodes[i], err) : LEAT_OK;
             continue;
         }
-        lt_contrib c = {.graph = graph,
-                        .node = graph->nodes[i],
-                        .context = context,
-                        .at = i,
-                        .target = LEAT_NO_VALUE,
-                        .err = err};
+        lt_contrib c = {
+            .graph = graph, .node = graph->nodes[i], .at = i, .target = LEAT_NO_VALUE, .err = err};
         expand(&c);
         lt_contrib_infer(&c);
         status = c.status;

@@ -309,7 +309,8 @@ static void lengths_outside_the_keys_are_refused(void **state)
 }
 
 /* Runs one head of 3 queries and n keys of 2 features, all but the mask ones. */
-static void run_masked(float *mask, float *v, int64_t n, float *y, lt_cpu_isa isa)
+static void run_masked(const char *domain, float *mask, float *v, int64_t n, float *y,
+                       lt_cpu_isa isa)
 {
     float ones[256];
     for (int i = 0; i < 256; i++) {
@@ -321,7 +322,8 @@ static void run_masked(float *mask, float *v, int64_t n, float *y, lt_cpu_isa is
                        {LEAT_DTYPE_F32, 2, {3, n}, mask, (size_t)n * 12}};
     leat_array out = {LEAT_DTYPE_F32, 4, {1, 1, 3, 2}, y, 24};
     test_kernel kernel = {.op = "Attention",
-                          .domain = "leat",
+                          .domain = domain,
+                          .opset = 23,
                           .inputs = in,
                           .n_inputs = 4,
                           .outputs = &out,
@@ -331,8 +333,8 @@ static void run_masked(float *mask, float *v, int64_t n, float *y, lt_cpu_isa is
     assert_ok(test_kernel_run(&kernel, NULL, &err), &err);
 }
 
-/* -infinity leaves a key out, -10000 does so, too, and a row without any key is NaN, as Softmax's
- * is. NaN in the mask comes out. */
+/* -infinity leaves a key out, -10000 does so, too. A row without any key is 0, or NaN, as Softmax's
+ * is, where the node was made of one. NaN in the mask comes out. */
 static void masks_at_the_limits_give_the_limits(void **state)
 {
     float mask[3 * 100], v[2 * 100], y[6];
@@ -345,12 +347,14 @@ static void masks_at_the_limits_give_the_limits(void **state)
             v[2 * i] = i < 40 ? 2 : 1e6f;
             v[2 * i + 1] = (float)i;
         }
-        run_masked(mask, v, 100, y, isas[s]);
+        run_masked("leat", mask, v, 100, y, isas[s]);
         assert_true(y[0] == 2 && fabsf(y[1] - 19.5f) < 1e-4f);
         assert_true(y[2] == 1e6f && y[3] == 99);
         assert_true(isnan(y[4]) && isnan(y[5]));
+        run_masked("", mask, v, 100, y, isas[s]);
+        assert_true(y[0] == 2 && y[3] == 99 && y[4] == 0 && y[5] == 0);
         mask[7] = NAN;
-        run_masked(mask, v, 100, y, isas[s]);
+        run_masked("", mask, v, 100, y, isas[s]);
         assert_true(isnan(y[0]) && isnan(y[1]) && y[3] == 99);
     }
 }

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* StringConcat and StringNormalizer: broadcasting, letters of several alphabets, text that a loop
+ * carries on, inputs that do not fit. */
+#include "support/test.h"
+
+#include "support/run.h"
+
+static leat_array texts(leat_string *strings, int64_t n)
+{
+    return (leat_array){.dtype = LEAT_DTYPE_STRING,
+                        .rank = 1,
+                        .shape = {n},
+                        .data = strings,
+                        .bytes = (size_t)n * sizeof(*strings)};
+}
+
+static leat_string text(const char *s)
+{
+    return (leat_string){s, strlen(s)};
+}
+
+static void assert_text(const leat_array *array, int64_t i, const char *wanted)
+{
+    const leat_string *s = (const leat_string *)array->data + i;
+    assert_int_equal(array->dtype, LEAT_DTYPE_STRING);
+    assert_int_equal(s->bytes, strlen(wanted));
+    assert_memory_equal(s->data, wanted, s->bytes);
+}
+
+static void run(test_run *r, const leat_array *in, size_t n_in, leat_array *out)
+{
+    memset(out, 0, sizeof(*out));
+    assert_ok(leat_session_run(r->session, in, n_in, out, 1, &r->err), &r->err);
+}
+
+static void concat_broadcasts_both_inputs(void **state)
+{
+    leat_string a[] = {text("x"), text(""), text("long")}, b[] = {text("-"), text("\xc3\xa9")};
+    leat_array in[2] = {texts(a, 3), texts(b, 2)}, out;
+    onnx_builder *builder = onnx_builder_create(20);
+    test_run r = {0};
+    (void)state;
+    in[0].rank = 2, in[0].shape[0] = 3, in[0].shape[1] = 1;
+    onnx_builder_input(builder, "a", LEAT_DTYPE_STRING, "Nx1");
+    onnx_builder_input(builder, "b", LEAT_DTYPE_STRING, "M");
+    onnx_builder_node(builder, "StringConcat", "a,b", "y", NULL, 0);
+    onnx_builder_output(builder, "y", LEAT_DTYPE_STRING, NULL);
+    test_run_load(&r, builder);
+    test_run_session(&r, NULL);
+    for (int again = 0; again < 2; again++) {
+        run(&r, in, 2, &out);
+        assert_int_equal(out.rank, 2);
+        assert_int_equal(out.shape[0], 3);
+        assert_int_equal(out.shape[1], 2);
+        assert_text(&out, 0, "x-");
+        assert_text(&out, 1, "x\xc3\xa9");
+        assert_text(&out, 2, "-");
+        assert_text(&out, 5, "long\xc3\xa9");
+    }
+    in[1].shape[0] = 0, in[1].bytes = 0;
+    run(&r, in, 2, &out);
+    assert_int_equal(out.shape[1], 0);
+    in[0] = texts(a, 3), in[0].rank = 1;
+    assert_int_equal(leat_session_run(r.session, in, 2, &out, 1, &r.err), LEAT_INVALID);
+    test_run_free(&r);
+    onnx_builder_destroy(builder);
+}
+
+/* y = y + x, three times: each round reads the text that the last one made. */
+static void concat_in_a_loop_carries_text(void **state)
+{
+    onnx_builder *builder = onnx_builder_create(20), *body = onnx_builder_create(20);
+    const leat_attr attr = {"body", LEAT_ATTR_GRAPH, 1, {.graph = body}};
+    leat_string x[] = {text("ab"), text("c")};
+    int64_t trips = 3;
+    leat_array in[2] = {{LEAT_DTYPE_I64, 0, {0}, &trips, 8}, texts(x, 2)}, out;
+    test_run r = {0};
+    (void)state;
+    onnx_builder_input(body, "i", LEAT_DTYPE_I64, "");
+    onnx_builder_input(body, "go", LEAT_DTYPE_BOOL, "");
+    onnx_builder_input(body, "y", LEAT_DTYPE_STRING, "N");
+    onnx_builder_node(body, "Identity", "go", "on", NULL, 0);
+    onnx_builder_node(body, "StringConcat", "y,x", "longer", NULL, 0);
+    onnx_builder_output(body, "on", LEAT_DTYPE_BOOL, NULL);
+    onnx_builder_output(body, "longer", LEAT_DTYPE_STRING, NULL);
+    onnx_builder_input(builder, "n", LEAT_DTYPE_I64, "");
+    onnx_builder_input(builder, "x", LEAT_DTYPE_STRING, "N");
+    onnx_builder_node(builder, "Loop", "n,,x", "y", &attr, 1);
+    onnx_builder_output(builder, "y", LEAT_DTYPE_STRING, NULL);
+    test_run_load(&r, builder);
+    test_run_session(&r, NULL);
+    run(&r, in, 2, &out);
+    assert_text(&out, 0, "abababab");
+    assert_text(&out, 1, "cccc");
+    test_run_free(&r);
+    onnx_builder_destroy(builder);
+    onnx_builder_destroy(body);
+}
+
+static void normalize(const leat_attr *attrs, uint32_t n_attrs, leat_string *in, int64_t n,
+                      const char *const *wanted, int64_t n_wanted)
+{
+    onnx_builder *builder = onnx_builder_create(20);
+    leat_array x = texts(in, n), out;
+    test_run r = {0};
+    onnx_builder_input(builder, "x", LEAT_DTYPE_STRING, "N");
+    onnx_builder_node(builder, "StringNormalizer", "x", "y", attrs, n_attrs);
+    onnx_builder_output(builder, "y", LEAT_DTYPE_STRING, NULL);
+    test_run_load(&r, builder);
+    test_run_session(&r, NULL);
+    run(&r, &x, 1, &out);
+    assert_int_equal(out.rank, 1);
+    assert_int_equal(out.shape[0], n_wanted);
+    for (int64_t i = 0; i < n_wanted; i++) {
+        assert_text(&out, i, wanted[i]);
+    }
+    test_run_free(&r);
+    onnx_builder_destroy(builder);
+}
+
+/* Latin, Greek and Cyrillic; what has no case, cut-off and wrong bytes stay. */
+static void normalizer_changes_case(void **state)
+{
+    leat_string in[] = {text("aZ9 \xc3\xa9\xc3\x89\xc3\x9f\xc3\xb7"),
+                        text("\xce\xb1\xce\xa9\xcf\x82"),
+                        text("\xd0\xb6\xd0\x96\xd1\x91\xd0\x81"),
+                        text("\xc4\x8d\xc4\x8c\xc5\x82\xc5\x81"),
+                        text("\xe2\x82\xac"
+                             "a\xc3"),
+                        text("\xff"
+                             "b\xa9")};
+    static const char *const upper[] = {"AZ9 \xc3\x89\xc3\x89\xc3\x9f\xc3\xb7",
+                                        "\xce\x91\xce\xa9\xcf\x82",
+                                        "\xd0\x96\xd0\x96\xd0\x81\xd0\x81",
+                                        "\xc4\x8c\xc4\x8c\xc5\x81\xc5\x81",
+                                        "\xe2\x82\xac"
+                                        "A\xc3",
+                                        "\xff"
+                                        "B\xa9"};
+    static const char *const lower[] = {"az9 \xc3\xa9\xc3\xa9\xc3\x9f\xc3\xb7",
+                                        "\xce\xb1\xcf\x89\xcf\x82",
+                                        "\xd0\xb6\xd0\xb6\xd1\x91\xd1\x91",
+                                        "\xc4\x8d\xc4\x8d\xc5\x82\xc5\x82",
+                                        "\xe2\x82\xac"
+                                        "a\xc3",
+                                        "\xff"
+                                        "b\xa9"};
+    leat_attr attr = {"case_change_action", LEAT_ATTR_STRING, 1, {.s = text("UPPER")}};
+    (void)state;
+    normalize(&attr, 1, in, 6, upper, 6);
+    attr.u.s = text("LOWER");
+    normalize(&attr, 1, in, 6, lower, 6);
+}
+
+static void normalizer_drops_stopwords(void **state)
+{
+    leat_string in[] = {text("The"), text("cat"), text("the"), text("\xc3\x89t\xc3\xa9")};
+    const leat_string stop[] = {text("the"), text("\xc3\xa9t\xc3\xa9")};
+    static const char *const exact[] = {"The", "cat", "\xc3\x89t\xc3\xa9"}, *const loose[] = {
+                                                                                "cat"};
+    static const char *const none[] = {""};
+    leat_attr attrs[] = {{"stopwords", LEAT_ATTR_STRINGS, 2, {.strings = stop}},
+                         {"is_case_sensitive", LEAT_ATTR_INT, 1, {.i = 1}}};
+    (void)state;
+    normalize(attrs, 2, in, 4, exact, 3);
+    attrs[1].u.i = 0;
+    normalize(attrs, 2, in, 4, loose, 1);
+    in[1] = text("THE");
+    normalize(attrs, 2, in, 4, none, 1);
+    normalize(attrs, 2, in, 0, none, 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(concat_broadcasts_both_inputs),
+        cmocka_unit_test(concat_in_a_loop_carries_text),
+        cmocka_unit_test(normalizer_changes_case),
+        cmocka_unit_test(normalizer_drops_stopwords),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
