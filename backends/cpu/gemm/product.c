@@ -3,6 +3,7 @@
 
 #include "convert.h"
 #include "gemm/mixed.h"
+#include "gemm/strassen.h"
 
 /* Parts of the workspace, in bytes from its start. */
 typedef struct parts {
@@ -17,11 +18,12 @@ typedef struct parts {
 typedef struct product {
     lt_product_desc desc;
     const lt_gemm_kernels *kernels;
-    const void *packed;   /* B, when it is constant */
-    const void *bias_row; /* when it is constant */
-    leat_dtype wide;      /* of sums and bias: f32 or f64 */
-    leat_dtype given_a;   /* of the input */
-    leat_dtype a_dtype;   /* of the rows that the job gets */
+    const lt_strassen_kernels *strassen; /* NULL: the plain product */
+    const void *packed;                  /* B, when it is constant */
+    const void *bias_row;                /* when it is constant */
+    leat_dtype wide;                     /* of sums and bias: f32 or f64 */
+    leat_dtype given_a;                  /* of the input */
+    leat_dtype a_dtype;                  /* of the rows that the job gets */
     leat_dtype b_dtype, bias_dtype;
     bool mixed;          /* by the kernels of mixed.h: the next two hold */
     lt_gemm_mixed types; /* epilogue */
@@ -203,7 +205,11 @@ static void run_product(const product *p, launch *l)
         packed = l->workspace + p->parts.pack;
     }
     lt_gemm_job job = job_of(l, d->batch * d->m, 0, 0, packed);
-    lt_gemm_run(&job, l->workspace + p->parts.run, args);
+    if (p->strassen != NULL) {
+        lt_strassen_run(p->strassen, &job, l->workspace + p->parts.run, args);
+    } else {
+        lt_gemm_run(&job, l->workspace + p->parts.run, args);
+    }
 }
 
 static leat_status product_launch(const void *state, const leat_kernel_args *args, leat_error *err)
@@ -267,7 +273,8 @@ static size_t plan_workspace(product *p, const leat_kernel_node *node, uint32_t 
                              .k = d->k,
                              .taps = 1,
                              .copy = p->copy.half != NULL ? lt_gemm_mixed_copy_row : NULL};
-    total += lt_gemm_workspace(&job, threads);
+    total += p->strassen != NULL ? lt_strassen_workspace(p->strassen, &job, threads)
+                                 : lt_gemm_workspace(&job, threads);
     return total;
 }
 
@@ -341,15 +348,24 @@ static void choose_kernels(product *p, const leat_kernel_node *node, const lt_cp
     }
 }
 
-leat_status lt_product_prepare(const lt_product_desc *desc, const leat_kernel_node *node,
-                               const lt_cpu_device *device, const leat_host *host, leat_plan *plan,
-                               leat_kernel *out_kernel, leat_error *err)
+/* A way for plan_choose. */
+typedef struct product_way {
+    const lt_product_desc *desc;
+    const lt_strassen_kernels *strassen; /* NULL: the plain product */
+} product_way;
+
+static leat_status prepare_way(const leat_kernel_node *node, void *device, const leat_host *host,
+                               leat_plan *plan, const void *argument, leat_kernel *out_kernel,
+                               leat_error *err)
 {
+    const product_way *way = argument;
+    const lt_product_desc *desc = way->desc;
     product *p = host->plan_alloc(plan, sizeof(*p));
     if (p == NULL) {
         return lt_cpu_fail(err, LEAT_NO_MEMORY, "%s: no memory for the plan", node->node->op);
     }
     p->desc = *desc;
+    p->strassen = way->strassen;
     p->expand_bias = desc->bias_input != LT_PRODUCT_NONE && desc->bias_rows > 1;
     p->per_batch = desc->b_offsets != NULL;
     choose_kernels(p, node, device);
@@ -357,10 +373,35 @@ leat_status lt_product_prepare(const lt_product_desc *desc, const leat_kernel_no
     if (status != LEAT_OK) {
         return status;
     }
-    out_kernel->name = p->kernels->name;
+    out_kernel->name = p->strassen ? p->strassen->name : p->kernels->name;
     out_kernel->launch = product_launch;
     out_kernel->state = p;
     out_kernel->workspace_bytes = plan_workspace(p, node, host->pool_threads(host->pool));
     out_kernel->flops = 2 * (uint64_t)(desc->batch * desc->m * desc->n) * desc->k;
     return LEAT_OK;
+}
+
+/* Whether Strassen's product can compute the node. */
+static bool strassen_applies(const lt_product_desc *d, const leat_kernel_node *node,
+                             const lt_strassen_kernels *kernels)
+{
+    const leat_value *b = leat_kernel_input(node, 1);
+    return d->compute == LEAT_DTYPE_F32 && b->data != NULL && d->b_offsets == NULL &&
+           lt_strassen_applies(kernels, d->batch * d->m, d->n, d->k);
+}
+
+leat_status lt_product_prepare(const lt_product_desc *desc, const leat_kernel_node *node,
+                               const lt_cpu_device *device, const leat_host *host, leat_plan *plan,
+                               leat_kernel *out_kernel, leat_error *err)
+{
+    const lt_strassen_kernels *kernels = lt_strassen_kernels_for(device);
+    const product_way plain = {desc, NULL}, strassen = {desc, kernels};
+    if (host->plan_options(plan)->plain_algorithms || !strassen_applies(desc, node, kernels)) {
+        return prepare_way(node, (void *)device, host, plan, &plain, out_kernel, err);
+    }
+    const lt_gemm_job job = {.m = desc->batch * desc->m, .n = desc->n, .k = desc->k};
+    lt_strassen_costs costs = lt_strassen_estimate(kernels, &job, host->pool_threads(host->pool));
+    const leat_way ways[] = {{"gemm", costs.plain_ns, prepare_way, &plain},
+                             {"strassen", costs.strassen_ns, prepare_way, &strassen}};
+    return host->plan_choose(plan, node, ways, 2, out_kernel, err);
 }
