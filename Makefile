@@ -6,6 +6,7 @@
 #   make chat         fetch a small language model and talk with it   (make chat ARGS='"a question"')
 #   make check        all tests                     (make check ONLY=test_shape for some)
 #   make bench        leat and its peers side by side   (make bench ARGS='--rows mlp', see bench/table.py)
+#   make fuzz         libFuzzer targets side by side, with clang (make fuzz SECONDS=600 JOBS=16; 0: one per core)
 #   make install      DESTDIR, prefix, libdir, includedir, bindir as usual
 #   make format       clang-format over the tree
 #   make help         this text
@@ -23,6 +24,7 @@ INSTALL ?= install
 SANITIZE ?=
 ONLY ?= test_
 SECONDS ?= 60
+JOBS ?= 0
 
 VERSION := $(shell sed -n 's/^.define LEAT_VERSION_[A-Z]* \([0-9]*\)$$/\1/p' include/leat/leat.h | paste -sd.)
 MAJOR := $(firstword $(subst ., ,$(VERSION)))
@@ -162,7 +164,7 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/libtest.a $(STATIC)
 $(BUILD)/tests/fuzz/%_replay: $(call objects,tests/fuzz/replay.c tests/fuzz/fuzz.c) $(BUILD)/obj/tests/fuzz/%.o $(STATIC)
 	@mkdir -p $(@D)
 	$(CC) $(BASE_LDFLAGS) $(LDFLAGS) $^ $(LIBS) -o $@
-$(FUZZERS): $(BUILD)/tests/fuzz/%: $(call objects,tests/fuzz/mutate.c tests/fuzz/fuzz.c) $(BUILD)/obj/tests/fuzz/%.o $(STATIC)
+$(FUZZERS): $(BUILD)/tests/fuzz/%: $(call objects,tests/fuzz/mutate.c tests/fuzz/edits.c tests/fuzz/fuzz.c) $(BUILD)/obj/tests/fuzz/%.o $(STATIC)
 	@mkdir -p $(@D)
 	$(CC) $(BASE_LDFLAGS) $(LDFLAGS) -fsanitize=fuzzer $^ $(LIBS) -o $@
 
@@ -192,7 +194,7 @@ bench: $(BUILD)/leat $(SHARED) $(BENCHES)
 
 fuzzers: $(FUZZERS)
 fuzz:
-	scripts/fuzz.sh $(ROOT)/fuzz $(SECONDS)
+	scripts/fuzz.sh $(ROOT)/fuzz $(SECONDS) $(JOBS)
 
 # --- install ----------------------------------------------------------------------------------------
 install: $(STATIC) $(SHARED) $(BUILD)/leat

@@ -1,10 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# fuzz.sh BUILD SECONDS: builds every fuzz target in BUILD with clang's libFuzzer, address and undefined
-# sanitizers, and runs each for SECONDS from the committed corpus and models of ONNX's node tests. New inputs are kept in BUILD/corpus, findings
-# in BUILD/findings. Ends with "N passed, N failed, N skipped".
+# fuzz.sh BUILD SECONDS JOBS: builds every fuzz target in BUILD with clang's libFuzzer, address and undefined
+# sanitizers, and runs them side by side for SECONDS in JOBS processes (0: one per core), from the committed
+# corpus and the seeds of fuzz_seeds.py. Everything lies in BUILD/run, which needs nothing else: new inputs
+# in its corpus, findings in its findings. Ends with "N passed, N failed, N skipped".
 set -u
-build=$1 seconds=$2
+build=$1 seconds=$2 jobs=$3
 root=$(dirname "$0")/..
 have_clang() {
     echo 'int LLVMFuzzerTestOneInput(const void *d, long n) { return d && n ? 0 : 0; }' |
@@ -20,33 +21,28 @@ if ! have_clang; then
 fi
 "$root/scripts/setup_venv.sh" || exit 1
 make -s -C "$root" CC="${FUZZ_CC:-clang}" BUILD="$build" SANITIZE=address,undefined,fuzzer-no-link CFLAGS='-O1 -g' \
-    fuzzers || exit 1
-data=$("$root/build/venv/bin/python" -c 'import onnx, os
-print(os.path.join(os.path.dirname(onnx.__file__), "backend", "test", "data"))')
-seeds=$build/seeds
-if [ ! -d "$seeds" ]; then
-    mkdir -p "$seeds.new"
-    find "$data/node" "$data/simple" "$build/../ort_cases" -name model.onnx -size -5k 2>/dev/null | while read -r m; do
-        cp "$m" "$seeds.new/$(basename "$(dirname "$m")").onnx"
-    done
-    mv "$seeds.new" "$seeds"
+    LDFLAGS='-static-libstdc++ -static-libgcc' fuzzers || exit 1
+
+run=$build/run
+mkdir -p "$run/seeds"
+if [ ! -d "$build/seeds" ]; then
+    "$root/build/venv/bin/python" "$root/scripts/fuzz_seeds.py" "$build/seeds.new" "$root/build/ort_cases" || exit 1
+    mv "$build/seeds.new" "$build/seeds"
 fi
-passed=0 failed=0
 for target in "$build"/tests/fuzz/fuzz_*; do
-    [ -x "$target" ] && [ ! -d "$target" ] || continue
     name=$(basename "$target")
-    case $name in *.*) continue ;; esac
-    own=$root/tests/fuzz/corpus/$name more=
-    mkdir -p "$build/corpus/$name" "$build/findings"
-    [ "$name" = fuzz_npy ] || more=$seeds
-    log=$build/$name.log
-    ASAN_OPTIONS=allocator_may_return_null=1:detect_leaks=0 "$target" -max_total_time="$seconds" -timeout=30 -rss_limit_mb=2048 \
-        -max_len=16384 -artifact_prefix="$build/findings/$name-" "$build/corpus/$name" ${own:+$([ -d "$own" ] && echo "$own")} $more \
-        >"$log" 2>&1
-    status=$?
-    printf '%-16s %s, %s\n' "$name" "$([ $status -eq 0 ] && echo 'no finding' || echo "FINDING, see $log")" \
-        "$(grep -E '^#[0-9]+' "$log" | tail -n 1 | tr -s ' ' | cut -c1-100)"
-    [ $status -eq 0 ] && passed=$((passed + 1)) || failed=$((failed + 1))
+    [ -x "$target" ] && [ -f "$target" ] || continue
+    case $name in *.* | *_replay) continue ;; esac
+    own=$run/seeds/$name
+    rm -rf "$own"
+    mkdir -p "$own"
+    case $name in
+    fuzz_npy) cp "$build"/seeds/npy/* "$own" ;;
+    fuzz_external) cp "$build"/seeds/external/* "$own" ;;
+    *) cp "$build"/seeds/models/* "$own" ;;
+    esac
+    [ ! -d "$root/tests/fuzz/corpus/$name" ] || cp "$root/tests/fuzz/corpus/$name"/* "$own"
+    cp "$target" "$run/$name"
 done
-echo "$passed passed, $failed failed, 0 skipped"
-[ $failed -eq 0 ] && [ $passed -gt 0 ]
+[ "$jobs" -gt 0 ] || jobs=$(nproc)
+"$root/scripts/fuzz_targets.sh" "$run" "$seconds" "$jobs"

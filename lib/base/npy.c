@@ -35,7 +35,7 @@ typedef struct text {
     const char *end;
 } text;
 
-/* The text behind "'key':" in the dictionary; at NULL when it is not there. */
+/* The text behind "'key':" in the dictionary, one byte at least; at NULL when it is not there. */
 static text value_of(text dict, const char *key)
 {
     size_t length = strlen(key);
@@ -45,7 +45,7 @@ static text value_of(text dict, const char *key)
             while (found.at < found.end && (*found.at == ' ' || *found.at == ':')) {
                 found.at++;
             }
-            return found;
+            return found.at < found.end ? found : (text){NULL, NULL};
         }
     }
     return (text){NULL, NULL};
@@ -122,7 +122,7 @@ static leat_status parse_header(const uint8_t *data, size_t bytes, header *h, le
     h->data_offset = prefix + length;
     text dict = {(const char *)data + prefix, (const char *)data + h->data_offset};
     text fortran = value_of(dict, "fortran_order");
-    h->fortran = fortran.at != NULL && fortran.at < fortran.end && *fortran.at == 'T';
+    h->fortran = fortran.at != NULL && *fortran.at == 'T';
     leat_status status = parse_descr(dict, h, err);
     return status != LEAT_OK ? status : parse_shape(dict, h, err);
 }

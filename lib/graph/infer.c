@@ -529,12 +529,30 @@ leat_status lt_infer_node(lt_infer *infer, const leat_node *node, leat_error *er
     return status != LEAT_OK ? status : check_residual(infer, err);
 }
 
+/* Whether passes may look at a node that could not be inferred, and at those in its bodies: their
+ * inputs are, as far as they are counted, those of a version that is known. */
+static bool is_readable(lt_graph *graph, const leat_node *node)
+{
+    const lt_infer infer = {.graph = graph, .values = graph->values, .node = node};
+    const lt_op *op = lt_op_find(node->domain, node->op, node->opset);
+    op = op ? op : lt_op_find(node->domain, node->op, INT64_MAX);
+    bool readable = op == NULL || check_counts(&infer, op, NULL) == LEAT_OK;
+    for (uint32_t a = 0; a < node->n_attrs && readable; a++) {
+        lt_graph *body =
+            node->attrs[a].type == LEAT_ATTR_GRAPH ? (lt_graph *)node->attrs[a].u.graph : NULL;
+        for (uint32_t i = 0; body != NULL && i < body->n_nodes && readable; i++) {
+            readable = is_readable(body, body->nodes[i]);
+        }
+    }
+    return readable;
+}
+
 leat_status lt_infer_graph(lt_graph *graph, bool strict, leat_error *err)
 {
     for (uint32_t i = 0; i < graph->n_nodes; i++) {
         lt_infer infer = {.graph = graph, .values = graph->values};
         leat_status status = lt_infer_node(&infer, graph->nodes[i], err);
-        if (status == LEAT_UNSUPPORTED && !strict) {
+        if (status == LEAT_UNSUPPORTED && !strict && is_readable(graph, graph->nodes[i])) {
             lt_error_clear(err);
             continue;
         }

@@ -17,7 +17,9 @@ static lt_name_slot *slot_of(const lt_names *names, const char *name, size_t byt
 {
     for (size_t i = hash(name, bytes);; i++) {
         lt_name_slot *slot = &names->slots[i & (names->capacity - 1)];
-        if (slot->name == NULL || (slot->bytes == bytes && memcmp(slot->name, name, bytes) == 0)) {
+        /* The empty name may be a null pointer. */
+        if (slot->name == NULL ||
+            (slot->bytes == bytes && (bytes == 0 || memcmp(slot->name, name, bytes) == 0))) {
             return slot;
         }
     }

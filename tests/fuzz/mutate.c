@@ -2,32 +2,19 @@
 /* A mutator that knows protobuf's wire format (https://protobuf.dev/programming-guides/encoding),
  * so that most of what it makes is still a message: it walks down to a random field and removes,
  * doubles or moves it, replaces it by another field of the message, or changes its number or text;
- * the lengths of everything around are corrected on the way up. One time in four the bytes are left
- * to libFuzzer's own mutator. Linked into the targets that read models. */
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+ * the lengths of everything around are corrected on the way up. Every other edit is one of edits.c,
+ * which know ONNX; one time in eight the bytes are left to libFuzzer's own mutator. Linked into the
+ * targets that read models. */
+#include "fuzz/mutate.h"
+
 #include <string.h>
 
 size_t LLVMFuzzerMutate(uint8_t *data, size_t bytes, size_t most);
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t bytes, size_t most, unsigned seed);
 
-#define MOST_FIELDS 512
 #define MOST_DEPTH 12
-#define MOST_BYTES (1u << 20)
 
-typedef struct field {
-    size_t begin, body, end; /* tag, payload, behind it */
-    uint32_t type;           /* wire type */
-} field;
-
-typedef struct mutator {
-    uint64_t random;
-    size_t most;
-    uint8_t scratch[MOST_BYTES];
-} mutator;
-
-static uint64_t next(mutator *m)
+uint64_t mutate_random(mutator *m)
 {
     m->random ^= m->random << 13;
     m->random ^= m->random >> 7;
@@ -48,7 +35,7 @@ static bool read_varint(const uint8_t *data, size_t bytes, size_t *at, uint64_t 
     return false;
 }
 
-static size_t write_varint(uint8_t *out, uint64_t value)
+size_t mutate_varint(uint8_t *out, uint64_t value)
 {
     size_t n = 0;
     while (value > 0x7f) {
@@ -59,8 +46,7 @@ static size_t write_varint(uint8_t *out, uint64_t value)
     return n;
 }
 
-/* The fields of a message; 0 when the bytes are none. */
-static size_t split(const uint8_t *data, size_t bytes, field *fields)
+size_t mutate_split(const uint8_t *data, size_t bytes, field *fields)
 {
     size_t n = 0, at = 0;
     while (at < bytes && n < MOST_FIELDS) {
@@ -70,6 +56,7 @@ static size_t split(const uint8_t *data, size_t bytes, field *fields)
             return 0;
         }
         f.type = tag & 7;
+        f.number = (uint32_t)(tag >> 3);
         f.body = at;
         if (f.type == 0) {
             if (!read_varint(data, bytes, &at, &length)) {
@@ -95,23 +82,22 @@ static size_t split(const uint8_t *data, size_t bytes, field *fields)
     return n;
 }
 
-/* Replaces bytes [begin, end) by `with`; the new size, or the old one where it would be too large.
- */
-static size_t replace(mutator *m, uint8_t *data, size_t bytes, size_t begin, size_t end,
-                      const uint8_t *with, size_t with_bytes)
+size_t mutate_replace(mutator *m, uint8_t *data, size_t bytes, const span *old, const uint8_t *with,
+                      size_t with_bytes)
 {
-    size_t size = bytes - (end - begin) + with_bytes;
+    size_t size = bytes - (old->end - old->begin) + with_bytes;
     if (size > m->most) {
         return bytes;
     }
-    memmove(data + begin + with_bytes, data + end, bytes - end);
+    m->done = true;
+    memmove(data + old->begin + with_bytes, data + old->end, bytes - old->end);
     if (with_bytes != 0) {
-        memcpy(data + begin, with, with_bytes);
+        memcpy(data + old->begin, with, with_bytes);
     }
     return size;
 }
 
-static uint64_t odd_number(mutator *m)
+uint64_t mutate_odd_number(mutator *m)
 {
     static const uint64_t odd[] = {0,
                                    1,
@@ -135,84 +121,117 @@ static uint64_t odd_number(mutator *m)
                                    UINT64_MAX - 1,
                                    (uint64_t)-8,
                                    4611686018427387904u};
-    return odd[next(m) % (sizeof(odd) / sizeof(odd[0]))];
+    return odd[mutate_random(m) % (sizeof(odd) / sizeof(odd[0]))];
+}
+
+size_t mutate_text(mutator *m, uint8_t *data, size_t bytes, const field *f, const void *text,
+                   size_t length)
+{
+    uint8_t number[10];
+    uint64_t tag;
+    size_t tag_end = f->begin, made;
+    read_varint(data, bytes, &tag_end, &tag);
+    size_t digits = mutate_varint(number, length);
+    const span payload = {f->body, f->end}, header = {tag_end, f->body};
+    if (bytes + length + digits > m->most + (f->end - tag_end)) {
+        return bytes;
+    }
+    made = mutate_replace(m, data, bytes, &payload, text, length);
+    return mutate_replace(m, data, made, &header, number, digits);
+}
+
+size_t mutate_number(mutator *m, uint8_t *data, size_t bytes, const field *f, uint64_t value)
+{
+    uint8_t number[10];
+    const span payload = {f->body, f->end};
+    return mutate_replace(m, data, bytes, &payload, number, mutate_varint(number, value));
 }
 
 /* Another number, or other bytes within a text or array. */
 static size_t change(mutator *m, uint8_t *data, size_t bytes, const field *f)
 {
-    uint8_t number[10];
     size_t length = f->end - f->body;
     if (f->type == 0) {
         uint64_t old;
         size_t at = f->body;
         read_varint(data, bytes, &at, &old);
-        uint64_t value = next(m) % 2 ? odd_number(m) : old + next(m) % 5 - 2;
-        return replace(m, data, bytes, f->body, f->end, number, write_varint(number, value));
+        uint64_t value =
+            mutate_random(m) % 2 ? mutate_odd_number(m) : old + mutate_random(m) % 5 - 2;
+        return mutate_number(m, data, bytes, f, value);
     }
     if (f->type == 2) {
         size_t room = length + 16 < sizeof(m->scratch) ? length + 16 : length;
         memcpy(m->scratch, data + f->body, length);
         size_t made = LLVMFuzzerMutate(m->scratch, length, room ? room : 1);
-        size_t header = f->body, tag_end = f->begin;
-        uint64_t tag;
-        read_varint(data, bytes, &tag_end, &tag);
-        bytes = replace(m, data, bytes, f->body, f->end, m->scratch, made);
-        return replace(m, data, bytes, tag_end, header, number, write_varint(number, made));
+        return mutate_text(m, data, bytes, f, m->scratch, made);
     }
-    data[f->body + next(m) % length] ^= (uint8_t)(1u << next(m) % 8);
+    data[f->body + mutate_random(m) % length] ^= (uint8_t)(1u << mutate_random(m) % 8);
     return bytes;
 }
 
 static size_t change_list(mutator *m, uint8_t *data, size_t bytes, const field *fields, size_t n)
 {
-    const field *f = &fields[next(m) % n], *other = &fields[next(m) % n];
+    const field *f = &fields[mutate_random(m) % n], *other = &fields[mutate_random(m) % n];
     size_t length = f->end - f->begin, other_length = other->end - other->begin;
     if (length > sizeof(m->scratch) || other_length > sizeof(m->scratch)) {
         return bytes;
     }
-    switch (next(m) % 5) {
+    const span whole = {f->begin, f->end}, before = {other->begin, other->begin};
+    switch (mutate_random(m) % 5) {
     case 0: /* remove */
-        return replace(m, data, bytes, f->begin, f->end, NULL, 0);
+        return mutate_replace(m, data, bytes, &whole, NULL, 0);
     case 1: /* double, somewhere else */
         memcpy(m->scratch, data + f->begin, length);
-        return replace(m, data, bytes, other->begin, other->begin, m->scratch, length);
+        return mutate_replace(m, data, bytes, &before, m->scratch, length);
     case 2: /* another field of the message in its place */
         memcpy(m->scratch, data + other->begin, other_length);
-        return replace(m, data, bytes, f->begin, f->end, m->scratch, other_length);
+        return mutate_replace(m, data, bytes, &whole, m->scratch, other_length);
     default:
         return change(m, data, bytes, f);
     }
 }
 
-/* Mutates the message in [0, bytes), or one inside it; the new size. */
-static size_t mutate_message(mutator *m, uint8_t *data, size_t bytes, int depth)
+size_t mutate_inside(mutator *m, uint8_t *data, size_t bytes, const field *f,
+                     const mutate_inner *inner)
 {
-    field fields[MOST_FIELDS];
-    size_t n = split(data, bytes, fields);
+    static uint8_t kept[MOST_DEPTH][MOST_BYTES];
+    size_t behind = bytes - f->end, length = f->end - f->body, most = m->most;
+    /* Room for what follows, and for a length of more digits. */
+    if (m->depth >= MOST_DEPTH || most < behind + f->body + length + 10) {
+        return bytes;
+    }
+    uint8_t *rest = kept[m->depth++];
+    memcpy(rest, data + f->end, behind);
+    m->most = most - behind - f->body - 10;
+    size_t made = inner->fn(m, data + f->body, length, inner->argument);
+    m->most = most;
+    m->depth--;
+    memcpy(data + f->body + made, rest, behind);
+    uint8_t number[10];
+    uint64_t tag;
+    size_t tag_end = f->begin;
+    bytes = f->body + made + behind;
+    read_varint(data, bytes, &tag_end, &tag);
+    const span header = {tag_end, f->body};
+    return mutate_replace(m, data, bytes, &header, number, mutate_varint(number, made));
+}
+
+/* Mutates the message in [0, bytes), or one inside it; the new size. */
+static size_t mutate_message(mutator *m, uint8_t *data, size_t bytes, const void *argument)
+{
+    field fields[MOST_FIELDS], inside[MOST_FIELDS];
+    size_t n = mutate_split(data, bytes, fields);
+    (void)argument;
     if (n == 0) {
         return bytes;
     }
-    const field *f = &fields[next(m) % n];
-    bool inside = f->type == 2 && depth < MOST_DEPTH && next(m) % 8 != 0;
-    field inner[MOST_FIELDS];
-    if (!inside || split(data + f->body, f->end - f->body, inner) == 0) {
-        return change_list(m, data, bytes, fields, n);
+    const field *f = &fields[mutate_random(m) % n];
+    if (f->type == 2 && mutate_random(m) % 8 != 0 &&
+        mutate_split(data + f->body, f->end - f->body, inside) != 0) {
+        const mutate_inner inner = {mutate_message, NULL};
+        return mutate_inside(m, data, bytes, f, &inner);
     }
-    /* Down: the inner message is mutated where it is, with what follows kept aside. */
-    size_t behind = bytes - f->end, length = f->end - f->body, tag_end = f->begin;
-    static uint8_t kept[MOST_DEPTH + 1][MOST_BYTES];
-    uint8_t number[10];
-    uint64_t tag;
-    memcpy(kept[depth], data + f->end, behind);
-    size_t most = m->most;
-    m->most = most - behind - f->body >= 16 ? most - behind - f->body - 10 : length;
-    size_t made = mutate_message(m, data + f->body, length, depth + 1);
-    m->most = most;
-    memcpy(data + f->body + made, kept[depth], behind);
-    bytes = f->body + made + behind;
-    read_varint(data, bytes, &tag_end, &tag);
-    return replace(m, data, bytes, tag_end, f->body, number, write_varint(number, made));
+    return change_list(m, data, bytes, fields, n);
 }
 
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t bytes, size_t most, unsigned seed)
@@ -220,12 +239,21 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t bytes, size_t most, unsigne
     static mutator m;
     m.random = seed * 0x9e3779b97f4a7c15u | 1;
     m.most = most;
-    if (bytes == 0 || most > MOST_BYTES || next(&m) % 4 == 0) {
+    m.depth = 0;
+    mutate_random(&m); /* the first numbers of close seeds are alike */
+    if (bytes == 0 || most > MOST_BYTES || mutate_random(&m) % 8 == 0) {
         return LLVMFuzzerMutate(data, bytes, most);
     }
     size_t made = bytes;
-    for (uint64_t i = next(&m) % 3 + 1; i > 0; i--) {
-        made = mutate_message(&m, data, made, 0);
+    for (uint64_t i = mutate_random(&m) % 3 + 1; i > 0; i--) {
+        m.done = false;
+        /* Many edits are of something that this model lacks. */
+        for (int tries = 0; tries < 12 && !m.done; tries++) {
+            made = mutate_onnx(&m, data, made);
+        }
+        if (!m.done || mutate_random(&m) % 3 == 0) {
+            made = mutate_message(&m, data, made, NULL);
+        }
     }
     return made ? made : LLVMFuzzerMutate(data, bytes, most);
 }

@@ -177,6 +177,9 @@ static void product_task(void *argument, uint32_t task, uint32_t thread)
 static void widen_inputs(const einsum *e, const leat_kernel_args *args, char *workspace)
 {
     for (uint32_t i = 0; i < e->n_inputs; i++) {
+        if (e->wide[i] == SIZE_MAX) {
+            continue;
+        }
         char *to = workspace + e->wide[i];
         if (e->narrow) {
             lt_cpu_widen_f32(e->dtype, args->inputs[i], (float *)(void *)to, (size_t)e->counts[i]);
