@@ -3,8 +3,9 @@
  * group of B, one the broadcast four bytes of a row of A.
  *
  * A step takes 2 loads of B, 14 broadcasts and 28 vpdpbusd, so arithmetic bounds it (`leat bench
- * --profile` shows GOP/s). vpdpbusd adds four products exactly; nothing saturates. What follows
- * the sums (int8.h) is done on the registers, except for what is rare. */
+ * --profile` shows GOP/s); C, the residual and the next panel are asked for meanwhile. vpdpbusd
+ * adds four products exactly; nothing saturates. What follows the sums (int8.h) is done on the
+ * registers, except for what is rare. */
 #include "int8/int8.h"
 
 #include <immintrin.h>
@@ -149,6 +150,117 @@ finish_stored(const lt_gemm_tile *tile, __m512i sum[MR][2], const int mr, const 
     lt_int8_finish_avx2(tile, stored, 2 * VL, (size_t)mr);
 }
 
+/* Row pointers beyond these are read from memory in every step: see gemm_kernel.inc. */
+#define NEAR 8
+
+/* Asks for one line of the tile's part of C and of the residual: see gemm_kernel.inc. */
+static inline __attribute__((always_inline)) void expect_line(const lt_gemm_tile *tile, size_t i,
+                                                              uint32_t shift)
+{
+    const lt_int8_epilogue *e = tile->epilogue;
+    const size_t row = i >> shift, line = (i & 1) * 64;
+    const size_t c = e->result == LT_INT8_RESULT_BYTE ? 1 : 4;
+    __builtin_prefetch((const char *)tile->c + row * tile->ldc * c + (c == 4 ? line : 0), 1, 3);
+    if (e->residual_kind != LT_INT8_RESIDUAL_NONE) {
+        const size_t r = e->residual_kind == LT_INT8_RESIDUAL_BYTE ? 1 : 4;
+        const size_t at = (tile->row + row) * e->residual_ld + tile->column;
+        __builtin_prefetch((const char *)e->residual + at * r + (r == 4 ? line : 0), 0, 3);
+    }
+}
+
+/* Four k at byte `at` of every row. */
+static inline __attribute__((always_inline)) void
+step_run(__m512i sum[][2], const uint8_t *const near[], const uint8_t *const volatile far[],
+         size_t at, const int8_t *b, const int mr, const int nv)
+{
+    __m512i b0 = _mm512_load_si512(b);
+    __m512i b1 = nv == 2 ? _mm512_load_si512(b + 64) : b0;
+#pragma GCC unroll 16
+    for (int r = 0; r < mr; r++) {
+        int32_t four;
+        memcpy(&four, (r < NEAR ? near[r] : far[r]) + at, sizeof(four));
+        __m512i x = _mm512_set1_epi32(four);
+        sum[r][0] = _mm512_dpbusd_epi32(sum[r][0], x, b0);
+        if (nv == 2) {
+            sum[r][1] = _mm512_dpbusd_epi32(sum[r][1], x, b1);
+        }
+    }
+}
+
+/* Adds the products of all taps to the sums of three rows and more. */
+static inline __attribute__((always_inline)) void
+sum_run(const lt_gemm_tile *tile, __m512i sum[MR][2], const int mr, const int nv)
+{
+    const int8_t *b = tile->b;
+    const char *next = tile->next;
+    const size_t next_step = tile->next_step, groups = tile->k / 4;
+    const uint32_t shift = groups >= (size_t)mr << 3   ? 3
+                           : groups >= (size_t)mr << 2 ? 2
+                                                       : groups >= (size_t)mr << 1;
+    size_t expected = (size_t)mr << shift;
+    expected = expected < groups ? expected : groups;
+    for (size_t t = 0; t < tile->taps; t++) {
+        const uint8_t *near[MR];
+        const uint8_t *volatile far[MR];
+        size_t j = 0;
+#pragma GCC unroll 16
+        for (int r = 0; r < mr; r++) {
+            near[r] = tile->rows[t * LT_GEMM_MAX_MR + (size_t)r];
+            far[r] = near[r];
+        }
+        for (; j < expected; j++, b += nv * 64, next += next_step) {
+            expect_line(tile, j, shift);
+            __builtin_prefetch(next, 0, 2);
+            step_run(sum, near, far, 4 * j, b, mr, nv);
+        }
+        expected = 0;
+        for (; j < groups; j++, b += nv * 64, next += next_step) {
+            __builtin_prefetch(next, 0, 2);
+            step_run(sum, near, far, 4 * j, b, mr, nv);
+        }
+    }
+}
+
+/* The same for one or two rows, whose chains of sums would wait for each other: groups of k go to
+ * FEW_CHAINS of them in turn. B bounds it. */
+#define FEW_CHAINS 4
+
+static inline __attribute__((always_inline)) void
+sum_few(const lt_gemm_tile *tile, __m512i sum[MR][2], const int mr, const int nv)
+{
+    __m512i part[FEW_CHAINS][2][2];
+    const int8_t *b = tile->b;
+#pragma GCC unroll 4
+    for (int i = 0; i < FEW_CHAINS; i++) {
+        for (int r = 0; r < mr; r++) {
+            part[i][r][0] = part[i][r][1] = _mm512_setzero_si512();
+        }
+    }
+    for (size_t t = 0; t < tile->taps; t++) {
+        const uint8_t *rows[2];
+        size_t j = 0;
+        for (int r = 0; r < mr; r++) {
+            rows[r] = tile->rows[t * LT_GEMM_MAX_MR + (size_t)r];
+        }
+        for (; j + 4 * FEW_CHAINS <= tile->k; j += 4 * FEW_CHAINS) {
+#pragma GCC unroll 4
+            for (int i = 0; i < FEW_CHAINS; i++, b += nv * 64) {
+                step_run(part[i], rows, rows, j + 4 * (size_t)i, b, mr, nv);
+            }
+        }
+        for (; j < tile->k; j += 4, b += nv * 64) {
+            step_run(part[0], rows, rows, j, b, mr, nv);
+        }
+    }
+    for (int r = 0; r < mr; r++) {
+        for (int v = 0; v < nv; v++) {
+            __m512i ab = _mm512_add_epi32(part[0][r][v], part[1][r][v]);
+            __m512i cd = _mm512_add_epi32(part[2][r][v], part[3][r][v]);
+            sum[r][v] = _mm512_add_epi32(sum[r][v], _mm512_add_epi32(ab, cd));
+        }
+    }
+}
+
 /* mr and nv (vectors a row) are constants at every call, so that sums stay in registers. */
 static inline __attribute__((always_inline)) void tile_run(const lt_gemm_tile *tile, const int mr,
                                                            const int nv)
@@ -162,28 +274,10 @@ static inline __attribute__((always_inline)) void tile_run(const lt_gemm_tile *t
                                    : _mm512_setzero_si512();
         }
     }
-    const int8_t *b = tile->b;
-    for (size_t t = 0; t < tile->taps; t++) {
-        const uint8_t *a[MR];
-#pragma GCC unroll 16
-        for (int r = 0; r < mr; r++) {
-            a[r] = tile->rows[t * LT_GEMM_MAX_MR + (size_t)r];
-        }
-        for (size_t j = 0; j < tile->k; j += 4) {
-            __m512i b0 = _mm512_load_si512(b);
-            __m512i b1 = nv == 2 ? _mm512_load_si512(b + 64) : b0;
-#pragma GCC unroll 16
-            for (int r = 0; r < mr; r++) {
-                int32_t four;
-                memcpy(&four, a[r] + j, sizeof(four));
-                __m512i x = _mm512_set1_epi32(four);
-                sum[r][0] = _mm512_dpbusd_epi32(sum[r][0], x, b0);
-                if (nv == 2) {
-                    sum[r][1] = _mm512_dpbusd_epi32(sum[r][1], x, b1);
-                }
-            }
-            b += nv * 64;
-        }
+    if (mr <= 2) {
+        sum_few(tile, sum, mr, nv);
+    } else {
+        sum_run(tile, sum, mr, nv);
     }
     switch (e->way) {
     case LT_INT8_WAY_BYTES:
