@@ -77,14 +77,17 @@ class Session:
             result.append((x.name.decode(), DTYPES[x.dtype], dims))
         return result
 
-    def prepare(self, feeds):
-        """A function that runs the session on these arrays and returns copies of the outputs on demand."""
+    def prepare(self, feeds, into=None):
+        """A function that runs the session on these arrays and returns copies of the outputs on demand.  into: arrays
+        that outputs are written to, by the outputs' numbers."""
         arrays = (Array * len(feeds))()
         outs = (Array * self.io.n_outputs)()
         for a, x in zip(arrays, feeds):
             a.dtype = next(k for k, v in DTYPES.items() if v == x.dtype)
             a.rank, a.data, a.bytes = x.ndim, x.ctypes.data, x.nbytes
             a.shape[:x.ndim] = x.shape
+        for i, x in (into or {}).items():
+            outs[i].data, outs[i].bytes = x.ctypes.data, x.nbytes
         run, session, err = self.lib.leat_session_run, self.session, c.byref(self.err)
         n_in, n_out = c.c_size_t(len(feeds)), c.c_size_t(len(outs))
 
@@ -97,5 +100,12 @@ class Session:
             return [np.frombuffer(c.string_at(o.data, o.bytes), DTYPES[o.dtype]).reshape(o.shape[:o.rank]).copy()
                     for o in outs]
 
-        call.keep, call.results = (feeds, arrays), results
+        def view(i):
+            """Output i where it is, until the next call."""
+            o = outs[i]
+            count = o.bytes // np.dtype(DTYPES[o.dtype]).itemsize
+            data = (c.c_char * o.bytes).from_address(o.data)
+            return np.frombuffer(data, DTYPES[o.dtype], count).reshape(o.shape[:o.rank])
+
+        call.keep, call.results, call.view = (feeds, arrays, into), results, view
         return call
