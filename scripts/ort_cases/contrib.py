@@ -125,6 +125,23 @@ def decoder(cases, rng):
                   [node("GroupQueryAttention", names, ["y", "nk", "nv"], num_heads=heads, kv_num_heads=kv, do_rotary=rotary)],
                   {k: x for k, x in feeds.items() if k in names}, ["y", "nk", "nv"], tables if rotary else (), MS)
 
+    # Sequences of lengths of their own; caches longer than what is in them, present as long as past.
+    own = np.random.default_rng(2)
+    g = lambda *s: own.standard_normal(s).astype(np.float32)
+    for name, lengths, s, capacity in (("uneven", (3, 6, 1), 1, 6), ("padded", (2, 4, 0), 5, 0), ("shared", (3, 9, 0), 1, 12),
+                                       ("shared_prompt", (6,), 4, 16)):
+        b = len(lengths)
+        ends, shared = np.array(lengths), name.startswith("shared")
+        feeds = {"q": g(b, s, heads * size), "k": g(b, s, kv * size), "v": g(b, s, kv * size), "pk": g(b, kv, capacity, size),
+                 "pv": g(b, kv, capacity, size), "lengths": ends.astype(np.int32), "total": np.array(max(lengths) + 1, np.int32)}
+        for x in ("pk", "pv"):  # ONNX Runtime clears what lies behind the new tokens
+            feeds[x] *= (np.arange(capacity) <= ends[:, None] - s)[:, None, :, None]
+        # Rows behind a sequence's end are anyone's.
+        real = ((np.arange(s) <= ends[:, None]) | (capacity > 0)).astype(np.float32)[:, :, None]
+        nodes = [node("GroupQueryAttention", [*feeds, "cos", "sin"], ["y", "nk", "nv"], num_heads=heads, kv_num_heads=kv, do_rotary=1),
+                 h.make_node("Mul", ["y", "real"], ["z"])]
+        cases.add("group_query_attention_" + name, nodes, dict(feeds, real=real), ["z"] + (["nk", "nv"] if shared else []), tables, MS)
+
 
 def quantized(cases, rng):
     for t, (low, high, zero) in {"u8": (0, 256, 130), "s8": (-128, 128, 4)}.items():

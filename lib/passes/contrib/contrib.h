@@ -12,7 +12,7 @@
 #include "passes/match.h"
 
 /* The opset whose meaning emitted nodes have, whatever the model imports. */
-#define LT_CONTRIB_OPSET 23
+#define LT_CONTRIB_OPSET 24
 
 typedef struct lt_contrib {
     lt_graph *graph;

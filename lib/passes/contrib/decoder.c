@@ -90,9 +90,98 @@ static uint32_t token_positions(lt_contrib *c, uint32_t q, uint32_t seqlens)
     return positions_from(c, first, q, 1);
 }
 
+/* B x S x (heads * size) to B x heads x S x size. */
+static uint32_t split_heads(lt_contrib *c, uint32_t x, int64_t heads)
+{
+    static const int64_t perm[4] = {0, 2, 1, 3};
+    const int64_t shape[4] = {0, 0, heads, -1};
+    return lt_emit_transpose(c, lt_emit_reshape(c, x, shape, 4), perm, 4);
+}
+
+/* Whether present is as long as past: a buffer of fixed capacity, often the same memory. So it is
+ * when the model gives both the same number or symbol. */
+static bool caches_are_shared(lt_contrib *c)
+{
+    const leat_value past = *lt_contrib_value(c, lt_contrib_in(c, 3));
+    uint32_t output = lt_output_of(c->node, 1);
+    if (output == LEAT_NO_VALUE || past.rank != 4) {
+        return false;
+    }
+    const leat_value present = *lt_contrib_value(c, output);
+    return present.rank == 4 && present.shape[2] == past.shape[2];
+}
+
+/* The new keys or values behind the earlier ones of each sequence. Where present is longer than
+ * past, room for them comes from appending them: what is not written over lies behind a sequence's
+ * end. Result: output `output` of the node. */
+static uint32_t after_past(lt_contrib *c, uint32_t past, uint32_t x, uint32_t starts,
+                           uint32_t output, bool shared)
+{
+    if (!shared) {
+        const uint32_t parts[2] = {past, x};
+        past = lt_emit(c, "Concat", parts, 2);
+        lt_with_int(c, "axis", 2);
+    }
+    if (lt_contrib_wants(c, output)) {
+        lt_contrib_to(c, output);
+    }
+    uint32_t y = lt_emit3(c, "TensorScatter", past, x, starts);
+    lt_with_int(c, "axis", 2);
+    return y;
+}
+
+static void attention_attributes(lt_contrib *c)
+{
+    lt_with_int(c, "is_causal", 1);
+    if (leat_node_float(c->node, "scale", 0) != 0) {
+        lt_with_attr(c, "scale", NULL);
+    }
+    lt_with_attr(c, "softcap", NULL);
+}
+
+/* With caches, sequences of lengths of their own: seqlens_k + 1 tokens each, the new ones last. Of
+ * a prompt that is padded behind its end, a row sees what is before it. */
+static void attend_behind_past(lt_contrib *c, uint32_t qkv[3], int64_t heads, int64_t kv_heads)
+{
+    static const int64_t perm[4] = {0, 2, 1, 3}, merged[3] = {0, 0, -1}, one = 1, zero = 0;
+    static const int64_t flat[1] = {-1};
+    bool shared = caches_are_shared(c);
+    uint32_t count = lt_emit_dim(c, qkv[0], 1);
+    uint32_t total = lt_emit2(c, "Add", lt_emit_cast(c, lt_contrib_in(c, 5), LEAT_DTYPE_I64),
+                              lt_emit_ints(c, &one, 1));
+    total = lt_emit_reshape(c, lt_emit2(c, "Max", total, count), flat, 1);
+    uint32_t starts = lt_emit2(c, "Sub", total, count);
+    starts = lt_emit2(c, "Max", starts, lt_emit_ints(c, &zero, 1));
+    uint32_t q = split_heads(c, qkv[0], heads);
+    uint32_t k = split_heads(c, qkv[1], kv_heads), v = split_heads(c, qkv[2], kv_heads);
+    k = after_past(c, lt_contrib_in(c, 3), k, starts, 1, shared);
+    v = after_past(c, lt_contrib_in(c, 4), v, starts, 2, shared);
+    const uint32_t inputs[7] = {q, k, v, lt_contrib_in(c, 10), LEAT_NO_VALUE, LEAT_NO_VALUE, total};
+    uint32_t y = lt_emit(c, "Attention", inputs, 7);
+    attention_attributes(c);
+    y = lt_emit_transpose(c, y, perm, 4);
+    lt_contrib_to(c, 0);
+    lt_emit_reshape(c, y, merged, 3);
+}
+
+static void attend(lt_contrib *c, const uint32_t qkv[3], int64_t heads, int64_t kv_heads)
+{
+    uint32_t outputs[3];
+    const uint32_t inputs[4] = {qkv[0], qkv[1], qkv[2], lt_contrib_in(c, 10)};
+    lt_contrib_to(c, 0);
+    lt_emit_outputs(c, "Attention", inputs, 4, outputs, 3);
+    lt_with_int(c, "q_num_heads", heads);
+    lt_with_int(c, "kv_num_heads", kv_heads);
+    attention_attributes(c);
+    for (uint32_t i = 1; i < 3; i++) {
+        if (lt_contrib_wants(c, i)) {
+            lt_contrib_give(c, i, outputs[i]);
+        }
+    }
+}
+
 /* query, key, value, past_key, past_value, seqlens_k, total_sequence_length, cos?, sin?,
- * position_ids?, attention_bias?: the sequences of a batch are as long as each other (past_key
- * holds the earlier tokens of all), as a model run one conversation at a time has it. */
+ * position_ids?, attention_bias? */
 static void group_query_attention(lt_contrib *c)
 {
     int64_t heads = leat_node_int(c->node, "num_heads", 0);
@@ -115,22 +204,10 @@ static void group_query_attention(lt_contrib *c)
             lt_with_int(c, "interleaved", interleaved);
         }
     }
-    uint32_t outputs[3];
-    const uint32_t inputs[6] = {
-        qkv[0], qkv[1], qkv[2], lt_contrib_in(c, 10), lt_contrib_in(c, 3), lt_contrib_in(c, 4)};
-    lt_contrib_to(c, 0);
-    lt_emit_outputs(c, "Attention", inputs, 6, outputs, 3);
-    lt_with_int(c, "is_causal", 1);
-    lt_with_int(c, "q_num_heads", heads);
-    lt_with_int(c, "kv_num_heads", kv_heads);
-    if (leat_node_float(c->node, "scale", 0) != 0) {
-        lt_with_attr(c, "scale", NULL);
-    }
-    lt_with_attr(c, "softcap", NULL);
-    for (uint32_t i = 1; i < 3; i++) {
-        if (lt_contrib_wants(c, i)) {
-            lt_contrib_give(c, i, outputs[i]);
-        }
+    if (lt_contrib_in(c, 3) != LEAT_NO_VALUE) {
+        attend_behind_past(c, qkv, heads, kv_heads);
+    } else {
+        attend(c, qkv, heads, kv_heads);
     }
 }
 
