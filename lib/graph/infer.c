@@ -7,7 +7,7 @@
 
 static const lt_op ops[] = {
 #define LT_OP(domain, name, since, min_in, max_in, min_out, max_out, infer)                        \
-    {domain, name, since, min_in, max_in, min_out, max_out, infer},
+    {domain, name, sizeof(name) - 1, since, min_in, max_in, min_out, max_out, infer},
 #include "graph/ops.def"
 #undef LT_OP
 };
@@ -15,12 +15,14 @@ static const lt_op ops[] = {
 const lt_op *lt_op_find(const char *domain, const char *name, int64_t opset)
 {
     const lt_op *best = NULL;
+    size_t bytes = strlen(name); /* plans look up every node: few names are compared in full */
     /* Nodes of leat's own domain have the newest standard signature. */
     bool own = strcmp(domain, "leat") == 0;
     for (size_t i = 0; i < sizeof(ops) / sizeof(ops[0]); i++) {
         const lt_op *op = &ops[i];
-        if (strcmp(op->name, name) == 0 && (own || strcmp(op->domain, domain) == 0) &&
-            (own || op->since <= opset) && (best == NULL || op->since > best->since)) {
+        if (op->name_bytes == bytes && memcmp(op->name, name, bytes) == 0 &&
+            (own || strcmp(op->domain, domain) == 0) && (own || op->since <= opset) &&
+            (best == NULL || op->since > best->since)) {
             best = op;
         }
     }

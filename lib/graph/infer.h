@@ -27,6 +27,7 @@ typedef leat_status (*lt_infer_fn)(lt_infer *infer, leat_error *err);
 typedef struct lt_op {
     const char *domain;
     const char *name;
+    uint32_t name_bytes;
     int32_t since; /* first opset with this signature */
     int32_t min_inputs;
     int32_t max_inputs; /* -1: any number */
