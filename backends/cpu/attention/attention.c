@@ -2,7 +2,7 @@
 /* Attention of ai.onnx (opset 23 and later): reads the node, joins caches, and runs
  * attention_run.c. Q, K and V are [B, heads, S, D] or [B, S, heads * D]; both are only strides
  * here. */
-#include "attention/attention.h"
+#include "attention/decode.h"
 
 #include <math.h>
 
@@ -86,7 +86,7 @@ static leat_status attention_launch(const void *state, const leat_kernel_args *a
         join(a, a->dv, data.past_v, &a->past_v, data.v, &a->v, args->outputs[2]);
     }
     if (a->batch * a->heads * a->q_len * a->dv != 0) {
-        lt_attention_run(a, &data, args->workspace, args);
+        (a->decode ? lt_decode_run : lt_attention_run)(a, &data, args->workspace, args);
     }
     return LEAT_OK;
 }
@@ -227,6 +227,17 @@ static leat_status check_present(const attention *s, const leat_kernel_node *nod
     return LEAT_OK;
 }
 
+static const lt_decode_kernels *decode_for(const lt_cpu_device *device)
+{
+#if defined(__x86_64__)
+    if (device->isa != LT_CPU_PORTABLE) {
+        return device->isa == LT_CPU_AVX512 ? &lt_decode_avx512 : &lt_decode_avx2;
+    }
+#endif
+    (void)device;
+    return &lt_decode_portable;
+}
+
 static void choose_kernels(lt_attention *a, const lt_cpu_device *device)
 {
     a->gemm = lt_gemm_kernels_for(device, LEAT_DTYPE_F32);
@@ -288,6 +299,12 @@ leat_status lt_cpu_attention_prepare(const leat_kernel_node *node, void *device,
     out_kernel->launch = attention_launch;
     out_kernel->state = s;
     out_kernel->workspace_bytes = a->thread_bytes * threads;
+    size_t decode_bytes = lt_decode_fits(a) ? lt_decode_workspace(a, threads) : 0;
+    if (decode_bytes != 0) {
+        a->decode = decode_for(device);
+        out_kernel->name = "attention_decode";
+        out_kernel->workspace_bytes = decode_bytes;
+    }
     out_kernel->flops = 2 * (uint64_t)(a->batch * a->heads * a->q_len) *
                         (uint64_t)(a->past_len + a->kv_len) * (uint64_t)(a->d + a->dv);
     return LEAT_OK;

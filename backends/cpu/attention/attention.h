@@ -49,6 +49,7 @@ typedef struct lt_attention {
     const lt_softmax_rows *rows;
     const lt_half_kernels *half;
     lt_transpose_fn transpose;
+    const struct lt_decode_kernels *decode; /* few queries: decode.h; NULL: as here */
 
     /* How it is cut. */
     int64_t chunk;     /* rows (head of the group, query) of a task */

@@ -264,6 +264,12 @@ static void attention_matches_double_loops(void **state)
         {2, 4, 2, 5, 600, 0, 64, 24, 4, 0, true, false, 0, 0, LEAT_DTYPE_F32, 1, {530, 5}},
         {2, 2, 1, 7, 40, 0, 12, 12, 3, 'k', false, false, 0, 0, LEAT_DTYPE_F32, 3, {3, 40}},
         {2, 2, 2, 3, 21, 0, 12, 8, 4, 'b', true, false, 0, 2, LEAT_DTYPE_F16, 2, {9, 21}},
+        /* Few queries, several parts of keys a head. */
+        {1, 3, 1, 1, 1, 700, 64, 64, 4, 0, true, true, 0, 0, LEAT_DTYPE_F32, 4, {0}},
+        {2, 8, 2, 2, 2, 300, 33, 70, 4, 0, true, false, 0.2f, 0, LEAT_DTYPE_F32, 3, {0}},
+        {1, 2, 2, 8, 533, 0, 100, 129, 3, 0, false, false, 0, 1.5f, LEAT_DTYPE_F32, 2, {0}},
+        {3, 9, 3, 1, 1000, 0, 64, 64, 4, 0, true, false, 0, 0, LEAT_DTYPE_F32, 2, {1000, 63, 1}},
+        {1, 7, 1, 1, 257, 0, 5, 3, 4, 0, false, false, 0, 0, LEAT_DTYPE_F32, 4, {256}},
         {2, 3, 3, 31, 128, 0, 64, 64, 3, 'k', false, false, 0, 0, LEAT_DTYPE_F32, 1, {0}},
         {2, 3, 3, 31, 128, 0, 64, 64, 3, 'k', false, false, 0, 0, LEAT_DTYPE_BF16, 1, {0}},
         {2, 4, 2, 5, 600, 0, 64, 24, 4, 0, true, false, 0, 0, LEAT_DTYPE_BF16, 1, {531, 5}},
