@@ -16,25 +16,27 @@
 /* --- what follows the sums, on registers --------------------------------------------------------
  */
 
-static inline __m512 residual_bytes(const lt_int8_epilogue *e, size_t at, __mmask16 mask)
+static inline __attribute__((always_inline)) __m512
+residual_bytes(const lt_int8_epilogue *e, size_t at, __mmask16 mask, const bool whole)
 {
-    __m128i bytes = _mm_maskz_loadu_epi8(mask, (const uint8_t *)e->residual + at);
+    const uint8_t *from = (const uint8_t *)e->residual + at;
+    __m128i bytes = whole ? _mm_loadu_si128((const __m128i *)(const void *)from)
+                          : _mm_maskz_loadu_epi8(mask, from);
     bytes = _mm_xor_si128(bytes, _mm_set1_epi8((char)e->residual_flip));
     return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes));
 }
 
 /* f of one vector for a result of bytes: scaled sums, and the addition of a residual of bytes. */
-static inline __attribute__((always_inline)) __m512i byte_vector(const lt_int8_epilogue *e,
-                                                                 __m512i sum, const __m512 by[2],
-                                                                 size_t residual_at, __mmask16 mask,
-                                                                 const bool residual)
+static inline __attribute__((always_inline)) __m512i
+byte_vector(const lt_int8_epilogue *e, __m512i sum, const __m512 by[2], size_t residual_at,
+            __mmask16 mask, const bool residual, const bool whole)
 {
     __m512 x = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), by[0], by[1]);
     if (residual) {
         x = _mm512_max_ps(x, _mm512_set1_ps(e->mid_low));
         x = _mm512_min_ps(x, _mm512_set1_ps(e->mid_high));
         x = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-        __m512 add = residual_bytes(e, residual_at, mask);
+        __m512 add = residual_bytes(e, residual_at, mask, whole);
         add = _mm512_fmadd_ps(add, _mm512_set1_ps(e->residual_factor),
                               _mm512_set1_ps(e->residual_offset));
         x = _mm512_fmadd_ps(x, _mm512_set1_ps(e->mid_factor), add);
@@ -51,12 +53,15 @@ static inline __mmask16 low_mask(uint32_t n)
  * e->modest says that no f is beyond s32. s8 results are u8 ones with 128 added until the end. */
 static inline __attribute__((always_inline)) void finish_bytes(const lt_gemm_tile *tile,
                                                                __m512i sum[MR][2], const int mr,
-                                                               const int nv, const bool residual)
+                                                               const int nv, const bool residual,
+                                                               const bool whole)
 {
-    const lt_int8_epilogue *e = tile->epilogue;
+    const lt_int8_epilogue copy = *(const lt_int8_epilogue *)tile->epilogue;
+    const lt_int8_epilogue *e = &copy; /* which stores of bytes cannot change */
     const uint32_t n = tile->n;
+    const size_t ldc = tile->ldc;
     const __mmask16 mask[2] = {low_mask(n), low_mask(n > VL ? n - VL : 0)};
-    const __mmask32 store_mask = n == 2 * VL ? 0xffffffffu : (1u << n) - 1;
+    const __mmask32 store_mask = whole ? 0xffffffffu : (1u << n) - 1;
     __m512 by[2][2]; /* scale and bias */
 #pragma GCC unroll 2
     for (int v = 0; v < nv; v++) {
@@ -79,9 +84,10 @@ static inline __attribute__((always_inline)) void finish_bytes(const lt_gemm_til
                 words[i] = words[0];
                 continue;
             }
-            __m512i x0 = byte_vector(e, sum[r + i][0], by[0], at, mask[0], residual);
+            __m512i x0 = byte_vector(e, sum[r + i][0], by[0], at, mask[0], residual, whole);
             __m512i x1 =
-                nv == 2 ? byte_vector(e, sum[r + i][1], by[1], at + VL, mask[1], residual) : x0;
+                nv == 2 ? byte_vector(e, sum[r + i][1], by[1], at + VL, mask[1], residual, whole)
+                        : x0;
             at += e->residual_ld;
             __m512i w = _mm512_adds_epi16(_mm512_packs_epi32(x0, x1), zero);
             words[i] = _mm512_min_epi16(_mm512_max_epi16(w, low), high);
@@ -89,14 +95,25 @@ static inline __attribute__((always_inline)) void finish_bytes(const lt_gemm_til
         __m512i q = _mm512_packus_epi16(words[0], words[1]);
         q = _mm512_permutexvar_epi32(order, q);
         q = _mm512_xor_si512(q, _mm512_set1_epi8((char)flip));
-        for (int i = 0; i < 2 && r + i < mr; i++, c += tile->ldc) {
+        for (int i = 0; i < 2 && r + i < mr; i++, c += ldc) {
             __m256i row = i == 0 ? _mm512_castsi512_si256(q) : _mm512_extracti64x4_epi64(q, 1);
-            if (store_mask == 0xffffffffu) {
+            if (whole) {
                 _mm256_storeu_si256((__m256i *)(void *)c, row);
             } else {
                 _mm256_mask_storeu_epi8(c, store_mask, row);
             }
         }
+    }
+}
+
+static inline __attribute__((always_inline)) void finish_either(const lt_gemm_tile *tile,
+                                                                __m512i sum[MR][2], const int mr,
+                                                                const int nv, const bool residual)
+{
+    if (nv == 2 && tile->n == 2 * VL) {
+        finish_bytes(tile, sum, mr, nv, residual, true);
+    } else {
+        finish_bytes(tile, sum, mr, nv, residual, false);
     }
 }
 
@@ -281,10 +298,10 @@ static inline __attribute__((always_inline)) void tile_run(const lt_gemm_tile *t
     }
     switch (e->way) {
     case LT_INT8_WAY_BYTES:
-        finish_bytes(tile, sum, mr, nv, false);
+        finish_either(tile, sum, mr, nv, false);
         break;
     case LT_INT8_WAY_BYTES_RESIDUAL:
-        finish_bytes(tile, sum, mr, nv, true);
+        finish_either(tile, sum, mr, nv, true);
         break;
     case LT_INT8_WAY_FLOATS:
         finish_floats(tile, sum, mr, nv);
