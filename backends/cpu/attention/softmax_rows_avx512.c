@@ -16,5 +16,17 @@ static inline vec largest(vec a, vec b)
     return _mm512_max_ps(a, b);
 }
 
+#define HAS_SCALE
+
+static inline vec rounded(vec x)
+{
+    return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT);
+}
+
+static inline vec scaled(vec x, vec n)
+{
+    return _mm512_scalef_ps(x, n);
+}
+
 #include "attention/softmax_floats.inc"
 #include "attention/softmax_rows.inc"

@@ -19,6 +19,18 @@ static inline vec largest(vec a, vec b)
     return _mm512_max_ps(a, b);
 }
 
+#define HAS_SCALE
+
+static inline vec rounded(vec x)
+{
+    return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT);
+}
+
+static inline vec scaled(vec x, vec n)
+{
+    return _mm512_scalef_ps(x, n);
+}
+
 static inline void put(uint16_t *to, vec powers)
 {
     _mm256_store_si256((__m256i *)(void *)to, (__m256i)_mm512_cvtneps_pbh(powers));
