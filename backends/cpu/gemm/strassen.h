@@ -6,18 +6,18 @@
  *                                                 columns: even and odd panels of B
  *
  *     A0 (B1 - B3)        -> C1, C3               A0 A1     B0 B1     C0 C1
- *     (A0 + A1) B3        -> C1, -C0              A2 A3  *  B2 B3  =  C2 C3
+ *     (A0 + A1) B3        -> C1, C0               A2 A3  *  B2 B3  =  C2 C3
  *     A3 (B2 - B0)        -> C0, C2
- *     (A2 + A3) B0        -> C2, -C3              seven products in place of eight, an eighth less
- *     (A0 + A3) (B0 + B3) -> C0, C3               arithmetic
- *     (A2 - A0) (B0 + B1) -> C3
- *     (A1 - A3) (B2 + B3) -> C0
+ *     (A2 + A3) B0        -> C2, C3               seven products in place of eight, an eighth less
+ *     (A0 + A3) (B0 - B3) -> C0, -C3              arithmetic. (Strassen's own with odd panels
+ *     (A2 - A0) (B0 - B1) -> -C3                  negated: B is in differences only.)
+ *     (A1 - A3) (B2 - B3) -> C0
  *
  * No product is stored: the micro-kernel adds its tile to one or two quadrants (the idea of Huang,
  * Smith, Henry and van de Geijn, Strassen's Algorithm Reloaded, SC16). A pair of panels is one unit
- * of work: its part of C waits in a small buffer for the next products, and sums of its quadrants
- * of B are made by the first tile of rows that uses them. B lies as for the plain product, which
- * takes the columns behind the last pair.
+ * of work: its part of C waits in a small buffer for the next products, and differences of its
+ * quadrants of B are made by the first tile of rows that uses them. B lies as for the plain
+ * product, which takes the columns behind the last pair.
  *
  * Where it pays: the products' arithmetic bounds them (C of 56 rows or more with AVX-512), and k is
  * long enough that an eighth of its arithmetic outweighs 12 updates of C in place of 4.
@@ -63,9 +63,9 @@ typedef struct lt_strassen_target {
 typedef struct lt_strassen_tile {
     const float *a; /* [k / 16, rounded up][rows][16] */
     size_t k;
-    const float *b;       /* k steps of nr columns: the factor, or its first term ... */
-    const float *b_other; /* ... and its second */
-    float *b_sum;         /* to be written */
+    const float *b;       /* k steps of nr columns: the factor, or ... */
+    const float *b_minus; /* ... what is to be taken from b for it ... */
+    float *b_difference;  /* ... and is to be written here */
     const char *next;     /* to be asked for, next_step bytes further with every step */
     size_t next_step;
     uint32_t n_targets;
@@ -74,13 +74,13 @@ typedef struct lt_strassen_tile {
 
 typedef void (*lt_strassen_kernel_fn)(const lt_strassen_tile *tile);
 
-/* One line of every quadrant of A, and where the factors' lines go. */
+/* k steps of one row of A's four quadrants, and where the factors' lines go. */
 typedef struct lt_strassen_split {
     const float *quadrant[4];
-    size_t k[4]; /* elements that exist; zeros are put behind */
+    bool has_lower; /* the last two quadrants have the row: otherwise it counts as zeros */
+    size_t k;       /* zeros are put behind, to whole lines */
     float *out;
-    size_t factor_stride;
-    float check[LT_STRASSEN_LINE]; /* becomes NaN when a factor is infinity or NaN */
+    size_t line_stride, factor_stride;
 } lt_strassen_split;
 
 typedef struct lt_strassen_kernels {
@@ -88,9 +88,9 @@ typedef struct lt_strassen_kernels {
     const lt_gemm_kernels *gemm; /* same panels; for the columns that are left over */
     uint32_t least_rows;         /* of a tile; the tables begin there */
     lt_strassen_kernel_fn ready[LT_GEMM_MAX_MR];
-    lt_strassen_kernel_fn sum[LT_GEMM_MAX_MR];
     lt_strassen_kernel_fn difference[LT_GEMM_MAX_MR];
-    void (*split)(lt_strassen_split *split);
+    /* Returns NaN when a factor is infinity or NaN, otherwise 0. */
+    float (*split)(const lt_strassen_split *split);
 } lt_strassen_kernels;
 
 extern const lt_strassen_kernels lt_cpu_strassen_f32_4x8_portable;
