@@ -153,7 +153,40 @@ def encoders(cases, rng):
     cases.add("one_hot_encoder_f", [node("OneHotEncoder", ["x"], ["y"], cats_int64s=[3, 100, 7])], {"x": np.array([3, 3.5, 7, 8], np.float32)}, ["y"], domains=v1)
 
 
+def svm(cases, rng):
+    f = lambda *s: [float(v) for v in np.float32(rng.standard_normal(s)).ravel()]
+    v1 = [("ai.onnx.ml", 1)]
+    kernels = {"LINEAR": [0.0, 0.0, 0.0], "POLY": [0.2, 1.0, 3.0], "RBF": [0.3, 0.0, 0.0], "SIGMOID": [0.2, 0.1, 0.0]}
+    for (kernel, params), (tn, dtype) in itertools.product(kernels.items(), NUMBERS.items()):
+        x = np.nan_to_num(data(rng, 9, 5, dtype))
+        common = dict(kernel_type=kernel, kernel_params=params)
+        for vectors, one_class in itertools.product((0, 7), (0, 1)):
+            if dtype != np.float32 or (kernel != "LINEAR" and vectors == 0):
+                continue  # ONNX Runtime has no other SVMRegressor
+            support = {} if vectors == 0 else {"support_vectors": f(vectors, 5)}
+            cases.add("svm_regressor_%s_%d_%d" % (kernel.lower(), vectors, one_class),
+                      [node("SVMRegressor", ["x"], ["y"], n_supports=vectors, one_class=one_class, coefficients=f(vectors or 5), rho=f(1),
+                            **support, **common)], {"x": x}, ["y"], domains=v1)
+        for classes, chances, transform in itertools.product((2, 3, 5), (0, 1), TRANSFORMS[:4]):
+            if (transform != "NONE" and tn != "f32") or (transform == "SOFTMAX_ZERO" and classes == 2):
+                continue
+            counts = [int(n) for n in rng.integers(1, 4, classes)]
+            pairs = classes * (classes - 1) // 2
+            names = {"classlabels_strings": ["c%d" % i for i in range(classes)]} if classes == 3 else \
+                {"classlabels_ints": [7 * i - 3 for i in range(classes)]}
+            prob = {"prob_a": [-1.0 - 0.1 * i for i in range(pairs)], "prob_b": f(pairs)} if chances else {}
+            cases.add("svm_classifier_%s_%s_%d_%d_%s" % (kernel.lower(), tn, classes, chances, transform.lower()),
+                      [node("SVMClassifier", ["x"], ["label", "scores"], vectors_per_class=counts, support_vectors=f(sum(counts), 5),
+                            coefficients=f(classes - 1, sum(counts)), rho=f(pairs), post_transform=transform, **names, **prob, **common)],
+                      {"x": x}, ["label", "scores"], domains=v1)
+        if kernel == "LINEAR":
+            cases.add("svm_classifier_weights_%s" % tn,
+                      [node("SVMClassifier", ["x"], ["label", "scores"], coefficients=f(4, 5), rho=f(4), classlabels_ints=[4, 3, 2, 1],
+                            **common)], {"x": x}, ["label", "scores"], domains=v1)
+
+
 def make(cases, rng):
+    svm(cases, np.random.default_rng(1))
     trees(cases, rng)
     linear(cases, rng)
     columns(cases, rng)

@@ -20,8 +20,9 @@ static leat_status rows_of(const lt_infer *infer, int64_t *out_rows, leat_error 
     return LEAT_OK;
 }
 
-/* A label and a row of scores for each row. The ints' attribute has two names. */
-leat_status lt_infer_ml_classifier(lt_infer *infer, leat_error *err)
+/* A label and a row of scores for each row: one a class, or one a pair of classes. The ints'
+ * attribute has two names. */
+static leat_status set_classes(lt_infer *infer, bool pairs, leat_error *err)
 {
     size_t strings = list_length(infer, "classlabels_strings", LEAT_ATTR_STRINGS);
     size_t ints = list_length(infer, "classlabels_int64s", LEAT_ATTR_INTS) +
@@ -35,8 +36,39 @@ leat_status lt_infer_ml_classifier(lt_infer *infer, leat_error *err)
         return lt_bad(infer, err, "labels must be given as strings or as integers");
     }
     shape[1] = (int64_t)(strings + ints);
-    status = lt_set(infer, 0, strings ? LEAT_DTYPE_STRING : LEAT_DTYPE_I64, 1, shape, err);
+    if (pairs && shape[1] > 2) {
+        if (shape[1] > INT32_MAX) {
+            return lt_bad(infer, err, "%lld classes", (long long)shape[1]);
+        }
+        shape[1] = shape[1] * (shape[1] - 1) / 2;
+    }
+    int64_t rows = shape[0];
+    status = lt_set(infer, 0, strings ? LEAT_DTYPE_STRING : LEAT_DTYPE_I64, 1, &rows, err);
     return status ? status : lt_set(infer, 1, LEAT_DTYPE_F32, 2, shape, err);
+}
+
+leat_status lt_infer_ml_classifier(lt_infer *infer, leat_error *err)
+{
+    return set_classes(infer, false, err);
+}
+
+/* A score a pair unless there are probabilities, or no vectors. */
+leat_status lt_infer_ml_svm_classifier(lt_infer *infer, leat_error *err)
+{
+    size_t n_counts;
+    const int64_t *counts = leat_node_ints(infer->node, "vectors_per_class", &n_counts);
+    bool vectors = false;
+    for (size_t i = 0; i < n_counts; i++) {
+        vectors |= counts[i] != 0;
+    }
+    return set_classes(infer, vectors && !list_length(infer, "prob_a", LEAT_ATTR_FLOATS), err);
+}
+
+leat_status lt_infer_ml_svm_regressor(lt_infer *infer, leat_error *err)
+{
+    int64_t shape[2] = {0, 1};
+    leat_status status = rows_of(infer, &shape[0], err);
+    return status ? status : lt_set(infer, 0, LEAT_DTYPE_F32, 2, shape, err);
 }
 
 static leat_status set_targets(lt_infer *infer, const char *name, leat_dtype dtype, leat_error *err)
