@@ -181,7 +181,10 @@ static leat_status launch_roi(const void *state, const leat_kernel_args *args, l
     roi_job job = {p, args->inputs[0], args->inputs[1], p->align ? args->inputs[2] : NULL,
                    args->outputs[0]};
     leat_status status = check_regions(&job, err);
-    if (status == LEAT_OK && p->height > 0 && p->width > 0) {
+    if (status == LEAT_OK && (p->height == 0 || p->width == 0)) { /* no pixels: as outside */
+        size_t element = lt_cpu_element_bytes(p->dtype);
+        memset(job.y, 0, (size_t)(p->rois * p->channels * p->out_height * p->out_width) * element);
+    } else if (status == LEAT_OK) {
         double work = 256.0 * (double)(p->out_height * p->out_width);
         lt_cpu_parallel_range(args, p->rois * p->channels, 1, work, roi_range, &job);
     }
