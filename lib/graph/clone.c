@@ -80,6 +80,7 @@ static leat_status copy_root(const lt_graph *from, lt_graph *to, leat_error *err
 {
     lt_arena *arena = &to->arena;
     to->ir_version = from->ir_version;
+    to->custom = from->custom;
     to->producer = lt_arena_string(arena, from->producer);
     to->opsets = lt_arena_array(arena, from->n_opsets, sizeof(*to->opsets));
     if (to->producer == NULL || to->opsets == NULL) {

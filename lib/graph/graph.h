@@ -82,6 +82,8 @@ struct lt_graph {
     lt_capture *captures;
     uint32_t n_captures;
 
+    const struct lt_custom_ops *custom; /* the application's operators; NULL: none; kept in root */
+
     const char **symbols; /* NULL for a symbol without a name; kept in root */
     uint32_t n_symbols;
     uint32_t symbols_capacity;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The table of operators, and walking a graph with it. */
+#include "graph/custom.h"
 #include "graph/shape/shape.h"
 
 #include <stdarg.h>
@@ -505,6 +506,10 @@ leat_status lt_infer_node(lt_infer *infer, const leat_node *node, leat_error *er
     const lt_op *op = lt_op_find(node->domain, node->op, node->opset);
     infer->node = node;
     infer->needs = LEAT_NO_VALUE;
+    const lt_custom_op *custom = op ? NULL : lt_custom_find(infer->graph->root->custom, node);
+    if (custom != NULL) {
+        return lt_custom_infer(infer, custom, err);
+    }
     if (op == NULL) {
         return lt_fail(err, LEAT_UNSUPPORTED,
                        "node '%s': operator %s%s%s (opset %d) is not supported",

@@ -39,6 +39,7 @@ leat_status lt_pass_fold_batchnorm(lt_graph *, const lt_pass_context *, bool *, 
 
 /* Operators of com.microsoft become standard ones; run when a session is created, optimized or not,
  * so that the model keeps what was written. Uses nothing of the context. */
+bool lt_contrib_knows(const char *domain, const char *op); /* whether it expands the operator */
 leat_status lt_pass_expand_contrib(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 
 /* Passes that need `supports`; run when a session is created. */

@@ -2,6 +2,7 @@
 #include "runtime/context.h"
 
 #include "base/error.h"
+#include "runtime/custom_op.h"
 
 #include <string.h>
 
@@ -124,6 +125,7 @@ void leat_context_destroy(leat_context *context)
     }
     lt_free(&context->memory, context->backends,
             context->backends_capacity * sizeof(lt_backend_entry *));
+    lt_custom_ops_destroy(context);
     if (context->plugin_directory != NULL) {
         lt_free(&context->memory, context->plugin_directory, strlen(context->plugin_directory) + 1);
     }

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/thread.h"
+#include "graph/custom.h"
 
 #include <leat/backend.h>
 #include <pthread.h>
@@ -43,6 +44,7 @@ struct leat_context {
     lt_device **devices;
     size_t n_devices;
     size_t devices_capacity;
+    lt_custom_ops custom;   /* read without the lock */
     lt_device *cpu;         /* the first device; set once by create */
     leat_session *sessions; /* list for leat_context_trim */
 };

@@ -250,6 +250,11 @@ const leat_op_row *lt_device_row(const lt_device *device, const leat_kernel_node
     const leat_node *n = node->node;
     const char *dot = n->domain[0] ? "." : "";
     leat_dtype dtype = deciding_dtype(node);
+    const lt_custom_op *custom =
+        device == device->context->cpu ? lt_custom_find(&device->context->custom, n) : NULL;
+    if (custom != NULL) {
+        return &custom->row;
+    }
     bool op_known = false, opset_known = false;
     leat_error refusal = {0};
     for (size_t i = lower_bound(entry, n->op); i < entry->backend->n_rows; i++) {

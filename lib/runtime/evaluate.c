@@ -92,6 +92,10 @@ bool lt_evaluate_is_pure(const leat_node *node)
             return false;
         }
     }
+    if (node->domain[0] != '\0' && strcmp(node->domain, "leat") != 0 &&
+        strcmp(node->domain, "ai.onnx.ml") != 0) { /* the application's: may do anything */
+        return false;
+    }
     for (uint32_t i = 0; i < node->n_attrs; i++) {
         if (node->attrs[i].type == LEAT_ATTR_GRAPH) {
             return false;

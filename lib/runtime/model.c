@@ -70,6 +70,7 @@ static leat_status read_model(leat_model *model, const lt_onnx_source *source, l
         model->graph = NULL;
         return status;
     }
+    model->graph->custom = &model->context->custom;
     status = lt_infer_graph(model->graph, false, err);
     if (status == LEAT_OK && !model->no_optimization) {
         const lt_pass_context passes = {.user = model->context, .evaluate = evaluate};

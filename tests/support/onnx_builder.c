@@ -14,6 +14,7 @@ typedef struct message {
 struct onnx_builder {
     int64_t opset;
     message graph;
+    message imports; /* opset_import of further domains */
     message model;
 };
 
@@ -89,6 +90,7 @@ void onnx_builder_destroy(onnx_builder *builder)
 {
     if (builder != NULL) {
         free(builder->graph.data);
+        free(builder->imports.data);
         free(builder->model.data);
         free(builder);
     }
@@ -283,12 +285,25 @@ void onnx_builder_node(onnx_builder *builder, const char *op, const char *inputs
     put_names(&node, 2, outputs);
     next_part(outputs, ',', name, sizeof(name));
     put_text(&node, 3, name);
-    put_text(&node, 4, op);
+    const char *dot = strrchr(op, '.');
+    put_text(&node, 4, dot ? dot + 1 : op);
     for (size_t i = 0; i < n_attrs; i++) {
         message attr = attr_message(&attrs[i]);
         put_message(&node, 5, &attr);
     }
+    if (dot != NULL) {
+        snprintf(name, sizeof(name), "%.*s", (int)(dot - op), op);
+        put_text(&node, 7, name);
+    }
     put_message(&builder->graph, 1, &node);
+}
+
+void onnx_builder_import(onnx_builder *builder, const char *domain, int64_t version)
+{
+    message opset = {0};
+    put_text(&opset, 1, domain);
+    put_int(&opset, 2, version);
+    put_message(&builder->imports, 8, &opset);
 }
 
 const void *onnx_builder_finish(onnx_builder *builder, size_t *out_bytes)
@@ -306,6 +321,7 @@ const void *onnx_builder_finish(onnx_builder *builder, size_t *out_bytes)
     put_text(&opset, 1, "");
     put_int(&opset, 2, builder->opset);
     put_message(model, 8, &opset);
+    put(model, builder->imports.data, builder->imports.bytes);
     *out_bytes = model->bytes;
     return model->data;
 }

@@ -32,10 +32,13 @@ void onnx_builder_ints(onnx_builder *builder, const char *name, const char *shap
                        const int64_t *data);
 
 /* Adds a node. Names are separated by commas; an empty name is an omitted value: "x,,w". The node
- * is named after its first output. An attribute that is a graph has another builder as u.graph,
- * of which only the graph counts. */
+ * is named after its first output; "acme.Op" is of the domain acme. An attribute that is a graph
+ * has another builder as u.graph, of which only the graph counts. */
 void onnx_builder_node(onnx_builder *builder, const char *op, const char *inputs,
                        const char *outputs, const leat_attr *attrs, size_t n_attrs);
+
+/* Imports another domain. */
+void onnx_builder_import(onnx_builder *builder, const char *domain, int64_t version);
 
 /* The model's bytes, which live as long as the builder. Nothing may be added afterwards. */
 const void *onnx_builder_finish(onnx_builder *builder, size_t *out_bytes);

@@ -42,6 +42,12 @@ static lt_contrib_fn find(const leat_node *node)
     return found;
 }
 
+bool lt_contrib_knows(const char *domain, const char *op)
+{
+    const leat_node probe = {.op = op, .domain = domain, .opset = 1};
+    return find(&probe) != NULL;
+}
+
 /* Values behind an expanded node were not inferred before. */
 static leat_status infer(lt_graph *graph, const leat_node *node, leat_error *err)
 {
