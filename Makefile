@@ -33,10 +33,9 @@ BUILD ?= $(ROOT)$(if $(SANITIZE),/$(SANITIZE))
 VENV := $(ROOT)/venv
 
 # --- flags ------------------------------------------------------------------------------------------
-# No unwind tables: 150 KB of the stripped library that C does not need; debuggers read .debug_frame.
 BASE_CFLAGS := -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -Wno-error=deprecated-declarations \
     -Wno-unknown-pragmas -Wno-unknown-warning-option -fPIC \
-    -fvisibility=hidden -fno-asynchronous-unwind-tables -fno-math-errno -fno-trapping-math -ffp-contract=off -pthread -Iinclude -MMD -MP
+    -fvisibility=hidden -fno-math-errno -fno-trapping-math -ffp-contract=off -pthread -Iinclude -MMD -MP
 ifneq ($(SANITIZE),)
 BASE_CFLAGS += -fsanitize=$(SANITIZE) -fno-omit-frame-pointer
 ifneq ($(findstring undefined,$(SANITIZE)),)
