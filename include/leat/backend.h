@@ -142,6 +142,7 @@ typedef struct leat_node_support {
  *   Attention: as in ai.onnx (opset 23), in models of any opset. Of its inputs Q, K, V and, where
  *     there is one, a mask that is added; scale is always given; q_num_heads and kv_num_heads where
  *     Q, K and V have three dimensions.
+ *   MatMulNBits: as in com.microsoft, its constants constant, without g_idx and bias.
  *   LayerNormalization, RMSNormalization: as in ai.onnx (opset 17, 23), in models of any opset,
  *     with axis -1.
  *   QConv, QMatMul: quantized products, of the domain leat alone. Inputs, of which all but x,

@@ -38,7 +38,8 @@ leat_status lt_pass_inline_if(lt_graph *, const lt_pass_context *, bool *, leat_
 leat_status lt_pass_fold_batchnorm(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 
 /* Operators of com.microsoft become standard ones; run when a session is created, optimized or not,
- * so that the model keeps what was written. Uses nothing of the context. */
+ * so that the model keeps what was written. Of the context it uses `supports`, which may be NULL.
+ */
 bool lt_contrib_knows(const char *domain, const char *op); /* whether it expands the operator */
 leat_status lt_pass_expand_contrib(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Operators that make new text, how much of it only the data says: StringConcat, StringNormalizer.
- * Upper and lower case are those of ASCII, Latin, Greek, Cyrillic and Armenian letters below
+ * Upper and lower case are those of ASCII, Latin, Greek and Cyrillic letters below
  * U+0530, whatever the attribute `locale` says; a letter and its other case have as many bytes
  * there. */
 #include "base/error.h"

@@ -71,14 +71,14 @@ class Llama:
         q, scale, low = (a[order] for a in self.t[name].quantized())
         n, blocks = scale.shape
         bits = 8 if self.t[name].kind == 8 else 4
-        zero = np.full(scale.shape, 128, np.uint8)
         if bits == 8:
             q = (q.astype(np.int16) + 128).astype(np.uint8)
         else:
             q = q[..., 0::2] | q[..., 1::2] << 4
-            zero = (np.divide(-low, scale, out=np.zeros_like(low), where=scale != 0)).astype(np.float32)
-        inputs = [self.const(q, name + ".q"), self.const(scale.ravel(), name + ".scale"),
-                  self.const(zero.ravel() if bits == 4 else zero, name + ".zero")]
+            zero = np.divide(-low, scale, out=np.zeros_like(low), where=scale != 0)
+        inputs = [self.const(q, name + ".q"), self.const(scale, name + ".scale")]
+        if bits == 4:
+            inputs.append(self.const(zero, name + ".zero"))
         return self.op("MatMulNBits", x, *inputs, out=out, domain="com.microsoft", K=blocks * BLOCK, N=n, bits=bits,
                        block_size=BLOCK)
 
@@ -147,11 +147,22 @@ class Llama:
         if self.fixed:
             self.op("Add", "past_length", length, out="total_length")
 
+    def embedding(self):
+        name = "token_embd.weight"
+        if not self.bits:
+            return self.op("Gather", self.const(self.t[name].floats(), name), "input_ids")
+        q, scale, _ = self.t[name].quantized()
+        rows = self.op("Gather", self.const((q.astype(np.int16) + 128).astype(np.uint8), name + ".q"), "input_ids")
+        scales = self.op("Gather", self.const(scale, name + ".scale"), "input_ids")
+        numbers = self.op("Sub", self.op("Cast", rows, to=T.FLOAT), self.const(np.float32(128), "middle"))
+        last = self.const(np.array([-1], np.int64), "last_axis")
+        shape = self.const(np.array([0, 0, self.hidden], np.int64), "shape_merged")
+        return self.op("Reshape", self.op("Mul", numbers, self.op("Unsqueeze", scales, last)), shape)
+
     def build(self):
         self.tables()
         self.counts()
-        table = self.const(self.t["token_embd.weight"].floats(), "token_embd.weight")
-        x = self.op("Gather", table, "input_ids")
+        x = self.embedding()
         for layer in range(self.layers):
             w = "blk.%d." % layer
             x = self.op("Add", x, self.attention(self.norm(x, w + "attn_norm.weight"), layer))

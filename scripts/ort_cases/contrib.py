@@ -52,6 +52,11 @@ def products(cases, rng):
         cases.add("matmul_n_bits_%d_%d_%d" % (bits, zero, blocks),
                   [node("MatMulNBits", ["a", "b", "s"] + (["z"] if zero else []), ["y"], K=k, N=n, bits=bits, block_size=size)],
                   {"a": f(2, 5, k)}, ["y"], constants, MS)
+    own = np.random.default_rng(1)
+    constants = {"b": own.integers(0, 256, (11, 3, 16)).astype(np.uint8), "s": own.random(33).astype(np.float32) * 0.1,
+                 "z": own.standard_normal(33).astype(np.float32) * 5}
+    cases.add("matmul_n_bits_float_zeros", [node("MatMulNBits", ["a", "b", "s", "z"], ["y"], K=96, N=11, bits=4, block_size=32)],
+              {"a": own.standard_normal((2, 5, 96)).astype(np.float32)}, ["y"], constants, MS)
 
 
 def norms(cases, rng):

@@ -127,3 +127,15 @@ leat_status lt_infer_qmatmul(lt_infer *infer, leat_error *err)
     a.shape[a.rank - 1] = b.shape[0];
     return lt_set(infer, 0, lt_quantized_type(infer), a.rank, a.shape, err);
 }
+
+/* Rows of K numbers become rows of N. */
+leat_status lt_infer_matmul_n_bits(lt_infer *infer, leat_error *err)
+{
+    leat_value a = *lt_in(infer, 0);
+    int64_t k = leat_node_int(infer->node, "K", 0), n = leat_node_int(infer->node, "N", 0);
+    if (a.rank < 1 || n < 1 || (a.shape[a.rank - 1] >= 0 && a.shape[a.rank - 1] != k)) {
+        return lt_bad(infer, err, "the last dimension of A is not K, %lld", (long long)k);
+    }
+    a.shape[a.rank - 1] = n;
+    return lt_set(infer, 0, a.dtype, a.rank, a.shape, err);
+}

@@ -17,9 +17,10 @@
 typedef struct lt_contrib {
     lt_graph *graph;
     const leat_node *node; /* the one to be expanded */
-    uint32_t at;           /* its position */
-    leat_node *last;       /* emitted last; attributes go there */
-    uint32_t target;       /* what the next emitted node writes; LEAT_NO_VALUE: a new value */
+    const lt_pass_context *context;
+    uint32_t at;     /* its position */
+    leat_node *last; /* emitted last; attributes go there */
+    uint32_t target; /* what the next emitted node writes; LEAT_NO_VALUE: a new value */
     leat_status status;
     leat_error *err;
 } lt_contrib;
@@ -83,6 +84,11 @@ uint32_t lt_emit_activation(lt_contrib *c, uint32_t x);
 /* (x - zero) * scale, and its inverse. */
 uint32_t lt_emit_dequantize(lt_contrib *c, uint32_t x, uint32_t scale, uint32_t zero);
 uint32_t lt_emit_quantize(lt_contrib *c, uint32_t x, uint32_t scale, uint32_t zero);
+
+/* Emits a node of the domain leat with the node's own attributes, if the devices run it; else
+ * nothing is emitted and false returned. */
+bool lt_emit_own(lt_contrib *c, const char *op, const uint32_t *inputs, uint32_t n_inputs,
+                 uint32_t *output);
 
 /* Writes a value that is there already to output i. */
 void lt_contrib_give(lt_contrib *c, uint32_t output, uint32_t value);

@@ -109,6 +109,34 @@ uint32_t lt_emit3(lt_contrib *c, const char *op, uint32_t a, uint32_t b, uint32_
     return lt_emit(c, op, inputs, 3);
 }
 
+bool lt_emit_own(lt_contrib *c, const char *op, const uint32_t *inputs, uint32_t n_inputs,
+                 uint32_t *output)
+{
+    uint32_t target = c->target;
+    leat_layout ignored;
+    lt_contrib_infer(c);
+    if (c->context->supports == NULL || c->status != LEAT_OK) {
+        return false;
+    }
+    lt_emit_outputs(c, op, inputs, n_inputs, output, 1);
+    for (uint32_t i = 0; c->status == LEAT_OK && i < c->node->n_attrs; i++) {
+        c->status = lt_node_set_attr(c->graph, c->last, &c->node->attrs[i], c->err);
+    }
+    if (c->status != LEAT_OK) {
+        return false;
+    }
+    leat_node *made = c->last;
+    made->domain = "leat";
+    lt_contrib_infer(c);
+    if (c->status == LEAT_OK && c->context->supports(c->context->user, c->graph, made, &ignored)) {
+        return true;
+    }
+    lt_graph_remove_node(c->graph, made);
+    c->at--;
+    c->target = target;
+    return false;
+}
+
 /* --- attributes ---------------------------------------------------------------------------------
  */
 

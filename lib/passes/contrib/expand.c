@@ -65,7 +65,6 @@ static leat_status run(lt_graph *graph, const lt_pass_context *context, lt_arena
 {
     leat_status status = LEAT_OK;
     bool any = false;
-    (void)context;
     (void)scratch;
     for (uint32_t i = 0; i < graph->n_nodes && status == LEAT_OK; i++) {
         lt_contrib_fn expand = find(graph->nodes[i]);
@@ -73,8 +72,12 @@ static leat_status run(lt_graph *graph, const lt_pass_context *context, lt_arena
             status = any ? infer(graph, graph->nodes[i], err) : LEAT_OK;
             continue;
         }
-        lt_contrib c = {
-            .graph = graph, .node = graph->nodes[i], .at = i, .target = LEAT_NO_VALUE, .err = err};
+        lt_contrib c = {.graph = graph,
+                        .node = graph->nodes[i],
+                        .context = context,
+                        .at = i,
+                        .target = LEAT_NO_VALUE,
+                        .err = err};
         expand(&c);
         lt_contrib_infer(&c);
         status = c.status;

@@ -194,13 +194,31 @@ static uint32_t zero_points(lt_contrib *c, int64_t n, int64_t blocks, int64_t bi
     return lt_emit_constant(c, &array);
 }
 
+/* A times the weights as floats, to the target that is set. */
+static uint32_t dequantized_product(lt_contrib *c, int64_t n, int64_t k, int64_t bits,
+                                    int64_t block)
+{
+    static const int64_t swap[2] = {1, 0};
+    const int64_t by_block[2] = {n, k / block};
+    uint32_t target = c->target;
+    c->target = LEAT_NO_VALUE;
+    uint32_t b = unpacked(c, lt_contrib_in(c, 1), n, k, bits);
+    uint32_t zero = zero_points(c, n, k / block, bits);
+    uint32_t scales = lt_emit_reshape(c, lt_contrib_in(c, 2), by_block, 2);
+    uint32_t w = lt_emit3(c, "DequantizeLinear", b, scales, zero);
+    lt_with_int(c, "axis", 1);
+    lt_with_int(c, "block_size", block);
+    w = lt_emit_transpose(c, w, swap, 2);
+    c->target = target;
+    return lt_emit2(c, "MatMul", lt_contrib_in(c, 0), w);
+}
+
 /* A, B, scales, zero_points?, g_idx?, bias?: A times the transposed weights. */
 static void matmul_n_bits(lt_contrib *c)
 {
     int64_t k = leat_node_int(c->node, "K", 0), n = leat_node_int(c->node, "N", 0);
     int64_t bits = leat_node_int(c->node, "bits", 4);
     int64_t block = leat_node_int(c->node, "block_size", 32);
-    static const int64_t swap[2] = {1, 0};
     if ((bits != 4 && bits != 8) || block < 1 || k < 1 || n < 1 || k > INT32_MAX || n > INT32_MAX ||
         k % block != 0) {
         lt_contrib_refuse(c, "only 4 and 8 bits, and K a multiple of block_size");
@@ -210,25 +228,20 @@ static void matmul_n_bits(lt_contrib *c)
         lt_contrib_refuse(c, "g_idx is not served");
         return;
     }
-    const int64_t by_block[2] = {n, k / block};
-    uint32_t b = unpacked(c, lt_contrib_in(c, 1), n, k, bits);
-    uint32_t zero = zero_points(c, n, k / block, bits);
-    uint32_t scales = lt_emit_reshape(c, lt_contrib_in(c, 2), by_block, 2);
-    uint32_t w = lt_emit3(c, "DequantizeLinear", b, scales, zero);
-    lt_with_int(c, "axis", 1);
-    lt_with_int(c, "block_size", block);
-    w = lt_emit_transpose(c, w, swap, 2);
-    uint32_t bias = lt_contrib_in(c, 5);
+    uint32_t bias = lt_contrib_in(c, 5), y;
+    const uint32_t own[4] = {lt_contrib_in(c, 0), lt_contrib_in(c, 1), lt_contrib_in(c, 2),
+                             lt_contrib_in(c, 3)};
     if (bias == LEAT_NO_VALUE) {
         lt_contrib_to(c, 0);
     }
-    uint32_t y = lt_emit2(c, "MatMul", lt_contrib_in(c, 0), w);
+    if (!lt_emit_own(c, "MatMulNBits", own, 4, &y)) {
+        y = dequantized_product(c, n, k, bits, block);
+    }
     if (bias != LEAT_NO_VALUE) {
         lt_contrib_to(c, 0);
         lt_emit2(c, "Add", y, bias);
     }
 }
-
 const lt_contrib_op lt_contrib_products[] = {
     {"FusedConv", fused_conv},
     {"FusedGemm", fused_gemm},

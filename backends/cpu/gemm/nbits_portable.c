@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "gemm/nbits.h"
+
+#define TABLE lt_nbits_portable
+#define NAME "nbits_f32_8x4_portable"
+#define VL 4
+
+typedef float vec __attribute__((vector_size(VL * sizeof(float)), may_alias));
+typedef uint32_t uvec __attribute__((vector_size(VL * sizeof(uint32_t)), may_alias));
+typedef int32_t ivec __attribute__((vector_size(VL * sizeof(int32_t))));
+
+static inline vec number(uvec q, int j, int bits)
+{
+    return __builtin_convertvector((ivec)(q >> (bits * j) & ((1u << bits) - 1)), vec);
+}
+
+#include "gemm/nbits.inc"
