@@ -125,9 +125,10 @@ typedef struct leat_node_support {
  *   ai.onnx with these further attributes, each optional:
  *     channels_last  (int)    1: data tensors are N, spatial..., C; weights keep ONNX's layout
  *     activation     (string) "Relu", "Clip", "Sigmoid", "Tanh", "LeakyRelu", "HardSigmoid",
- *                             "HardSwish", "Gelu", "GeluTanh" (Gelu by tanh), "Swish"; applied last
+ *                             "HardSwish", "Gelu", "GeluTanh" (Gelu by tanh), "Swish",
+ *                             "ScaledHardSwish" (alpha * HardSwish(x) + beta); applied last
  *     activation_alpha, activation_beta (float)  Clip: lowest and highest value; LeakyRelu: slope;
- *                             HardSigmoid: alpha and beta; Swish: alpha
+ *                             HardSigmoid, ScaledHardSwish: alpha and beta; Swish: alpha
  *     residual       (int)    1: one more input, the last, of the output's shape, is added before
  *                             the activation
  *

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* An activation behind Conv, ConvTranspose, Gemm, MatMul or an elementwise binary moves into it.
- * First x * Sigmoid(x) and x * HardSigmoid(x) are recognised as Swish and HardSwish. */
+ * First x * Sigmoid(x) and x * HardSigmoid(x) are recognised as Swish and HardSwish. A factor and
+ * an addend behind a HardSwish that moved become its own. */
 #include "passes/qdq.h"
 
 #include <math.h>
@@ -177,6 +178,40 @@ static leat_status fuse(lt_graph *graph, const lt_pass_context *context, leat_no
     return LEAT_OK;
 }
 
+/* Whether `reader` multiplies by a number or adds one to `value`; changes alpha and beta so. */
+static bool read_scaling(const lt_graph *graph, const leat_node *reader, uint32_t value,
+                         activation *act)
+{
+    bool mul = lt_is_onnx(reader, "Mul");
+    double number;
+    if ((!mul && !lt_is_onnx(reader, "Add")) || reader->n_inputs != 2 || reader->n_outputs != 1) {
+        return false;
+    }
+    uint32_t other = reader->inputs[reader->inputs[0] == value ? 1 : 0];
+    if (other == value || !lt_constant_float(graph, other, &number) ||
+        !lt_same_shape(graph, value, reader->outputs[0])) {
+        return false;
+    }
+    act->alpha = (float)(mul ? (double)act->alpha * number : (double)act->alpha);
+    act->beta = (float)(mul ? (double)act->beta * number : (double)act->beta + number);
+    return true;
+}
+
+/* HardSwish(x) in `node`, then a number: ScaledHardSwish. */
+static leat_status fuse_scaling(lt_graph *graph, const lt_pass_context *context, leat_node *node,
+                                lt_uses *uses, bool *out_changed, leat_error *err)
+{
+    bool scaled = leat_node_string_is(node, "activation", "ScaledHardSwish");
+    leat_node *reader = lt_only_reader(uses, node->outputs[0]);
+    activation act = {"ScaledHardSwish", leat_node_float(node, "activation_alpha", 1),
+                      leat_node_float(node, "activation_beta", 0), true};
+    if (reader == NULL || (!scaled && !leat_node_string_is(node, "activation", "HardSwish")) ||
+        !read_scaling(graph, reader, node->outputs[0], &act)) {
+        return LEAT_OK;
+    }
+    return fuse(graph, context, node, reader, &act, uses, out_changed, err);
+}
+
 static leat_status run(lt_graph *graph, const lt_pass_context *context, lt_arena *scratch,
                        bool *out_changed, leat_error *err)
 {
@@ -185,6 +220,10 @@ static leat_status run(lt_graph *graph, const lt_pass_context *context, lt_arena
     for (uint32_t i = 0; i < graph->n_nodes && status == LEAT_OK; i++) {
         leat_node *node = graph->nodes[i];
         activation act;
+        if (node->n_outputs == 1 && leat_node_attr(node, "activation") != NULL) {
+            status = fuse_scaling(graph, context, node, &uses, out_changed, err);
+            continue;
+        }
         if (!may_take(node)) {
             continue;
         }

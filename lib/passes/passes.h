@@ -35,7 +35,7 @@ leat_status lt_pass_fold_constants(lt_graph *, const lt_pass_context *, bool *, 
 leat_status lt_pass_fold_shapes(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 leat_status lt_pass_captures(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 leat_status lt_pass_inline_if(lt_graph *, const lt_pass_context *, bool *, leat_error *);
-leat_status lt_pass_fold_batchnorm(lt_graph *, const lt_pass_context *, bool *, leat_error *);
+leat_status lt_pass_fold_affine(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 
 /* Operators of com.microsoft become standard ones; run when a session is created, optimized or not,
  * so that the model keeps what was written. Of the context it uses `supports`, which may be NULL.
@@ -49,6 +49,7 @@ leat_status lt_pass_matmul_add(lt_graph *, const lt_pass_context *, bool *, leat
 leat_status lt_pass_fuse_attention(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 leat_status lt_pass_fuse_layernorm(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 leat_status lt_pass_fuse_gelu(lt_graph *, const lt_pass_context *, bool *, leat_error *);
+leat_status lt_pass_fuse_hardswish(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 leat_status lt_pass_fuse_activation(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 leat_status lt_pass_fuse_residual(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 leat_status lt_pass_fuse_qdq(lt_graph *, const lt_pass_context *, bool *, leat_error *);
@@ -61,6 +62,7 @@ leat_status lt_pass_qdq_move(lt_graph *, const lt_pass_context *, bool *, leat_e
 leat_status lt_pass_fold_dequantize(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 leat_status lt_pass_layout(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 leat_status lt_pass_transposes(lt_graph *, const lt_pass_context *, bool *, leat_error *);
+leat_status lt_pass_transposes_region(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 leat_status lt_pass_precision(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 
 /* All passes of a stage in their order, repeated until nothing changes (bounded).

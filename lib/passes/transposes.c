@@ -9,9 +9,9 @@
  *
  * A Transpose is moved only when every reader of its result can take it over (or is a Transpose
  * itself), so that their number does not grow. */
-#include "passes/match.h"
+#include "passes/transposes.h"
 
-static bool read_perm(const lt_graph *graph, const leat_node *node, int64_t *perm, int32_t *rank)
+bool lt_read_perm(const lt_graph *graph, const leat_node *node, int64_t *perm, int32_t *rank)
 {
     size_t n;
     const int64_t *list = leat_node_ints(node, "perm", &n);
@@ -25,7 +25,7 @@ static bool read_perm(const lt_graph *graph, const leat_node *node, int64_t *per
     return true;
 }
 
-static void invert(const int64_t *perm, int32_t rank, int64_t *out)
+void lt_invert_perm(const int64_t *perm, int32_t rank, int64_t *out)
 {
     for (int32_t i = 0; i < rank; i++) {
         out[perm[i]] = i;
@@ -45,14 +45,6 @@ static bool is_identity(const int64_t *perm, int32_t rank)
 /* --- which nodes a Transpose may pass -----------------------------------------------------------
  */
 
-typedef enum passage {
-    PASS_NONE,
-    PASS_UNARY,
-    PASS_BINARY,
-    PASS_CONCAT,
-    PASS_AXIS
-} passage;
-
 static bool one_scale(const lt_graph *graph, const leat_node *node)
 {
     size_t count;
@@ -61,9 +53,7 @@ static bool one_scale(const lt_graph *graph, const leat_node *node)
            leat_node_int(node, "block_size", 0) == 0;
 }
 
-/* PASS_UNARY: only input 0 has the data's shape; others are parameters without a shape of their
- * own. PASS_AXIS: as unary, with an attribute `axis` to map. */
-static passage passage_of(const lt_graph *graph, const leat_node *node)
+lt_passage lt_passage_of(const lt_graph *graph, const leat_node *node)
 {
     static const char *const unary[] = {
         "Abs",      "Ceil",      "Celu",  "Clip",    "Cos",         "Elu",
@@ -74,47 +64,39 @@ static passage passage_of(const lt_graph *graph, const leat_node *node)
         "Cast",     "Not"};
     static const char *const binary[] = {"Add", "Sub", "Mul", "Div", "Min", "Max", "Pow"};
     if (node->n_outputs != 1) {
-        return PASS_NONE;
+        return LT_PASSAGE_NONE;
     }
     for (size_t i = 0; i < sizeof(unary) / sizeof(unary[0]); i++) {
         if (lt_is_onnx(node, unary[i])) {
-            return PASS_UNARY;
+            return LT_PASSAGE_UNARY;
         }
     }
     for (size_t i = 0; i < sizeof(binary) / sizeof(binary[0]); i++) {
         if (lt_is_op(node, binary[i]) && node->n_inputs == 2) {
-            return PASS_BINARY;
+            return LT_PASSAGE_BINARY;
         }
     }
     if (lt_is_onnx(node, "QuantizeLinear") || lt_is_onnx(node, "DequantizeLinear")) {
-        return one_scale(graph, node) ? PASS_UNARY : PASS_NONE;
+        return one_scale(graph, node) ? LT_PASSAGE_UNARY : LT_PASSAGE_NONE;
     }
     if (lt_is_onnx(node, "Concat")) {
-        return PASS_CONCAT;
+        return LT_PASSAGE_CONCAT;
     }
     if ((lt_is_onnx(node, "Softmax") || lt_is_onnx(node, "LogSoftmax")) && node->opset >= 13) {
-        return PASS_AXIS;
+        return LT_PASSAGE_AXIS;
     }
-    return PASS_NONE;
+    return LT_PASSAGE_NONE;
 }
 
 /* --- operands -----------------------------------------------------------------------------------
  */
 
-typedef struct pusher {
-    lt_graph *graph;
-    lt_uses uses;
-    int64_t perm[LEAT_MAX_RANK]; /* of the Transposes being moved */
-    int32_t rank;
-} pusher;
-
-/* The value behind a Transpose with p->perm. */
-static bool behind(const pusher *p, uint32_t value, uint32_t *out)
+bool lt_behind(const lt_pusher *p, uint32_t value, uint32_t *out)
 {
     int64_t perm[LEAT_MAX_RANK];
     int32_t rank;
     const leat_node *node = p->uses.producer[value];
-    if (node == NULL || !read_perm(p->graph, node, perm, &rank) || rank != p->rank ||
+    if (node == NULL || !lt_read_perm(p->graph, node, perm, &rank) || rank != p->rank ||
         memcmp(perm, p->perm, (size_t)rank * sizeof(*perm)) != 0) {
         return false;
     }
@@ -123,8 +105,8 @@ static bool behind(const pusher *p, uint32_t value, uint32_t *out)
 }
 
 /* A constant operand of a binary node, or one of a single element: as it is, or permuted. */
-static leat_status permute_constant(pusher *p, uint32_t value, const leat_node *at, uint32_t *out,
-                                    bool *out_good, leat_error *err)
+static leat_status permute_constant(lt_pusher *p, uint32_t value, const leat_node *at,
+                                    uint32_t *out, bool *out_good, leat_error *err)
 {
     lt_graph *graph = p->graph;
     leat_value v = graph->values[value];
@@ -143,7 +125,7 @@ static leat_status permute_constant(pusher *p, uint32_t value, const leat_node *
     }
     uint32_t wide, made;
     int64_t inverse[LEAT_MAX_RANK], shape[LEAT_MAX_RANK];
-    invert(p->perm, p->rank, inverse);
+    lt_invert_perm(p->perm, p->rank, inverse);
     for (int32_t i = 0; i < p->rank; i++) {
         shape[i] = full.shape[inverse[i]];
     }
@@ -170,32 +152,32 @@ static leat_status permute_constant(pusher *p, uint32_t value, const leat_node *
 }
 
 /* Whether operand i could be served, without changing anything. */
-static bool operand_possible(const pusher *p, const leat_node *node, uint32_t i)
+static bool operand_possible(const lt_pusher *p, const leat_node *node, uint32_t i)
 {
     uint32_t value = node->inputs[i], x;
     size_t count;
     if (value == LEAT_NO_VALUE) {
         return false;
     }
-    if (behind(p, value, &x)) {
+    if (lt_behind(p, value, &x)) {
         return true;
     }
     const leat_value *v = &p->graph->values[value];
     bool one = v->rank >= 0 && lt_shape_count(v->rank, v->shape, &count) && count == 1;
-    return passage_of(p->graph, node) == PASS_BINARY && v->rank <= p->rank && v->rank >= 0 &&
-           (v->data != NULL || one);
+    return lt_passage_of(p->graph, node) == LT_PASSAGE_BINARY && v->rank <= p->rank &&
+           v->rank >= 0 && (v->data != NULL || one);
 }
 
 /* Whether the Transpose with p->perm could pass the node. */
-static bool can_pass(const pusher *p, const leat_node *node)
+static bool can_pass(const lt_pusher *p, const leat_node *node)
 {
-    passage kind = passage_of(p->graph, node);
+    lt_passage kind = lt_passage_of(p->graph, node);
     uint32_t x;
-    if (kind == PASS_NONE || p->graph->values[node->outputs[0]].rank != p->rank) {
+    if (kind == LT_PASSAGE_NONE || p->graph->values[node->outputs[0]].rank != p->rank) {
         return false;
     }
-    if (kind == PASS_UNARY || kind == PASS_AXIS) {
-        return node->inputs[0] != LEAT_NO_VALUE && behind(p, node->inputs[0], &x);
+    if (kind == LT_PASSAGE_UNARY || kind == LT_PASSAGE_AXIS) {
+        return node->inputs[0] != LEAT_NO_VALUE && lt_behind(p, node->inputs[0], &x);
     }
     for (uint32_t i = 0; i < node->n_inputs; i++) {
         if (!operand_possible(p, node, i)) {
@@ -206,7 +188,7 @@ static bool can_pass(const pusher *p, const leat_node *node)
 }
 
 /* Whether all readers of a Transpose's result take part. */
-static bool readers_agree(const pusher *p, uint32_t value)
+static bool readers_agree(const lt_pusher *p, uint32_t value)
 {
     if (p->uses.is_output[value]) {
         return false;
@@ -225,7 +207,7 @@ static bool readers_agree(const pusher *p, uint32_t value)
 /* --- moving -------------------------------------------------------------------------------------
  */
 
-static leat_status map_axis(const pusher *p, leat_node *node, leat_error *err)
+static leat_status map_axis(const lt_pusher *p, leat_node *node, leat_error *err)
 {
     int64_t otherwise = lt_is_onnx(node, "Concat") ? 1 : -1;
     int64_t axis = leat_node_int(node, "axis", otherwise);
@@ -234,11 +216,11 @@ static leat_status map_axis(const pusher *p, leat_node *node, leat_error *err)
                                        : LEAT_OK;
 }
 
-/* f(T(x)...) -> T(f(x...)). */
-static leat_status move(pusher *p, leat_node *node, leat_error *err)
+leat_status lt_push_transpose(lt_pusher *p, leat_node *node, leat_node **out_transpose,
+                              leat_error *err)
 {
     lt_graph *graph = p->graph;
-    passage kind = passage_of(p->graph, node);
+    lt_passage kind = lt_passage_of(p->graph, node);
     uint32_t *inputs = lt_arena_array(lt_graph_arena(graph), node->n_inputs, sizeof(*inputs));
     uint32_t out = node->outputs[0], made_value = LEAT_NO_VALUE;
     int64_t inverse[LEAT_MAX_RANK], shape[LEAT_MAX_RANK];
@@ -250,13 +232,13 @@ static leat_status move(pusher *p, leat_node *node, leat_error *err)
     }
     for (uint32_t i = 0; i < node->n_inputs && status == LEAT_OK; i++) {
         inputs[i] = node->inputs[i];
-        bool data = i == 0 || kind == PASS_BINARY || kind == PASS_CONCAT;
+        bool data = i == 0 || kind == LT_PASSAGE_BINARY || kind == LT_PASSAGE_CONCAT;
         bool good;
-        if (data && !behind(p, node->inputs[i], &inputs[i])) {
+        if (data && !lt_behind(p, node->inputs[i], &inputs[i])) {
             status = permute_constant(p, node->inputs[i], node, &inputs[i], &good, err);
         }
     }
-    invert(p->perm, p->rank, inverse);
+    lt_invert_perm(p->perm, p->rank, inverse);
     for (int32_t i = 0; i < p->rank; i++) {
         shape[i] = y.shape[inverse[i]];
     }
@@ -272,7 +254,7 @@ static leat_status move(pusher *p, leat_node *node, leat_error *err)
     if (status == LEAT_OK) {
         status = lt_rewrite_node(graph, &r, &made, err);
     }
-    if (status == LEAT_OK && (kind == PASS_CONCAT || kind == PASS_AXIS)) {
+    if (status == LEAT_OK && (kind == LT_PASSAGE_CONCAT || kind == LT_PASSAGE_AXIS)) {
         status = map_axis(p, made, err);
     }
     if (status == LEAT_OK) {
@@ -287,7 +269,7 @@ static leat_status move(pusher *p, leat_node *node, leat_error *err)
                              .n_outputs = 1,
                              .attrs = &perm,
                              .n_attrs = 1};
-        status = lt_graph_add_node(graph, &desc, lt_position(graph, node), NULL, err);
+        status = lt_graph_add_node(graph, &desc, lt_position(graph, node), out_transpose, err);
         lt_graph_remove_node(graph, node);
     }
     return status;
@@ -303,8 +285,8 @@ static leat_status merge(lt_graph *graph, const lt_uses *uses, leat_node *node, 
     int64_t outer[LEAT_MAX_RANK], inner[LEAT_MAX_RANK], perm[LEAT_MAX_RANK];
     int32_t rank, inner_rank;
     const leat_node *first = uses->producer[node->inputs[0]];
-    if (!read_perm(graph, node, outer, &rank) || first == NULL ||
-        !read_perm(graph, first, inner, &inner_rank) || inner_rank != rank) {
+    if (!lt_read_perm(graph, node, outer, &rank) || first == NULL ||
+        !lt_read_perm(graph, first, inner, &inner_rank) || inner_rank != rank) {
         return LEAT_OK;
     }
     for (int32_t i = 0; i < rank; i++) {
@@ -320,7 +302,7 @@ static bool drop(lt_graph *graph, const lt_uses *uses, const leat_node *node)
 {
     int64_t perm[LEAT_MAX_RANK];
     int32_t rank;
-    if (!read_perm(graph, node, perm, &rank) || !is_identity(perm, rank) ||
+    if (!lt_read_perm(graph, node, perm, &rank) || !is_identity(perm, rank) ||
         uses->is_output[node->outputs[0]]) {
         return false;
     }
@@ -335,7 +317,7 @@ static leat_status to_reshape(lt_graph *graph, leat_node *node, bool *out_change
 {
     int64_t perm[LEAT_MAX_RANK], target[LEAT_MAX_RANK], previous = -1;
     int32_t rank;
-    if (!read_perm(graph, node, perm, &rank) || is_identity(perm, rank)) {
+    if (!lt_read_perm(graph, node, perm, &rank) || is_identity(perm, rank)) {
         return LEAT_OK;
     }
     leat_value x = graph->values[node->inputs[0]];
@@ -377,7 +359,7 @@ static leat_status to_reshape(lt_graph *graph, leat_node *node, bool *out_change
 static leat_status step(lt_graph *graph, lt_arena *scratch, uint32_t *at, bool *out_changed,
                         leat_error *err)
 {
-    pusher p = {.graph = graph};
+    lt_pusher p = {.graph = graph};
     leat_status status = lt_uses_build(graph, scratch, &p.uses, err);
     for (; *at < graph->n_nodes && status == LEAT_OK; ++*at) {
         leat_node *node = graph->nodes[*at];
@@ -395,10 +377,11 @@ static leat_status step(lt_graph *graph, lt_arena *scratch, uint32_t *at, bool *
                     node->inputs[i] == LEAT_NO_VALUE ? NULL : p.uses.producer[node->inputs[i]];
                 producer = producer && lt_is_onnx(producer, "Transpose") ? producer : NULL;
             }
-            if (producer != NULL && passage_of(graph, node) != PASS_NONE &&
-                read_perm(graph, producer, p.perm, &p.rank) && can_pass(&p, node) &&
+            if (producer != NULL && lt_passage_of(graph, node) != LT_PASSAGE_NONE &&
+                lt_read_perm(graph, producer, p.perm, &p.rank) && can_pass(&p, node) &&
                 readers_agree(&p, producer->outputs[0])) {
-                status = move(&p, node, err);
+                leat_node *made;
+                status = lt_push_transpose(&p, node, &made, err);
                 *out_changed = true;
             }
         }

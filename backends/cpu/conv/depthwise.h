@@ -28,6 +28,8 @@ typedef struct lt_depthwise_strip {
     int64_t n_pixels, kernel_h, kernel_w;
     int64_t stride; /* in pixels; 1 when n_pixels is 1 */
     float low, high;
+    bool hard_swish; /* then alpha * HardSwish(y) + beta of the clamped y */
+    float alpha, beta;
 } lt_depthwise_strip;
 
 typedef void (*lt_depthwise_fn)(const lt_depthwise_strip *strip);
@@ -43,9 +45,10 @@ lt_depthwise_fn lt_depthwise_for(const lt_cpu_device *device, const char **out_n
 typedef struct lt_depthwise_plan {
     lt_conv_geometry g;
     lt_depthwise_fn kernel;
-    lt_cpu_activate_tile_fn activate; /* NULL: the activation is the clamp */
+    lt_cpu_activate_tile_fn activate; /* NULL: the kernel does it */
     lt_cpu_activation activation;
     float low, high;
+    bool hard_swish;    /* of the kernel, with activation.alpha and .beta */
     int64_t n_pixels;   /* of a strip */
     int64_t columns;    /* input pixels that a strip sees on one line */
     int64_t n_blocks;   /* of channels */

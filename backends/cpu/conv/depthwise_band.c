@@ -77,7 +77,13 @@ leat_status lt_depthwise_plan_make(const lt_conv_geometry *g, const lt_cpu_activ
 {
     lt_depthwise_plan d = {.g = *g, .activation = *activation};
     double low = -INFINITY, high = INFINITY;
-    if (!lt_cpu_activation_clamp(activation, &low, &high)) {
+    if (activation->kind == LT_CPU_ACTIVATION_HARD_SWISH) {
+        d.activation.alpha = 1;
+        d.activation.beta = 0;
+    }
+    d.hard_swish = activation->kind == LT_CPU_ACTIVATION_HARD_SWISH ||
+                   activation->kind == LT_CPU_ACTIVATION_SCALED_HARD_SWISH;
+    if (!d.hard_swish && !lt_cpu_activation_clamp(activation, &low, &high)) {
         d.activate = lt_cpu_activate_tile_for(device);
     }
     d.low = (float)low;
@@ -184,7 +190,10 @@ void lt_depthwise_band_run(const lt_depthwise_plan *d, const lt_depthwise_band *
                                 .kernel_w = g->kernel[2],
                                 .stride = d->n_pixels == 1 ? 1 : g->stride[2],
                                 .low = d->low,
-                                .high = d->high};
+                                .high = d->high,
+                                .hard_swish = d->hard_swish,
+                                .alpha = d->activation.alpha,
+                                .beta = d->activation.beta};
     for (int64_t x = 0; x < g->out[2]; x += d->n_pixels) {
         int64_t x0 = least(x, g->out[2] - d->n_pixels);
         fill_table(d, b, lines, x0);

@@ -18,6 +18,7 @@ static const struct {
     {"Gelu", LT_CPU_ACTIVATION_GELU, 0, 0},
     {"GeluTanh", LT_CPU_ACTIVATION_GELU_TANH, 0, 0},
     {"Swish", LT_CPU_ACTIVATION_SWISH, 1, 0},
+    {"ScaledHardSwish", LT_CPU_ACTIVATION_SCALED_HARD_SWISH, 1, 0},
 };
 
 bool lt_cpu_activation_read(const leat_node *node, lt_cpu_activation *out)

@@ -13,11 +13,12 @@ typedef enum lt_cpu_activation_kind {
     LT_CPU_ACTIVATION_LEAKY_RELU, /* slope alpha below 0 */
     LT_CPU_ACTIVATION_SIGMOID,
     LT_CPU_ACTIVATION_TANH,
-    LT_CPU_ACTIVATION_HARD_SIGMOID, /* max(0, min(1, alpha * x + beta)) */
-    LT_CPU_ACTIVATION_HARD_SWISH,   /* x * max(0, min(1, x / 6 + 1 / 2)) */
-    LT_CPU_ACTIVATION_GELU,         /* x * (1 + erf(x / sqrt(2))) / 2 */
-    LT_CPU_ACTIVATION_GELU_TANH,    /* x * (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2 */
-    LT_CPU_ACTIVATION_SWISH,        /* x * sigmoid(alpha * x) */
+    LT_CPU_ACTIVATION_HARD_SIGMOID,      /* max(0, min(1, alpha * x + beta)) */
+    LT_CPU_ACTIVATION_HARD_SWISH,        /* x * max(0, min(1, x / 6 + 1 / 2)) */
+    LT_CPU_ACTIVATION_GELU,              /* x * (1 + erf(x / sqrt(2))) / 2 */
+    LT_CPU_ACTIVATION_GELU_TANH,         /* x * (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2 */
+    LT_CPU_ACTIVATION_SWISH,             /* x * sigmoid(alpha * x) */
+    LT_CPU_ACTIVATION_SCALED_HARD_SWISH, /* alpha * HardSwish(x) + beta */
 } lt_cpu_activation_kind;
 
 typedef struct lt_cpu_activation {

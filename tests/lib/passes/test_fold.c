@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* fold_constants.c and fold_batchnorm.c. */
+/* fold_constants.c and fold_affine.c. */
 #include "support/passes_case.h"
 
 #include <math.h>
@@ -95,7 +95,7 @@ static void fold_batchnorm_scales_weights_and_bias(void **state)
     onnx_builder_node(b, "BatchNormalization", "c,scale,shift,mean,var", "y", &epsilon, 1);
     onnx_builder_output(b, "y", LEAT_DTYPE_F32, "Nx2x5x5");
     passes_case_start(&c, b);
-    passes_case_run(&c, lt_pass_fold_batchnorm, true);
+    passes_case_run(&c, lt_pass_fold_affine, true);
     assert_int_equal(c.graph->n_nodes, 1);
     assert_string_equal(c.graph->values[c.graph->nodes[0]->outputs[0]].name, "y");
     for (int m = 0; m < 2; m++) {
@@ -127,7 +127,80 @@ static void fold_batchnorm_leaves_a_shared_convolution(void **state)
     onnx_builder_output(b, "y", LEAT_DTYPE_F32, "1x1x2x2");
     onnx_builder_output(b, "z", LEAT_DTYPE_F32, "1x1x2x2");
     passes_case_start(&c, b);
-    passes_case_run(&c, lt_pass_fold_batchnorm, false);
+    passes_case_run(&c, lt_pass_fold_affine, false);
+    passes_case_end(&c);
+}
+
+/* A factor of all channels, then an addend a channel, behind a transposed convolution of two
+ * groups. */
+static void fold_affine_scales_a_transposed_convolution(void **state)
+{
+    static const float w[] = {1, 2, 3, 4, 5, 6, 7, 8}, half[] = {0.5f}, add[] = {1, 2, 3, 4};
+    leat_attr group = {"group", LEAT_ATTR_INT, 1, {.i = 2}};
+    passes_case c;
+    onnx_builder *b = onnx_builder_create(17);
+    (void)state;
+    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "Nx4x5x5");
+    onnx_builder_floats(b, "w", "4x2x1x1", w);
+    onnx_builder_floats(b, "half", "1", half);
+    onnx_builder_floats(b, "add", "1x4x1x1", add);
+    onnx_builder_node(b, "ConvTranspose", "x,w", "c", &group, 1);
+    onnx_builder_node(b, "Mul", "half,c", "m", NULL, 0);
+    onnx_builder_node(b, "Sub", "m,add", "y", NULL, 0);
+    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "Nx4x5x5");
+    passes_case_start(&c, b);
+    passes_case_run(&c, lt_pass_fold_affine, true);
+    passes_case_run(&c, lt_pass_fold_affine, true);
+    assert_int_equal(c.graph->n_nodes, 1);
+    assert_string_equal(c.graph->values[c.graph->nodes[0]->outputs[0]].name, "y");
+    for (int i = 0; i < 8; i++) {
+        assert_true(passes_case_floats(&c, 0, 1)[i] == w[i] * 0.5f);
+    }
+    for (int i = 0; i < 4; i++) {
+        assert_true(passes_case_floats(&c, 0, 2)[i] == -add[i]);
+    }
+    passes_case_end(&c);
+}
+
+/* Each channel its factor; of a transposed convolution's groups too. */
+static void fold_affine_finds_the_channel(void **state)
+{
+    static const float w[] = {1, 2, 3, 4, 5, 6, 7, 8}, by[] = {10, 20, 30, 40};
+    static const float want[] = {10, 40, 30, 80, 150, 240, 210, 320};
+    leat_attr group = {"group", LEAT_ATTR_INT, 1, {.i = 2}};
+    passes_case c;
+    onnx_builder *b = onnx_builder_create(17);
+    (void)state;
+    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "Nx4x5x5");
+    onnx_builder_floats(b, "w", "4x2x1x1", w);
+    onnx_builder_floats(b, "by", "4x1x1", by);
+    onnx_builder_node(b, "ConvTranspose", "x,w", "c", &group, 1);
+    onnx_builder_node(b, "Mul", "c,by", "y", NULL, 0);
+    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "Nx4x5x5");
+    passes_case_start(&c, b);
+    passes_case_run(&c, lt_pass_fold_affine, true);
+    assert_int_equal(c.graph->n_nodes, 1);
+    for (int i = 0; i < 8; i++) {
+        assert_true(passes_case_floats(&c, 0, 1)[i] == want[i]);
+    }
+    passes_case_end(&c);
+}
+
+/* A constant that is no number a channel: of the last axis. */
+static void fold_affine_leaves_other_axes(void **state)
+{
+    static const float one[] = {1}, row[] = {1, 2};
+    passes_case c;
+    onnx_builder *b = onnx_builder_create(17);
+    (void)state;
+    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "1x1x2x2");
+    onnx_builder_floats(b, "w", "1x1x1x1", one);
+    onnx_builder_floats(b, "row", "2", row);
+    onnx_builder_node(b, "Conv", "x,w", "c", NULL, 0);
+    onnx_builder_node(b, "Add", "c,row", "y", NULL, 0);
+    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "1x1x2x2");
+    passes_case_start(&c, b);
+    passes_case_run(&c, lt_pass_fold_affine, false);
     passes_case_end(&c);
 }
 
@@ -140,6 +213,9 @@ int main(void)
         cmocka_unit_test(fold_constants_keeps_quantized_weights),
         cmocka_unit_test(fold_batchnorm_scales_weights_and_bias),
         cmocka_unit_test(fold_batchnorm_leaves_a_shared_convolution),
+        cmocka_unit_test(fold_affine_scales_a_transposed_convolution),
+        cmocka_unit_test(fold_affine_finds_the_channel),
+        cmocka_unit_test(fold_affine_leaves_other_axes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* matmul_add.c, fuse_residual.c, fuse_activation.c. */
+/* matmul_add.c, fuse_residual.c, fuse_activation.c, fuse_hardswish.c. */
 #include "support/passes_case.h"
 
 static const float numbers[64] = {1, 2, 3, 4, 5, 6};
@@ -149,6 +149,80 @@ static void fuse_residual_leaves_broadcasting(void **state)
     passes_case_end(&c);
 }
 
+/* Conv - x * Clip(x + bias, 0, 6) / 6, the product read by a factor and an addend. */
+static void hardswish_case(passes_case *c, const float *bias)
+{
+    static const float zero[] = {0}, six[] = {6};
+    onnx_builder *b = onnx_builder_create(13);
+    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "1x1x4x4");
+    onnx_builder_floats(b, "w", "1x1x1x1", numbers);
+    onnx_builder_floats(b, "three", "1", bias);
+    onnx_builder_floats(b, "lo", "", zero);
+    onnx_builder_floats(b, "hi", "", six);
+    onnx_builder_floats(b, "two", "1", numbers + 1);
+    onnx_builder_node(b, "Conv", "x,w", "c", NULL, 0);
+    onnx_builder_node(b, "Add", "c,three", "a", NULL, 0);
+    onnx_builder_node(b, "Clip", "a,lo,hi", "g", NULL, 0);
+    onnx_builder_node(b, "Mul", "c,g", "m", NULL, 0);
+    onnx_builder_node(b, "Div", "m,hi", "h", NULL, 0);
+    onnx_builder_node(b, "Mul", "two,h", "s", NULL, 0);
+    onnx_builder_node(b, "Add", "s,three", "y", NULL, 0);
+    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "1x1x4x4");
+    passes_case_start(c, b);
+}
+
+static void fuse_hardswish_reads_clip_and_takes_a_scale(void **state)
+{
+    static const float three[] = {3};
+    passes_case c;
+    (void)state;
+    hardswish_case(&c, three);
+    passes_case_run(&c, lt_pass_fuse_hardswish, true);
+    passes_case_run(&c, lt_pass_fuse_hardswish, false);
+    assert_int_equal(passes_case_count(&c, "HardSwish"), 1);
+    for (int i = 0; i < 3; i++) {
+        passes_case_run(&c, lt_pass_fuse_activation, true);
+    }
+    passes_case_expect(&c, "y = leat.Conv(x, w) {activation=\"ScaledHardSwish\", "
+                           "activation_alpha=2, activation_beta=3} : f32[1,1,4,4]\n");
+    passes_case_end(&c);
+}
+
+static void fuse_hardswish_leaves_other_numbers(void **state)
+{
+    static const float two[] = {2};
+    passes_case c;
+    (void)state;
+    hardswish_case(&c, two);
+    passes_case_run(&c, lt_pass_fuse_hardswish, false);
+    passes_case_end(&c);
+}
+
+/* x + x * s, s one number a channel; the other way round; and an s of the data's size. */
+static void fuse_hardswish_adds_one_to_a_gate(void **state)
+{
+    passes_case c;
+    onnx_builder *b = onnx_builder_create(13);
+    (void)state;
+    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "Nx3x4x4");
+    onnx_builder_input(b, "s", LEAT_DTYPE_F32, "Nx3x1x1");
+    onnx_builder_input(b, "t", LEAT_DTYPE_F32, "Nx3x4x4");
+    onnx_builder_node(b, "Mul", "s,x", "m", NULL, 0);
+    onnx_builder_node(b, "Add", "x,m", "y", NULL, 0);
+    onnx_builder_node(b, "Mul", "y,t", "n", NULL, 0);
+    onnx_builder_node(b, "Add", "n,y", "z", NULL, 0);
+    onnx_builder_output(b, "z", LEAT_DTYPE_F32, "Nx3x4x4");
+    passes_case_start(&c, b);
+    passes_case_run(&c, lt_pass_fuse_hardswish, true);
+    assert_int_equal(c.graph->n_nodes, 4);
+    assert_string_equal(c.graph->nodes[0]->op, "Add");
+    assert_string_equal(c.graph->nodes[1]->op, "Mul");
+    assert_int_equal(c.graph->nodes[1]->inputs[1], c.graph->nodes[0]->outputs[0]);
+    assert_string_equal(c.graph->values[c.graph->nodes[1]->outputs[0]].name, "y");
+    assert_string_equal(c.graph->nodes[3]->op, "Add");
+    passes_case_end(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -160,6 +234,9 @@ int main(void)
         cmocka_unit_test(fuse_activation_asks_the_device),
         cmocka_unit_test(fuse_residual_takes_the_other_operand),
         cmocka_unit_test(fuse_residual_leaves_broadcasting),
+        cmocka_unit_test(fuse_hardswish_reads_clip_and_takes_a_scale),
+        cmocka_unit_test(fuse_hardswish_leaves_other_numbers),
+        cmocka_unit_test(fuse_hardswish_adds_one_to_a_gate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

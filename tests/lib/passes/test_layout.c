@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* layout.c and transposes.c: whole nets end with one Transpose at the input. */
+/* layout.c, transposes.c and transposes_region.c: whole nets end with one Transpose at the input.
+ */
 #include "support/passes_case.h"
 
 static const float numbers[512] = {1, 2, 3};
@@ -146,6 +147,59 @@ static void transposes_of_single_elements_become_reshapes(void **state)
     passes_case_end(&c);
 }
 
+/* conv - gate of squeezed channels - sum with another conv's result - concat - conv. Node by node
+ * no Transpose could pass the product: its other operand is not there yet. */
+static void region_turns_a_gate_and_a_sum(void **state)
+{
+    leat_error err = {0};
+    passes_case c;
+    onnx_builder *b = onnx_builder_create(13);
+    (void)state;
+    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "Nx3x8x8");
+    onnx_builder_floats(b, "w0", "4x3x3x3", numbers);
+    onnx_builder_floats(b, "w1", "4x4x1x1", numbers);
+    onnx_builder_floats(b, "w2", "4x8x3x3", numbers);
+    conv(b, "x,w0", "a");
+    onnx_builder_node(b, "GlobalAveragePool", "a", "p", NULL, 0);
+    onnx_builder_node(b, "Conv", "p,w1", "q", NULL, 0);
+    onnx_builder_node(b, "Sigmoid", "q", "s", NULL, 0);
+    onnx_builder_node(b, "Mul", "a,s", "m", NULL, 0);
+    onnx_builder_node(b, "Max", "m,a", "n", NULL, 0);
+    leat_attr axis = {"axis", LEAT_ATTR_INT, 1, {.i = 1}};
+    onnx_builder_node(b, "Concat", "n,m", "k", &axis, 1);
+    conv(b, "k,w2", "y");
+    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "Nx4x8x8");
+    passes_case_start(&c, b);
+    assert_ok(lt_passes_run_device(c.graph, &c.context, &err), &err);
+    assert_ok(lt_graph_check(c.graph, &err), &err);
+    assert_int_equal(passes_case_count(&c, "Transpose"), 2); /* of x and y */
+    for (uint32_t i = 0; i < c.graph->n_nodes; i++) {
+        if (strcmp(c.graph->nodes[i]->op, "Concat") == 0) {
+            assert_int_equal(leat_node_int(c.graph->nodes[i], "axis", 0), 3);
+        }
+    }
+    passes_case_end(&c);
+}
+
+/* One Transpose would go, two would come: another layout is wanted outside, twice. */
+static void region_stays_where_nothing_is_gained(void **state)
+{
+    static const int64_t perm[] = {0, 3, 1, 2};
+    leat_attr attr = {"perm", LEAT_ATTR_INTS, 4, {.ints = perm}};
+    passes_case c;
+    onnx_builder *b = onnx_builder_create(13);
+    (void)state;
+    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "Nx5x6x4");
+    onnx_builder_node(b, "Transpose", "x", "t", &attr, 1);
+    onnx_builder_node(b, "Exp", "t", "y", NULL, 0);
+    onnx_builder_node(b, "Mul", "t,y", "z", NULL, 0);
+    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "Nx4x5x6");
+    onnx_builder_output(b, "z", LEAT_DTYPE_F32, "Nx4x5x6");
+    passes_case_start(&c, b);
+    passes_case_run(&c, lt_pass_transposes_region, false);
+    passes_case_end(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -154,6 +208,8 @@ int main(void)
         cmocka_unit_test(concat_net_keeps_one_transpose),
         cmocka_unit_test(transposes_cancel_and_merge),
         cmocka_unit_test(transposes_of_single_elements_become_reshapes),
+        cmocka_unit_test(region_turns_a_gate_and_a_sum),
+        cmocka_unit_test(region_stays_where_nothing_is_gained),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -274,7 +274,7 @@ static double conv_at(const conv_case *c, const run *r, int64_t n, int64_t m, co
 }
 
 /* form: 0 bias only; 1 bias, residual and Relu; 2 Clip to [-0.25, 0.5] without bias; 3 bias,
- * Sigmoid */
+ * Sigmoid; 4 bias, ScaledHardSwish */
 static double finish(double v, int form)
 {
     switch (form) {
@@ -284,6 +284,8 @@ static double finish(double v, int form)
         return v < -0.25 ? -0.25 : v > 0.5 ? 0.5 : v;
     case 3:
         return 1 / (1 + exp(-v));
+    case 4:
+        return 1.5 * v * fmax(0, fmin(1, v / 6 + 0.5)) - 0.75;
     default:
         return v;
     }
@@ -313,6 +315,10 @@ static uint32_t make_attrs(const conv_case *c, bool last, int form, leat_attr *a
         attrs[n++] = test_attr_float("activation_beta", 0.5f);
     } else if (form == 3) {
         attrs[n++] = test_attr_string("activation", "Sigmoid");
+    } else if (form == 4) {
+        attrs[n++] = test_attr_string("activation", "ScaledHardSwish");
+        attrs[n++] = test_attr_float("activation_alpha", 1.5f);
+        attrs[n++] = test_attr_float("activation_beta", -0.75f);
     }
     return n;
 }
@@ -440,7 +446,7 @@ static void conv_epilogues_match_double_loops(void **state)
     (void)state;
     for (size_t i = 0; i < N_CASES; i++) {
         for (size_t isa = 0; isa < 3; isa++) {
-            for (int form = 1; form <= 3; form++) {
+            for (int form = 1; form <= 4; form++) {
                 check(&cases[i], LEAT_DTYPE_F32, true, form, isas[isa], false, 0x6);
             }
         }

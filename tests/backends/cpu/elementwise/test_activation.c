@@ -12,6 +12,9 @@ static const lt_cpu_isa isas[] = {LT_CPU_PORTABLE, LT_CPU_AVX2, LT_CPU_AVX512};
 
 static double f(const char *name, double v, double alpha, double beta)
 {
+    if (strcmp(name, "ScaledHardSwish") == 0) {
+        return alpha * f("HardSwish", v, 0, 0) + beta;
+    }
     switch (name[0]) {
     case 'R':
         return fmax(v, 0);
@@ -79,6 +82,7 @@ static void activations_match_double(void **state)
         check("Tanh", 0, 0, isas[i]);
         check("HardSigmoid", 0.25f, 0.5f, isas[i]);
         check("HardSwish", 0, 0, isas[i]);
+        check("ScaledHardSwish", -1.25f, 0.375f, isas[i]);
         check("Gelu", 0, 0, isas[i]);
         check("GeluTanh", 0, 0, isas[i]);
         check("Swish", 1, 0, isas[i]);
