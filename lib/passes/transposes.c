@@ -15,8 +15,11 @@ bool lt_read_perm(const lt_graph *graph, const leat_node *node, int64_t *perm, i
 {
     size_t n;
     const int64_t *list = leat_node_ints(node, "perm", &n);
+    if (!lt_is_onnx(node, "Transpose")) {
+        return false;
+    }
     *rank = graph->values[node->inputs[0]].rank;
-    if (!lt_is_onnx(node, "Transpose") || *rank < 1 || (list != NULL && n != (size_t)*rank)) {
+    if (*rank < 1 || (list != NULL && n != (size_t)*rank)) {
         return false;
     }
     for (int32_t i = 0; i < *rank; i++) {
