@@ -32,11 +32,19 @@ one() {
     times >"$folder/logs/$1.times" # of what has ended, in its second line
 }
 
-# The first targets get what remains: fuzz_run is listed last but needs the most, so count from it.
-rank=0
+# Whole models are the most to search, so that these targets get the most of the processes.
+weight() {
+    case $1 in
+    fuzz_run) echo 6 ;;
+    fuzz_load) echo 5 ;;
+    fuzz_external) echo 3 ;;
+    *) echo 2 ;;
+    esac
+}
+weights=0
+for name in $targets; do weights=$((weights + $(weight "$name"))); done
 for name in $targets; do
-    rank=$((rank + 1))
-    n=$((jobs / count + (rank > count - jobs % count ? 1 : 0)))
+    n=$((jobs * $(weight "$name") / weights))
     one "$name" $((n > 0 ? n : 1)) &
 done
 wait
