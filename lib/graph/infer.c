@@ -569,3 +569,23 @@ leat_status lt_infer_graph(lt_graph *graph, bool strict, leat_error *err)
     }
     return LEAT_OK;
 }
+
+static bool version_known(const leat_node *node)
+{
+    bool known = lt_op_find(node->domain, node->op, node->opset) != NULL ||
+                 lt_op_find(node->domain, node->op, INT64_MAX) == NULL;
+    for (uint32_t a = 0; a < node->n_attrs && known; a++) {
+        known = node->attrs[a].type != LEAT_ATTR_GRAPH ||
+                lt_versions_known((const lt_graph *)node->attrs[a].u.graph);
+    }
+    return known;
+}
+
+bool lt_versions_known(const lt_graph *graph)
+{
+    bool known = true;
+    for (uint32_t i = 0; i < graph->n_nodes && known; i++) {
+        known = version_known(graph->nodes[i]);
+    }
+    return known;
+}

@@ -48,4 +48,8 @@ leat_status lt_infer_node(lt_infer *infer, const leat_node *node, leat_error *er
  * strict; otherwise its outputs keep what the file declares. */
 leat_status lt_infer_graph(lt_graph *graph, bool strict, leat_error *err) LEAT_MUST_CHECK;
 
+/* False when a node, also in a body, has an operator that leat knows, but not in that version: it
+ * was not inferred, so that its inputs, attributes and types are not known to be valid. */
+bool lt_versions_known(const lt_graph *graph);
+
 #endif

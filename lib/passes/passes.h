@@ -65,7 +65,8 @@ leat_status lt_pass_transposes(lt_graph *, const lt_pass_context *, bool *, leat
 leat_status lt_pass_transposes_region(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 leat_status lt_pass_precision(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 
-/* All passes of a stage in their order, repeated until nothing changes (bounded).
+/* All passes of a stage in their order, repeated until nothing changes (bounded). None runs on a
+ * graph with a node of an unknown version: passes rely on what inference has checked.
  * Errors:   as the passes. */
 leat_status lt_passes_run_load(lt_graph *graph, const lt_pass_context *context,
                                leat_error *err) LEAT_MUST_CHECK;

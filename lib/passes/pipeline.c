@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The order of passes. */
+#include "graph/infer.h"
 #include "passes/passes.h"
 
 #define MOST_ROUNDS 8
@@ -34,6 +35,9 @@ leat_status lt_passes_run_load(lt_graph *graph, const lt_pass_context *context, 
     static const lt_pass_fn passes[] = {
         lt_pass_remove_identity, lt_pass_fold_constants, lt_pass_captures,   lt_pass_inline_if,
         lt_pass_fold_shapes,     lt_pass_fold_affine,    lt_pass_remove_dead};
+    if (!lt_versions_known(graph)) {
+        return LEAT_OK;
+    }
     return run_rounds(graph, context, passes, sizeof(passes) / sizeof(passes[0]), err);
 }
 
@@ -68,16 +72,22 @@ static leat_status run_device(lt_graph *graph, const lt_pass_context *context, l
 }
 
 /* The graph, then the bodies in it: constants that were folded outside are known inside by then. */
-leat_status lt_passes_run_device(lt_graph *graph, const lt_pass_context *context, leat_error *err)
+static leat_status run_device_on_all(lt_graph *graph, const lt_pass_context *context,
+                                     leat_error *err)
 {
     leat_status status = run_device(graph, context, err);
     for (uint32_t i = 0; i < graph->n_nodes; i++) {
         const leat_node *node = graph->nodes[i];
         for (uint32_t a = 0; a < node->n_attrs && status == LEAT_OK; a++) {
             if (node->attrs[a].type == LEAT_ATTR_GRAPH) {
-                status = lt_passes_run_device((lt_graph *)node->attrs[a].u.graph, context, err);
+                status = run_device_on_all((lt_graph *)node->attrs[a].u.graph, context, err);
             }
         }
     }
     return status;
+}
+
+leat_status lt_passes_run_device(lt_graph *graph, const lt_pass_context *context, leat_error *err)
+{
+    return lt_versions_known(graph) ? run_device_on_all(graph, context, err) : LEAT_OK;
 }

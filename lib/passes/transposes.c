@@ -14,16 +14,22 @@
 bool lt_read_perm(const lt_graph *graph, const leat_node *node, int64_t *perm, int32_t *rank)
 {
     size_t n;
+    bool seen[LEAT_MAX_RANK] = {false};
     const int64_t *list = leat_node_ints(node, "perm", &n);
-    if (!lt_is_onnx(node, "Transpose")) {
+    uint32_t x = lt_input_of(node, 0);
+    if (!lt_is_onnx(node, "Transpose") || x == LEAT_NO_VALUE) {
         return false;
     }
-    *rank = graph->values[node->inputs[0]].rank;
+    *rank = graph->values[x].rank;
     if (*rank < 1 || (list != NULL && n != (size_t)*rank)) {
         return false;
     }
     for (int32_t i = 0; i < *rank; i++) {
         perm[i] = list ? list[i] : *rank - 1 - i;
+        if (perm[i] < 0 || perm[i] >= *rank || seen[perm[i]]) {
+            return false;
+        }
+        seen[perm[i]] = true;
     }
     return true;
 }

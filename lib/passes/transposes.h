@@ -23,7 +23,7 @@ typedef struct lt_pusher {
     int32_t rank;
 } lt_pusher;
 
-/* The permutation of a Transpose; false for other nodes. */
+/* The permutation of a Transpose of known rank; false for other nodes, and when `perm` is none. */
 bool lt_read_perm(const lt_graph *graph, const leat_node *node, int64_t *perm, int32_t *rank);
 
 void lt_invert_perm(const int64_t *perm, int32_t rank, int64_t *out);
