@@ -69,7 +69,8 @@ static leat_status check_stacked(const loop *l, const lt_stage_output *output, l
                                  leat_error *err)
 {
     size_t count;
-    if (lt_is_container(output->dtype) || output->rank >= LEAT_MAX_RANK) {
+    if (lt_is_container(output->dtype) || output->dtype == LEAT_DTYPE_STRING ||
+        output->rank >= LEAT_MAX_RANK) {
         return lt_fail(err, LEAT_UNSUPPORTED, "output %u stacks up %s of rank %d", output->index,
                        leat_dtype_name(output->dtype), output->rank);
     }
@@ -198,7 +199,15 @@ static leat_status iterate(loop *l, leat_error *err)
     l->condition = condition;
     for (uint32_t i = 0; i < l->n_carried && status == LEAT_OK; i++) {
         lt_item next = lt_frame_output(body, 1 + i);
-        lt_held_retain(next.held);
+        if (next.array.dtype == LEAT_DTYPE_STRING) { /* the text is gone in the next iteration */
+            const leat_array strings = next.array;
+            status = lt_held_tensor(lt_call_memory(l->call), &strings, &next, err);
+            if (status != LEAT_OK) {
+                return status;
+            }
+        } else {
+            lt_held_retain(next.held);
+        }
         lt_held_release(body->input_held[FIRST_CARRIED + i]);
         body->inputs[FIRST_CARRIED + i] = next.array;
         body->input_held[FIRST_CARRIED + i] = next.held;

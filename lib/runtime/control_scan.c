@@ -230,6 +230,9 @@ static leat_status place(void *user, const lt_stage_output *output, void **out_p
 {
     scan *s = user;
     uint32_t buffer = state_buffer(output->index) + (uint32_t)(s->steps & 1);
+    if (output->dtype == LEAT_DTYPE_STRING) { /* its text would be gone in the next step */
+        return lt_fail(err, LEAT_UNSUPPORTED, "output %u of the body is of strings", output->index);
+    }
     if (output->index >= s->n_states) {
         uint32_t stacked = output->index - s->n_states;
         leat_array *whole = wanted(s, output->index);

@@ -4,6 +4,7 @@
 #define LT_CPU_ELEMENT_H
 
 #include "convert.h"
+#include <math.h>
 
 #define LT_ELEMENT_INTEGERS(X)                                                                     \
     X(U8, uint8_t)                                                                                 \
@@ -57,6 +58,39 @@ static inline float lt_round_to_odd(double v)
     b.u -= away; /* towards zero */
     b.u |= 1;
     return b.f;
+}
+
+/* The nearest number in the range of an integer type (0 for NaN), for lt_element_set; of other
+ * types v itself. */
+static inline double lt_element_fit(leat_dtype dtype, double v)
+{
+    int bits;
+    switch (dtype) {
+    case LEAT_DTYPE_U8:
+    case LEAT_DTYPE_I8:
+        bits = 8;
+        break;
+    case LEAT_DTYPE_U16:
+    case LEAT_DTYPE_I16:
+        bits = 16;
+        break;
+    case LEAT_DTYPE_U32:
+    case LEAT_DTYPE_I32:
+        bits = 32;
+        break;
+    case LEAT_DTYPE_U64:
+    case LEAT_DTYPE_I64:
+        bits = 64;
+        break;
+    default:
+        return v;
+    }
+    const bool is_signed = dtype == LEAT_DTYPE_I8 || dtype == LEAT_DTYPE_I16 ||
+                           dtype == LEAT_DTYPE_I32 || dtype == LEAT_DTYPE_I64;
+    double end = ldexp(1, bits - is_signed); /* the first beyond */
+    double high = bits == 64 ? end - ldexp(1, 64 - 53 - is_signed) : end - 1;
+    double low = is_signed ? -end : 0;
+    return v != v ? 0 : v < low ? low : v > high ? high : v;
 }
 
 /* Stores v, a value that the type can hold once it is rounded (floats) or truncated (integers). */

@@ -46,9 +46,11 @@ static double dot(leat_dtype dtype, const void *x, int64_t first, const float *w
 static void scores_of(const linear *l, const void *x, int64_t row, double *scores)
 {
     for (size_t t = 0; t < l->n_scores; t++) {
-        scores[t] = dot(l->in.dtype, x, row * l->in.features,
-                        l->coefficients + t * (size_t)l->in.features, l->in.features) +
-                    (l->intercepts ? (double)l->intercepts[t] : 0);
+        scores[t] = l->intercepts ? (double)l->intercepts[t] : 0;
+        if (l->in.features > 0) { /* otherwise there may be no coefficients */
+            scores[t] += dot(l->in.dtype, x, row * l->in.features,
+                             l->coefficients + t * (size_t)l->in.features, l->in.features);
+        }
     }
 }
 

@@ -90,7 +90,9 @@ static leat_status launch_trilu(const void *opaque, const leat_kernel_args *args
         job.k = *(const int64_t *)args->inputs[1];
     }
     double bytes = 2.0 * (double)s->cols * (double)lt_cpu_element_bytes(s->dtype);
-    lt_cpu_parallel_range(args, s->batch * s->rows, 1, bytes, run_trilu, &job);
+    if (s->cols > 0) { /* else there can be any number of rows */
+        lt_cpu_parallel_range(args, s->batch * s->rows, 1, bytes, run_trilu, &job);
+    }
     return LEAT_OK;
 }
 

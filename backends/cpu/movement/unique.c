@@ -190,7 +190,7 @@ leat_status lt_cpu_unique_index_prepare(const leat_kernel_node *node, void *devi
     out_kernel->name = "unique";
     out_kernel->launch = launch_index;
     out_kernel->state = u;
-    out_kernel->workspace_bytes = (size_t)u->dim * 3 * sizeof(int64_t);
+    out_kernel->workspace_bytes = ((size_t)u->dim * 3 + 1) * sizeof(int64_t); /* never none */
     return LEAT_OK;
 }
 

@@ -159,6 +159,6 @@ leat_status lt_cpu_mvn_prepare(const leat_kernel_node *node, void *device, const
     out_kernel->name = "mean_variance_norm";
     out_kernel->launch = launch_mvn;
     out_kernel->state = n;
-    out_kernel->workspace_bytes = (size_t)n->groups * 2 * sizeof(double);
+    out_kernel->workspace_bytes = ((size_t)n->groups * 2 + 1) * sizeof(double); /* never none */
     return LEAT_OK;
 }

@@ -163,7 +163,7 @@ static void sample_range(void *argument, int64_t begin, int64_t end)
             for (int k = 0; k < t.count; k++) {
                 sum += t.weight[k] * lt_element_get(s->dtype, job->x, c * s->plane + t.at[k]);
             }
-            lt_element_set(s->dtype, job->y, c * s->places + p, sum);
+            lt_element_set(s->dtype, job->y, c * s->places + p, lt_element_fit(s->dtype, sum));
         }
     }
 }

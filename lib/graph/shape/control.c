@@ -281,7 +281,7 @@ leat_status lt_infer_loop(lt_infer *infer, leat_error *err)
 {
     const leat_node *node = infer->node;
     lt_graph *body = body_of(infer, "body", err);
-    carried c = {.first = 2, .first_out = 1, .count = node->n_inputs - 2};
+    carried c = {.first = 2, .first_out = 1, .count = node->n_inputs > 2 ? node->n_inputs - 2 : 0};
     if (body == NULL) {
         return LEAT_INVALID;
     }

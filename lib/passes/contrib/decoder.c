@@ -62,9 +62,14 @@ static void rotary_embedding(lt_contrib *c)
 static bool unpack(lt_contrib *c, uint32_t qkv[3], int64_t heads, int64_t kv_heads)
 {
     const leat_value v = *lt_contrib_value(c, qkv[0]);
-    int64_t all = heads + 2 * kv_heads, width = v.rank == 3 ? v.shape[2] : -1;
-    if (width < all || width % all != 0) {
-        lt_contrib_refuse(c, "the width of packed Q, K and V must be known");
+    int64_t width = v.rank == 3 ? v.shape[2] : -1;
+    if (heads < 1 || kv_heads < 1 || heads > width || kv_heads > width) {
+        lt_contrib_refuse(c, "the width of packed Q, K and V must be known, and hold all heads");
+        return false;
+    }
+    int64_t all = heads + 2 * kv_heads;
+    if (width % all != 0 || width > INT32_MAX) {
+        lt_contrib_refuse(c, "the width of packed Q, K and V must be a multiple of all heads");
         return false;
     }
     const int64_t sizes[3] = {width / all * heads, width / all * kv_heads, width / all * kv_heads};

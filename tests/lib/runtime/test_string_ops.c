@@ -97,6 +97,38 @@ static void concat_in_a_loop_carries_text(void **state)
     onnx_builder_destroy(body);
 }
 
+/* Text that a body makes lives until its next iteration: it cannot be stacked up. */
+static void text_is_not_stacked_up(void **state)
+{
+    onnx_builder *builder = onnx_builder_create(20), *body = onnx_builder_create(20);
+    const leat_attr attr = {"body", LEAT_ATTR_GRAPH, 1, {.graph = body}};
+    leat_string x[] = {text("ab"), text("c")};
+    int64_t trips = 3;
+    leat_array in[2] = {{LEAT_DTYPE_I64, 0, {0}, &trips, 8}, texts(x, 2)}, out = {0};
+    test_run r = {0};
+    (void)state;
+    onnx_builder_input(body, "i", LEAT_DTYPE_I64, "");
+    onnx_builder_input(body, "go", LEAT_DTYPE_BOOL, "");
+    onnx_builder_input(body, "y", LEAT_DTYPE_STRING, "N");
+    onnx_builder_node(body, "Identity", "go", "on", NULL, 0);
+    onnx_builder_node(body, "Identity", "y", "same", NULL, 0);
+    onnx_builder_node(body, "StringConcat", "y,y", "twice", NULL, 0);
+    onnx_builder_output(body, "on", LEAT_DTYPE_BOOL, NULL);
+    onnx_builder_output(body, "same", LEAT_DTYPE_STRING, NULL);
+    onnx_builder_output(body, "twice", LEAT_DTYPE_STRING, NULL);
+    onnx_builder_input(builder, "n", LEAT_DTYPE_I64, "");
+    onnx_builder_input(builder, "x", LEAT_DTYPE_STRING, "N");
+    onnx_builder_node(builder, "Loop", "n,,x", "last,y", &attr, 1);
+    onnx_builder_output(builder, "y", LEAT_DTYPE_STRING, NULL);
+    test_run_load(&r, builder);
+    test_run_session(&r, NULL);
+    assert_int_equal(leat_session_run(r.session, in, 2, &out, 1, &r.err), LEAT_UNSUPPORTED);
+    assert_non_null(strstr(r.err.message, "stacks up"));
+    test_run_free(&r);
+    onnx_builder_destroy(builder);
+    onnx_builder_destroy(body);
+}
+
 static void normalize(const leat_attr *attrs, uint32_t n_attrs, leat_string *in, int64_t n,
                       const char *const *wanted, int64_t n_wanted)
 {
@@ -175,6 +207,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(concat_broadcasts_both_inputs),
         cmocka_unit_test(concat_in_a_loop_carries_text),
+        cmocka_unit_test(text_is_not_stacked_up),
         cmocka_unit_test(normalizer_changes_case),
         cmocka_unit_test(normalizer_drops_stopwords),
     };
