@@ -179,13 +179,39 @@ static leat_status check_scores(const leat_kernel_node *node, const tree_op *op,
     return LEAT_OK;
 }
 
+static void look_at_classes(tree_op *op, const lt_forest_source *source)
+{
+    op->all_positive = true;
+    op->one_class = op->labels.count == 2 && source->n_weights != 0;
+    op->only = source->n_weights ? source->weights[0].target : 0;
+    for (size_t i = 0; i < source->n_weights; i++) {
+        op->one_class &= source->weights[i].target == op->only;
+        op->all_positive &= source->weights[i].weight >= 0;
+    }
+}
+
+/* Reads the node's trees and lays them out. Prefix as for lt_tree_read_pairs; NULL: the attributes
+ * of TreeEnsemble. What is noted of the classes only the classifier asks for. */
+static leat_status read_forest(tree_op *op, const leat_kernel_node *node, const char *prefix,
+                               const leat_host *host, leat_plan *plan, leat_error *err)
+{
+    lt_forest_source source;
+    lt_tree_scratch scratch = {0};
+    leat_status status = prefix ? lt_tree_read_pairs(node, prefix, host, &scratch, &source, err)
+                                : lt_tree_read_positions(node, host, &scratch, &source, err);
+    if (status == LEAT_OK) {
+        look_at_classes(op, &source);
+        status = lt_forest_build(node, &source, host, plan, &op->forest, err);
+    }
+    lt_tree_scratch_free(&scratch, host);
+    return status;
+}
+
 leat_status lt_cpu_tree_regressor_prepare(const leat_kernel_node *node, void *device,
                                           const leat_host *host, leat_plan *plan,
                                           leat_kernel *out_kernel, leat_error *err)
 {
     leat_status status;
-    lt_forest_source source;
-    lt_tree_scratch scratch = {0};
     tree_op *op = make(node, host, plan, &status, err);
     (void)device;
     if (status != LEAT_OK) {
@@ -201,11 +227,7 @@ leat_status lt_cpu_tree_regressor_prepare(const leat_kernel_node *node, void *de
     status = status ? status : lt_ml_transform_read(node, &op->transform, err);
     status = status ? status : lt_ml_numbers_read(node, "base_values", &op->base, err);
     status = status ? status : check_scores(node, op, 0, err);
-    if (status == LEAT_OK) {
-        status = lt_tree_read_pairs(node, "target", host, &scratch, &source, err);
-        status = status ? status : lt_forest_build(node, &source, host, plan, &op->forest, err);
-        lt_tree_scratch_free(&scratch, host);
-    }
+    status = status ? status : read_forest(op, node, "target", host, plan, err);
     return status ? status : finish(op, host, "tree_regressor", regress_run, out_kernel);
 }
 
@@ -214,8 +236,6 @@ leat_status lt_cpu_tree_ensemble_prepare(const leat_kernel_node *node, void *dev
                                          leat_kernel *out_kernel, leat_error *err)
 {
     leat_status status;
-    lt_forest_source source;
-    lt_tree_scratch scratch = {0};
     tree_op *op = make(node, host, plan, &status, err);
     (void)device;
     if (status != LEAT_OK) {
@@ -234,23 +254,8 @@ leat_status lt_cpu_tree_ensemble_prepare(const leat_kernel_node *node, void *dev
     op->transform = (lt_ml_transform)transform;
     op->out_dtype = leat_kernel_output(node, 0)->dtype;
     status = check_scores(node, op, 0, err);
-    if (status == LEAT_OK) {
-        status = lt_tree_read_positions(node, host, &scratch, &source, err);
-        status = status ? status : lt_forest_build(node, &source, host, plan, &op->forest, err);
-        lt_tree_scratch_free(&scratch, host);
-    }
+    status = status ? status : read_forest(op, node, NULL, host, plan, err);
     return status ? status : finish(op, host, "tree_ensemble", regress_run, out_kernel);
-}
-
-static void look_at_classes(tree_op *op, const lt_forest_source *source)
-{
-    op->all_positive = true;
-    op->one_class = op->labels.count == 2 && source->n_weights != 0;
-    op->only = source->n_weights ? source->weights[0].target : 0;
-    for (size_t i = 0; i < source->n_weights; i++) {
-        op->one_class &= source->weights[i].target == op->only;
-        op->all_positive &= source->weights[i].weight >= 0;
-    }
 }
 
 leat_status lt_cpu_tree_classifier_prepare(const leat_kernel_node *node, void *device,
@@ -258,8 +263,6 @@ leat_status lt_cpu_tree_classifier_prepare(const leat_kernel_node *node, void *d
                                            leat_kernel *out_kernel, leat_error *err)
 {
     leat_status status;
-    lt_forest_source source;
-    lt_tree_scratch scratch = {0};
     tree_op *op = make(node, host, plan, &status, err);
     (void)device;
     if (status != LEAT_OK) {
@@ -271,13 +274,6 @@ leat_status lt_cpu_tree_classifier_prepare(const leat_kernel_node *node, void *d
     op->forest.n_targets = (uint32_t)op->labels.count;
     op->out_dtype = LEAT_DTYPE_F32;
     status = status ? status : check_scores(node, op, 1, err);
-    if (status == LEAT_OK) {
-        status = lt_tree_read_pairs(node, "class", host, &scratch, &source, err);
-        if (status == LEAT_OK) {
-            look_at_classes(op, &source);
-            status = lt_forest_build(node, &source, host, plan, &op->forest, err);
-        }
-        lt_tree_scratch_free(&scratch, host);
-    }
+    status = status ? status : read_forest(op, node, "class", host, plan, err);
     return status ? status : finish(op, host, "tree_classifier", classify_run, out_kernel);
 }
