@@ -145,7 +145,7 @@ static double largest_error(const problem *p, const double *scale, double *out_r
 }
 
 /* Factors are random in [-1, 1), so that partial sums are below 2 sqrt(k) and their roundings add
- * up like a random walk: the largest seen is k + 20 units. A wrong term is of the order of 1. */
+ * up like a random walk: the largest seen is k + 36 units. A wrong term is of the order of 1. */
 static void check(int64_t m, int64_t n, int64_t k, form form)
 {
     problem p = make_problem(m, n, k, form);
