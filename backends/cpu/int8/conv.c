@@ -177,32 +177,36 @@ typedef struct depthwise_job {
     char *result;
 } depthwise_job;
 
-/* Pixels [begin, end) of the output: pointers for some at a time, then all channels of each. */
+/* Pixels [begin, end) of the output: pointers for some at a time, then a block of channels of each.
+ */
 static void depthwise_pixels(void *argument, int64_t begin, int64_t end)
 {
     const depthwise_job *job = argument;
     const qconv *w = job->w;
     const void *rows[LT_INT8_DEPTHWISE_TAPS * LT_GEMM_MAX_MR];
     size_t channels = w->q.groups;
-    int32_t sums[LT_INT8_DEPTHWISE_CHANNELS];
-    lt_gemm_tile tile = {.taps = w->window.taps, .epilogue = &job->params->epilogue};
+    int32_t sums[LT_GEMM_MAX_MR * LT_INT8_DEPTHWISE_CHANNELS];
+    lt_gemm_tile tile = {
+        .taps = w->window.taps, .ldc = channels, .epilogue = &job->params->epilogue};
     for (size_t p = (size_t)begin; p < (size_t)end; p += LT_GEMM_MAX_MR) {
         size_t left = (size_t)end - p, count = left < LT_GEMM_MAX_MR ? left : LT_GEMM_MAX_MR;
         lt_conv_window_rows(&job->rows, p, count, rows);
-        for (size_t i = 0; i < count; i++) {
-            for (size_t c = 0; c < channels; c += LT_INT8_DEPTHWISE_CHANNELS) {
-                size_t rest = channels - c;
-                tile.n = (uint32_t)(rest < LT_INT8_DEPTHWISE_CHANNELS ? rest
-                                                                      : LT_INT8_DEPTHWISE_CHANNELS);
-                tile.row = p + i;
-                tile.column = c;
-                tile.c = job->result + ((p + i) * channels + c) * w->y_element;
+        for (size_t c = 0; c < channels; c += LT_INT8_DEPTHWISE_CHANNELS) {
+            size_t rest = channels - c;
+            tile.n =
+                (uint32_t)(rest < LT_INT8_DEPTHWISE_CHANNELS ? rest : LT_INT8_DEPTHWISE_CHANNELS);
+            tile.row = p;
+            tile.column = c;
+            tile.c = job->result + (p * channels + c) * w->y_element;
+            for (size_t i = 0; i < count; i++) {
                 w->depthwise(rows + i, w->window.taps, c, tile.n, job->weights + c,
-                             w->depthwise_columns, job->params->offset + c, sums);
-                w->finish(&tile, sums, LT_INT8_DEPTHWISE_CHANNELS, 1);
-                if (w->q.result == LT_INT8_RESULT_F32 && w->q.activate != NULL) {
-                    w->q.activate((float *)tile.c, tile.n, &w->q.activation);
-                }
+                             w->depthwise_columns, job->params->offset + c,
+                             sums + i * LT_INT8_DEPTHWISE_CHANNELS);
+            }
+            w->finish(&tile, sums, LT_INT8_DEPTHWISE_CHANNELS, count);
+            bool activate = w->q.result == LT_INT8_RESULT_F32 && w->q.activate != NULL;
+            for (size_t i = 0; activate && i < count; i++) {
+                w->q.activate((float *)tile.c + i * channels, tile.n, &w->q.activation);
             }
         }
     }
@@ -317,7 +321,7 @@ static void choose_depthwise(qconv *w, const lt_cpu_device *device)
     if (device->isa >= LT_CPU_AVX2) {
         bool wide = device->isa == LT_CPU_AVX512;
         w->depthwise = wide ? lt_int8_depthwise_avx512 : lt_int8_depthwise_avx2;
-        w->finish = lt_int8_finish_avx2;
+        w->finish = wide ? lt_int8_finish_avx512 : lt_int8_finish_avx2;
     }
 #endif
     (void)device;

@@ -97,6 +97,7 @@ typedef void (*lt_int8_finish_fn)(const lt_gemm_tile *tile, const int32_t *sums,
                                   size_t rows);
 void lt_int8_finish_portable(const lt_gemm_tile *tile, const int32_t *sums, size_t ld, size_t rows);
 void lt_int8_finish_avx2(const lt_gemm_tile *tile, const int32_t *sums, size_t ld, size_t rows);
+void lt_int8_finish_avx512(const lt_gemm_tile *tile, const int32_t *sums, size_t ld, size_t rows);
 
 /* Sum of the row's elements in all taps. */
 int32_t lt_int8_row_sum(const lt_gemm_tile *tile, size_t row);
