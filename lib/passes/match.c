@@ -110,6 +110,24 @@ leat_status lt_run_on_graph(lt_graph *graph, const lt_pass_context *context, lt_
     return status;
 }
 
+leat_status lt_run_steps(lt_graph *graph, lt_graph_step_fn step, uint32_t back, bool *out_changed,
+                         leat_error *err)
+{
+    leat_status status = LEAT_OK;
+    for (uint32_t at = 0; at < graph->n_nodes && status == LEAT_OK;) {
+        bool changed = false;
+        lt_arena scratch;
+        lt_arena_init(&scratch, lt_graph_arena(graph)->memory, 0);
+        status = step(graph, &scratch, &at, &changed, err);
+        lt_arena_destroy(&scratch);
+        *out_changed |= changed;
+        if (changed) {
+            at = at > back ? at - back : 0;
+        }
+    }
+    return status;
+}
+
 leat_status lt_run_on_graphs(lt_graph *graph, const lt_pass_context *context, lt_graph_pass_fn fn,
                              bool *out_changed, leat_error *err)
 {

@@ -58,4 +58,13 @@ leat_status lt_run_on_graphs(lt_graph *graph, const lt_pass_context *context, lt
 leat_status lt_run_on_graph(lt_graph *graph, const lt_pass_context *context, lt_graph_pass_fn fn,
                             bool *out_changed, leat_error *err) LEAT_MUST_CHECK;
 
+/* Makes at most one change, looking from node *at on, and leaves *at behind the node changed. */
+typedef leat_status (*lt_graph_step_fn)(lt_graph *graph, lt_arena *scratch, uint32_t *at,
+                                        bool *out_changed, leat_error *err);
+
+/* Runs a step until it has passed all nodes; after each change it goes on `back` nodes before (at
+ * most to the first). Every call gets scratch of its own, so that uses can be built anew. */
+leat_status lt_run_steps(lt_graph *graph, lt_graph_step_fn step, uint32_t back, bool *out_changed,
+                         leat_error *err);
+
 #endif

@@ -401,26 +401,9 @@ static leat_status step(lt_graph *graph, lt_arena *scratch, uint32_t *at, bool *
     return status;
 }
 
-static leat_status run(lt_graph *graph, const lt_pass_context *context, lt_arena *scratch,
-                       bool *out_changed, leat_error *err)
-{
-    leat_status status = LEAT_OK;
-    (void)context;
-    (void)scratch;
-    for (uint32_t at = 0; at < graph->n_nodes && status == LEAT_OK;) {
-        bool changed = false;
-        lt_arena own;
-        lt_arena_init(&own, lt_graph_arena(graph)->memory, 0);
-        status = step(graph, &own, &at, &changed, err);
-        lt_arena_destroy(&own);
-        *out_changed |= changed;
-        at = changed && at > 0 ? at - 1 : at;
-    }
-    return status;
-}
-
 leat_status lt_pass_transposes(lt_graph *graph, const lt_pass_context *context, bool *out_changed,
                                leat_error *err)
 {
-    return lt_run_on_graph(graph, context, run, out_changed, err);
+    (void)context;
+    return lt_run_steps(graph, step, 1, out_changed, err);
 }

@@ -8,6 +8,7 @@
 void lt_int8_finish_avx512(const lt_gemm_tile *tile, const int32_t *sums, size_t ld, size_t rows)
 {
     const lt_int8_epilogue *e = tile->epilogue;
+    /* LT_INT8_WAY_BYTES without its bound on f: here the clamp comes before the conversion. */
     const bool bytes = e->result == LT_INT8_RESULT_BYTE && e->column_zero == NULL &&
                        e->row_zero == NULL && e->residual_kind == LT_INT8_RESIDUAL_NONE &&
                        !e->mid && e->activate == NULL;
