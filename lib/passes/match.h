@@ -58,7 +58,8 @@ leat_status lt_run_on_graphs(lt_graph *graph, const lt_pass_context *context, lt
 leat_status lt_run_on_graph(lt_graph *graph, const lt_pass_context *context, lt_graph_pass_fn fn,
                             bool *out_changed, leat_error *err) LEAT_MUST_CHECK;
 
-/* Makes at most one change, looking from node *at on, and leaves *at behind the node changed. */
+/* Makes at most one change, looking from node *at on, and leaves *at there: at the node changed, or
+ * at the one behind, or, when nothing changed, at the end. */
 typedef leat_status (*lt_graph_step_fn)(lt_graph *graph, lt_arena *scratch, uint32_t *at,
                                         bool *out_changed, leat_error *err);
 
