@@ -77,6 +77,7 @@ leat_status lt_evaluate_node(leat_context *context, const leat_node *node, const
         status = row->prepare(&kernel_node, cpu->handle, &context->host, &plan, &kernel, err);
     }
     if (status == LEAT_OK) {
+        lt_host_skip_empty(&kernel_node, &kernel);
         status = launch(context, &kernel, node, values, inputs, out, err);
     }
     lt_host_plan_destroy(&plan);

@@ -3,6 +3,8 @@
 #include "runtime/host.h"
 
 #include "base/error.h"
+#include "base/tensor.h"
+#include "graph/graph.h"
 #include "runtime/choose.h"
 
 #include <string.h>
@@ -117,6 +119,31 @@ void lt_host_plan_destroy(leat_plan *plan)
         lt_device_free(plan->device, link->block, link->bytes);
     }
     lt_arena_destroy(&plan->arena);
+}
+
+static leat_status launch_nothing(const void *state, const leat_kernel_args *args, leat_error *err)
+{
+    (void)state;
+    (void)args;
+    (void)err;
+    return LEAT_OK;
+}
+
+void lt_host_skip_empty(const leat_kernel_node *node, leat_kernel *kernel)
+{
+    for (uint32_t i = 0; i < node->node->n_outputs; i++) {
+        const leat_value *out = leat_kernel_output(node, i);
+        size_t bytes;
+        if (out != NULL &&
+            (lt_value_is_container(out) ||
+             !lt_shape_bytes(out->dtype, out->rank, out->shape, &bytes) || bytes != 0)) {
+            return;
+        }
+    }
+    if (kernel->launch != NULL) {
+        kernel->launch = launch_nothing;
+        kernel->workspace_bytes = 0;
+    }
 }
 
 static leat_status fill_as_is(void *out, size_t bytes, const leat_value *constant,

@@ -34,6 +34,11 @@ typedef struct lt_compile_context {
 void lt_host_plan_init(leat_plan *plan, lt_device *device, const lt_compile_context *context);
 void lt_host_plan_destroy(leat_plan *plan);
 
+/* A kernel all of whose outputs are empty has nothing to write, yet may loop over any number of
+ * empty rows: its launch becomes one that does nothing. For what prepare made; not for operators of
+ * the application. */
+void lt_host_skip_empty(const leat_kernel_node *node, leat_kernel *kernel);
+
 /* The device's copy of a constant as it is, shared like packed constants. Host memory: the
  * constant itself.
  * Errors:   NO_MEMORY; LIMIT; those of the device. */

@@ -48,9 +48,13 @@ static leat_status prepare_node(lt_steps_builder *b, uint32_t i)
          leat_kernel_output(&kernel_node, 0) == NULL)) {
         status = lt_fail(b->err, LEAT_INTERNAL, "prepare gave neither a launch nor a view");
     }
-    return status == LEAT_OK ? LEAT_OK
-                             : lt_fail_within(b->err, status, "node '%s' (%s)",
-                                              lt_steps_label(b, node), node->op);
+    if (status != LEAT_OK) {
+        return lt_fail_within(b->err, status, "node '%s' (%s)", lt_steps_label(b, node), node->op);
+    }
+    if (lt_custom_find(&b->device->context->custom, node) == NULL) {
+        lt_host_skip_empty(&kernel_node, kernel);
+    }
+    return LEAT_OK;
 }
 
 static leat_status prepare_all(lt_steps_builder *b, uint32_t *out_refused)
