@@ -2,9 +2,11 @@
 /* The loops around the micro-kernels of strassen.h.
  *
  * Row i of the upper half and row i of the lower one make a pair; pairs are cut into tiles of
- * nearly equal height and tiles into blocks. For a block and a chunk of k all threads make the
- * factors of A, which then stay in the second-level cache while units (pairs of panels of B) go
- * over them, a range of units a task. Per unit seven products pass over the block's tiles. */
+ * nearly equal height and tiles into blocks. For a block and a chunk of k every thread makes all
+ * factors of A for itself, which then stay in its second-level cache while units (pairs of panels
+ * of B) go over them, a range of units a task. (Sharing them costs more than making them again:
+ * every line would be fetched from the core that wrote it, and taken back by it for the next
+ * block.) Per unit seven products pass over the block's tiles. */
 #include "gemm/strassen.h"
 
 #include <math.h>
@@ -29,7 +31,7 @@ typedef struct cutting {
     size_t factors;    /* of the factors of A for a block and a chunk */
     size_t difference; /* of a difference of quadrants of B */
     size_t quadrant;   /* of a quadrant of a unit's C */
-    size_t own;        /* of a thread */
+    size_t own;        /* of a thread: all of these and a line */
 } cutting;
 
 /* The widest panel. */
@@ -72,7 +74,7 @@ static cutting cut(const lt_strassen_kernels *kernels, size_t m, size_t n, size_
     c.factors = LT_STRASSEN_PRODUCTS * c.block_tiles * mr * c.chunk_k;
     c.difference = c.chunk_k * nr;
     c.quadrant = c.block_tiles * mr * nr;
-    c.own = c.difference + 4 * c.quadrant;
+    c.own = LT_STRASSEN_LINE + c.factors + c.difference + 4 * c.quadrant;
     return c;
 }
 
@@ -102,9 +104,7 @@ size_t lt_strassen_workspace(const lt_strassen_kernels *kernels, const lt_gemm_j
 {
     cutting c = cut(kernels, job->m, job->n, job->k);
     lt_gemm_job plain = {.kernels = kernels->gemm, .m = job->m, .k = job->k, .taps = 1};
-    return (c.factors + c.own * threads + whole_lines(c.block_tiles * kernels->gemm->mr)) *
-               sizeof(float) +
-           lt_gemm_workspace(&plain, threads);
+    return c.own * threads * sizeof(float) + lt_gemm_workspace(&plain, threads);
 }
 
 /* Cycles of a core that does 16 multiply-adds in one (4 in portable C). Those a byte were measured
@@ -128,9 +128,9 @@ lt_strassen_costs lt_strassen_estimate(const lt_strassen_kernels *kernels, const
     strassen += 12 * pairs * columns / 2 * sizeof(float) * (double)c.chunks * UPDATE_CYCLES;
     plain += 2 * pairs * columns * sizeof(float) * UPDATE_CYCLES;
     strassen += 5 * steps * columns / 2 * sizeof(float) * blocks * MINUS_CYCLES;
-    strassen += LT_STRASSEN_PRODUCTS * pairs * steps * sizeof(float) * SPLIT_CYCLES;
-    /* Several threads do not end together, but half a unit apart. */
-    strassen *= threads > 1 ? 1 + 0.5 * threads / (double)c.units : 1;
+    strassen += threads * LT_STRASSEN_PRODUCTS * pairs * steps * sizeof(float) * SPLIT_CYCLES;
+    /* The thread with most units is waited for. */
+    strassen *= (double)(divide_up(c.units, threads) * threads) / (double)c.units;
     return (lt_strassen_costs){(plain + rest) * each, (strassen + rest) * each};
 }
 
@@ -165,21 +165,35 @@ typedef struct runner {
     const lt_strassen_kernels *kernels;
     const lt_gemm_job *job;
     cutting cut;
-    float *factors;
-    float *own;
-    float *unfit; /* a pair of the block: NaN when its factors are not finite, otherwise 0 */
+    float *own; /* of all threads */
     double low, high;
     bool activate;
     size_t threads, units_per_task;
+    uint32_t stage;            /* counts chunks of blocks, from 1 */
     size_t t0, t1;             /* tiles of the block in work */
     size_t chunk, k0, chunk_k; /* of half of k */
 } runner;
 
 /* What a thread has for itself. */
 typedef struct scratch {
+    /* In its first line: the stage that the factors were made for, 0 for none; NaN when factors
+     * were not finite, otherwise 0. */
+    uint32_t *stage;
+    float *unfit;
+    float *factors;
     float *difference; /* of quadrants of B */
     float *quadrant;   /* of the unit's C, four of them */
 } scratch;
+
+static scratch scratch_of(const runner *run, size_t thread)
+{
+    float *own = run->own + thread * run->cut.own;
+    scratch s = {.stage = (uint32_t *)(void *)own, .unfit = own + 1};
+    s.factors = own + LT_STRASSEN_LINE;
+    s.difference = s.factors + run->cut.factors;
+    s.quadrant = s.difference + run->cut.difference;
+    return s;
+}
 
 /* The first pair of a tile. */
 static size_t tile_pair(const runner *run, size_t tile)
@@ -188,15 +202,15 @@ static size_t tile_pair(const runner *run, size_t tile)
 }
 
 /* A factor of a tile: [product][tile][chunk_k / 16][rows][16]. */
-static float *factor_at(const runner *run, size_t product, size_t tile)
+static float *factor_at(const runner *run, const scratch *own, size_t product, size_t tile)
 {
     size_t p0 = tile_pair(run, run->t0), p1 = tile_pair(run, run->t1);
     size_t row = product * (p1 - p0) + tile_pair(run, tile) - p0;
-    return run->factors + row * run->cut.chunk_k;
+    return own->factors + row * run->cut.chunk_k;
 }
 
 /* Makes the factors of one pair of rows. */
-static float split_pair(const runner *run, size_t tile, size_t pair)
+static float split_pair(const runner *run, const scratch *own, size_t tile, size_t pair)
 {
     const lt_gemm_job *job = run->job;
     size_t first = tile_pair(run, tile), count = tile_pair(run, tile + 1) - first;
@@ -208,30 +222,31 @@ static float split_pair(const runner *run, size_t tile, size_t pair)
         .quadrant = {a, a + half, lower, lower + half},
         .has_lower = has_lower,
         .k = run->chunk_k,
-        .out = factor_at(run, 0, tile) + (pair - first) * LT_STRASSEN_LINE,
+        .out = factor_at(run, own, 0, tile) + (pair - first) * LT_STRASSEN_LINE,
         .line_stride = count * LT_STRASSEN_LINE,
-        .factor_stride = (size_t)(factor_at(run, 1, tile) - factor_at(run, 0, tile))};
+        .factor_stride = (size_t)(factor_at(run, own, 1, tile) - factor_at(run, own, 0, tile))};
     return run->kernels->split(&split);
 }
 
-/* Of pairs [begin, end) of the block. */
-static void split_pairs(void *argument, int64_t begin, int64_t end)
+/* The factors of the block and chunk in work, unless the thread has them already. */
+static void make_factors(const runner *run, const scratch *own)
 {
-    const runner *run = argument;
-    size_t first = tile_pair(run, run->t0), tile = run->t0;
-    for (size_t i = (size_t)begin; i < (size_t)end; i++) {
-        while (tile_pair(run, tile + 1) <= first + i) {
-            tile++;
-        }
-        run->unfit[i] = split_pair(run, tile, first + i);
+    if (*own->stage == run->stage) {
+        return;
     }
+    for (size_t t = run->t0; t < run->t1; t++) {
+        for (size_t pair = tile_pair(run, t); pair < tile_pair(run, t + 1); pair++) {
+            *own->unfit += split_pair(run, own, t, pair);
+        }
+    }
+    *own->stage = run->stage;
 }
 
-/* Quadrant q of a unit's B, for a chunk. */
-static const float *b_at(const runner *run, size_t unit, size_t q)
+/* Quadrant q of a unit's B, for the chunk that begins at k0. */
+static const float *b_at(const runner *run, size_t unit, size_t q, size_t k0)
 {
     size_t nr = run->kernels->gemm->nr, panel = 2 * unit + (q & 1);
-    size_t row = (q >> 1) * run->cut.half_k + run->k0;
+    size_t row = (q >> 1) * run->cut.half_k + k0;
     return (const float *)run->job->b + (panel * run->job->k + row) * nr;
 }
 
@@ -281,8 +296,9 @@ static void run_product(const runner *run, const scratch *own, size_t unit, size
     const lt_strassen_kernels *kernels = run->kernels;
     const size_t tiles = run->t1 - run->t0, row_bytes = kernels->gemm->nr * sizeof(float);
     lt_strassen_tile tile = {.k = run->chunk_k,
-                             .b = b_at(run, unit, p->b),
-                             .b_minus = p->b_minus != NONE ? b_at(run, unit, p->b_minus) : NULL,
+                             .b = b_at(run, unit, p->b, run->k0),
+                             .b_minus =
+                                 p->b_minus != NONE ? b_at(run, unit, p->b_minus, run->k0) : NULL,
                              .b_difference = own->difference,
                              .n_targets = p->target[1] == NONE ? 1 : 2,
                              .next_step = next != NULL ? divide_up(row_bytes, tiles) : 0};
@@ -290,7 +306,7 @@ static void run_product(const runner *run, const scratch *own, size_t unit, size
     const lt_strassen_kernel_fn *table = p->b_minus == NONE ? kernels->ready : kernels->difference;
     for (size_t t = run->t0; t < run->t1; t++) {
         size_t count = tile_pair(run, t + 1) - tile_pair(run, t);
-        tile.a = factor_at(run, index, t);
+        tile.a = factor_at(run, own, index, t);
         for (size_t i = 0; i < tile.n_targets; i++) {
             tile.targets[i] = target_of(run, own, unit, p, i, t);
         }
@@ -310,46 +326,60 @@ static void run_product(const runner *run, const scratch *own, size_t unit, size
     }
 }
 
+/* The unit that a thread takes behind `unit` when the pool deals tasks out as one range a thread
+ * and all are equally fast, and where its chunk begins: a hint. False at the very last. */
+static bool following(const runner *run, size_t thread, size_t unit, size_t *out_unit,
+                      size_t *out_k0)
+{
+    const cutting *cut = &run->cut;
+    size_t tasks = divide_up(cut->units, run->units_per_task);
+    size_t shares = tasks < run->threads ? tasks : run->threads;
+    size_t begin = tasks * thread / shares * run->units_per_task;
+    size_t end = tasks * (thread + 1) / shares * run->units_per_task;
+    bool more_chunks = run->chunk + 1 < cut->chunks;
+    *out_unit = unit + 1;
+    *out_k0 = run->k0;
+    if (unit + 1 != end && unit + 1 < cut->units) {
+        return true;
+    }
+    *out_unit = begin;
+    *out_k0 = more_chunks ? run->k0 + run->chunk_k : 0;
+    return begin < cut->units && (more_chunks || run->t1 < cut->tiles);
+}
+
 static void run_task(void *argument, uint32_t task, uint32_t thread)
 {
     const runner *run = argument;
     const cutting *cut = &run->cut;
-    scratch own = {.difference = run->own + thread * cut->own};
+    const scratch own = scratch_of(run, thread);
     size_t first = task * run->units_per_task, end = first + run->units_per_task;
-    own.quadrant = own.difference + cut->difference;
+    make_factors(run, &own);
     end = end < cut->units ? end : cut->units;
     for (size_t u = first; u < end; u++) {
-        /* Behind the last one the thread takes, if all are equally fast, the range after those
-         * that the others have now. */
-        size_t next = u + 1 < end ? u + 1 : u + 1 + (run->threads - 1) * run->units_per_task;
+        size_t next, k0;
+        bool more = following(run, thread, u, &next, &k0);
         for (size_t i = 0; i < LT_STRASSEN_PRODUCTS; i++) {
             size_t q = products[i].next;
-            bool ask = q != NONE && next < cut->units;
-            run_product(run, &own, u, i, ask ? b_at(run, next, q) : NULL);
+            run_product(run, &own, u, i, more && q != NONE ? b_at(run, next, q, k0) : NULL);
         }
     }
 }
 
-/* A chunk of a block on the pool; false when factors of A are not finite. */
+/* A chunk of a block on the pool; false when factors of A were not finite. */
 static bool run_chunk(runner *run, const leat_kernel_args *args)
 {
-    size_t pairs = tile_pair(run, run->t1) - tile_pair(run, run->t0);
-    double pair_bytes = (4 + LT_STRASSEN_PRODUCTS) * (double)run->chunk_k * sizeof(float);
-    float unfit = 0;
-    lt_cpu_parallel_range(args, (int64_t)pairs, 1, pair_bytes, split_pairs, run);
-    for (size_t i = 0; i < pairs; i++) {
-        unfit += run->unfit[i];
-    }
-    if (isnan(unfit)) {
-        return false;
-    }
     uint32_t tasks = (uint32_t)divide_up(run->cut.units, run->units_per_task);
+    float unfit = 0;
+    run->stage++;
     if (tasks == 1) {
         run_task(run, 0, 0);
     } else {
         args->host->parallel(args->pool, tasks, run_task, run);
     }
-    return true;
+    for (size_t i = 0; i < run->threads; i++) {
+        unfit += *scratch_of(run, i).unfit;
+    }
+    return !isnan(unfit);
 }
 
 /* All blocks and chunks. */
@@ -377,16 +407,19 @@ void lt_strassen_run(const lt_strassen_kernels *kernels, const lt_gemm_job *job,
     runner run = {.kernels = kernels,
                   .job = job,
                   .cut = cut(kernels, job->m, job->n, job->k),
-                  .factors = workspace,
+                  .own = workspace,
                   .low = -INFINITY,
                   .high = INFINITY};
     run.threads = args->host->pool_threads(args->pool);
-    run.own = run.factors + run.cut.factors;
-    run.unfit = run.own + run.threads * run.cut.own;
+    for (size_t i = 0; i < run.threads; i++) {
+        scratch s = scratch_of(&run, i);
+        *s.stage = 0;
+        *s.unfit = 0;
+    }
     run.activate = !lt_cpu_activation_clamp(&job->activation, &run.low, &run.high);
     run.units_per_task = run.cut.units / (run.threads > 1 ? run.threads * TASKS_PER_THREAD : 1);
     run.units_per_task = run.units_per_task > 0 ? run.units_per_task : 1;
-    float *plain = run.unfit + whole_lines(run.cut.block_tiles * kernels->gemm->mr);
+    float *plain = run.own + run.threads * run.cut.own;
     lt_gemm_job rest = rest_job(kernels, job, &run.cut);
     if (!run_units(&run, args)) {
         lt_gemm_run(job, plain, args);
