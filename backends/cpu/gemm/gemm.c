@@ -218,16 +218,28 @@ static void prepare_rows(const runner *run, const chunk *c)
 /* --- tiles --------------------------------------------------------------------------------------
  */
 
-/* Where the chunk's part of panel p begins. */
-static const char *panel_at(const runner *run, const chunk *c, size_t p)
+/* Where panel p begins, at row k0 of a tap. */
+static const char *panel_at(const runner *run, size_t p, size_t tap, size_t k0)
 {
     const lt_gemm_job *job = run->job;
     const lt_gemm_kernels *kernels = job->kernels;
     size_t k = lt_gemm_padded_k(kernels, job->k), column = p * kernels->nr;
     size_t left = job->n - column;
     size_t width = left > kernels->nr / 2 ? kernels->nr : kernels->nr / 2;
-    size_t rows = column * k * job->taps + (c->tap * k + c->k0) * width;
+    size_t rows = column * k * job->taps + (tap * k + k0) * width;
     return (const char *)job->b + rows * kernels->b_bytes;
+}
+
+/* What is needed of B behind the chunk's last panel: the first panel of the next chunk or block, or
+ * the next task's. */
+static const char *panel_behind(const runner *run, const chunk *c)
+{
+    if (c->index + 1 < run->blocking.chunks) {
+        bool by_taps = run->job->taps > 1;
+        return panel_at(run, c->p0, by_taps ? c->tap + c->taps : 0, by_taps ? 0 : c->k0 + c->k);
+    }
+    bool last_block = c->t1 == run->blocking.tiles && c->p1 < run->panels;
+    return panel_at(run, last_block ? c->p1 : c->p0, 0, 0);
 }
 
 /* What all tiles of a chunk share. */
@@ -254,7 +266,7 @@ static void set_panel(const runner *run, const chunk *c, size_t p, lt_gemm_tile 
     size_t column = p * kernels->nr, left = job->n - column;
     tile->column = column;
     tile->n = (uint32_t)(left < kernels->nr ? left : kernels->nr);
-    tile->b = panel_at(run, c, p);
+    tile->b = panel_at(run, p, c->tap, c->k0);
     tile->bias =
         job->bias && c->index == 0 ? (const char *)job->bias + column * kernels->bias_bytes : NULL;
 }
@@ -291,7 +303,7 @@ static void panels_outermost(const runner *run, const chunk *c)
     size_t part = tile.next_step * tile.k / kernels->k_group * tile.taps;
     for (size_t p = c->p0; p < c->p1; p++) {
         set_panel(run, c, p, &tile);
-        tile.next = panel_at(run, c, p + 1 < c->p1 ? p + 1 : c->p0);
+        tile.next = p + 1 < c->p1 ? panel_at(run, p + 1, c->tap, c->k0) : panel_behind(run, c);
         for (size_t t = c->t0; t < c->t1; t++) {
             run_tile(run, c, t, &tile);
             tile.next = (const char *)tile.next + part;
