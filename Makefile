@@ -179,6 +179,11 @@ $(BUILD)/image-libraries.ok:
 	scripts/need.sh jpeglib.h libjpeg62-turbo-dev
 	scripts/need.sh png.h libpng-dev
 	@mkdir -p $(@D) && touch $@
+$(BUILD)/commands.ok:
+	scripts/need.sh $(firstword $(CXX)) g++
+	scripts/need.sh pkg-config pkg-config
+	scripts/need.sh readelf binutils
+	@mkdir -p $(@D) && touch $@
 
 # --- running ----------------------------------------------------------------------------------------
 demo: $(BUILD)/leat $(BUILD)/examples/classify
@@ -189,7 +194,7 @@ chat: $(BUILD)/examples/chat
 	$< $(ROOT)/models/smollm2.onnx $(ROOT)/models/smollm2-tokenizer.txt $(ARGS)
 
 test-programs: $(TESTS) $(REPLAYS) $(BENCHES) $(PLUGINS) $(BUILD)/leat $(EXAMPLES) $(SHARED)
-check: test-programs
+check: test-programs $(BUILD)/commands.ok
 	scripts/check.sh $(BUILD) $(ONLY)
 
 bench: $(BUILD)/leat $(SHARED) $(BENCHES)

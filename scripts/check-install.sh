@@ -19,7 +19,6 @@ check() {
     fi
 }
 
-command -v pkg-config >/dev/null || { [ "$(id -u)" = 0 ] && apt-get install -y -q pkg-config >/dev/null 2>&1; }
 rm -rf "$stage"/*
 check "make install" make -s -C "$root" BUILD="$(cd "$build" && pwd | sed "s|^$root/||")" \
     DESTDIR="$stage" prefix=/usr libdir=/usr/lib install
