@@ -321,10 +321,16 @@ typedef struct leat_model_save_desc {
                                     0: only when the model would pass 2 GB */
 } leat_model_save_desc;
 
-/* Writes the model as ONNX, weights above the threshold to PATH.data beside it. The file appears
- * whole or not at all.
+/* Writes the model as ONNX, weights above the threshold to PATH.HASH.data beside it, HASH being 16
+ * digits that depend on their content. Both files are complete on the disk before the model of that
+ * name is replaced: a reader sees the old model or the new one, each with its own data, also after
+ * a crash. On failure the old one stays and nothing is left behind. The data file of a model that
+ * this function wrote there before is removed; saving the same path from several threads at once is
+ * safe but may leave such a file.
  * Threads:  any.
- * Errors:   IO; NO_MEMORY; LIMIT when a model above 2 GB has no external data. */
+ * Errors:   IO; NO_MEMORY; LIMIT when a model above 2 GB has no external data; UNSUPPORTED for
+ *           models with sequences or optionals as inputs or outputs, or with If, Loop or Scan in a
+ *           function that imports another version of ai.onnx than the model. */
 LEAT_API leat_status leat_model_save(const leat_model *model, const char *path,
                                      const leat_model_save_desc *desc,
                                      leat_error *err) LEAT_MUST_CHECK;

@@ -215,22 +215,35 @@ leat_status lt_file_writer_write(lt_file_writer *writer, const void *data, size_
     return status;
 }
 
-leat_status lt_file_writer_commit(lt_file_writer *writer, leat_error *err)
+leat_status lt_file_writer_finish(lt_file_writer *writer, leat_error *err)
 {
     leat_status status = flush(writer, err);
     if (status == LEAT_OK && fsync(writer->fd) != 0) {
         status = system_error(err, "write", writer->path);
     }
-    if (status == LEAT_OK && rename(writer->temporary, writer->path) != 0) {
-        status = system_error(err, "rename a file to", writer->path);
-    }
     if (status != LEAT_OK) {
+        lt_file_writer_close(writer);
+    }
+    return status;
+}
+
+leat_status lt_file_writer_publish(lt_file_writer *writer, const char *path, leat_error *err)
+{
+    path = path ? path : writer->path;
+    if (rename(writer->temporary, path) != 0) {
+        leat_status status = system_error(err, "rename a file to", path);
         lt_file_writer_close(writer);
         return status;
     }
     close(writer->fd);
     free_writer(writer);
     return LEAT_OK;
+}
+
+leat_status lt_file_writer_commit(lt_file_writer *writer, leat_error *err)
+{
+    leat_status status = lt_file_writer_finish(writer, err);
+    return status ? status : lt_file_writer_publish(writer, NULL, err);
 }
 
 void lt_file_writer_close(lt_file_writer *writer)
@@ -242,4 +255,27 @@ void lt_file_writer_close(lt_file_writer *writer)
     if (writer->memory != NULL) {
         free_writer(writer);
     }
+}
+
+leat_status lt_file_sync_directory(lt_memory *memory, const char *path, leat_error *err)
+{
+    const char *slash = strrchr(path, '/');
+    size_t length = slash == NULL ? 1 : slash == path ? 1 : (size_t)(slash - path);
+    char *directory = lt_alloc(memory, length + 1, 1);
+    if (directory == NULL) {
+        return lt_fail(err, LEAT_NO_MEMORY, "cannot write '%s': out of memory", path);
+    }
+    memcpy(directory, slash ? path : ".", length);
+    directory[length] = '\0';
+    leat_status status = LEAT_OK;
+    int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    /* A directory that may be written but not read, or that cannot be synced, is no failure. */
+    if (fd >= 0 && fsync(fd) != 0 && errno != EINVAL && errno != EROFS) {
+        status = system_error(err, "sync the directory", directory);
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    lt_free(memory, directory, length + 1);
+    return status;
 }

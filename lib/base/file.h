@@ -44,7 +44,17 @@ leat_status lt_file_writer_write(lt_file_writer *writer, const void *data, size_
                                  leat_error *err) LEAT_MUST_CHECK;
 /* Flushes and syncs, renames onto `path`, closes. On failure nothing is left behind. */
 leat_status lt_file_writer_commit(lt_file_writer *writer, leat_error *err) LEAT_MUST_CHECK;
-/* Drops what was written unless committed. */
+/* The same in two steps, for files that must appear in an order: finish flushes and syncs; publish
+ * renames onto `path` (NULL: that of open), which must be in the same directory, and closes. */
+leat_status lt_file_writer_finish(lt_file_writer *writer, leat_error *err) LEAT_MUST_CHECK;
+leat_status lt_file_writer_publish(lt_file_writer *writer, const char *path,
+                                   leat_error *err) LEAT_MUST_CHECK;
+/* Drops what was written unless published. */
 void lt_file_writer_close(lt_file_writer *writer);
+
+/* Waits until the renames in the directory of `path` are on the disk.
+ * Errors:   IO; NO_MEMORY. */
+leat_status lt_file_sync_directory(lt_memory *memory, const char *path,
+                                   leat_error *err) LEAT_MUST_CHECK;
 
 #endif

@@ -63,10 +63,14 @@ static leat_status copy_into(const lt_graph *from, lt_graph *to, leat_error *err
         return status;
     }
     to->name = lt_arena_string(arena, from->name);
+    to->kept.n_fields = from->kept.n_fields;
+    to->kept.fields =
+        lt_arena_copy(arena, from->kept.fields, from->kept.n_fields * sizeof(*from->kept.fields));
     to->inputs = lt_arena_copy(arena, from->inputs, from->n_inputs * sizeof(*to->inputs));
     to->outputs = lt_arena_copy(arena, from->outputs, from->n_outputs * sizeof(*to->outputs));
     to->captures = lt_arena_copy(arena, from->captures, from->n_captures * sizeof(*to->captures));
-    if (to->name == NULL || to->inputs == NULL || to->outputs == NULL || to->captures == NULL) {
+    if (to->name == NULL || to->inputs == NULL || to->outputs == NULL || to->captures == NULL ||
+        to->kept.fields == NULL) {
         return lt_fail(err, LEAT_NO_MEMORY, "graph: out of memory");
     }
     to->n_inputs = from->n_inputs;
@@ -82,8 +86,11 @@ static leat_status copy_root(const lt_graph *from, lt_graph *to, leat_error *err
     to->ir_version = from->ir_version;
     to->custom = from->custom;
     to->producer = lt_arena_string(arena, from->producer);
+    to->kept_model.n_fields = from->kept_model.n_fields;
+    to->kept_model.fields = lt_arena_copy(arena, from->kept_model.fields,
+                                          from->kept_model.n_fields * sizeof(leat_string));
     to->opsets = lt_arena_array(arena, from->n_opsets, sizeof(*to->opsets));
-    if (to->producer == NULL || to->opsets == NULL) {
+    if (to->producer == NULL || to->kept_model.fields == NULL || to->opsets == NULL) {
         return lt_fail(err, LEAT_NO_MEMORY, "graph: out of memory");
     }
     for (size_t i = 0; i < from->n_opsets; i++) {

@@ -55,6 +55,12 @@ static inline void lt_set_element(leat_value *container, leat_dtype dtype, bool 
     container->shape[2] = of_sequences;
 }
 
+/* Pieces of an encoded message. */
+typedef struct lt_kept {
+    const leat_string *fields;
+    size_t n_fields;
+} lt_kept;
+
 struct lt_graph {
     lt_arena arena;   /* used by the outermost graph; subgraphs use their root's */
     lt_graph *parent; /* NULL for the outermost graph */
@@ -62,6 +68,10 @@ struct lt_graph {
     const char *name;
     int64_t ir_version;
     const char *producer; /* never NULL */
+    /* Fields of the file that mean nothing here and are written again: of the graph its texts and
+     * metadata, of the outermost one also the model's. As encoded in the file that was read, whose
+     * bytes they are. */
+    lt_kept kept, kept_model;
 
     lt_opset *opsets;
     size_t n_opsets;

@@ -10,10 +10,12 @@ enum {
     GRAPH_NODE = 1,
     GRAPH_NAME = 2,
     GRAPH_INITIALIZER = 5,
+    GRAPH_DOC_STRING = 10,
     GRAPH_INPUT = 11,
     GRAPH_OUTPUT = 12,
     GRAPH_VALUE_INFO = 13,
-    GRAPH_SPARSE_INITIALIZER = 15
+    GRAPH_SPARSE_INITIALIZER = 15,
+    GRAPH_METADATA = 16
 };
 
 /* TypeProto */
@@ -572,6 +574,10 @@ leat_status lt_read_graph(lt_reader *reader, lt_wire message, lt_graph *graph, l
         scope.n_opsets = outer->n_opsets;
     }
     leat_status status = make_lists(reader, message, graph, err);
+    if (status == LEAT_OK) {
+        const uint32_t kept = 1u << GRAPH_DOC_STRING | 1u << GRAPH_METADATA;
+        status = lt_read_kept(reader, message, kept, &graph->kept, err);
+    }
     for (size_t i = 0; i < 4 && status == LEAT_OK; i++) {
         status = each(reader, message, before[i].number, before[i].fn, &scope, err);
     }

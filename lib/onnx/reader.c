@@ -7,13 +7,52 @@
 enum {
     MODEL_IR_VERSION = 1,
     MODEL_PRODUCER = 2,
+    MODEL_PRODUCER_VERSION = 3,
+    MODEL_DOMAIN = 4,
+    MODEL_VERSION = 5,
+    MODEL_DOC_STRING = 6,
     MODEL_GRAPH = 7,
     MODEL_OPSET = 8,
+    MODEL_METADATA = 14,
     MODEL_FUNCTION = 25
 };
 
 #define MIN_IR_VERSION 3
 #define MAX_IR_VERSION 20
+
+leat_status lt_read_kept(lt_reader *reader, lt_wire message, uint32_t numbers, lt_kept *out,
+                         leat_error *err)
+{
+    for (int round = 0; round < 2; round++) { /* counts, then fills */
+        leat_string *fields = NULL;
+        lt_wire wire = message;
+        if (round == 1) {
+            fields = lt_arena_array(reader->arena, out->n_fields, sizeof(*fields));
+            if (fields == NULL) {
+                return lt_read_no_memory(err);
+            }
+            out->fields = fields;
+        }
+        out->n_fields = 0;
+        for (bool more = true; more;) {
+            lt_field field;
+            const char *start = (const char *)wire.at;
+            leat_status status = lt_wire_next(&wire, &field, &more, err);
+            if (status != LEAT_OK) {
+                return status;
+            }
+            if (!more || field.number >= 32 || !(numbers >> field.number & 1)) {
+                continue;
+            }
+            if (fields != NULL) {
+                fields[out->n_fields] =
+                    (leat_string){start, (size_t)((const char *)wire.at - start)};
+            }
+            out->n_fields++;
+        }
+    }
+    return LEAT_OK;
+}
 
 static leat_status read_opset(lt_reader *reader, lt_wire wire, lt_opset *opset, leat_error *err)
 {
@@ -105,6 +144,11 @@ static leat_status read_preamble(lt_reader *reader, lt_wire wire, lt_wire *out_g
     }
     if (status == LEAT_OK) {
         status = lt_read_opsets(reader, wire, MODEL_OPSET, &root->opsets, &root->n_opsets, err);
+    }
+    if (status == LEAT_OK) {
+        const uint32_t kept = 1u << MODEL_PRODUCER_VERSION | 1u << MODEL_DOMAIN |
+                              1u << MODEL_VERSION | 1u << MODEL_DOC_STRING | 1u << MODEL_METADATA;
+        status = lt_read_kept(reader, wire, kept, &root->kept_model, err);
     }
     while (status == LEAT_OK) {
         lt_field field;

@@ -85,6 +85,10 @@ leat_status lt_scope_define(lt_reader *reader, lt_scope *scope, leat_string name
 leat_status lt_read_opsets(lt_reader *reader, lt_wire message, uint32_t field, lt_opset **out,
                            size_t *out_count, leat_error *err) LEAT_MUST_CHECK;
 
+/* Keeps the fields whose bits are set in `numbers`, all of them below 32, as they are encoded. */
+leat_status lt_read_kept(lt_reader *reader, lt_wire message, uint32_t numbers, lt_kept *out,
+                         leat_error *err) LEAT_MUST_CHECK;
+
 /* Counts the fields of that number. */
 leat_status lt_count_fields(lt_wire message, uint32_t field, size_t *out_count,
                             leat_error *err) LEAT_MUST_CHECK;

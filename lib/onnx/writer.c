@@ -1,33 +1,42 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* lt_graph -> ModelProto. Messages are written by functions that run twice: once into a sink that
  * only counts, for the length in front, and once into the file. */
-#include "onnx/writer.h"
-
 #include "base/error.h"
-#include "base/file.h"
 #include "base/tensor.h"
+#include "onnx/writer_internal.h"
 
+#include <stdio.h>
 #include <string.h>
 
-/* Protobuf readers refuse messages of 2 GiB and more. */
-#define MOST_BYTES 0x7fffffffu
 /* Where constants begin in the external file, so that they can be mapped: a page. */
 #define EXTERNAL_ALIGNMENT 4096u
+/* From which on models have functions. */
+#define FUNCTION_IR_VERSION 8
 
-typedef struct sink {
-    const lt_graph *root;
-    lt_file_writer *file; /* NULL: only count */
-    uint64_t bytes;
-    uint64_t threshold;   /* constants of at least this size are outside; 0: none are */
-    uint64_t external;    /* next free byte of the external file */
-    const char *location; /* its name */
-    leat_status status;
-    leat_error *err;
-} sink;
+typedef lt_write_sink sink;
+
+/* By words, not bytes: a hash must not be slower than the disk. */
+static uint64_t hash_words(uint64_t hash, const void *data, size_t bytes)
+{
+    const char *from = data;
+    while (bytes != 0) {
+        uint64_t word = 0;
+        size_t n = bytes < sizeof(word) ? bytes : sizeof(word);
+        memcpy(&word, from, n);
+        hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
+        hash ^= hash >> 32;
+        from += n;
+        bytes -= n;
+    }
+    return hash;
+}
 
 static void put(sink *s, const void *data, size_t bytes)
 {
     s->bytes += bytes;
+    if (s->hash != NULL) {
+        *s->hash = hash_words(*s->hash, data, bytes);
+    }
     if (s->file != NULL && s->status == LEAT_OK) {
         s->status = lt_file_writer_write(s->file, data, bytes, s->err);
     }
@@ -42,6 +51,13 @@ static void put_varint(sink *s, uint64_t value)
         value >>= 7;
     } while (value != 0);
     put(s, bytes, n);
+}
+
+static void put_kept(sink *s, const lt_kept *kept)
+{
+    for (size_t i = 0; i < kept->n_fields; i++) {
+        put(s, kept->fields[i].data, kept->fields[i].bytes);
+    }
 }
 
 static void put_tag(sink *s, uint32_t field, uint32_t type)
@@ -271,19 +287,20 @@ typedef struct node_argument {
     const leat_node *node;
 } node_argument;
 
-static void node_message(sink *s, const void *argument)
+static const char *value_name(const lt_graph *graph, uint32_t value)
 {
-    const node_argument *a = argument;
-    const leat_node *node = a->node;
-    for (uint32_t i = 0; i < node->n_inputs; i++) {
-        put_string(s, 1,
-                   node->inputs[i] == LEAT_NO_VALUE ? "" : a->graph->values[node->inputs[i]].name);
-    }
-    for (uint32_t i = 0; i < node->n_outputs; i++) {
-        put_string(
-            s, 2, node->outputs[i] == LEAT_NO_VALUE ? "" : a->graph->values[node->outputs[i]].name);
-    }
-    put_string(s, 3, node->name);
+    return value == LEAT_NO_VALUE ? "" : graph->values[value].name;
+}
+
+/* Numbers are given in the order of nodes, bodies where their node is; the count before a message
+ * is forgotten, so both of its runs give the same. */
+static void function_name(sink *s, const leat_node *node, char *name, size_t capacity)
+{
+    snprintf(name, capacity, "%.80s_%d_%u", node->op, node->opset, s->n_functions++);
+}
+
+static void put_operator(sink *s, const leat_node *node)
+{
     put_string(s, 4, node->op);
     for (uint32_t i = 0; i < node->n_attrs; i++) {
         put_message(s, 5, attr_message, &node->attrs[i]);
@@ -291,6 +308,97 @@ static void node_message(sink *s, const void *argument)
     if (node->domain[0] != '\0') {
         put_string(s, 7, node->domain);
     }
+}
+
+static void node_message(sink *s, const void *argument)
+{
+    const node_argument *a = argument;
+    const leat_node *node = a->node;
+    for (uint32_t i = 0; i < node->n_inputs; i++) {
+        put_string(s, 1, value_name(a->graph, node->inputs[i]));
+    }
+    for (uint32_t i = 0; i < node->n_outputs; i++) {
+        put_string(s, 2, value_name(a->graph, node->outputs[i]));
+    }
+    put_string(s, 3, node->name);
+    if (lt_write_as_function(s->opsets, node)) {
+        char name[112];
+        function_name(s, node, name, sizeof(name));
+        put_string(s, 4, name);
+        put_string(s, 7, LT_FUNCTION_DOMAIN);
+    } else {
+        put_operator(s, node);
+    }
+}
+
+/* --- functions ----------------------------------------------------------------------------------
+ */
+
+static void put_formals(sink *s, uint32_t field, const char *prefix, const uint32_t *values,
+                        uint32_t count, bool omit)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "%s%u", prefix, i);
+        put_string(s, field, omit && values[i] == LEAT_NO_VALUE ? "" : name);
+    }
+}
+
+/* The one node of a function: omitted values are omitted here, too. */
+static void inner_node_message(sink *s, const void *argument)
+{
+    const leat_node *node = argument;
+    put_formals(s, 1, "in", node->inputs, node->n_inputs, true);
+    put_formals(s, 2, "out", node->outputs, node->n_outputs, true);
+    put_operator(s, node);
+}
+
+static void opset_message(sink *s, const void *argument)
+{
+    const lt_opset *opset = argument;
+    put_string(s, 1, opset->domain);
+    put_int(s, 2, opset->version);
+}
+
+static void function_message(sink *s, const void *argument)
+{
+    const leat_node *node = argument;
+    const lt_opset opset = {node->domain, node->opset};
+    char name[112];
+    function_name(s, node, name, sizeof(name));
+    put_string(s, 1, name);
+    put_formals(s, 4, "in", node->inputs, node->n_inputs, false);
+    put_formals(s, 5, "out", node->outputs, node->n_outputs, false);
+    put_message(s, 7, inner_node_message, node);
+    put_message(s, 9, opset_message, &opset);
+    put_string(s, 10, LT_FUNCTION_DOMAIN);
+}
+
+/* In the order of node_message. */
+static void put_functions(sink *s, const lt_graph *graph)
+{
+    for (uint32_t i = 0; i < graph->n_nodes; i++) {
+        const leat_node *node = graph->nodes[i];
+        if (lt_write_as_function(s->opsets, node)) {
+            put_message(s, 25, function_message, node);
+            continue;
+        }
+        for (uint32_t a = 0; a < node->n_attrs; a++) {
+            if (node->attrs[a].type == LEAT_ATTR_GRAPH) {
+                put_functions(s, node->attrs[a].u.graph);
+            }
+        }
+    }
+}
+
+static bool has_functions(const lt_written_opsets *opsets)
+{
+    for (size_t i = 0; i < opsets->count; i++) {
+        if (strcmp(opsets->opsets[i].domain, LT_FUNCTION_DOMAIN) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* --- graph and model ----------------------------------------------------------------------------
@@ -360,6 +468,7 @@ static void graph_message(sink *s, const void *argument)
         put_message(s, 1, node_message, &a);
     }
     put_string(s, 2, graph->name[0] != '\0' ? graph->name : "graph");
+    put_kept(s, &graph->kept);
     leat_status status = each_constant(graph, s, s->err, put_initializer);
     s->status = s->status == LEAT_OK ? status : s->status;
     for (uint32_t i = 0; i < graph->n_inputs; i++) {
@@ -372,35 +481,21 @@ static void graph_message(sink *s, const void *argument)
     }
 }
 
-static void opset_message(sink *s, const void *argument)
+void lt_write_model(lt_write_sink *s, const lt_graph *graph)
 {
-    const lt_opset *opset = argument;
-    put_string(s, 1, opset->domain);
-    put_int(s, 2, opset->version);
-}
-
-static bool uses_own_domain(const lt_graph *graph)
-{
-    for (uint32_t i = 0; i < graph->n_nodes; i++) {
-        if (strcmp(graph->nodes[i]->domain, "leat") == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static void model_message(sink *s, const void *argument)
-{
-    const lt_graph *graph = argument;
-    static const lt_opset own = {"leat", 1};
-    put_int(s, 1, graph->ir_version > 0 ? graph->ir_version : 8);
-    put_string(s, 2, "leat");
+    bool known = graph->producer[0] != '\0';
+    bool functions = has_functions(s->opsets);
+    int64_t ir = graph->ir_version > 0 ? graph->ir_version : FUNCTION_IR_VERSION;
+    put_int(s, 1, functions && ir < FUNCTION_IR_VERSION ? FUNCTION_IR_VERSION : ir);
+    put_string(s, 2, known ? graph->producer : "leat");
+    put_kept(s, &graph->kept_model);
     put_message(s, 7, graph_message, graph);
-    for (size_t i = 0; i < graph->n_opsets; i++) {
-        put_message(s, 8, opset_message, &graph->opsets[i]);
+    for (size_t i = 0; i < s->opsets->count; i++) {
+        put_message(s, 8, opset_message, &s->opsets->opsets[i]);
     }
-    if (uses_own_domain(graph) && lt_graph_opset(graph, "leat") == 1) {
-        put_message(s, 8, opset_message, &own);
+    s->n_functions = 0;
+    if (functions) {
+        put_functions(s, graph);
     }
 }
 
@@ -415,101 +510,8 @@ static void put_external(sink *s, const tensor *t)
     put(s, t->data, t->bytes);
 }
 
-/* The external file holds the constants of the outermost graph only: those of bodies are small. */
-static leat_status write_external(const lt_graph *graph, const char *path, uint64_t threshold,
-                                  leat_error *err)
+void lt_write_external(lt_write_sink *s, const lt_graph *graph)
 {
-    lt_file_writer file;
-    leat_status status = lt_file_writer_open(graph->root->arena.memory, path, &file, err);
-    if (status != LEAT_OK) {
-        return status;
-    }
-    sink s = {.root = graph, .file = &file, .threshold = threshold, .err = err};
-    status = each_constant(graph, &s, err, put_external);
-    status = status == LEAT_OK ? s.status : status;
-    if (status == LEAT_OK) {
-        status = lt_file_writer_commit(&file, err);
-    } else {
-        lt_file_writer_close(&file);
-    }
-    return status;
-}
-
-static leat_status write_model(const lt_graph *graph, const char *path, const sink *settings,
-                               leat_error *err)
-{
-    lt_file_writer file;
-    sink s = *settings;
-    leat_status status = lt_file_writer_open(graph->root->arena.memory, path, &file, err);
-    if (status != LEAT_OK) {
-        return status;
-    }
-    s.file = &file;
-    model_message(&s, graph);
-    status = s.status;
-    if (status == LEAT_OK) {
-        status = lt_file_writer_commit(&file, err);
-    } else {
-        lt_file_writer_close(&file);
-    }
-    return status;
-}
-
-/* The graph does not keep what a sequence or an optional holds, so their types cannot be written.
- */
-static leat_status check_types(const lt_graph *graph, leat_error *err)
-{
-    for (uint32_t i = 0; i < graph->n_inputs + graph->n_outputs; i++) {
-        uint32_t at = i < graph->n_inputs ? graph->inputs[i] : graph->outputs[i - graph->n_inputs];
-        if (graph->values[at].dtype > LEAT_DTYPE_COUNT) {
-            return lt_fail(err, LEAT_UNSUPPORTED, "'%s' is a %s; models with one cannot be written",
-                           graph->values[at].name, leat_dtype_name(graph->values[at].dtype));
-        }
-    }
-    return LEAT_OK;
-}
-
-leat_status lt_onnx_write(const lt_graph *graph, const char *path, uint64_t external_threshold,
-                          leat_error *err)
-{
-    leat_status types = check_types(graph, err);
-    if (types != LEAT_OK) {
-        return types;
-    }
-    lt_arena scratch;
-    lt_arena_init(&scratch, graph->root->arena.memory, 1024);
-    size_t length = strlen(path);
-    char *data_path = lt_arena_alloc(&scratch, length + 6, 1);
-    if (data_path == NULL) {
-        return lt_fail(err, LEAT_NO_MEMORY, "cannot write '%s': out of memory", path);
-    }
-    memcpy(data_path, path, length);
-    memcpy(data_path + length, ".data", 6);
-    const char *slash = strrchr(data_path, '/');
-    sink count = {.root = graph,
-                  .threshold = external_threshold,
-                  .location = slash ? slash + 1 : data_path,
-                  .err = err};
-    sink settings = count;
-    model_message(&count, graph);
-    leat_status status = count.status;
-    if (status == LEAT_OK && count.bytes > MOST_BYTES && external_threshold == 0) {
-        /* As documented: beyond 2 GB constants go outside by themselves. */
-        settings.threshold = 1024;
-        count = settings;
-        model_message(&count, graph);
-        status = count.status;
-    }
-    if (status == LEAT_OK && count.bytes > MOST_BYTES) {
-        status = lt_fail(err, LEAT_LIMIT, "'%s' would have %llu bytes; 2 GiB is the most", path,
-                         (unsigned long long)count.bytes);
-    }
-    if (status == LEAT_OK && count.external != 0) {
-        status = write_external(graph, data_path, settings.threshold, err);
-    }
-    if (status == LEAT_OK) {
-        status = write_model(graph, path, &settings, err);
-    }
-    lt_arena_destroy(&scratch);
-    return status;
+    leat_status status = each_constant(graph, s, s->err, put_external);
+    s->status = s->status == LEAT_OK ? status : s->status;
 }
