@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Products and convolutions on Hopper's tensor cores: D = act(scale * A B + bias + residual).
+ *
+ * The host side of gemm_f16.cu and gemm_bf16.cu: an lt_gemm per device, a plan per node and shape,
+ * a launch per run. Nothing here allocates, links the driver or needs its headers: the caller gives
+ * a table of driver functions, of which CUresult is int and every handle void *.
+ *
+ * Kernels need compute capability 9.0 and are compiled for sm_90a alone, into a module of their
+ * own; on other devices lt_gemm_open is not called and its rows are not offered. */
+#ifndef LEAT_CUDA_GEMM_H
+#define LEAT_CUDA_GEMM_H
+
+#include "params.h"
+
+#include <leat/leat.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The driver's functions, as cuGetProcAddress gives them. */
+typedef struct lt_gemm_driver {
+    /* cuModuleGetFunction */
+    int (*module_get_function)(void **out_function, void *module, const char *name);
+    /* cuFuncSetAttribute */
+    int (*func_set_attribute)(void *function, int attribute, int value);
+    /* cuTensorMapEncodeTiled */
+    int (*tensor_map_encode_tiled)(void *map, int dtype, uint32_t rank, void *address,
+                                   const uint64_t *dims, const uint64_t *strides,
+                                   const uint32_t *box, const uint32_t *element_strides,
+                                   int interleave, int swizzle, int l2_promotion, int oob_fill);
+    /* cuTensorMapEncodeIm2col */
+    int (*tensor_map_encode_im2col)(void *map, int dtype, uint32_t rank, void *address,
+                                    const uint64_t *dims, const uint64_t *strides,
+                                    const int *lower_corner, const int *upper_corner,
+                                    uint32_t channels_per_pixel, uint32_t pixels_per_column,
+                                    const uint32_t *element_strides, int interleave, int swizzle,
+                                    int l2_promotion, int oob_fill);
+    /* cuTensorMapReplaceAddress */
+    int (*tensor_map_replace_address)(void *map, void *address);
+    /* cuLaunchKernelEx; config is a CUlaunchConfig */
+    int (*launch_kernel_ex)(const void *config, void *function, void **params, void **extra);
+} lt_gemm_driver;
+
+/* The kernels of one device. Plain data: no close. */
+typedef struct lt_gemm {
+    lt_gemm_driver driver;
+    uint32_t n_multiprocessors;
+    void *functions[LT_GEMM_N_KERNELS];
+} lt_gemm;
+
+/* A product of row-major matrices, or a batch of them.
+ * Shapes:   A [batch][m][k], B [batch][k][n] or, with b_transposed, [batch][n][k], D and residual
+ *           [batch][m][n], bias [n].
+ * Units:    strides in elements: lda, ldb, ldd, ldr from row to row; *_batch from matrix to matrix,
+ *           0 where all share one.
+ * Types:    A and B of dtype, F16 or BF16; D, bias and residual each F16, BF16 or F32.
+ * Alignment: A and B on 16 bytes, their strides multiples of 8 elements. D, bias, residual: of
+ *           their elements (16 bytes and strides that are multiples of 8 are faster). */
+typedef struct lt_gemm_desc {
+    leat_dtype dtype;
+    leat_dtype out_dtype;
+    leat_dtype bias_dtype;     /* UNDEFINED: no bias */
+    leat_dtype residual_dtype; /* UNDEFINED: no residual */
+    int32_t b_transposed;
+    int32_t activation; /* lt_gemm_activation */
+    float alpha, beta;  /* of the activation */
+    float scale;        /* of the product; 1 for none */
+    int64_t m, n, k, batch;
+    int64_t lda, ldb, ldd, ldr;
+    int64_t a_batch, b_batch, d_batch, r_batch;
+    /* 1: may start while the kernel before it in the stream ends. It waits for that kernel before
+     * it touches memory; safe when every kernel of the stream does so, or has this off. */
+    int32_t overlap;
+} lt_gemm_desc;
+
+/* A convolution of channels-last data as a product: m = images * out_h * out_w pixels, n filters.
+ * Shapes:   x [images][h][w][c], weights [n][kh][kw][c] (packed so by the caller), y and residual
+ *           [images][out_h][out_w][n], bias [n]; out_h = (h + pad[0] + pad[2] - (kh - 1) *
+ *           dilation_h - 1) / stride_h + 1.
+ * Limits:   c a multiple of 8; strides 1 to 8; pads, dilated filters below 128; one group.
+ * Types, alignment: as in lt_gemm_desc. */
+typedef struct lt_gemm_conv_desc {
+    leat_dtype dtype, out_dtype, bias_dtype, residual_dtype;
+    int32_t activation;
+    float alpha, beta, scale;
+    int32_t images, h, w, c, n;
+    int32_t kh, kw, stride_h, stride_w, dilation_h, dilation_w;
+    int32_t pad[4]; /* top, left, bottom, right */
+    int32_t overlap;
+} lt_gemm_conv_desc;
+
+/* What to launch. Plain data, to be kept by value. */
+typedef struct lt_gemm_plan {
+    lt_gemm_params params; /* first: it is aligned on 64 bytes */
+    uint32_t kernel;       /* index into lt_gemm.functions */
+    uint32_t grid;         /* blocks */
+    uint32_t cluster;      /* blocks of a cluster */
+    uint32_t shared_bytes;
+    int32_t overlap;
+    double cost_ns; /* estimate of one run */
+} lt_gemm_plan;
+
+/* Device addresses. bias and residual: NULL where the plan has none. D may be the residual. */
+typedef struct lt_gemm_operands {
+    const void *a, *b, *bias, *residual;
+    void *d;
+} lt_gemm_operands;
+
+/* Name of kernel i < LT_GEMM_N_KERNELS in its module, such as
+ * "lt_cuda_gemm_f16_nk_128x256x64_sm90". Static. */
+const char *lt_gemm_kernel_name(uint32_t i);
+
+/* Looks the kernels up and lets them use all shared memory; modules[0] holds those of F16,
+ * modules[1] those of BF16 (NULL: that type is then refused by the plans).
+ * Threads:  any; the device's context must be current.
+ * Errors:   NO_DEVICE when the driver refuses. */
+leat_status lt_gemm_open(const lt_gemm_driver *driver, void *const modules[2],
+                         uint32_t n_multiprocessors, lt_gemm *out, leat_error *err);
+
+/* Chooses tile and split, encodes the tensor maps.
+ * Threads:  any.
+ * Errors:   UNSUPPORTED for types, alignment or sizes that the kernels do not take, with the
+ *           reason; INVALID for sizes that make no sense. */
+leat_status lt_gemm_plan_product(const lt_gemm *gemm, const lt_gemm_desc *desc, lt_gemm_plan *out,
+                                 leat_error *err);
+leat_status lt_gemm_plan_conv(const lt_gemm *gemm, const lt_gemm_conv_desc *desc, lt_gemm_plan *out,
+                              leat_error *err);
+
+/* Enqueues a plan on a CUstream. Never blocks or allocates.
+ * Threads:  any; the device's context must be current.
+ * Errors:   INVALID for misaligned addresses; DEVICE_LOST when the driver refuses. */
+leat_status lt_gemm_launch(const lt_gemm *gemm, const lt_gemm_plan *plan,
+                           const lt_gemm_operands *operands, void *stream, leat_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

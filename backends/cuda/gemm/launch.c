@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Launches a plan. */
+#include "support.h"
+
+/* The driver's CUlaunchConfig and CUlaunchAttribute. */
+enum {
+    ATTRIBUTE_CLUSTER = 4,
+    ATTRIBUTE_OVERLAP = 6
+};
+
+typedef struct launch_attribute {
+    int32_t id;
+    int32_t pad;
+    union {
+        char bytes[64];
+        uint32_t cluster[3];
+        int32_t overlap;
+    } value;
+} launch_attribute;
+
+typedef struct launch_config {
+    uint32_t grid[3];
+    uint32_t block[3];
+    uint32_t shared_bytes;
+    void *stream;
+    launch_attribute *attributes;
+    uint32_t n_attributes;
+} launch_config;
+
+static int is_aligned(const void *address, uintptr_t bytes)
+{
+    return (uintptr_t)address % bytes == 0;
+}
+
+static uintptr_t type_bytes(uint32_t type)
+{
+    return type == LT_GEMM_F32 ? 4 : 2;
+}
+
+static leat_status check_operands(const lt_gemm_params *p, const lt_gemm_operands *o,
+                                  leat_error *err)
+{
+    if (o->a == NULL || o->b == NULL || o->d == NULL ||
+        (o->bias == NULL) != (p->bias_type == LT_GEMM_NONE) ||
+        (o->residual == NULL) != (p->residual_type == LT_GEMM_NONE)) {
+        return lt_gemm_fail(err, LEAT_INVALID, "operands of a product do not match its plan");
+    }
+    if (!is_aligned(o->a, 16) || !is_aligned(o->b, 16)) {
+        return lt_gemm_fail(err, LEAT_INVALID, "factors of a product are not aligned on 16 bytes");
+    }
+    if (!is_aligned(o->d, type_bytes(p->out_type)) ||
+        !is_aligned(o->bias, type_bytes(p->bias_type)) ||
+        !is_aligned(o->residual, type_bytes(p->residual_type))) {
+        return lt_gemm_fail(err, LEAT_INVALID, "operand of a product is not aligned");
+    }
+    return LEAT_OK;
+}
+
+leat_status lt_gemm_launch(const lt_gemm *gemm, const lt_gemm_plan *plan,
+                           const lt_gemm_operands *operands, void *stream, leat_error *err)
+{
+    lt_gemm_params params = plan->params;
+    leat_status status = check_operands(&params, operands, err);
+    if (status != LEAT_OK) {
+        return status;
+    }
+    params.d = (uint64_t)(uintptr_t)operands->d;
+    params.bias = (uint64_t)(uintptr_t)operands->bias;
+    params.residual = (uint64_t)(uintptr_t)operands->residual;
+    params.wide = params.wide && is_aligned(operands->d, 16);
+    const lt_gemm_driver *driver = &gemm->driver;
+    int result = driver->tensor_map_replace_address(&params.a, (void *)(uintptr_t)operands->a);
+    if (result == 0) {
+        result = driver->tensor_map_replace_address(&params.b, (void *)(uintptr_t)operands->b);
+    }
+    if (result == 0) {
+        launch_attribute attributes[2] = {
+            {.id = ATTRIBUTE_CLUSTER, .value.cluster = {plan->cluster, 1, 1}},
+            {.id = ATTRIBUTE_OVERLAP, .value.overlap = 1},
+        };
+        launch_config config = {
+            .grid = {plan->grid, 1, 1},
+            .block = {LT_GEMM_THREADS, 1, 1},
+            .shared_bytes = plan->shared_bytes,
+            .stream = stream,
+            .attributes = attributes,
+            .n_attributes = plan->overlap ? 2 : 1,
+        };
+        void *arguments[1] = {&params};
+        result = driver->launch_kernel_ex(&config, gemm->functions[plan->kernel], arguments, NULL);
+    }
+    if (result != 0) {
+        return lt_gemm_fail(err, LEAT_DEVICE_LOST, "launch of %s: CUDA error %d",
+                            lt_gemm_kernel_name(plan->kernel), result);
+    }
+    return LEAT_OK;
+}
