@@ -133,7 +133,7 @@ static void *place(lt_arena_chunk *chunk, size_t bytes, size_t alignment)
     return (void *)start;
 }
 
-void *lt_arena_alloc(lt_arena *arena, size_t bytes, size_t alignment)
+void *lt_arena_take(lt_arena *arena, size_t bytes, size_t alignment)
 {
     void *block = arena->chunks ? place(arena->chunks, bytes, alignment) : NULL;
     if (block == NULL) {
@@ -158,7 +158,15 @@ void *lt_arena_alloc(lt_arena *arena, size_t bytes, size_t alignment)
         }
         block = place(chunk, bytes, alignment);
     }
-    memset(block, 0, bytes);
+    return block;
+}
+
+void *lt_arena_alloc(lt_arena *arena, size_t bytes, size_t alignment)
+{
+    void *block = lt_arena_take(arena, bytes, alignment);
+    if (block != NULL) {
+        memset(block, 0, bytes);
+    }
     return block;
 }
 

@@ -52,6 +52,8 @@ void lt_arena_destroy(lt_arena *arena);
 
 /* Zeroed memory that lives as long as the arena. NULL when there is none. */
 void *lt_arena_alloc(lt_arena *arena, size_t bytes, size_t alignment);
+/* The same, not zeroed: for blocks that are written whole at once. */
+void *lt_arena_take(lt_arena *arena, size_t bytes, size_t alignment);
 /* A zeroed array; NULL also when count * element_bytes overflows. */
 void *lt_arena_array(lt_arena *arena, size_t count, size_t element_bytes);
 /* Copies of strings, terminated. */
