@@ -109,13 +109,15 @@ static inline __attribute__((always_inline)) void pack_rows(const lt_gemm_source
             memset(rows + count * width, 0, width * sizeof(*rows));
             count++;
         }
-        for (size_t r = 0; r < count; r += group) {
-            for (size_t c = 0; c < width; c++) {
-                for (size_t g = 0; g < group; g++) {
-                    out[c * group + g] = convert(rows[(r + g) * width + c]);
-                }
+        for (size_t r = 0; r < count; r += group, out += width * group) {
+            const float *row = rows + r * width;
+            for (size_t c = 0; c < width && group == 1; c++) {
+                out[c] = convert(row[c]);
             }
-            out += width * group;
+            for (size_t c = 0; c < width && group == 2; c++) { /* a pair is one store */
+                uint32_t pair = convert(row[c]) | (uint32_t)convert(row[width + c]) << 16;
+                memcpy(out + 2 * c, &pair, sizeof(pair));
+            }
         }
     }
 }

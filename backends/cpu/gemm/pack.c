@@ -52,28 +52,73 @@ static void pack_rows_f32(const lt_gemm_source *piece, size_t width, float *out)
     }
 }
 
+typedef float four __attribute__((vector_size(16)));
+typedef int32_t order __attribute__((vector_size(16)));
+
+static inline four load_four(const char *from)
+{
+    four v;
+    memcpy(&v, from, sizeof(v));
+    return v;
+}
+
+/* Four elements of each of four columns, `stride` bytes apart, to four rows of the panel. */
+static inline void turn_four(const char *from, size_t stride, float *out, size_t width)
+{
+    four a = load_four(from), b = load_four(from + stride);
+    four c = load_four(from + 2 * stride), d = load_four(from + 3 * stride);
+    four ab0 = __builtin_shuffle(a, b, (order){0, 4, 1, 5});
+    four ab1 = __builtin_shuffle(a, b, (order){2, 6, 3, 7});
+    four cd0 = __builtin_shuffle(c, d, (order){0, 4, 1, 5});
+    four cd1 = __builtin_shuffle(c, d, (order){2, 6, 3, 7});
+    const four rows[4] = {__builtin_shuffle(ab0, cd0, (order){0, 1, 4, 5}),
+                          __builtin_shuffle(ab0, cd0, (order){2, 3, 6, 7}),
+                          __builtin_shuffle(ab1, cd1, (order){0, 1, 4, 5}),
+                          __builtin_shuffle(ab1, cd1, (order){2, 3, 6, 7})};
+    for (size_t i = 0; i < 4; i++) {
+        memcpy(out + i * width, &rows[i], sizeof(rows[i]));
+    }
+}
+
+/* f32 of any strides, the rows [begin, end) of columns [first, width). */
+static void pack_part_f32(const lt_gemm_source *piece, size_t begin, size_t end, size_t first,
+                          size_t width, float *out)
+{
+    const char *data = piece->data;
+    for (size_t j = begin; j < end; j++) {
+        for (size_t c = first; c < piece->n; c++) {
+            memcpy(out + j * width + c,
+                   data + (j * piece->row_stride + c * piece->column_stride) * sizeof(float),
+                   sizeof(float));
+        }
+        for (size_t c = first > piece->n ? first : piece->n; c < width; c++) {
+            out[j * width + c] = 0;
+        }
+    }
+}
+
 /* B's columns are contiguous (a transposed B, a 1x1 filter): blocks of 16 rows, so that a line of
  * every column is used whole while it is in the first cache. */
 static void pack_columns_f32(const lt_gemm_source *piece, size_t width, float *out)
 {
     const char *data = piece->data;
+    const size_t stride = piece->column_stride * sizeof(float);
+    size_t columns = piece->n / 4 * 4;
     for (size_t j0 = 0; j0 < piece->k; j0 += 16) {
-        size_t rows = piece->k - j0 < 16 ? piece->k - j0 : 16;
-        for (size_t c = 0; c < width; c++) {
-            float line[16] = {0};
-            if (c < piece->n) {
-                const char *from = data + (c * piece->column_stride + j0) * sizeof(float);
-                memcpy(line, from, rows * sizeof(float));
-            }
-            for (size_t j = 0; j < rows; j++) {
-                out[(j0 + j) * width + c] = line[j];
+        size_t end = piece->k - j0 < 16 ? piece->k : j0 + 16, j1 = j0 + (end - j0) / 4 * 4;
+        for (size_t c = 0; c < columns; c += 4) {
+            for (size_t j = j0; j < j1; j += 4) {
+                turn_four(data + c * stride + j * sizeof(float), stride, out + j * width + c,
+                          width);
             }
         }
+        pack_part_f32(piece, j0, j1, columns, width, out);
+        pack_part_f32(piece, j1, end, 0, width, out);
     }
 }
 
-/* Any strides and type. */
-static void pack_any_f32(const lt_gemm_source *piece, size_t width, float *out)
+/* Any strides, f16 or bf16. */
+static void pack_half_f32(const lt_gemm_source *piece, size_t width, float *out)
 {
     for (size_t j = 0; j < piece->k; j++) {
         for (size_t c = 0; c < width; c++) {
@@ -86,12 +131,14 @@ static void pack_any_f32(const lt_gemm_source *piece, size_t width, float *out)
 void lt_gemm_pack_f32(const lt_gemm_source *piece, size_t width, void *out)
 {
     float *to = out;
-    if (piece->dtype == LEAT_DTYPE_F32 && piece->column_stride == 1) {
+    if (piece->dtype != LEAT_DTYPE_F32) {
+        pack_half_f32(piece, width, to);
+    } else if (piece->column_stride == 1) {
         pack_rows_f32(piece, width, to);
-    } else if (piece->dtype == LEAT_DTYPE_F32 && piece->row_stride == 1) {
+    } else if (piece->row_stride == 1) {
         pack_columns_f32(piece, width, to);
     } else {
-        pack_any_f32(piece, width, to);
+        pack_part_f32(piece, 0, piece->k, 0, width, to);
     }
     for (size_t i = 0; i < piece->k * width && piece->scale != 1.0f; i++) {
         to[i] *= piece->scale;

@@ -65,19 +65,79 @@ const lt_gemm_kernels *lt_int8_kernels_for(const lt_cpu_device *device, uint32_t
     return &pair[c_bytes == 1];
 }
 
+/* --- packing ------------------------------------------------------------------------------------
+ */
+
+typedef uint8_t bytes16 __attribute__((vector_size(16)));
+typedef uint16_t words8 __attribute__((vector_size(16)));
+
+/* Columns of four rows, 16 a step: (a0 b0 c0 d0) (a1 b1 c1 d1) ... Returns the columns done. */
+static size_t weave_rows(const uint8_t *from, size_t stride, size_t n, uint8_t flip, uint8_t *to)
+{
+    const bytes16 low = {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23};
+    const bytes16 high = {8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+    const words8 low2 = {0, 8, 1, 9, 2, 10, 3, 11}, high2 = {4, 12, 5, 13, 6, 14, 7, 15};
+    size_t c = 0;
+    for (; c + 16 <= n; c += 16) {
+        bytes16 row[4];
+        for (size_t i = 0; i < 4; i++) {
+            memcpy(&row[i], from + i * stride + c, sizeof(row[i]));
+            row[i] ^= flip;
+        }
+        for (size_t half = 0; half < 2; half++) {
+            bytes16 mask = half ? high : low;
+            words8 ab = (words8)__builtin_shuffle(row[0], row[1], mask);
+            words8 cd = (words8)__builtin_shuffle(row[2], row[3], mask);
+            const words8 out[2] = {__builtin_shuffle(ab, cd, low2),
+                                   __builtin_shuffle(ab, cd, high2)};
+            memcpy(to + 4 * c + 32 * half, out, sizeof(out));
+        }
+    }
+    return c;
+}
+
+/* Whole groups of four rows where columns are contiguous: a line of a column is used whole while
+ * it is in the first cache. Returns the rows done. */
+static size_t pack_columns(const lt_gemm_source *piece, size_t width, uint8_t flip, uint8_t *out)
+{
+    const uint8_t *data = piece->data;
+    const uint32_t flips = flip * 0x01010101u;
+    size_t rows = piece->k / 4 * 4;
+    for (size_t j0 = 0; j0 < rows; j0 += 64) {
+        size_t end = rows - j0 < 64 ? rows : j0 + 64;
+        for (size_t c = 0; c < width; c++) {
+            const uint8_t *from = data + c * piece->column_stride;
+            for (size_t j = j0; j < end; j += 4) {
+                uint32_t group = 0;
+                if (c < piece->n) {
+                    memcpy(&group, from + j, sizeof(group));
+                    group ^= flips;
+                }
+                memcpy(out + j * width + 4 * c, &group, sizeof(group));
+            }
+        }
+    }
+    return rows;
+}
+
 void lt_int8_pack(const lt_gemm_source *piece, size_t width, void *out)
 {
     const uint8_t *data = piece->data;
     uint8_t flip = piece->dtype == LEAT_DTYPE_U8 ? 0x80 : 0; /* u8 - 128 in two's complement */
-    uint8_t *to = out;
-    for (size_t j0 = 0; j0 < piece->k; j0 += 4, to += 4 * width) {
-        size_t count = piece->k - j0 < 4 ? piece->k - j0 : 4;
+    bool columns = piece->row_stride == 1, rows = piece->column_stride == 1 && !columns;
+    size_t j0 = columns ? pack_columns(piece, width, flip, out) : 0;
+    for (uint8_t *to = (uint8_t *)out + j0 * width; j0 < piece->k; j0 += 4, to += 4 * width) {
+        const uint8_t *group = data + j0 * piece->row_stride;
+        size_t count = piece->k - j0 < 4 ? piece->k - j0 : 4, first = 0;
         if (count < 4 || piece->n < width) {
             memset(to, 0, 4 * width);
         }
+        if (rows && count == 4) {
+            first = weave_rows(group, piece->row_stride, piece->n, flip, to);
+        }
         for (size_t i = 0; i < count; i++) {
-            const uint8_t *from = data + (j0 + i) * piece->row_stride;
-            for (size_t c = 0; c < piece->n; c++) {
+            const uint8_t *from = group + i * piece->row_stride;
+            for (size_t c = first; c < piece->n; c++) {
                 to[4 * c + i] = from[c * piece->column_stride] ^ flip;
             }
         }
