@@ -45,6 +45,9 @@ BASE_LDFLAGS += -fsanitize=$(SANITIZE)
 endif
 LIBS := -lm -ldl -pthread
 
+# The kernels for devices as plain C++ (backends/gpu/gpu.hpp): tests only.
+GPU_CXXFLAGS := -std=c++17 -fno-exceptions -fno-rtti $(filter-out -std=%,$(BASE_CFLAGS)) -Ibackends/gpu -Itests
+
 # Instruction sets, by the end of a file's name.
 AVX2_CFLAGS := -mavx2 -mfma -mf16c -mprfchw -ffp-contract=fast
 AVX512_CFLAGS := $(AVX2_CFLAGS) -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512
@@ -62,6 +65,7 @@ BENCH_SRC := $(sort $(wildcard bench/*.c))
 EXAMPLE_SRC := $(sort $(filter-out examples/backend_%,$(wildcard examples/*.c)))
 PLUGIN_SRC := $(sort $(wildcard examples/backend_*.c tests/plugins/*.c))
 TEST_SRC := $(sort $(shell find tests -name 'test_*.c'))
+GPU_TEST_SRC := $(sort $(wildcard tests/backends/gpu/test_*.cpp))
 FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 SUPPORT_SRC := $(sort $(filter-out tests/conformance/test_%,$(wildcard tests/support/*.c tests/conformance/*.c)))
 ifneq ($(shell uname -m),x86_64)
@@ -77,6 +81,7 @@ BENCHES := $(patsubst %.c,$(BUILD)/%,$(BENCH_SRC))
 EXAMPLES := $(patsubst examples/%.c,$(BUILD)/examples/%,$(EXAMPLE_SRC))
 PLUGINS := $(patsubst %.c,$(BUILD)/%.so,$(PLUGIN_SRC))
 TESTS := $(patsubst %.c,$(BUILD)/%,$(TEST_SRC))
+GPU_TESTS := $(patsubst %.cpp,$(BUILD)/%,$(GPU_TEST_SRC))
 REPLAYS := $(patsubst %.c,$(BUILD)/%_replay,$(FUZZ_SRC))
 FUZZERS := $(patsubst %.c,$(BUILD)/%,$(FUZZ_SRC))
 STATIC := $(BUILD)/libleat.a
@@ -118,6 +123,11 @@ $(BUILD)/obj/tools/%.o: tools/%.c $(STAMP)
 $(BUILD)/obj/tests/%.o: tests/%.c $(STAMP) $(BUILD)/cmocka.ok
 	@mkdir -p $(@D)
 	$(CC) $(BASE_CFLAGS) -Ilib -Ibackends/cpu -Itests -DTEST_BUILD='"$(BUILD)"' $(CFLAGS) -c $< -o $@
+
+$(BUILD)/obj/backends/gpu/%.o $(BUILD)/obj/tests/backends/gpu/%.o: CFLAGS := $(CFLAGS:-O3=-O1)
+$(BUILD)/obj/%.o: %.cpp $(STAMP) $(BUILD)/cmocka.ok $(BUILD)/cxx.ok
+	@mkdir -p $(@D)
+	$(CXX) $(GPU_CXXFLAGS) $(CFLAGS) -c $< -o $@
 
 $(BUILD)/obj/examples/%.o: examples/%.c $(STAMP)
 	@mkdir -p $(@D)
@@ -163,6 +173,10 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/libtest.a $(STATIC)
 	@mkdir -p $(@D)
 	$(CC) $(BASE_LDFLAGS) $(LDFLAGS) $^ -lcmocka $(LIBS) -o $@
 
+$(GPU_TESTS): $(BUILD)/%: $(BUILD)/obj/%.o $(BUILD)/obj/backends/gpu/emulate.o
+	@mkdir -p $(@D)
+	$(CXX) $(BASE_LDFLAGS) $(LDFLAGS) $^ -lcmocka $(LIBS) -o $@
+
 # A fuzz target with the files of a corpus for input, or (make fuzz) with libFuzzer.
 $(BUILD)/tests/fuzz/%_replay: $(call objects,tests/fuzz/replay.c tests/fuzz/fuzz.c) $(BUILD)/obj/tests/fuzz/%.o $(STATIC)
 	@mkdir -p $(@D)
@@ -175,12 +189,14 @@ $(FUZZERS): $(BUILD)/tests/fuzz/%: $(call objects,tests/fuzz/mutate.c tests/fuzz
 $(BUILD)/cmocka.ok:
 	scripts/need.sh cmocka.h libcmocka-dev
 	@mkdir -p $(@D) && touch $@
+$(BUILD)/cxx.ok:
+	scripts/need.sh $(firstword $(CXX)) g++
+	@mkdir -p $(@D) && touch $@
 $(BUILD)/image-libraries.ok:
 	scripts/need.sh jpeglib.h libjpeg62-turbo-dev
 	scripts/need.sh png.h libpng-dev
 	@mkdir -p $(@D) && touch $@
-$(BUILD)/commands.ok:
-	scripts/need.sh $(firstword $(CXX)) g++
+$(BUILD)/commands.ok: $(BUILD)/cxx.ok
 	scripts/need.sh pkg-config pkg-config
 	scripts/need.sh readelf binutils
 	@mkdir -p $(@D) && touch $@
@@ -193,7 +209,7 @@ chat: $(BUILD)/examples/chat
 	scripts/models.sh smollm2
 	$< $(ROOT)/models/smollm2.onnx $(ROOT)/models/smollm2-tokenizer.txt $(ARGS)
 
-test-programs: $(TESTS) $(REPLAYS) $(BENCHES) $(PLUGINS) $(BUILD)/leat $(EXAMPLES) $(SHARED)
+test-programs: $(TESTS) $(GPU_TESTS) $(REPLAYS) $(BENCHES) $(PLUGINS) $(BUILD)/leat $(EXAMPLES) $(SHARED)
 check: test-programs $(BUILD)/commands.ok
 	scripts/check.sh $(BUILD) $(ONLY)
 
@@ -223,7 +239,7 @@ uninstall:
 	    $(DESTDIR)$(libdir)/pkgconfig/leat.pc $(DESTDIR)$(bindir)/leat
 
 format:
-	git ls-files '*.c' '*.h' '*.inc' | xargs clang-format -i
+	git ls-files '*.c' '*.h' '*.inc' '*.cpp' '*.hpp' | xargs clang-format -i
 
 clean:
 	rm -rf $(ROOT)
@@ -231,4 +247,4 @@ clean:
 help:
 	@sed -n '2,/^$$/s/^# \{0,1\}//p' Makefile
 
--include $(patsubst %.o,%.d,$(LIB_OBJ) $(TOOL_OBJ) $(SUPPORT_OBJ) $(call objects,$(BENCH_SRC) $(EXAMPLE_SRC) examples/chat/tokenizer.c $(PLUGIN_SRC) $(TEST_SRC)))
+-include $(patsubst %.o,%.d,$(LIB_OBJ) $(TOOL_OBJ) $(SUPPORT_OBJ) $(call objects,$(BENCH_SRC) $(EXAMPLE_SRC) examples/chat/tokenizer.c $(PLUGIN_SRC) $(TEST_SRC)) $(patsubst %.cpp,$(BUILD)/obj/%.d,$(GPU_TEST_SRC) backends/gpu/emulate.cpp))

@@ -10,7 +10,7 @@ if [ -z "$tool" ] && [ "$(id -u)" = 0 ]; then
 fi
 [ -n "$tool" ] || { echo "clang-format 14 is missing: install clang-format-14"; exit 1; }
 passed=0 failed=0
-for file in $(git ls-files '*.c' '*.h'); do
+for file in $(git ls-files '*.c' '*.h' '*.cpp' '*.hpp'); do
     if "$tool" --dry-run -Werror "$file" 2>/tmp/leat-format.$$; then
         passed=$((passed + 1))
     else
