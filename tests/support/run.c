@@ -19,6 +19,18 @@ void test_run_session(test_run *run, const leat_session_desc *desc)
     assert_ok(leat_session_create(run->model, desc, &run->session, &run->err), &run->err);
 }
 
+void test_run_open(test_run *run, onnx_builder *builder)
+{
+    test_run_load(run, builder);
+    test_run_session(run, NULL);
+}
+
+void test_run_ok(test_run *run, const leat_array *in, size_t n_in, leat_array *out, size_t n_out)
+{
+    memset(out, 0, n_out * sizeof(*out));
+    assert_ok(leat_session_run(run->session, in, n_in, out, n_out, &run->err), &run->err);
+}
+
 void test_run_free(test_run *run)
 {
     leat_session_destroy(run->session);
@@ -49,6 +61,11 @@ leat_array test_f32(float *data, const char *shape)
 leat_array test_i64(int64_t *data, const char *shape)
 {
     return make_array(LEAT_DTYPE_I64, data, shape);
+}
+
+leat_array test_bool(uint8_t *data)
+{
+    return make_array(LEAT_DTYPE_BOOL, data, "");
 }
 
 void test_assert_f32(const leat_array *array, const char *shape, const float *expected)

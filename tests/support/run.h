@@ -18,11 +18,17 @@ typedef struct test_run {
 void test_run_load(test_run *run, onnx_builder *builder);
 /* Creates the session; desc NULL for defaults. */
 void test_run_session(test_run *run, const leat_session_desc *desc);
+/* Both. */
+void test_run_open(test_run *run, onnx_builder *builder);
 void test_run_free(test_run *run);
 
-/* An f32 or i64 array over `data`, shape as for onnx_builder ("2x3"). */
+/* Runs with outputs of the session's own. */
+void test_run_ok(test_run *run, const leat_array *in, size_t n_in, leat_array *out, size_t n_out);
+
+/* An f32 or i64 array over `data`, shape as for onnx_builder ("2x3"); a scalar bool. */
 leat_array test_f32(float *data, const char *shape);
 leat_array test_i64(int64_t *data, const char *shape);
+leat_array test_bool(uint8_t *data);
 
 /* An f32 array from the session equals `expected` exactly. */
 void test_assert_f32(const leat_array *array, const char *shape, const float *expected);

@@ -69,7 +69,7 @@ static void residual_net_keeps_one_transpose(void **state)
 static void concat_net_keeps_one_transpose(void **state)
 {
     leat_error err = {0};
-    leat_attr axis = {"axis", LEAT_ATTR_INT, 1, {.i = 1}};
+    leat_attr axis = attr_int("axis", 1);
     passes_case c;
     onnx_builder *b = onnx_builder_create(13);
     (void)state;
@@ -165,7 +165,7 @@ static void region_turns_a_gate_and_a_sum(void **state)
     onnx_builder_node(b, "Sigmoid", "q", "s", NULL, 0);
     onnx_builder_node(b, "Mul", "a,s", "m", NULL, 0);
     onnx_builder_node(b, "Max", "m,a", "n", NULL, 0);
-    leat_attr axis = {"axis", LEAT_ATTR_INT, 1, {.i = 1}};
+    leat_attr axis = attr_int("axis", 1);
     onnx_builder_node(b, "Concat", "n,m", "k", &axis, 1);
     conv(b, "k,w2", "y");
     onnx_builder_output(b, "y", LEAT_DTYPE_F32, "Nx4x8x8");

@@ -6,38 +6,6 @@
 
 #include <stdio.h>
 
-static leat_attr graph_attr(const char *name, const onnx_builder *body)
-{
-    return (leat_attr){name, LEAT_ATTR_GRAPH, 1, {.graph = body}};
-}
-
-static leat_attr ints_attr(const char *name, const int64_t *ints, size_t count)
-{
-    return (leat_attr){name, LEAT_ATTR_INTS, count, {.ints = ints}};
-}
-
-static leat_attr int_attr(const char *name, int64_t i)
-{
-    return (leat_attr){name, LEAT_ATTR_INT, 1, {.i = i}};
-}
-
-static leat_array test_bool(uint8_t *data)
-{
-    return (leat_array){.dtype = LEAT_DTYPE_BOOL, .data = data, .bytes = 1};
-}
-
-static void run_ok(test_run *r, const leat_array *in, size_t n_in, leat_array *out, size_t n_out)
-{
-    memset(out, 0, n_out * sizeof(*out));
-    assert_ok(leat_session_run(r->session, in, n_in, out, n_out, &r->err), &r->err);
-}
-
-static void start(test_run *r, onnx_builder *b)
-{
-    test_run_load(r, b);
-    test_run_session(r, NULL);
-}
-
 /* ------------------------------------------------------------------------------------------------
  * If
  * --------------------------------------------------------------------------------------------- */
@@ -46,7 +14,7 @@ static void start(test_run *r, onnx_builder *b)
 static onnx_builder *build_if(void)
 {
     static const float one = 1;
-    leat_attr axis = int_attr("axis", 0);
+    leat_attr axis = attr_int("axis", 0);
     onnx_builder *b = onnx_builder_create(17), *yes = onnx_builder_create(17),
                  *no = onnx_builder_create(17);
     onnx_builder_floats(b, "one", "", &one);
@@ -56,7 +24,7 @@ static onnx_builder *build_if(void)
     onnx_builder_output(yes, "t", LEAT_DTYPE_F32, "M");
     onnx_builder_node(no, "Concat", "x,x", "e", &axis, 1);
     onnx_builder_output(no, "e", LEAT_DTYPE_F32, "M");
-    const leat_attr branches[] = {graph_attr("then_branch", yes), graph_attr("else_branch", no)};
+    const leat_attr branches[] = {attr_graph("then_branch", yes), attr_graph("else_branch", no)};
     onnx_builder_node(b, "If", "c", "y", branches, 2);
     onnx_builder_node(b, "Add", "y,y", "z", NULL, 0);
     onnx_builder_output(b, "z", LEAT_DTYPE_F32, NULL);
@@ -71,11 +39,11 @@ static void run_if_takes_the_branch_and_its_shape(void **state)
     test_run r;
     onnx_builder *b = build_if();
     float x[3] = {1, -2, 5};
-    start(&r, b);
+    test_run_open(&r, b);
     for (int round = 0; round < 6; round++) {
         uint8_t c = round % 2;
         leat_array in[2] = {test_bool(&c), test_f32(x, round < 4 ? "3" : "2")}, out;
-        run_ok(&r, in, 2, &out, 1);
+        test_run_ok(&r, in, 2, &out, 1);
         const float then3[3] = {4, -2, 12}, else3[6] = {2, -4, 10, 2, -4, 10},
                     else2[4] = {2, -4, 2, -4};
         test_assert_f32(&out, c ? (round < 4 ? "3" : "2") : (round < 4 ? "6" : "4"),
@@ -101,7 +69,7 @@ static void run_if_nested_captures_through_levels(void **state)
     onnx_builder_output(yes, "p", LEAT_DTYPE_F32, "3");
     onnx_builder_node(no, "Sub", "twice,x", "q", NULL, 0);
     onnx_builder_output(no, "q", LEAT_DTYPE_F32, "3");
-    const leat_attr inner[] = {graph_attr("then_branch", yes), graph_attr("else_branch", no)};
+    const leat_attr inner[] = {attr_graph("then_branch", yes), attr_graph("else_branch", no)};
     onnx_builder_node(outer, "Add", "x,x", "twice", NULL, 0);
     onnx_builder_node(outer, "If", "d", "i", inner, 2);
     onnx_builder_output(outer, "i", LEAT_DTYPE_F32, "3");
@@ -109,17 +77,17 @@ static void run_if_nested_captures_through_levels(void **state)
     onnx_builder_node(other, "Neg", "x", "n", NULL, 0);
     onnx_builder_output(other, "n", LEAT_DTYPE_F32, "3");
     onnx_builder_output(other, "x", LEAT_DTYPE_F32, "3"); /* captured, and an output as it is */
-    const leat_attr branches[] = {graph_attr("then_branch", outer),
-                                  graph_attr("else_branch", other)};
+    const leat_attr branches[] = {attr_graph("then_branch", outer),
+                                  attr_graph("else_branch", other)};
     onnx_builder_node(b, "If", "c", "y,w", branches, 2);
     onnx_builder_output(b, "y", LEAT_DTYPE_F32, "3");
     onnx_builder_output(b, "w", LEAT_DTYPE_F32, "3");
     float x[3] = {1, 2, -3};
-    start(&r, b);
+    test_run_open(&r, b);
     for (int k = 0; k < 4; k++) {
         uint8_t c = k & 1, d = k >> 1;
         leat_array in[3] = {test_bool(&c), test_bool(&d), test_f32(x, "3")}, out[2];
-        run_ok(&r, in, 3, out, 2);
+        test_run_ok(&r, in, 3, out, 2);
         float y[3], w[3];
         for (int i = 0; i < 3; i++) {
             y[i] = !c ? -x[i] : d ? x[i] * 2 * x[i] : x[i];
@@ -143,7 +111,7 @@ static void run_if_nested_captures_through_levels(void **state)
 /* s = s + x; squares = all s * s; the loop goes on while sum(s) < limit. */
 static onnx_builder *build_sum(void)
 {
-    leat_attr flat = int_attr("keepdims", 0);
+    leat_attr flat = attr_int("keepdims", 0);
     onnx_builder *b = onnx_builder_create(17), *body = onnx_builder_create(17);
     onnx_builder_input(b, "m", LEAT_DTYPE_I64, "");
     onnx_builder_input(b, "c", LEAT_DTYPE_BOOL, "");
@@ -162,7 +130,7 @@ static onnx_builder *build_sum(void)
     onnx_builder_output(body, "t", LEAT_DTYPE_F32, "N");
     onnx_builder_output(body, "square", LEAT_DTYPE_F32, "N");
     onnx_builder_output(body, "number", LEAT_DTYPE_I64, "");
-    leat_attr attr = graph_attr("body", body);
+    leat_attr attr = attr_graph("body", body);
     onnx_builder_node(b, "Loop", "m,c,s0", "s1,squares,numbers", &attr, 1);
     onnx_builder_output(b, "s1", LEAT_DTYPE_F32, "N");
     onnx_builder_output(b, "squares", LEAT_DTYPE_F32, NULL);
@@ -180,7 +148,7 @@ static void check_sum(test_run *r, int64_t m, uint8_t c, float limit, size_t n)
     leat_array in[5] = {test_i64(&m, ""), test_bool(&c), test_f32(start_of, shape),
                         test_f32(x, shape), test_f32(&limit, "")};
     leat_array out[3];
-    run_ok(r, in, 5, out, 3);
+    test_run_ok(r, in, 5, out, 3);
     int64_t done = 0;
     for (bool more = c != 0; more && done < m; done++) {
         float sum = 0;
@@ -205,7 +173,7 @@ static void run_loop_counts_and_stacks(void **state)
     (void)state;
     test_run r;
     onnx_builder *b = build_sum();
-    start(&r, b);
+    test_run_open(&r, b);
     for (size_t n = 1; n <= 5; n++) {
         check_sum(&r, 5, 1, 1e9f, n);
         check_sum(&r, 1, 1, 1e9f, n);
@@ -224,7 +192,7 @@ static void run_loop_carries_changing_shapes(void **state)
 {
     (void)state;
     test_run r;
-    leat_attr axis = int_attr("axis", 0), to = int_attr("to", LEAT_DTYPE_F32);
+    leat_attr axis = attr_int("axis", 0), to = attr_int("to", LEAT_DTYPE_F32);
     static const int64_t one = 1;
     onnx_builder *b = onnx_builder_create(17), *body = onnx_builder_create(17);
     onnx_builder_input(b, "m", LEAT_DTYPE_I64, "");
@@ -240,16 +208,16 @@ static void run_loop_carries_changing_shapes(void **state)
     onnx_builder_output(body, "go", LEAT_DTYPE_BOOL, "");
     onnx_builder_output(body, "w", LEAT_DTYPE_F32, "1");
     onnx_builder_output(body, "length", LEAT_DTYPE_I64, "1");
-    leat_attr attr = graph_attr("body", body);
+    leat_attr attr = attr_graph("body", body);
     onnx_builder_node(b, "Loop", "m,,v0", "v1,lengths", &attr, 1);
     onnx_builder_output(b, "v1", LEAT_DTYPE_F32, NULL);
     onnx_builder_output(b, "lengths", LEAT_DTYPE_I64, NULL);
-    start(&r, b);
+    test_run_open(&r, b);
     for (int round = 0; round < 3; round++) {
         float v[32] = {7, 8};
         int64_t m = 20 + round;
         leat_array in[2] = {test_i64(&m, ""), test_f32(v, round == 1 ? "2" : "1")}, out[2];
-        run_ok(&r, in, 2, out, 2);
+        test_run_ok(&r, in, 2, out, 2);
         size_t n = round == 1 ? 2 : 1;
         assert_int_equal(out[0].shape[0], (int64_t)n + m);
         for (int64_t i = 0; i < m; i++) {
@@ -282,7 +250,7 @@ static void run_loop_nested_captures_the_outer_counter(void **state)
     onnx_builder_node(inner, "Add", "u,j", "v", NULL, 0);
     onnx_builder_output(inner, "gj", LEAT_DTYPE_BOOL, "");
     onnx_builder_output(inner, "v", LEAT_DTYPE_I64, "");
-    leat_attr attr = graph_attr("body", inner);
+    leat_attr attr = attr_graph("body", inner);
     onnx_builder_input(outer, "i", LEAT_DTYPE_I64, "");
     onnx_builder_input(outer, "gi", LEAT_DTYPE_BOOL, "");
     onnx_builder_input(outer, "a", LEAT_DTYPE_I64, "");
@@ -290,17 +258,17 @@ static void run_loop_nested_captures_the_outer_counter(void **state)
     onnx_builder_output(outer, "gi", LEAT_DTYPE_BOOL, "");
     onnx_builder_output(outer, "next", LEAT_DTYPE_I64, "");
     onnx_builder_output(outer, "next", LEAT_DTYPE_I64, ""); /* stacked as well */
-    attr = graph_attr("body", outer);
+    attr = attr_graph("body", outer);
     onnx_builder_node(b, "Loop", "m,,a0", "a1,all", &attr, 1);
     onnx_builder_output(b, "a1", LEAT_DTYPE_I64, "");
     onnx_builder_output(b, "all", LEAT_DTYPE_I64, NULL);
-    start(&r, b);
+    test_run_open(&r, b);
     for (int64_t m = 0; m < 4; m++) {
         for (int64_t n = 0; n < 4; n++) {
             int64_t a = 2, initial = 2;
             leat_array in[3] = {test_i64(&m, ""), test_i64(&n, ""), test_i64(&initial, "")};
             leat_array out[2];
-            run_ok(&r, in, 3, out, 2);
+            test_run_ok(&r, in, 3, out, 2);
             assert_int_equal(out[1].shape[0], m);
             for (int64_t i = 0; i < m; i++) {
                 for (int64_t j = 0; j < n; j++) {
@@ -333,15 +301,15 @@ static void run_loop_swaps_carried_values(void **state)
     onnx_builder_output(body, "go", LEAT_DTYPE_BOOL, "");
     onnx_builder_output(body, "q", LEAT_DTYPE_F32, "2");
     onnx_builder_output(body, "p", LEAT_DTYPE_F32, "2");
-    leat_attr attr = graph_attr("body", body);
+    leat_attr attr = attr_graph("body", body);
     onnx_builder_node(b, "Loop", "m,,p0,q0", "p1,q1", &attr, 1);
     onnx_builder_output(b, "p1", LEAT_DTYPE_F32, "2");
     onnx_builder_output(b, "q1", LEAT_DTYPE_F32, "2");
     float p[2] = {1, 2}, q[2] = {3, 4};
-    start(&r, b);
+    test_run_open(&r, b);
     for (int64_t m = 0; m < 6; m++) {
         leat_array in[3] = {test_i64(&m, ""), test_f32(p, "2"), test_f32(q, "2")}, out[2];
-        run_ok(&r, in, 3, out, 2);
+        test_run_ok(&r, in, 3, out, 2);
         test_assert_f32(&out[0], "2", m % 2 ? q : p);
         test_assert_f32(&out[1], "2", m % 2 ? p : q);
     }
@@ -379,12 +347,12 @@ static void run_scan_follows_axes_and_directions(void **state)
     onnx_builder_output(body, "t", LEAT_DTYPE_F32, NULL);
     onnx_builder_output(body, "copy", LEAT_DTYPE_F32, NULL);
     onnx_builder_output(body, "ab", LEAT_DTYPE_F32, NULL);
-    const leat_attr attrs[] = {graph_attr("body", body),
-                               int_attr("num_scan_inputs", 2),
-                               ints_attr("scan_input_axes", in_axes, 2),
-                               ints_attr("scan_input_directions", in_directions, 2),
-                               ints_attr("scan_output_axes", out_axes, 2),
-                               ints_attr("scan_output_directions", out_directions, 2)};
+    const leat_attr attrs[] = {attr_graph("body", body),
+                               attr_int("num_scan_inputs", 2),
+                               attr_ints("scan_input_axes", in_axes, 2),
+                               attr_ints("scan_input_directions", in_directions, 2),
+                               attr_ints("scan_output_axes", out_axes, 2),
+                               attr_ints("scan_output_directions", out_directions, 2)};
     onnx_builder_node(b, "Scan", "s0,a,b", "s1,columns,rows", attrs, 6);
     onnx_builder_output(b, "s1", LEAT_DTYPE_F32, NULL);
     onnx_builder_output(b, "columns", LEAT_DTYPE_F32, NULL);
@@ -404,17 +372,17 @@ static void run_scan_follows_axes_and_directions(void **state)
             columns[i][LENGTH - 1 - t] = s[i];
         }
     }
-    start(&r, b);
+    test_run_open(&r, b);
     for (int round = 0; round < 2; round++) {
         leat_array in[3] = {test_f32(s_in, "3"), test_f32(x[0], "3x5"), test_f32(y[0], "5x3")};
         leat_array out[3];
-        run_ok(&r, in, 3, out, 3);
+        test_run_ok(&r, in, 3, out, 3);
         test_assert_f32(&out[0], "3", s);
         test_assert_f32(&out[1], "3x5", columns[0]);
         test_assert_f32(&out[2], "5x3", rows[0]);
     }
     leat_array in[3] = {test_f32(s_in, "3"), test_f32(x[0], "3x0"), test_f32(y[0], "0x3")}, out[3];
-    run_ok(&r, in, 3, out, 3);
+    test_run_ok(&r, in, 3, out, 3);
     test_assert_f32(&out[0], "3", s_in);
     test_assert_f32(&out[1], "3x0", columns[0]);
     in[2] = test_f32(y[0], "2x3"); /* another length */
@@ -441,7 +409,7 @@ static void run_scan_8_takes_batches_and_lengths(void **state)
     onnx_builder_node(body, "Mul", "t,t", "square", NULL, 0);
     onnx_builder_output(body, "t", LEAT_DTYPE_F32, "2");
     onnx_builder_output(body, "square", LEAT_DTYPE_F32, "2");
-    const leat_attr attrs[] = {graph_attr("body", body), int_attr("num_scan_inputs", 1)};
+    const leat_attr attrs[] = {attr_graph("body", body), attr_int("num_scan_inputs", 1)};
     onnx_builder_node(b, "Scan", "lengths,s0,x", "s1,squares", attrs, 2);
     onnx_builder_output(b, "s1", LEAT_DTYPE_F32, "Bx2");
     onnx_builder_output(b, "squares", LEAT_DTYPE_F32, "Bx3x2");
@@ -458,11 +426,11 @@ static void run_scan_8_takes_batches_and_lengths(void **state)
             s1[row * 2 + i] = s;
         }
     }
-    start(&r, b);
+    test_run_open(&r, b);
     for (int round = 0; round < 2; round++) {
         leat_array in[3] = {test_i64(lengths, "2"), test_f32(s0, "2x2"), test_f32(x, "2x3x2")};
         leat_array out[2];
-        run_ok(&r, in, 3, out, 2);
+        test_run_ok(&r, in, 3, out, 2);
         test_assert_f32(&out[0], "2x2", s1);
         test_assert_f32(&out[1], "2x3x2", squares);
     }
@@ -484,7 +452,7 @@ static void run_loop_stacking_changing_shapes_is_invalid(void **state)
 {
     (void)state;
     test_run r;
-    leat_attr axis = int_attr("axis", 0);
+    leat_attr axis = attr_int("axis", 0);
     onnx_builder *b = onnx_builder_create(17), *body = onnx_builder_create(17);
     onnx_builder_input(b, "m", LEAT_DTYPE_I64, "");
     onnx_builder_input(b, "v0", LEAT_DTYPE_F32, "N");
@@ -495,21 +463,21 @@ static void run_loop_stacking_changing_shapes_is_invalid(void **state)
     onnx_builder_output(body, "go", LEAT_DTYPE_BOOL, "");
     onnx_builder_output(body, "w", LEAT_DTYPE_F32, "N");
     onnx_builder_output(body, "v", LEAT_DTYPE_F32, "N");
-    leat_attr attr = graph_attr("body", body);
+    leat_attr attr = attr_graph("body", body);
     onnx_builder_node(b, "Loop", "m,,v0", "v1,all", &attr, 1);
     onnx_builder_output(b, "v1", LEAT_DTYPE_F32, NULL);
     onnx_builder_output(b, "all", LEAT_DTYPE_F32, NULL);
-    start(&r, b);
+    test_run_open(&r, b);
     float v[2] = {1, 2};
     int64_t m = 1;
     leat_array in[2] = {test_i64(&m, ""), test_f32(v, "2")}, out[2];
-    run_ok(&r, in, 2, out, 2);
+    test_run_ok(&r, in, 2, out, 2);
     m = 2;
     memset(out, 0, sizeof(out));
     assert_int_equal(leat_session_run(r.session, in, 2, out, 2, &r.err), LEAT_INVALID);
     assert_non_null(strstr(r.err.message, "changes its shape"));
     m = 1;
-    run_ok(&r, in, 2, out, 2); /* the session is still good */
+    test_run_ok(&r, in, 2, out, 2); /* the session is still good */
     test_run_free(&r);
     onnx_builder_destroy(b);
     onnx_builder_destroy(body);
@@ -531,8 +499,8 @@ static void load_body_of_wrong_count_is_invalid(void **state)
         onnx_builder_input(b, "x", LEAT_DTYPE_F32, "2");
         onnx_builder_input(body, "i", LEAT_DTYPE_F32, "2");
         onnx_builder_output(body, "i", LEAT_DTYPE_F32, "2");
-        const leat_attr attrs[] = {graph_attr(cases[i].attr, body), graph_attr("else_branch", body),
-                                   int_attr("num_scan_inputs", 1)};
+        const leat_attr attrs[] = {attr_graph(cases[i].attr, body), attr_graph("else_branch", body),
+                                   attr_int("num_scan_inputs", 1)};
         onnx_builder_node(b, cases[i].op, cases[i].inputs, "y", attrs, 3);
         onnx_builder_output(b, "y", LEAT_DTYPE_F32, NULL);
         size_t bytes;

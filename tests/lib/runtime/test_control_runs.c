@@ -8,17 +8,6 @@
 
 #include <pthread.h>
 
-static leat_attr graph_attr(const char *name, const onnx_builder *body)
-{
-    return (leat_attr){name, LEAT_ATTR_GRAPH, 1, {.graph = body}};
-}
-
-static void run_ok(test_run *r, const leat_array *in, size_t n_in, leat_array *out, size_t n_out)
-{
-    memset(out, 0, n_out * sizeof(*out));
-    assert_ok(leat_session_run(r->session, in, n_in, out, n_out, &r->err), &r->err);
-}
-
 /* for i < m: s = relu(s w) if i < half, else s - x; every s is stacked. Weights and x are captured
  * through the loop's body. */
 static const float weights[4] = {1, -1, 2, 0.5f};
@@ -41,12 +30,12 @@ static onnx_builder *build_mixed(void)
     onnx_builder_input(body, "go", LEAT_DTYPE_BOOL, "");
     onnx_builder_input(body, "s", LEAT_DTYPE_F32, "Nx2");
     onnx_builder_node(body, "Less", "i,half", "early", NULL, 0);
-    const leat_attr branches[] = {graph_attr("then_branch", yes), graph_attr("else_branch", no)};
+    const leat_attr branches[] = {attr_graph("then_branch", yes), attr_graph("else_branch", no)};
     onnx_builder_node(body, "If", "early", "t", branches, 2);
     onnx_builder_output(body, "go", LEAT_DTYPE_BOOL, "");
     onnx_builder_output(body, "t", LEAT_DTYPE_F32, "Nx2");
     onnx_builder_output(body, "t", LEAT_DTYPE_F32, "Nx2");
-    leat_attr attr = graph_attr("body", body);
+    leat_attr attr = attr_graph("body", body);
     onnx_builder_node(b, "Loop", "m,,s0", "s1,all", &attr, 1);
     onnx_builder_output(b, "s1", LEAT_DTYPE_F32, "Nx2");
     onnx_builder_output(b, "all", LEAT_DTYPE_F32, NULL);
@@ -110,8 +99,7 @@ static void run_warmed_control_flow_allocates_nothing(void **state)
     test_run r;
     onnx_builder *b = build_mixed();
     leat_memory_info before, after;
-    test_run_load(&r, b);
-    test_run_session(&r, NULL);
+    test_run_open(&r, b);
     for (int round = 0; round < 4; round++) {
         leat_context_memory(r.context, &before);
         for (size_t n = 1; n <= 3; n++) {
@@ -119,7 +107,7 @@ static void run_warmed_control_flow_allocates_nothing(void **state)
                 mixed c;
                 leat_array out[2];
                 mixed_start(&c, m, 2, n);
-                run_ok(&r, c.in, 4, out, 2);
+                test_run_ok(&r, c.in, 4, out, 2);
                 mixed_check(&c, out);
             }
         }
@@ -146,7 +134,7 @@ static void run_without_optimization_gives_the_same(void **state)
         mixed c;
         leat_array out[2];
         mixed_start(&c, m, 2, 2);
-        run_ok(&r, c.in, 4, out, 2);
+        test_run_ok(&r, c.in, 4, out, 2);
         mixed_check(&c, out);
     }
     test_run_free(&r);
@@ -159,13 +147,12 @@ static void run_after_trim_gives_the_same(void **state)
     test_run r;
     onnx_builder *b = build_mixed();
     leat_memory_info full, trimmed;
-    test_run_load(&r, b);
-    test_run_session(&r, NULL);
+    test_run_open(&r, b);
     for (int round = 0; round < 3; round++) {
         mixed c;
         leat_array out[2];
         mixed_start(&c, 9, 5, 3);
-        run_ok(&r, c.in, 4, out, 2);
+        test_run_ok(&r, c.in, 4, out, 2);
         leat_context_memory(r.context, &full);
         leat_context_trim(r.context);
         leat_context_memory(r.context, &trimmed);
@@ -209,7 +196,7 @@ static void run_endless_loop_ends_when_asked(void **state)
     onnx_builder_node(body, "Neg", "s", "t", NULL, 0);
     onnx_builder_output(body, "go", LEAT_DTYPE_BOOL, "");
     onnx_builder_output(body, "t", LEAT_DTYPE_F32, "1");
-    leat_attr attr = graph_attr("body", body);
+    leat_attr attr = attr_graph("body", body);
     onnx_builder_node(b, "Loop", "m,,s0", "s1", &attr, 1);
     onnx_builder_output(b, "s1", LEAT_DTYPE_F32, "1");
     asked a = {.cancel = 1};
@@ -224,7 +211,7 @@ static void run_endless_loop_ends_when_asked(void **state)
     assert_int_equal(a.calls, 1);
     m = 7;
     const float seven = -3;
-    run_ok(&r, in, 2, &out, 1);
+    test_run_ok(&r, in, 2, &out, 1);
     test_assert_f32(&out, "1", &seven);
     test_run_free(&r);
     onnx_builder_destroy(b);
@@ -249,7 +236,7 @@ static void tick_without_callback_has_a_limit(void **state)
 static void run_loop_beyond_the_budget_is_no_memory(void **state)
 {
     (void)state;
-    leat_attr axis = {"axis", LEAT_ATTR_INT, 1, {.i = 0}};
+    leat_attr axis = attr_int("axis", 0);
     onnx_builder *b = onnx_builder_create(17), *body = onnx_builder_create(17);
     onnx_builder_input(b, "m", LEAT_DTYPE_I64, "");
     onnx_builder_input(b, "s0", LEAT_DTYPE_F32, "N");
@@ -259,7 +246,7 @@ static void run_loop_beyond_the_budget_is_no_memory(void **state)
     onnx_builder_node(body, "Concat", "s,s", "t", &axis, 1);
     onnx_builder_output(body, "go", LEAT_DTYPE_BOOL, "");
     onnx_builder_output(body, "t", LEAT_DTYPE_F32, NULL);
-    leat_attr attr = graph_attr("body", body);
+    leat_attr attr = attr_graph("body", body);
     onnx_builder_node(b, "Loop", "m,,s0", "s1", &attr, 1);
     onnx_builder_output(b, "s1", LEAT_DTYPE_F32, NULL);
     size_t bytes;
@@ -277,7 +264,7 @@ static void run_loop_beyond_the_budget_is_no_memory(void **state)
     leat_context_trim(r.context);
     m = 2;
     const float four[4] = {3, 3, 3, 3};
-    run_ok(&r, in, 2, &out, 1);
+    test_run_ok(&r, in, 2, &out, 1);
     test_assert_f32(&out, "4", four);
     test_run_free(&r);
     onnx_builder_destroy(b);
@@ -300,7 +287,7 @@ static void report_lists_the_nodes_of_bodies(void **state)
     test_run_session(&r, &desc);
     for (int round = 0; round < 2; round++) {
         mixed_start(&c, 9, 5, 3);
-        run_ok(&r, c.in, 4, out, 2);
+        test_run_ok(&r, c.in, 4, out, 2);
     }
     leat_plan_report report = {.struct_size = sizeof(report)};
     assert_ok(leat_session_report(r.session, &report, &r.err), &r.err);

@@ -4,28 +4,6 @@
 
 #include "support/run.h"
 
-static void run_ok(test_run *r, const leat_array *in, size_t n_in, leat_array *out, size_t n_out)
-{
-    memset(out, 0, n_out * sizeof(*out));
-    assert_ok(leat_session_run(r->session, in, n_in, out, n_out, &r->err), &r->err);
-}
-
-static void start(test_run *r, onnx_builder *b)
-{
-    test_run_load(r, b);
-    test_run_session(r, NULL);
-}
-
-static leat_attr int_attr(const char *name, int64_t i)
-{
-    return (leat_attr){name, LEAT_ATTR_INT, 1, {.i = i}};
-}
-
-static leat_attr graph_attr(const char *name, const onnx_builder *body)
-{
-    return (leat_attr){name, LEAT_ATTR_GRAPH, 1, {.graph = body}};
-}
-
 static leat_array container(leat_dtype dtype, leat_array *elements, size_t n)
 {
     return (leat_array){.dtype = dtype,
@@ -70,7 +48,7 @@ static void run_sequence_edits_match_an_array(void **state)
     test_run r;
     onnx_builder *builder = build_edits();
     float a[2] = {1, 2}, b[2] = {10, 20};
-    start(&r, builder);
+    test_run_open(&r, builder);
     for (int64_t where = -3; where <= 3; where++) {
         for (int64_t gone = -4; gone < 4; gone++) {
             for (int64_t pick = -3; pick < 3; pick++) {
@@ -83,7 +61,7 @@ static void run_sequence_edits_match_an_array(void **state)
                 leat_array in[5] = {test_f32(a, "2"), test_f32(b, "2"), test_i64(&where, ""),
                                     test_i64(&gone, ""), test_i64(&pick, "")};
                 leat_array out[3];
-                run_ok(&r, in, 5, out, 3);
+                test_run_ok(&r, in, 5, out, 3);
                 assert_int_equal(out[0].shape[0], 3);
                 for (int64_t i = 0; i < 3; i++) {
                     const float pair[2] = {want[i], 2 * want[i]};
@@ -112,8 +90,8 @@ static void run_sequence_edits_match_an_array(void **state)
 /* A sequence that the caller gives: concatenated, stacked, handed back. */
 static onnx_builder *build_from_sequence(void)
 {
-    leat_attr concat[] = {int_attr("axis", 1)},
-              stack[] = {int_attr("axis", -1), int_attr("new_axis", 1)};
+    leat_attr concat[] = {attr_int("axis", 1)},
+              stack[] = {attr_int("axis", -1), attr_int("new_axis", 1)};
     onnx_builder *b = onnx_builder_create(17);
     onnx_builder_container(b, false, "s", LEAT_DTYPE_SEQUENCE, LEAT_DTYPE_F32);
     onnx_builder_node(b, "ConcatFromSequence", "s", "wide", concat, 1);
@@ -134,10 +112,10 @@ static void run_sequence_input_is_read_where_it_is(void **state)
     const float wide[12] = {1, 2, 5, 6, 9, 10, 3, 4, 7, 8, 11, 12};
     const float deep[12] = {1, 5, 9, 2, 6, 10, 3, 7, 11, 4, 8, 12};
     leat_array parts[3] = {test_f32(x, "2x2"), test_f32(y, "2x2"), test_f32(z, "2x2")};
-    start(&r, builder);
+    test_run_open(&r, builder);
     for (int round = 0; round < 3; round++) {
         leat_array in = container(LEAT_DTYPE_SEQUENCE, parts, 3), out[3];
-        run_ok(&r, &in, 1, out, 3);
+        test_run_ok(&r, &in, 1, out, 3);
         test_assert_f32(&out[0], "2x6", wide);
         test_assert_f32(&out[1], "2x2x3", deep);
         assert_ptr_equal(element(&out[2], 1)->data, y);
@@ -155,7 +133,7 @@ static void run_unsound_sequence_is_invalid(void **state)
     test_run r;
     onnx_builder *builder = build_from_sequence();
     float x[4] = {1, 2, 3, 4};
-    start(&r, builder);
+    test_run_open(&r, builder);
     for (int k = 0; k < 8; k++) {
         leat_array parts[2] = {test_f32(x, "2x2"), test_f32(x, "2x2")};
         leat_array in = container(LEAT_DTYPE_SEQUENCE, parts, 2), out[3] = {{0}};
@@ -194,7 +172,7 @@ static void run_unsound_sequence_is_invalid(void **state)
 /* Loop: s = insert(s, i * x); out of the loop concatenated. Elements must outlive the iteration. */
 static onnx_builder *build_collect(void)
 {
-    leat_attr to = int_attr("to", LEAT_DTYPE_F32), axis = int_attr("axis", 0);
+    leat_attr to = attr_int("to", LEAT_DTYPE_F32), axis = attr_int("axis", 0);
     onnx_builder *b = onnx_builder_create(17), *body = onnx_builder_create(17);
     onnx_builder_input(b, "m", LEAT_DTYPE_I64, "");
     onnx_builder_input(b, "x", LEAT_DTYPE_F32, "N");
@@ -207,7 +185,7 @@ static onnx_builder *build_collect(void)
     onnx_builder_node(body, "SequenceInsert", "s,p", "t", NULL, 0);
     onnx_builder_output(body, "go", LEAT_DTYPE_BOOL, "");
     onnx_builder_container(body, true, "t", LEAT_DTYPE_SEQUENCE, LEAT_DTYPE_F32);
-    leat_attr attr = graph_attr("body", body);
+    leat_attr attr = attr_graph("body", body);
     onnx_builder_node(b, "Loop", "m,,s0", "s1", &attr, 1);
     onnx_builder_node(b, "ConcatFromSequence", "s1", "all", &axis, 1);
     onnx_builder_container(b, true, "s1", LEAT_DTYPE_SEQUENCE, LEAT_DTYPE_F32);
@@ -220,7 +198,7 @@ static void check_collect(test_run *r, int64_t m)
 {
     float x[3] = {1, -2, 3};
     leat_array in[2] = {test_i64(&m, ""), test_f32(x, "3")}, out[2];
-    run_ok(r, in, 2, out, 2);
+    test_run_ok(r, in, 2, out, 2);
     leat_context_trim(r->context); /* what was given out must stay */
     assert_int_equal(out[0].shape[0], m + 1);
     assert_int_equal(out[1].shape[0], 3 * (m + 1));
@@ -236,7 +214,7 @@ static void run_loop_carries_a_sequence(void **state)
     (void)state;
     test_run r;
     onnx_builder *builder = build_collect();
-    start(&r, builder);
+    test_run_open(&r, builder);
     leat_memory_info before, after;
     for (int64_t m = 0; m < 30; m++) {
         check_collect(&r, m);
@@ -265,19 +243,19 @@ static void run_optional_chooses(void **state)
     onnx_builder_output(yes, "e", LEAT_DTYPE_F32, NULL);
     onnx_builder_node(no, "Identity", "x", "i", NULL, 0);
     onnx_builder_output(no, "i", LEAT_DTYPE_F32, NULL);
-    const leat_attr branches[] = {graph_attr("then_branch", yes), graph_attr("else_branch", no)};
+    const leat_attr branches[] = {attr_graph("then_branch", yes), attr_graph("else_branch", no)};
     onnx_builder_node(b, "If", "has", "y", branches, 2);
     onnx_builder_node(b, "Add", "y,y", "z", NULL, 0);
     onnx_builder_node(b, "Optional", "z", "wrapped", NULL, 0);
     onnx_builder_output(b, "z", LEAT_DTYPE_F32, NULL);
     onnx_builder_container(b, true, "wrapped", LEAT_DTYPE_OPTIONAL, LEAT_DTYPE_F32);
     float x[2] = {1, 2}, o[3] = {3, 4, 5};
-    start(&r, b);
+    test_run_open(&r, b);
     for (int round = 0; round < 4; round++) {
         bool has = round % 2 != 0;
         leat_array inside = test_f32(o, "3");
         leat_array in[2] = {container(LEAT_DTYPE_OPTIONAL, &inside, has), test_f32(x, "2")}, out[2];
-        run_ok(&r, in, 2, out, 2);
+        test_run_ok(&r, in, 2, out, 2);
         const float with[3] = {6, 8, 10}, without[2] = {2, 4};
         test_assert_f32(&out[0], has ? "3" : "2", has ? with : without);
         assert_int_equal(out[1].dtype, LEAT_DTYPE_OPTIONAL);
@@ -298,7 +276,7 @@ static void run_split_to_sequence_cuts_as_asked(void **state)
 {
     (void)state;
     test_run r;
-    leat_attr axis[] = {int_attr("axis", 1), int_attr("keepdims", 0)};
+    leat_attr axis[] = {attr_int("axis", 1), attr_int("keepdims", 0)};
     onnx_builder *b = onnx_builder_create(17);
     onnx_builder_input(b, "x", LEAT_DTYPE_F32, "2x5");
     onnx_builder_input(b, "sizes", LEAT_DTYPE_I64, "K");
@@ -312,8 +290,8 @@ static void run_split_to_sequence_cuts_as_asked(void **state)
     float x[10] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
     int64_t sizes[3] = {1, 0, 4}, each = 2;
     leat_array in[3] = {test_f32(x, "2x5"), test_i64(sizes, "3"), test_i64(&each, "")}, out[3];
-    start(&r, b);
-    run_ok(&r, in, 3, out, 3);
+    test_run_open(&r, b);
+    test_run_ok(&r, in, 3, out, 3);
     const float p0[2] = {0, 5}, p2[8] = {1, 2, 3, 4, 6, 7, 8, 9}, q1[4] = {2, 3, 7, 8},
                 q2[2] = {4, 9}, s3[2] = {3, 8};
     assert_int_equal(out[0].shape[0], 3);
@@ -352,7 +330,7 @@ static void run_sequence_map_runs_the_body_on_each(void **state)
     onnx_builder_node(body, "Add", "st,xi", "u", NULL, 0);
     onnx_builder_node(body, "Sub", "u,outside", "v", NULL, 0);
     onnx_builder_output(body, "v", LEAT_DTYPE_F32, NULL);
-    leat_attr attr = graph_attr("body", body);
+    leat_attr attr = attr_graph("body", body);
     onnx_builder_node(b, "SequenceMap", "s,t,x", "y", &attr, 1);
     onnx_builder_container(b, true, "y", LEAT_DTYPE_SEQUENCE, LEAT_DTYPE_F32);
     float s[3] = {1, 2, 3}, t[3] = {4, 5, 6}, x = 10, outside = 0.5f;
@@ -362,9 +340,9 @@ static void run_sequence_map_runs_the_body_on_each(void **state)
                         container(LEAT_DTYPE_SEQUENCE, tp, 2), test_f32(&x, "1"),
                         test_f32(&outside, "1")},
                out;
-    start(&r, b);
+    test_run_open(&r, b);
     for (int round = 0; round < 2; round++) {
-        run_ok(&r, in, 4, &out, 1);
+        test_run_ok(&r, in, 4, &out, 1);
         const float y0 = 13.5f, y1[2] = {19.5f, 27.5f};
         assert_int_equal(out.shape[0], 2);
         test_assert_f32(element(&out, 0), "1", &y0);

@@ -32,8 +32,7 @@ static void cache_given_as_both_is_appended_to(void **state)
     test_run r;
     (void)state;
     onnx_builder *b = build(NULL);
-    test_run_load(&r, b);
-    test_run_session(&r, NULL);
+    test_run_open(&r, b);
     leat_array in[3] = {test_f32(cache, "1x5x2"), test_f32(update, "1x2x2"), test_i64(&index, "1")};
     leat_array out[2] = {{.data = cache, .bytes = sizeof(cache)}, {.data = y, .bytes = sizeof(y)}};
     assert_ok(leat_session_run(r.session, in, 3, out, 2, &r.err), &r.err);
@@ -68,8 +67,7 @@ static leat_status run_at(const char *late, float *cache, float *present, float 
     int64_t index = 1;
     test_run r;
     onnx_builder *b = build(late);
-    test_run_load(&r, b);
-    test_run_session(&r, NULL);
+    test_run_open(&r, b);
     leat_array in[3] = {test_f32(cache, "1x5x2"), test_f32(update, "1x2x2"), test_i64(&index, "1")};
     leat_array outs[3] = {
         {.data = z, .bytes = 40}, {.data = present, .bytes = 40}, {.data = y, .bytes = 40}};

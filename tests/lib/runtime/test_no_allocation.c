@@ -107,8 +107,7 @@ static void warmed_mlp_run_allocates_nothing(void **state)
     static float data[32 * 4], y[32 * 3];
     onnx_builder *b = test_build_mlp();
     test_run r;
-    test_run_load(&r, b);
-    test_run_session(&r, NULL);
+    test_run_open(&r, b);
     assert_silent(&r, data, shapes, 3, y, sizeof(y));
     test_run_free(&r);
     onnx_builder_destroy(b);
@@ -128,8 +127,7 @@ static void warmed_convolution_run_allocates_nothing(void **state)
     onnx_builder_node(b, "Relu", "c", "y", NULL, 0);
     onnx_builder_output(b, "y", LEAT_DTYPE_F32, "Nx8xHxW");
     test_run r;
-    test_run_load(&r, b);
-    test_run_session(&r, NULL);
+    test_run_open(&r, b);
     assert_silent(&r, data, shapes, 2, y, sizeof(y));
     test_run_free(&r);
     onnx_builder_destroy(b);

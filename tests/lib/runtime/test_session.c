@@ -14,8 +14,7 @@ static int setup(void **state)
 {
     (void)state;
     builder = test_build_mlp();
-    test_run_load(&r, builder);
-    test_run_session(&r, NULL);
+    test_run_open(&r, builder);
     test_mlp_oracle(x, 2, expected);
     return 0;
 }

@@ -19,12 +19,6 @@ static int teardown(void **state)
     return 0;
 }
 
-static void open_model(void)
-{
-    test_run_load(&r, b);
-    test_run_session(&r, NULL);
-}
-
 static uint64_t plans(void)
 {
     leat_plan_report report = {.struct_size = sizeof(report)};
@@ -36,7 +30,7 @@ static uint64_t plans(void)
 static void shape_computation_is_part_of_the_plan(void **state)
 {
     (void)state;
-    const leat_attr axis = {"axis", LEAT_ATTR_INT, 1, {.i = 0}};
+    const leat_attr axis = attr_int("axis", 0);
     b = onnx_builder_create(17);
     onnx_builder_input(b, "x", LEAT_DTYPE_F32, "NxM");
     onnx_builder_ints(b, "one", "1", (const int64_t[]){1});
@@ -46,7 +40,7 @@ static void shape_computation_is_part_of_the_plan(void **state)
     onnx_builder_node(b, "Concat", "m,rest", "to", &axis, 1);
     onnx_builder_node(b, "Reshape", "x,to", "y", NULL, 0);
     onnx_builder_output(b, "y", LEAT_DTYPE_F32, NULL);
-    open_model();
+    test_run_open(&r, b);
     leat_array in = test_f32(x, "2x6"), out = {0};
     assert_ok(leat_session_run(r.session, &in, 1, &out, 1, &r.err), &r.err);
     test_assert_f32(&out, "6x2", x);
@@ -69,7 +63,7 @@ static void build_reshape_to_input(void)
     onnx_builder_input(b, "to", LEAT_DTYPE_I64, "2");
     onnx_builder_node(b, "Reshape", "x,to", "y", NULL, 0);
     onnx_builder_output(b, "y", LEAT_DTYPE_F32, NULL);
-    open_model();
+    test_run_open(&r, b);
 }
 
 static void input_content_decides_the_plan(void **state)
@@ -110,7 +104,7 @@ static void warm_without_deciding_content_returns_invalid(void **state)
 static void computed_shape_continues_in_another_stage(void **state)
 {
     (void)state;
-    const leat_attr axis = {"axis", LEAT_ATTR_INT, 1, {.i = 0}};
+    const leat_attr axis = attr_int("axis", 0);
     b = onnx_builder_create(17);
     onnx_builder_input(b, "x", LEAT_DTYPE_F32, "2x6");
     onnx_builder_input(b, "table", LEAT_DTYPE_I64, "3x2");
@@ -123,7 +117,7 @@ static void computed_shape_continues_in_another_stage(void **state)
     onnx_builder_output(b, "y", LEAT_DTYPE_F32, NULL);
     onnx_builder_output(b, "early", LEAT_DTYPE_F32, NULL);
     onnx_builder_output(b, "to", LEAT_DTYPE_I64, "2");
-    open_model();
+    test_run_open(&r, b);
     int64_t table[6] = {3, 4, 12, 1, 2, 6}, which = 0;
     float y0[12];
     float kept[12];
@@ -173,7 +167,7 @@ static void outputs_that_no_node_writes_are_copied(void **state)
     onnx_builder_output(b, "x", LEAT_DTYPE_F32, "N");
     onnx_builder_output(b, "c", LEAT_DTYPE_F32, "2");
     onnx_builder_output(b, "s", LEAT_DTYPE_I64, "1");
-    open_model();
+    test_run_open(&r, b);
     float y[3] = {0};
     leat_array in = test_f32(x, "3"), out[3] = {{.data = y, .bytes = sizeof(y)}};
     assert_ok(leat_session_run(r.session, &in, 1, out, 3, &r.err), &r.err);
@@ -200,7 +194,7 @@ static void outputs_that_are_views_are_copied(void **state)
     onnx_builder_output(b, "t", LEAT_DTYPE_F32, "3x2");
     onnx_builder_output(b, "tflat", LEAT_DTYPE_F32, "6");
     onnx_builder_output(b, "again", LEAT_DTYPE_F32, "3x2");
-    open_model();
+    test_run_open(&r, b);
     const float t[6] = {0, 3, 1, 4, 2, 5};
     leat_array in = test_f32(x, "2x3"), out[4] = {{0}};
     assert_ok(leat_session_run(r.session, &in, 1, out, 4, &r.err), &r.err);
@@ -217,13 +211,13 @@ static void outputs_that_are_views_are_copied(void **state)
 static void symbols_must_agree_between_inputs(void **state)
 {
     (void)state;
-    const leat_attr axis = {"axis", LEAT_ATTR_INT, 1, {.i = 1}};
+    const leat_attr axis = attr_int("axis", 1);
     b = onnx_builder_create(17);
     onnx_builder_input(b, "p", LEAT_DTYPE_F32, "Nx2");
     onnx_builder_input(b, "q", LEAT_DTYPE_F32, "NxM");
     onnx_builder_node(b, "Concat", "p,q", "y", &axis, 1);
     onnx_builder_output(b, "y", LEAT_DTYPE_F32, NULL);
-    open_model();
+    test_run_open(&r, b);
     leat_array in[2] = {test_f32(x, "2x2"), test_f32(x, "2x3")}, out = {0};
     assert_ok(leat_session_run(r.session, in, 2, &out, 1, &r.err), &r.err);
     assert_int_equal(out.shape[1], 5);
@@ -247,7 +241,7 @@ static void intermediate_values_share_memory(void **state)
         strcpy(in_name, out_name);
     }
     onnx_builder_output(b, "y", LEAT_DTYPE_F32, "NxN");
-    open_model();
+    test_run_open(&r, b);
     static float zeros[64 * 64];
     leat_array in = test_f32(zeros, "64x64");
     assert_ok(leat_session_warm(r.session, &in, 1, &r.err), &r.err);
@@ -274,7 +268,7 @@ static void countless_empty_rows_are_not_walked(void **state)
         onnx_builder_node(b, ops[i], "x", "y", NULL, 0);
         onnx_builder_output(b, "folded", LEAT_DTYPE_F32, NULL);
         onnx_builder_output(b, "y", LEAT_DTYPE_F32, NULL);
-        open_model();
+        test_run_open(&r, b);
         assert_ok(leat_session_run(r.session, &in, 1, out, 2, &r.err), &r.err);
         bool is_sum = strcmp(ops[i], "ReduceSum") == 0;
         for (size_t k = 0; k < 2; k++) {

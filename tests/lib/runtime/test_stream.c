@@ -16,8 +16,7 @@ static int setup(void **state)
 {
     (void)state;
     b = test_build_mlp();
-    test_run_load(&r, b);
-    test_run_session(&r, NULL);
+    test_run_open(&r, b);
     test_mlp_oracle(x, 2, expected);
     return leat_stream_create(r.context, "cpu", &stream, &r.err) != LEAT_OK;
 }

@@ -27,12 +27,6 @@ static void assert_text(const leat_array *array, int64_t i, const char *wanted)
     assert_memory_equal(s->data, wanted, s->bytes);
 }
 
-static void run(test_run *r, const leat_array *in, size_t n_in, leat_array *out)
-{
-    memset(out, 0, sizeof(*out));
-    assert_ok(leat_session_run(r->session, in, n_in, out, 1, &r->err), &r->err);
-}
-
 static void concat_broadcasts_both_inputs(void **state)
 {
     leat_string a[] = {text("x"), text(""), text("long")}, b[] = {text("-"), text("\xc3\xa9")};
@@ -45,10 +39,9 @@ static void concat_broadcasts_both_inputs(void **state)
     onnx_builder_input(builder, "b", LEAT_DTYPE_STRING, "M");
     onnx_builder_node(builder, "StringConcat", "a,b", "y", NULL, 0);
     onnx_builder_output(builder, "y", LEAT_DTYPE_STRING, NULL);
-    test_run_load(&r, builder);
-    test_run_session(&r, NULL);
+    test_run_open(&r, builder);
     for (int again = 0; again < 2; again++) {
-        run(&r, in, 2, &out);
+        test_run_ok(&r, in, 2, &out, 1);
         assert_int_equal(out.rank, 2);
         assert_int_equal(out.shape[0], 3);
         assert_int_equal(out.shape[1], 2);
@@ -58,7 +51,7 @@ static void concat_broadcasts_both_inputs(void **state)
         assert_text(&out, 5, "long\xc3\xa9");
     }
     in[1].shape[0] = 0, in[1].bytes = 0;
-    run(&r, in, 2, &out);
+    test_run_ok(&r, in, 2, &out, 1);
     assert_int_equal(out.shape[1], 0);
     in[0] = texts(a, 3), in[0].rank = 1;
     assert_int_equal(leat_session_run(r.session, in, 2, &out, 1, &r.err), LEAT_INVALID);
@@ -87,9 +80,8 @@ static void concat_in_a_loop_carries_text(void **state)
     onnx_builder_input(builder, "x", LEAT_DTYPE_STRING, "N");
     onnx_builder_node(builder, "Loop", "n,,x", "y", &attr, 1);
     onnx_builder_output(builder, "y", LEAT_DTYPE_STRING, NULL);
-    test_run_load(&r, builder);
-    test_run_session(&r, NULL);
-    run(&r, in, 2, &out);
+    test_run_open(&r, builder);
+    test_run_ok(&r, in, 2, &out, 1);
     assert_text(&out, 0, "abababab");
     assert_text(&out, 1, "cccc");
     test_run_free(&r);
@@ -120,8 +112,7 @@ static void text_is_not_stacked_up(void **state)
     onnx_builder_input(builder, "x", LEAT_DTYPE_STRING, "N");
     onnx_builder_node(builder, "Loop", "n,,x", "last,y", &attr, 1);
     onnx_builder_output(builder, "y", LEAT_DTYPE_STRING, NULL);
-    test_run_load(&r, builder);
-    test_run_session(&r, NULL);
+    test_run_open(&r, builder);
     assert_int_equal(leat_session_run(r.session, in, 2, &out, 1, &r.err), LEAT_UNSUPPORTED);
     assert_non_null(strstr(r.err.message, "stacks up"));
     test_run_free(&r);
@@ -138,9 +129,8 @@ static void normalize(const leat_attr *attrs, uint32_t n_attrs, leat_string *in,
     onnx_builder_input(builder, "x", LEAT_DTYPE_STRING, "N");
     onnx_builder_node(builder, "StringNormalizer", "x", "y", attrs, n_attrs);
     onnx_builder_output(builder, "y", LEAT_DTYPE_STRING, NULL);
-    test_run_load(&r, builder);
-    test_run_session(&r, NULL);
-    run(&r, &x, 1, &out);
+    test_run_open(&r, builder);
+    test_run_ok(&r, &x, 1, &out, 1);
     assert_int_equal(out.rank, 1);
     assert_int_equal(out.shape[0], n_wanted);
     for (int64_t i = 0; i < n_wanted; i++) {
