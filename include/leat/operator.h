@@ -37,7 +37,10 @@ typedef struct leat_op_value {
  * Called at load when all inputs' types and ranks are known, and again for each new set of shapes;
  * the same inputs must give the same answer. Outputs arrive with dtype UNDEFINED.
  * Threads:  any, several at once; must not call leat.
- * Errors:   INVALID for inputs that do not fit; err names the node already. */
+ * Errors:   INVALID for inputs that do not fit; err names the node already. UNSUPPORTED for inputs
+ *           that fit but are not served: leat_model_load fails when all dimensions are known then;
+ *           otherwise, and in the bodies of If, Loop and Scan, the first leat_session_warm or
+ *           leat_session_run that reaches the node. All others fail where they arise. */
 typedef leat_status (*leat_op_shapes_fn)(void *user, const leat_node *node,
                                          const leat_op_value *inputs, leat_op_value *outputs,
                                          leat_error *err);

@@ -554,12 +554,33 @@ static bool is_readable(lt_graph *graph, const leat_node *node)
     return readable;
 }
 
+/* Whether what the shape function of an operator of the application said can never change: it saw
+ * everything that it will see in a run. */
+static bool is_final(const lt_graph *graph, const leat_node *node)
+{
+    if (lt_op_find(node->domain, node->op, node->opset) != NULL ||
+        lt_custom_find(graph->root->custom, node) == NULL) {
+        return false;
+    }
+    for (uint32_t i = 0; i < node->n_inputs; i++) {
+        const leat_value *value =
+            node->inputs[i] == LEAT_NO_VALUE ? NULL : &graph->values[node->inputs[i]];
+        size_t count;
+        if (value != NULL &&
+            (value->rank < 0 || !lt_shape_count(value->rank, value->shape, &count))) {
+            return false;
+        }
+    }
+    return true;
+}
+
 leat_status lt_infer_graph(lt_graph *graph, bool strict, leat_error *err)
 {
     for (uint32_t i = 0; i < graph->n_nodes; i++) {
         lt_infer infer = {.graph = graph, .values = graph->values};
         leat_status status = lt_infer_node(&infer, graph->nodes[i], err);
-        if (status == LEAT_UNSUPPORTED && !strict && is_readable(graph, graph->nodes[i])) {
+        if (status == LEAT_UNSUPPORTED && !strict && !is_final(graph, graph->nodes[i]) &&
+            is_readable(graph, graph->nodes[i])) {
             lt_error_clear(err);
             continue;
         }
