@@ -72,7 +72,7 @@ lt_passage lt_passage_of(const lt_graph *graph, const leat_node *node)
         "Softplus", "Softsign",  "Sqrt",  "Swish",   "Tanh",        "ThresholdedRelu",
         "Cast",     "Not"};
     static const char *const binary[] = {"Add", "Sub", "Mul", "Div", "Min", "Max", "Pow"};
-    if (node->n_outputs != 1) {
+    if (node->n_outputs != 1 || node->outputs[0] == LEAT_NO_VALUE) {
         return LT_PASSAGE_NONE;
     }
     for (size_t i = 0; i < sizeof(unary) / sizeof(unary[0]); i++) {

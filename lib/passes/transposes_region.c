@@ -90,7 +90,6 @@ static void choose_nodes(regions *r)
         r->parent[i] = i;
         r->saved[i] = 0;
         r->in[i] = lt_passage_of(r->p.graph, node) != LT_PASSAGE_NONE && node->n_inputs > 0 &&
-                   node->outputs[0] != LEAT_NO_VALUE &&
                    r->p.graph->values[node->outputs[0]].rank == r->p.rank;
     }
     for (bool changed = true; changed;) {

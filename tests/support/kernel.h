@@ -5,6 +5,7 @@
 #define TESTS_SUPPORT_KERNEL_H
 
 #include "cpu.h"
+#include "support/attrs.h"
 
 #define TEST_KERNEL_MAX 64
 
@@ -29,30 +30,5 @@ typedef struct test_kernel {
  * Workspace is filled with 0xff first. out_name (may be NULL) receives the kernel's name.
  * Errors:   UNSUPPORTED without a row; NOT_FOUND when the way is not offered; those of the row. */
 leat_status test_kernel_run(const test_kernel *kernel, const char **out_name, leat_error *err);
-
-/* Attributes for test_kernel.attrs. */
-static inline leat_attr test_attr_int(const char *name, int64_t i)
-{
-    leat_attr attr = {name, LEAT_ATTR_INT, 1, {.i = i}};
-    return attr;
-}
-
-static inline leat_attr test_attr_float(const char *name, float f)
-{
-    leat_attr attr = {name, LEAT_ATTR_FLOAT, 1, {.f = f}};
-    return attr;
-}
-
-static inline leat_attr test_attr_ints(const char *name, const int64_t *ints, size_t count)
-{
-    leat_attr attr = {name, LEAT_ATTR_INTS, count, {.ints = ints}};
-    return attr;
-}
-
-static inline leat_attr test_attr_string(const char *name, const char *text)
-{
-    leat_attr attr = {name, LEAT_ATTR_STRING, 1, {.s = {text, strlen(text)}}};
-    return attr;
-}
 
 #endif

@@ -4,6 +4,8 @@
 #ifndef TESTS_SUPPORT_ONNX_BUILDER_H
 #define TESTS_SUPPORT_ONNX_BUILDER_H
 
+#include "support/attrs.h"
+
 #include <leat/backend.h>
 #include <stdbool.h>
 
@@ -36,22 +38,6 @@ void onnx_builder_ints(onnx_builder *builder, const char *name, const char *shap
  * has another builder as u.graph, of which only the graph counts. */
 void onnx_builder_node(onnx_builder *builder, const char *op, const char *inputs,
                        const char *outputs, const leat_attr *attrs, size_t n_attrs);
-
-/* Attributes for it. A body is another builder, of which only the graph counts. */
-static inline leat_attr attr_int(const char *name, int64_t i)
-{
-    return (leat_attr){name, LEAT_ATTR_INT, 1, {.i = i}};
-}
-
-static inline leat_attr attr_ints(const char *name, const int64_t *ints, size_t count)
-{
-    return (leat_attr){name, LEAT_ATTR_INTS, count, {.ints = ints}};
-}
-
-static inline leat_attr attr_graph(const char *name, const onnx_builder *body)
-{
-    return (leat_attr){name, LEAT_ATTR_GRAPH, 1, {.graph = body}};
-}
 
 /* Imports another domain. */
 void onnx_builder_import(onnx_builder *builder, const char *domain, int64_t version);

@@ -30,8 +30,8 @@ static void start(passes_case *c, const uint8_t *known)
     onnx_builder_output(inner_yes, "n", LEAT_DTYPE_F32, "3");
     onnx_builder_node(inner_no, "Exp", "x", "e", NULL, 0);
     onnx_builder_output(inner_no, "e", LEAT_DTYPE_F32, "3");
-    const leat_attr inner[] = {attr_graph("then_branch", inner_yes),
-                               attr_graph("else_branch", inner_no)};
+    const leat_attr inner[] = {test_attr_graph("then_branch", inner_yes),
+                               test_attr_graph("else_branch", inner_no)};
     onnx_builder_node(yes, "Add", "k,k", "kk", NULL, 0);
     onnx_builder_node(yes, "Add", "kk,x", "t", NULL, 0);
     onnx_builder_node(yes, "Abs", "x", "unused", NULL, 0);
@@ -40,7 +40,8 @@ static void start(passes_case *c, const uint8_t *known)
     onnx_builder_output(yes, "i", LEAT_DTYPE_F32, "3");
     onnx_builder_output(no, "x", LEAT_DTYPE_F32, "3");
     onnx_builder_output(no, "k", LEAT_DTYPE_F32, "3");
-    const leat_attr branches[] = {attr_graph("then_branch", yes), attr_graph("else_branch", no)};
+    const leat_attr branches[] = {test_attr_graph("then_branch", yes),
+                                  test_attr_graph("else_branch", no)};
     onnx_builder_node(b, "If", "cond", "y,z", branches, 2);
     onnx_builder_output(b, "y", LEAT_DTYPE_F32, "3");
     onnx_builder_output(b, "z", LEAT_DTYPE_F32, "3");

@@ -136,7 +136,7 @@ static void fold_batchnorm_leaves_a_shared_convolution(void **state)
 static void fold_affine_scales_a_transposed_convolution(void **state)
 {
     static const float w[] = {1, 2, 3, 4, 5, 6, 7, 8}, half[] = {0.5f}, add[] = {1, 2, 3, 4};
-    leat_attr group = attr_int("group", 2);
+    leat_attr group = test_attr_int("group", 2);
     passes_case c;
     onnx_builder *b = onnx_builder_create(17);
     (void)state;
@@ -167,7 +167,7 @@ static void fold_affine_finds_the_channel(void **state)
 {
     static const float w[] = {1, 2, 3, 4, 5, 6, 7, 8}, by[] = {10, 20, 30, 40};
     static const float want[] = {10, 40, 30, 80, 150, 240, 210, 320};
-    leat_attr group = attr_int("group", 2);
+    leat_attr group = test_attr_int("group", 2);
     passes_case c;
     onnx_builder *b = onnx_builder_create(17);
     (void)state;

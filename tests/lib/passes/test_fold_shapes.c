@@ -11,7 +11,7 @@ static const int64_t zero[] = {0}, one[] = {1}, two[] = {2}, many[] = {1000}, tw
 static onnx_builder *start(void)
 {
     onnx_builder *b = onnx_builder_create(17);
-    leat_attr axis = attr_int("axis", 0);
+    leat_attr axis = test_attr_int("axis", 0);
     onnx_builder_input(b, "x", LEAT_DTYPE_F32, "NxSx12");
     onnx_builder_ints(b, "i0", "", zero);
     onnx_builder_ints(b, "i1", "", one);
@@ -29,7 +29,7 @@ static onnx_builder *start(void)
 
 static void check(const char *parts, bool changed, const char *expected)
 {
-    leat_attr axis = attr_int("axis", 0);
+    leat_attr axis = test_attr_int("axis", 0);
     passes_case c;
     onnx_builder *b = start();
     bool ignored = false;
@@ -69,7 +69,7 @@ static void a_symbol_elsewhere_stays_or_is_left_over(void **state)
 
 static void a_lone_symbol_elsewhere_is_left_over(void **state)
 {
-    leat_attr axis = attr_int("axis", 0);
+    leat_attr axis = test_attr_int("axis", 0);
     passes_case c;
     onnx_builder *b = onnx_builder_create(17);
     (void)state;
@@ -95,7 +95,7 @@ static void a_lone_symbol_elsewhere_is_left_over(void **state)
 /* Numbers among symbols: the known dimension becomes a constant, the unknown one does not. */
 static void known_dimensions_become_constants(void **state)
 {
-    leat_attr axis = attr_int("axis", 0);
+    leat_attr axis = test_attr_int("axis", 0);
     passes_case c;
     onnx_builder *b = start();
     (void)state;

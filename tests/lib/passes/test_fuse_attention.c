@@ -17,7 +17,7 @@ static void transpose(onnx_builder *b, const char *in, const char *out, const in
 
 static void softmax(onnx_builder *b, const char *in, const char *out, int64_t axis)
 {
-    leat_attr attr = attr_int("axis", axis);
+    leat_attr attr = test_attr_int("axis", axis);
     onnx_builder_node(b, "Softmax", in, out, &attr, 1);
 }
 

@@ -36,7 +36,7 @@ static onnx_builder *start(int32_t rank)
 
 static void dequantize(onnx_builder *b, const char *inputs, const char *output, int64_t axis)
 {
-    leat_attr attr = attr_int("axis", axis);
+    leat_attr attr = test_attr_int("axis", axis);
     onnx_builder_node(b, "DequantizeLinear", inputs, output, &attr, 1);
 }
 
@@ -182,7 +182,7 @@ static void gemm_takes_a_transposed_matrix(void **state)
 {
     passes_case c;
     onnx_builder *b = start(2);
-    leat_attr trans = attr_int("transB", 1);
+    leat_attr trans = test_attr_int("transB", 1);
     (void)state;
     onnx_builder_input(b, "x", LEAT_DTYPE_U8, "Nx2");
     dequantize(b, "x,sx,zx", "fx", 0);
@@ -226,7 +226,7 @@ static void concat_of_different_scales_stays_float(void **state)
 {
     passes_case c;
     onnx_builder *b = start(4);
-    leat_attr axis = attr_int("axis", 1);
+    leat_attr axis = test_attr_int("axis", 1);
     (void)state;
     onnx_builder_input(b, "x", LEAT_DTYPE_U8, "1x2");
     onnx_builder_input(b, "q", LEAT_DTYPE_U8, "1x2");
@@ -243,7 +243,7 @@ static void dynamic_product_takes_scales_bias_and_residual(void **state)
 {
     passes_case c;
     onnx_builder *b = onnx_builder_create(13);
-    leat_attr to = attr_int("to", LEAT_DTYPE_F32);
+    leat_attr to = test_attr_int("to", LEAT_DTYPE_F32);
     (void)state;
     onnx_builder_input(b, "x", LEAT_DTYPE_F32, "Nx2");
     onnx_builder_input(b, "r", LEAT_DTYPE_F32, "Nx4");
@@ -272,7 +272,7 @@ static void dynamic_product_with_other_factors_stays(void **state)
 {
     passes_case c;
     onnx_builder *b = onnx_builder_create(13);
-    leat_attr to = attr_int("to", LEAT_DTYPE_F32);
+    leat_attr to = test_attr_int("to", LEAT_DTYPE_F32);
     (void)state;
     onnx_builder_input(b, "x", LEAT_DTYPE_U8, "3x2");
     onnx_builder_input(b, "s", LEAT_DTYPE_F32, "3x4");

@@ -26,7 +26,7 @@ static void remove_identity_joins_neighbours(void **state)
 {
     passes_case c;
     onnx_builder *b = onnx_builder_create(17);
-    leat_attr to = attr_int("to", LEAT_DTYPE_F32);
+    leat_attr to = test_attr_int("to", LEAT_DTYPE_F32);
     (void)state;
     onnx_builder_input(b, "x", LEAT_DTYPE_F32, "2x3");
     onnx_builder_node(b, "Identity", "x", "a", NULL, 0);

@@ -14,7 +14,7 @@
 static onnx_builder *build_if(void)
 {
     static const float one = 1;
-    leat_attr axis = attr_int("axis", 0);
+    leat_attr axis = test_attr_int("axis", 0);
     onnx_builder *b = onnx_builder_create(17), *yes = onnx_builder_create(17),
                  *no = onnx_builder_create(17);
     onnx_builder_floats(b, "one", "", &one);
@@ -24,7 +24,8 @@ static onnx_builder *build_if(void)
     onnx_builder_output(yes, "t", LEAT_DTYPE_F32, "M");
     onnx_builder_node(no, "Concat", "x,x", "e", &axis, 1);
     onnx_builder_output(no, "e", LEAT_DTYPE_F32, "M");
-    const leat_attr branches[] = {attr_graph("then_branch", yes), attr_graph("else_branch", no)};
+    const leat_attr branches[] = {test_attr_graph("then_branch", yes),
+                                  test_attr_graph("else_branch", no)};
     onnx_builder_node(b, "If", "c", "y", branches, 2);
     onnx_builder_node(b, "Add", "y,y", "z", NULL, 0);
     onnx_builder_output(b, "z", LEAT_DTYPE_F32, NULL);
@@ -69,7 +70,8 @@ static void run_if_nested_captures_through_levels(void **state)
     onnx_builder_output(yes, "p", LEAT_DTYPE_F32, "3");
     onnx_builder_node(no, "Sub", "twice,x", "q", NULL, 0);
     onnx_builder_output(no, "q", LEAT_DTYPE_F32, "3");
-    const leat_attr inner[] = {attr_graph("then_branch", yes), attr_graph("else_branch", no)};
+    const leat_attr inner[] = {test_attr_graph("then_branch", yes),
+                               test_attr_graph("else_branch", no)};
     onnx_builder_node(outer, "Add", "x,x", "twice", NULL, 0);
     onnx_builder_node(outer, "If", "d", "i", inner, 2);
     onnx_builder_output(outer, "i", LEAT_DTYPE_F32, "3");
@@ -77,8 +79,8 @@ static void run_if_nested_captures_through_levels(void **state)
     onnx_builder_node(other, "Neg", "x", "n", NULL, 0);
     onnx_builder_output(other, "n", LEAT_DTYPE_F32, "3");
     onnx_builder_output(other, "x", LEAT_DTYPE_F32, "3"); /* captured, and an output as it is */
-    const leat_attr branches[] = {attr_graph("then_branch", outer),
-                                  attr_graph("else_branch", other)};
+    const leat_attr branches[] = {test_attr_graph("then_branch", outer),
+                                  test_attr_graph("else_branch", other)};
     onnx_builder_node(b, "If", "c", "y,w", branches, 2);
     onnx_builder_output(b, "y", LEAT_DTYPE_F32, "3");
     onnx_builder_output(b, "w", LEAT_DTYPE_F32, "3");
@@ -111,7 +113,7 @@ static void run_if_nested_captures_through_levels(void **state)
 /* s = s + x; squares = all s * s; the loop goes on while sum(s) < limit. */
 static onnx_builder *build_sum(void)
 {
-    leat_attr flat = attr_int("keepdims", 0);
+    leat_attr flat = test_attr_int("keepdims", 0);
     onnx_builder *b = onnx_builder_create(17), *body = onnx_builder_create(17);
     onnx_builder_input(b, "m", LEAT_DTYPE_I64, "");
     onnx_builder_input(b, "c", LEAT_DTYPE_BOOL, "");
@@ -130,7 +132,7 @@ static onnx_builder *build_sum(void)
     onnx_builder_output(body, "t", LEAT_DTYPE_F32, "N");
     onnx_builder_output(body, "square", LEAT_DTYPE_F32, "N");
     onnx_builder_output(body, "number", LEAT_DTYPE_I64, "");
-    leat_attr attr = attr_graph("body", body);
+    leat_attr attr = test_attr_graph("body", body);
     onnx_builder_node(b, "Loop", "m,c,s0", "s1,squares,numbers", &attr, 1);
     onnx_builder_output(b, "s1", LEAT_DTYPE_F32, "N");
     onnx_builder_output(b, "squares", LEAT_DTYPE_F32, NULL);
@@ -192,7 +194,7 @@ static void run_loop_carries_changing_shapes(void **state)
 {
     (void)state;
     test_run r;
-    leat_attr axis = attr_int("axis", 0), to = attr_int("to", LEAT_DTYPE_F32);
+    leat_attr axis = test_attr_int("axis", 0), to = test_attr_int("to", LEAT_DTYPE_F32);
     static const int64_t one = 1;
     onnx_builder *b = onnx_builder_create(17), *body = onnx_builder_create(17);
     onnx_builder_input(b, "m", LEAT_DTYPE_I64, "");
@@ -208,7 +210,7 @@ static void run_loop_carries_changing_shapes(void **state)
     onnx_builder_output(body, "go", LEAT_DTYPE_BOOL, "");
     onnx_builder_output(body, "w", LEAT_DTYPE_F32, "1");
     onnx_builder_output(body, "length", LEAT_DTYPE_I64, "1");
-    leat_attr attr = attr_graph("body", body);
+    leat_attr attr = test_attr_graph("body", body);
     onnx_builder_node(b, "Loop", "m,,v0", "v1,lengths", &attr, 1);
     onnx_builder_output(b, "v1", LEAT_DTYPE_F32, NULL);
     onnx_builder_output(b, "lengths", LEAT_DTYPE_I64, NULL);
@@ -250,7 +252,7 @@ static void run_loop_nested_captures_the_outer_counter(void **state)
     onnx_builder_node(inner, "Add", "u,j", "v", NULL, 0);
     onnx_builder_output(inner, "gj", LEAT_DTYPE_BOOL, "");
     onnx_builder_output(inner, "v", LEAT_DTYPE_I64, "");
-    leat_attr attr = attr_graph("body", inner);
+    leat_attr attr = test_attr_graph("body", inner);
     onnx_builder_input(outer, "i", LEAT_DTYPE_I64, "");
     onnx_builder_input(outer, "gi", LEAT_DTYPE_BOOL, "");
     onnx_builder_input(outer, "a", LEAT_DTYPE_I64, "");
@@ -258,7 +260,7 @@ static void run_loop_nested_captures_the_outer_counter(void **state)
     onnx_builder_output(outer, "gi", LEAT_DTYPE_BOOL, "");
     onnx_builder_output(outer, "next", LEAT_DTYPE_I64, "");
     onnx_builder_output(outer, "next", LEAT_DTYPE_I64, ""); /* stacked as well */
-    attr = attr_graph("body", outer);
+    attr = test_attr_graph("body", outer);
     onnx_builder_node(b, "Loop", "m,,a0", "a1,all", &attr, 1);
     onnx_builder_output(b, "a1", LEAT_DTYPE_I64, "");
     onnx_builder_output(b, "all", LEAT_DTYPE_I64, NULL);
@@ -301,7 +303,7 @@ static void run_loop_swaps_carried_values(void **state)
     onnx_builder_output(body, "go", LEAT_DTYPE_BOOL, "");
     onnx_builder_output(body, "q", LEAT_DTYPE_F32, "2");
     onnx_builder_output(body, "p", LEAT_DTYPE_F32, "2");
-    leat_attr attr = attr_graph("body", body);
+    leat_attr attr = test_attr_graph("body", body);
     onnx_builder_node(b, "Loop", "m,,p0,q0", "p1,q1", &attr, 1);
     onnx_builder_output(b, "p1", LEAT_DTYPE_F32, "2");
     onnx_builder_output(b, "q1", LEAT_DTYPE_F32, "2");
@@ -347,12 +349,12 @@ static void run_scan_follows_axes_and_directions(void **state)
     onnx_builder_output(body, "t", LEAT_DTYPE_F32, NULL);
     onnx_builder_output(body, "copy", LEAT_DTYPE_F32, NULL);
     onnx_builder_output(body, "ab", LEAT_DTYPE_F32, NULL);
-    const leat_attr attrs[] = {attr_graph("body", body),
-                               attr_int("num_scan_inputs", 2),
-                               attr_ints("scan_input_axes", in_axes, 2),
-                               attr_ints("scan_input_directions", in_directions, 2),
-                               attr_ints("scan_output_axes", out_axes, 2),
-                               attr_ints("scan_output_directions", out_directions, 2)};
+    const leat_attr attrs[] = {test_attr_graph("body", body),
+                               test_attr_int("num_scan_inputs", 2),
+                               test_attr_ints("scan_input_axes", in_axes, 2),
+                               test_attr_ints("scan_input_directions", in_directions, 2),
+                               test_attr_ints("scan_output_axes", out_axes, 2),
+                               test_attr_ints("scan_output_directions", out_directions, 2)};
     onnx_builder_node(b, "Scan", "s0,a,b", "s1,columns,rows", attrs, 6);
     onnx_builder_output(b, "s1", LEAT_DTYPE_F32, NULL);
     onnx_builder_output(b, "columns", LEAT_DTYPE_F32, NULL);
@@ -409,7 +411,7 @@ static void run_scan_8_takes_batches_and_lengths(void **state)
     onnx_builder_node(body, "Mul", "t,t", "square", NULL, 0);
     onnx_builder_output(body, "t", LEAT_DTYPE_F32, "2");
     onnx_builder_output(body, "square", LEAT_DTYPE_F32, "2");
-    const leat_attr attrs[] = {attr_graph("body", body), attr_int("num_scan_inputs", 1)};
+    const leat_attr attrs[] = {test_attr_graph("body", body), test_attr_int("num_scan_inputs", 1)};
     onnx_builder_node(b, "Scan", "lengths,s0,x", "s1,squares", attrs, 2);
     onnx_builder_output(b, "s1", LEAT_DTYPE_F32, "Bx2");
     onnx_builder_output(b, "squares", LEAT_DTYPE_F32, "Bx3x2");
@@ -452,7 +454,7 @@ static void run_loop_stacking_changing_shapes_is_invalid(void **state)
 {
     (void)state;
     test_run r;
-    leat_attr axis = attr_int("axis", 0);
+    leat_attr axis = test_attr_int("axis", 0);
     onnx_builder *b = onnx_builder_create(17), *body = onnx_builder_create(17);
     onnx_builder_input(b, "m", LEAT_DTYPE_I64, "");
     onnx_builder_input(b, "v0", LEAT_DTYPE_F32, "N");
@@ -463,7 +465,7 @@ static void run_loop_stacking_changing_shapes_is_invalid(void **state)
     onnx_builder_output(body, "go", LEAT_DTYPE_BOOL, "");
     onnx_builder_output(body, "w", LEAT_DTYPE_F32, "N");
     onnx_builder_output(body, "v", LEAT_DTYPE_F32, "N");
-    leat_attr attr = attr_graph("body", body);
+    leat_attr attr = test_attr_graph("body", body);
     onnx_builder_node(b, "Loop", "m,,v0", "v1,all", &attr, 1);
     onnx_builder_output(b, "v1", LEAT_DTYPE_F32, NULL);
     onnx_builder_output(b, "all", LEAT_DTYPE_F32, NULL);
@@ -499,8 +501,9 @@ static void load_body_of_wrong_count_is_invalid(void **state)
         onnx_builder_input(b, "x", LEAT_DTYPE_F32, "2");
         onnx_builder_input(body, "i", LEAT_DTYPE_F32, "2");
         onnx_builder_output(body, "i", LEAT_DTYPE_F32, "2");
-        const leat_attr attrs[] = {attr_graph(cases[i].attr, body), attr_graph("else_branch", body),
-                                   attr_int("num_scan_inputs", 1)};
+        const leat_attr attrs[] = {test_attr_graph(cases[i].attr, body),
+                                   test_attr_graph("else_branch", body),
+                                   test_attr_int("num_scan_inputs", 1)};
         onnx_builder_node(b, cases[i].op, cases[i].inputs, "y", attrs, 3);
         onnx_builder_output(b, "y", LEAT_DTYPE_F32, NULL);
         size_t bytes;

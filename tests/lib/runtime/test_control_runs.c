@@ -30,12 +30,13 @@ static onnx_builder *build_mixed(void)
     onnx_builder_input(body, "go", LEAT_DTYPE_BOOL, "");
     onnx_builder_input(body, "s", LEAT_DTYPE_F32, "Nx2");
     onnx_builder_node(body, "Less", "i,half", "early", NULL, 0);
-    const leat_attr branches[] = {attr_graph("then_branch", yes), attr_graph("else_branch", no)};
+    const leat_attr branches[] = {test_attr_graph("then_branch", yes),
+                                  test_attr_graph("else_branch", no)};
     onnx_builder_node(body, "If", "early", "t", branches, 2);
     onnx_builder_output(body, "go", LEAT_DTYPE_BOOL, "");
     onnx_builder_output(body, "t", LEAT_DTYPE_F32, "Nx2");
     onnx_builder_output(body, "t", LEAT_DTYPE_F32, "Nx2");
-    leat_attr attr = attr_graph("body", body);
+    leat_attr attr = test_attr_graph("body", body);
     onnx_builder_node(b, "Loop", "m,,s0", "s1,all", &attr, 1);
     onnx_builder_output(b, "s1", LEAT_DTYPE_F32, "Nx2");
     onnx_builder_output(b, "all", LEAT_DTYPE_F32, NULL);
@@ -196,7 +197,7 @@ static void run_endless_loop_ends_when_asked(void **state)
     onnx_builder_node(body, "Neg", "s", "t", NULL, 0);
     onnx_builder_output(body, "go", LEAT_DTYPE_BOOL, "");
     onnx_builder_output(body, "t", LEAT_DTYPE_F32, "1");
-    leat_attr attr = attr_graph("body", body);
+    leat_attr attr = test_attr_graph("body", body);
     onnx_builder_node(b, "Loop", "m,,s0", "s1", &attr, 1);
     onnx_builder_output(b, "s1", LEAT_DTYPE_F32, "1");
     asked a = {.cancel = 1};
@@ -236,7 +237,7 @@ static void tick_without_callback_has_a_limit(void **state)
 static void run_loop_beyond_the_budget_is_no_memory(void **state)
 {
     (void)state;
-    leat_attr axis = attr_int("axis", 0);
+    leat_attr axis = test_attr_int("axis", 0);
     onnx_builder *b = onnx_builder_create(17), *body = onnx_builder_create(17);
     onnx_builder_input(b, "m", LEAT_DTYPE_I64, "");
     onnx_builder_input(b, "s0", LEAT_DTYPE_F32, "N");
@@ -246,7 +247,7 @@ static void run_loop_beyond_the_budget_is_no_memory(void **state)
     onnx_builder_node(body, "Concat", "s,s", "t", &axis, 1);
     onnx_builder_output(body, "go", LEAT_DTYPE_BOOL, "");
     onnx_builder_output(body, "t", LEAT_DTYPE_F32, NULL);
-    leat_attr attr = attr_graph("body", body);
+    leat_attr attr = test_attr_graph("body", body);
     onnx_builder_node(b, "Loop", "m,,s0", "s1", &attr, 1);
     onnx_builder_output(b, "s1", LEAT_DTYPE_F32, NULL);
     size_t bytes;

@@ -90,8 +90,8 @@ static void run_sequence_edits_match_an_array(void **state)
 /* A sequence that the caller gives: concatenated, stacked, handed back. */
 static onnx_builder *build_from_sequence(void)
 {
-    leat_attr concat[] = {attr_int("axis", 1)},
-              stack[] = {attr_int("axis", -1), attr_int("new_axis", 1)};
+    leat_attr concat[] = {test_attr_int("axis", 1)},
+              stack[] = {test_attr_int("axis", -1), test_attr_int("new_axis", 1)};
     onnx_builder *b = onnx_builder_create(17);
     onnx_builder_container(b, false, "s", LEAT_DTYPE_SEQUENCE, LEAT_DTYPE_F32);
     onnx_builder_node(b, "ConcatFromSequence", "s", "wide", concat, 1);
@@ -172,7 +172,7 @@ static void run_unsound_sequence_is_invalid(void **state)
 /* Loop: s = insert(s, i * x); out of the loop concatenated. Elements must outlive the iteration. */
 static onnx_builder *build_collect(void)
 {
-    leat_attr to = attr_int("to", LEAT_DTYPE_F32), axis = attr_int("axis", 0);
+    leat_attr to = test_attr_int("to", LEAT_DTYPE_F32), axis = test_attr_int("axis", 0);
     onnx_builder *b = onnx_builder_create(17), *body = onnx_builder_create(17);
     onnx_builder_input(b, "m", LEAT_DTYPE_I64, "");
     onnx_builder_input(b, "x", LEAT_DTYPE_F32, "N");
@@ -185,7 +185,7 @@ static onnx_builder *build_collect(void)
     onnx_builder_node(body, "SequenceInsert", "s,p", "t", NULL, 0);
     onnx_builder_output(body, "go", LEAT_DTYPE_BOOL, "");
     onnx_builder_container(body, true, "t", LEAT_DTYPE_SEQUENCE, LEAT_DTYPE_F32);
-    leat_attr attr = attr_graph("body", body);
+    leat_attr attr = test_attr_graph("body", body);
     onnx_builder_node(b, "Loop", "m,,s0", "s1", &attr, 1);
     onnx_builder_node(b, "ConcatFromSequence", "s1", "all", &axis, 1);
     onnx_builder_container(b, true, "s1", LEAT_DTYPE_SEQUENCE, LEAT_DTYPE_F32);
@@ -243,7 +243,8 @@ static void run_optional_chooses(void **state)
     onnx_builder_output(yes, "e", LEAT_DTYPE_F32, NULL);
     onnx_builder_node(no, "Identity", "x", "i", NULL, 0);
     onnx_builder_output(no, "i", LEAT_DTYPE_F32, NULL);
-    const leat_attr branches[] = {attr_graph("then_branch", yes), attr_graph("else_branch", no)};
+    const leat_attr branches[] = {test_attr_graph("then_branch", yes),
+                                  test_attr_graph("else_branch", no)};
     onnx_builder_node(b, "If", "has", "y", branches, 2);
     onnx_builder_node(b, "Add", "y,y", "z", NULL, 0);
     onnx_builder_node(b, "Optional", "z", "wrapped", NULL, 0);
@@ -276,7 +277,7 @@ static void run_split_to_sequence_cuts_as_asked(void **state)
 {
     (void)state;
     test_run r;
-    leat_attr axis[] = {attr_int("axis", 1), attr_int("keepdims", 0)};
+    leat_attr axis[] = {test_attr_int("axis", 1), test_attr_int("keepdims", 0)};
     onnx_builder *b = onnx_builder_create(17);
     onnx_builder_input(b, "x", LEAT_DTYPE_F32, "2x5");
     onnx_builder_input(b, "sizes", LEAT_DTYPE_I64, "K");
@@ -330,7 +331,7 @@ static void run_sequence_map_runs_the_body_on_each(void **state)
     onnx_builder_node(body, "Add", "st,xi", "u", NULL, 0);
     onnx_builder_node(body, "Sub", "u,outside", "v", NULL, 0);
     onnx_builder_output(body, "v", LEAT_DTYPE_F32, NULL);
-    leat_attr attr = attr_graph("body", body);
+    leat_attr attr = test_attr_graph("body", body);
     onnx_builder_node(b, "SequenceMap", "s,t,x", "y", &attr, 1);
     onnx_builder_container(b, true, "y", LEAT_DTYPE_SEQUENCE, LEAT_DTYPE_F32);
     float s[3] = {1, 2, 3}, t[3] = {4, 5, 6}, x = 10, outside = 0.5f;

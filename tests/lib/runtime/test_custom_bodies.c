@@ -140,7 +140,8 @@ static onnx_builder *build_if(const char *shape)
     onnx_builder_output(yes, "t", LEAT_DTYPE_F32, NULL);
     onnx_builder_node(no, "Neg", "x", "e", NULL, 0);
     onnx_builder_output(no, "e", LEAT_DTYPE_F32, NULL);
-    const leat_attr branches[] = {attr_graph("then_branch", yes), attr_graph("else_branch", no)};
+    const leat_attr branches[] = {test_attr_graph("then_branch", yes),
+                                  test_attr_graph("else_branch", no)};
     onnx_builder_node(b, "If", "c", "y", branches, 2);
     onnx_builder_output(b, "y", LEAT_DTYPE_F32, NULL);
     onnx_builder_destroy(yes);
@@ -186,7 +187,8 @@ static onnx_builder *build_loop(void)
     onnx_builder_output(yes, "t", LEAT_DTYPE_F32, NULL);
     scale(no, "v", "e", -1);
     onnx_builder_output(no, "e", LEAT_DTYPE_F32, NULL);
-    const leat_attr branches[] = {attr_graph("then_branch", yes), attr_graph("else_branch", no)};
+    const leat_attr branches[] = {test_attr_graph("then_branch", yes),
+                                  test_attr_graph("else_branch", no)};
     onnx_builder_input(body, "i", LEAT_DTYPE_I64, "");
     onnx_builder_input(body, "go", LEAT_DTYPE_BOOL, "");
     onnx_builder_input(body, "v", LEAT_DTYPE_F32, "N");
@@ -196,7 +198,7 @@ static onnx_builder *build_loop(void)
     onnx_builder_output(body, "go", LEAT_DTYPE_BOOL, "");
     onnx_builder_output(body, "w", LEAT_DTYPE_F32, NULL);
     onnx_builder_output(body, "w", LEAT_DTYPE_F32, NULL);
-    const leat_attr attr = attr_graph("body", body);
+    const leat_attr attr = test_attr_graph("body", body);
     onnx_builder_node(b, "Loop", "m,,v0", "v1,all", &attr, 1);
     onnx_builder_output(b, "v1", LEAT_DTYPE_F32, NULL);
     onnx_builder_output(b, "all", LEAT_DTYPE_F32, NULL);
@@ -242,7 +244,7 @@ static void body_of_scan_computes_in_every_step(void **state)
     scale(body, "a", "t", 2);
     onnx_builder_output(body, "t", LEAT_DTYPE_F32, "2");
     onnx_builder_output(body, "t", LEAT_DTYPE_F32, "2");
-    const leat_attr attrs[] = {attr_graph("body", body), attr_int("num_scan_inputs", 1)};
+    const leat_attr attrs[] = {test_attr_graph("body", body), test_attr_int("num_scan_inputs", 1)};
     onnx_builder_input(b, "s0", LEAT_DTYPE_F32, "2");
     onnx_builder_input(b, "x", LEAT_DTYPE_F32, "Tx2");
     onnx_builder_node(b, "Scan", "s0,x", "s1,y", attrs, 2);

@@ -30,7 +30,7 @@ static uint64_t plans(void)
 static void shape_computation_is_part_of_the_plan(void **state)
 {
     (void)state;
-    const leat_attr axis = attr_int("axis", 0);
+    const leat_attr axis = test_attr_int("axis", 0);
     b = onnx_builder_create(17);
     onnx_builder_input(b, "x", LEAT_DTYPE_F32, "NxM");
     onnx_builder_ints(b, "one", "1", (const int64_t[]){1});
@@ -104,7 +104,7 @@ static void warm_without_deciding_content_returns_invalid(void **state)
 static void computed_shape_continues_in_another_stage(void **state)
 {
     (void)state;
-    const leat_attr axis = attr_int("axis", 0);
+    const leat_attr axis = test_attr_int("axis", 0);
     b = onnx_builder_create(17);
     onnx_builder_input(b, "x", LEAT_DTYPE_F32, "2x6");
     onnx_builder_input(b, "table", LEAT_DTYPE_I64, "3x2");
@@ -211,7 +211,7 @@ static void outputs_that_are_views_are_copied(void **state)
 static void symbols_must_agree_between_inputs(void **state)
 {
     (void)state;
-    const leat_attr axis = attr_int("axis", 1);
+    const leat_attr axis = test_attr_int("axis", 1);
     b = onnx_builder_create(17);
     onnx_builder_input(b, "p", LEAT_DTYPE_F32, "Nx2");
     onnx_builder_input(b, "q", LEAT_DTYPE_F32, "NxM");
