@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The functions of lt_gpu_function on one f32: pointwise kernels and epilogues. The switch is on a
- * parameter, alike for all threads. */
+/* The functions of lt_gpu_function on one f32: pointwise kernels and epilogues.
+ * The switch is on a parameter, alike for all threads. */
 #ifndef LT_GPU_FUNCTION_HPP
 #define LT_GPU_FUNCTION_HPP
 
@@ -84,11 +84,11 @@ GPU_FN float apply_other(int function, float alpha, float beta, float x)
     }
 }
 
-GPU_FN float apply_function(int function, float alpha, float beta, float x)
+/* Those of epilogues; others leave x. */
+GPU_FN float apply_activation(const lt_gpu_activation &a, float x)
 {
-    switch (function) {
-    case LT_GPU_IDENTITY:
-        return x;
+    const float alpha = a.alpha, beta = a.beta;
+    switch (a.function) {
     case LT_GPU_RELU:
         return x < 0.0f ? 0.0f : x;
     case LT_GPU_CLIP:
@@ -112,13 +112,14 @@ GPU_FN float apply_function(int function, float alpha, float beta, float x)
     case LT_GPU_SCALED_HARD_SWISH:
         return alpha * (x * f_hard_sigmoid(x, 1.0f / 6.0f, 0.5f)) + beta;
     default:
-        return apply_other(function, alpha, beta, x);
+        return x;
     }
 }
 
-GPU_FN float apply_activation(const lt_gpu_activation &a, float x)
+GPU_FN float apply_function(const lt_gpu_activation &a, float x)
 {
-    return apply_function(a.function, a.alpha, a.beta, x);
+    return a.function < LT_GPU_ABS ? apply_activation(a, x)
+                                   : apply_other(a.function, a.alpha, a.beta, x);
 }
 
 /* y = activation(x + bias + residual), as every product's epilogue has it. */

@@ -7,6 +7,7 @@
 #define GPU_KERNEL(name, params)                                                                   \
     extern "C" __global__ void __launch_bounds__(LT_GPU_THREADS)                                   \
         name(const __grid_constant__ params p)
+#define GPU_UNROLL _Pragma("unroll")
 #define GPU_SHARED(type, name, count) __shared__ gpu::shared_array<type, (count)> name
 
 namespace gpu

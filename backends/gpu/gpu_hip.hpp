@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* gpu.hpp's words for clang's AMD target. No header of ROCm is needed. Compiled, not yet run. */
+/* gpu.hpp's words for clang's AMD target. No header of ROCm is needed.
+ * Compiled, not yet run. */
 #ifndef LT_GPU_GPU_HIP_HPP
 #define LT_GPU_GPU_HIP_HPP
 
@@ -7,6 +8,7 @@
 #define GPU_KERNEL(name, params)                                                                   \
     extern "C" __attribute__((global, amdgpu_flat_work_group_size(1, LT_GPU_THREADS))) void name(  \
         const params p)
+#define GPU_UNROLL _Pragma("unroll")
 #define GPU_SHARED(type, name, count)                                                              \
     static __attribute__((shared)) gpu::shared_array<type, (count)> name
 
@@ -89,7 +91,8 @@ GPU_FN uint16_t f32_to_bf16(float f)
     return (uint16_t)(f != f ? (u >> 16) | 0x40u : rounded);
 }
 
-/* Plain sums: the dot instructions belong to a few of AMD's chips, and clang finds them. */
+/* Plain sums: the dot instructions belong to a few of AMD's chips, and clang
+ * finds them. */
 template <class A, class B> GPU_FN int32_t dot4(uint32_t a, uint32_t b, int32_t c)
 {
     for (int i = 0; i < 32; i += 8) {
