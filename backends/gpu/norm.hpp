@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* LayerNorm, RMSNorm, each with a skip connection; BatchNorm, InstanceNorm,
+ * GroupNorm; the sum of embeddings. f32 sums; the variance is that of
+ * differences from the mean (two passes; the second reads from cache). Bound by
+ * bytes. Parameters: params/norm.h. */
+#ifndef LT_GPU_NORM_HPP
+#define LT_GPU_NORM_HPP
+
+#include "function.hpp"
+#include "params/norm.h"
+#include "team.hpp"
+
+namespace gpu
+{
+
+/* One row of lt_gpu_layer_norm. */
+template <class T> struct norm_row {
+    const T *x;
+    const T *skip;
+    const T *skip_bias;
+    T *sum;
+};
+
+/* V elements of s. */
+template <class T, int V> GPU_FN void norm_load(const norm_row<T> &r, int i, float (&s)[V])
+{
+    const pack<T, V> x = load_pack<V>(r.x + i);
+    for (int k = 0; k < V; k++) {
+        s[k] = to_f32(x.v[k]);
+    }
+    if (r.skip != nullptr) {
+        const pack<T, V> v = load_pack<V>(r.skip + i);
+        for (int k = 0; k < V; k++) {
+            s[k] += to_f32(v.v[k]);
+        }
+    }
+    if (r.skip_bias != nullptr) {
+        const pack<T, V> v = load_pack<V>(r.skip_bias + i);
+        for (int k = 0; k < V; k++) {
+            s[k] += to_f32(v.v[k]);
+        }
+    }
+}
+
+/* y, scale, bias of V elements; the sum is stored last, for it may lie over x
+ * or skip. */
+template <class T, int V>
+GPU_FN void norm_store(const lt_gpu_layer_norm &p, const norm_row<T> &r, T *y, int i, float mean,
+                       float inverse)
+{
+    float s[V];
+    norm_load<T, V>(r, i, s);
+    pack<T, V> out, sums;
+    for (int k = 0; k < V; k++) {
+        float v = (s[k] - mean) * inverse;
+        v = p.scale != nullptr ? v * to_f32(((const T *)p.scale)[i + k]) : v;
+        v = p.bias != nullptr ? v + to_f32(((const T *)p.bias)[i + k]) : v;
+        out.v[k] = from_f32<T>(v);
+        sums.v[k] = from_f32<T>(s[k]);
+    }
+    store_pack<V>(y + i, out);
+    if (r.sum != nullptr) {
+        store_pack<V>(r.sum + i, sums);
+    }
+}
+
+template <class T, class Team, int V> GPU_FN void layer_norm_rows(const lt_gpu_layer_norm &p)
+{
+    const int step = Team::size() * V, first = member<Team>() * V;
+    for (int64_t row = Team::first(); row < p.rows; row += Team::count()) {
+        const int64_t at = row * p.n;
+        const norm_row<T> r = {
+            (const T *)p.x + at, p.skip != nullptr ? (const T *)p.skip + at : nullptr,
+            (const T *)p.skip_bias, p.sum != nullptr ? (T *)p.sum + at : nullptr};
+        float s[V], mean = 0.0f, squares = 0.0f;
+        if (p.rms == 0) {
+            for (int i = first; i < p.n; i += step) {
+                norm_load<T, V>(r, i, s);
+                for (int k = 0; k < V; k++) {
+                    mean += s[k];
+                }
+            }
+            mean = Team::template reduce<add_op>(mean) / (float)p.n;
+        }
+        for (int i = first; i < p.n; i += step) {
+            norm_load<T, V>(r, i, s);
+            for (int k = 0; k < V; k++) {
+                squares += (s[k] - mean) * (s[k] - mean);
+            }
+        }
+        squares = Team::template reduce<add_op>(squares);
+        const float inverse = 1.0f / f_sqrt(squares / (float)p.n + p.epsilon);
+        for (int i = first; i < p.n; i += step) {
+            norm_store<T, V>(p, r, (T *)p.y + at, i, mean, inverse);
+        }
+        if (member<Team>() == 0) {
+            if (p.mean != nullptr) {
+                p.mean[row] = mean;
+            }
+            if (p.inverse != nullptr) {
+                p.inverse[row] = inverse;
+            }
+        }
+    }
+}
+
+template <class T, class Team> GPU_FN void layer_norm(const lt_gpu_layer_norm &p)
+{
+    constexpr int V = per_16_bytes<T>;
+    /* NULL is aligned. */
+    if (p.n % V == 0 && aligned_16(p.x) && aligned_16(p.y) && aligned_16(p.skip) &&
+        aligned_16(p.skip_bias) && aligned_16(p.sum)) {
+        layer_norm_rows<T, Team, V>(p);
+    } else {
+        layer_norm_rows<T, Team, 1>(p);
+    }
+}
+
+template <class T> GPU_FN void batch_norm(const lt_gpu_batch_norm &p)
+{
+    for (int64_t i = global_thread(); i < p.count; i += grid_threads()) {
+        uint32_t c = divide((uint32_t)i, p.inner);
+        c = split(c, p.channels);
+        const float factor = p.scale[c] / f_sqrt(p.variance[c] + p.epsilon);
+        const float v = (to_f32(((const T *)p.x)[i]) - p.mean[c]) * factor + p.bias[c];
+        ((T *)p.y)[i] = from_f32<T>(apply_activation(p.activation, v));
+    }
+}
+
+/* Where element e of a group lies: neighbours in memory are neighbours in
+ * number. */
+GPU_FN int64_t group_offset(const lt_gpu_group_norm &p, int64_t e, int group_channels, int &channel)
+{
+    const bool by_pixel = p.pixel_stride == 1;
+    channel = (int)(by_pixel ? e / p.pixels : e % group_channels);
+    const int64_t pixel = by_pixel ? e % p.pixels : e / group_channels;
+    return channel * p.channel_stride + pixel * p.pixel_stride;
+}
+
+template <class T> GPU_FN void group_norm(const lt_gpu_group_norm &p)
+{
+    const int channels = p.channels / p.groups;
+    const int64_t count = (int64_t)channels * p.pixels;
+    for (int item = block_x(); item < p.images * p.groups; item += grid_x()) {
+        const int c0 = item % p.groups * channels;
+        const int64_t base =
+            (int64_t)(item / p.groups) * p.channels * p.pixels + c0 * p.channel_stride;
+        const T *x = (const T *)p.x + base;
+        T *y = (T *)p.y + base;
+        int c;
+        float mean = 0.0f, squares = 0.0f;
+        for (int64_t e = thread_x(); e < count; e += LT_GPU_THREADS) {
+            mean += to_f32(x[group_offset(p, e, channels, c)]);
+        }
+        mean = block_reduce<add_op>(mean) / (float)count;
+        for (int64_t e = thread_x(); e < count; e += LT_GPU_THREADS) {
+            const float d = to_f32(x[group_offset(p, e, channels, c)]) - mean;
+            squares += d * d;
+        }
+        squares = block_reduce<add_op>(squares);
+        const float inverse = 1.0f / f_sqrt(squares / (float)count + p.epsilon);
+        for (int64_t e = thread_x(); e < count; e += LT_GPU_THREADS) {
+            const int64_t at = group_offset(p, e, channels, c);
+            const float v = (to_f32(x[at]) - mean) * inverse;
+            y[at] = from_f32<T>(v * p.scale[c0 + c] + p.bias[c0 + c]);
+        }
+    }
+}
+
+GPU_FN int64_t embed_index(const lt_gpu_embed &p, int t, uint32_t row)
+{
+    if (p.indices[t] == nullptr) {
+        return row % (uint32_t)p.period[t];
+    }
+    return p.indices_64 != 0 ? ((const int64_t *)p.indices[t])[row]
+                             : (int64_t)((const int32_t *)p.indices[t])[row];
+}
+
+template <class T> GPU_FN void embed(const lt_gpu_embed &p)
+{
+    const int64_t count = (int64_t)p.rows * p.n.value;
+    for (int64_t i = global_thread(); i < count; i += grid_threads()) {
+        uint32_t row = (uint32_t)i;
+        const uint32_t column = split(row, p.n);
+        float v = 0.0f;
+        for (int t = 0; t < LT_GPU_EMBED_TABLES; t++) {
+            if (p.table[t] == nullptr) {
+                continue;
+            }
+            const int64_t index = embed_index(p, t, row);
+            if (index < 0 || index >= p.size[t]) {
+                atomic_or(p.error, 1u);
+            } else {
+                v += to_f32(((const T *)p.table[t])[index * p.n.value + column]);
+            }
+        }
+        ((T *)p.y)[i] = from_f32<T>(v);
+    }
+}
+
+} // namespace gpu
+
+#define LT_GPU_NORMS(type, name)                                                                   \
+    GPU_KERNEL(lt_gpu_layer_norm_warp_##name, lt_gpu_layer_norm)                                   \
+    {                                                                                              \
+        gpu::layer_norm<type, gpu::warp_team>(p);                                                  \
+    }                                                                                              \
+    GPU_KERNEL(lt_gpu_layer_norm_block_##name, lt_gpu_layer_norm)                                  \
+    {                                                                                              \
+        gpu::layer_norm<type, gpu::block_team>(p);                                                 \
+    }                                                                                              \
+    GPU_KERNEL(lt_gpu_batch_norm_##name, lt_gpu_batch_norm)                                        \
+    {                                                                                              \
+        gpu::batch_norm<type>(p);                                                                  \
+    }                                                                                              \
+    GPU_KERNEL(lt_gpu_group_norm_##name, lt_gpu_group_norm)                                        \
+    {                                                                                              \
+        gpu::group_norm<type>(p);                                                                  \
+    }                                                                                              \
+    GPU_KERNEL(lt_gpu_embed_##name, lt_gpu_embed)                                                  \
+    {                                                                                              \
+        gpu::embed<type>(p);                                                                       \
+    }
+LT_GPU_NORMS(float, f32)
+LT_GPU_NORMS(gpu::f16, f16)
+LT_GPU_NORMS(gpu::bf16, bf16)
+#undef LT_GPU_NORMS
+
+#endif

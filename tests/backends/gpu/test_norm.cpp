@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "gpu_test.hpp"
+#include "norm.hpp"
+
+#include <vector>
+
+/* Expected y; also what is kept of a row. */
+template <class T>
+static std::vector<double> expect_layer_norm(const lt_gpu_layer_norm &p, std::vector<double> &sums,
+                                             std::vector<double> &means,
+                                             std::vector<double> &inverses)
+{
+    std::vector<double> y;
+    auto at = [](const void *data, int i, double otherwise) {
+        return data ? value(((const T *)data)[i]) : otherwise;
+    };
+    for (int row = 0; row < p.rows; row++) {
+        double mean = 0, squares = 0;
+        std::vector<double> s;
+        for (int i = 0; i < p.n; i++) {
+            s.push_back(at(p.x, row * p.n + i, 0) + at(p.skip, row * p.n + i, 0) +
+                        at(p.skip_bias, i, 0));
+            mean += p.rms ? 0 : s.back() / p.n;
+        }
+        for (double v : s) {
+            squares += (v - mean) * (v - mean) / p.n;
+        }
+        const double inverse = 1 / sqrt(squares + p.epsilon);
+        for (int i = 0; i < p.n; i++) {
+            y.push_back((s[(size_t)i] - mean) * inverse * at(p.scale, i, 1) + at(p.bias, i, 0));
+            sums.push_back(s[(size_t)i]);
+        }
+        means.push_back(mean);
+        inverses.push_back(inverse);
+    }
+    return y;
+}
+
+/* What is given: bits of `with`. */
+template <class T>
+static void check_layer_norm(void (*warp)(const lt_gpu_layer_norm &),
+                             void (*block)(const lt_gpu_layer_norm &), int n, int with)
+{
+    const int rows = 11;
+    const size_t count = (size_t)(rows * n);
+    buffer<T> x(count), other(count), skip_bias((size_t)n), scale((size_t)n), bias((size_t)n);
+    buffer<T> y(count), sum(count);
+    buffer<float> mean(rows), inverse(rows);
+    fill(x, 1, 1, 4);
+    fill(other, 2);
+    fill(skip_bias, 3);
+    fill(scale, 4);
+    fill(bias, 5);
+    const lt_gpu_layer_norm p = {x.data,
+                                 with & 1 ? other.data : nullptr,
+                                 with & 2 ? skip_bias.data : nullptr,
+                                 with & 4 ? scale.data : nullptr,
+                                 with & 8 ? bias.data : nullptr,
+                                 y.data,
+                                 with & 16 ? sum.data : nullptr,
+                                 with & 32 ? mean.data : nullptr,
+                                 with & 32 ? inverse.data : nullptr,
+                                 rows,
+                                 n,
+                                 1e-5f,
+                                 with & 64 ? 1 : 0};
+    std::vector<double> sums, means, inverses;
+    const std::vector<double> expected = expect_layer_norm<T>(p, sums, means, inverses);
+    for (int by_block = 0; by_block < 2; by_block++) {
+        check_kernel(by_block ? block : warp, p, 2, y, expected.data(), within<T>(32, 4));
+        if (with & 16) {
+            compare(sum, sums.data(), within<T>(4), "sum");
+        }
+        if (with & 32) {
+            compare(mean, means.data(), within<float>(32), "mean");
+            compare(inverse, inverses.data(), within<float>(32), "inverse");
+        }
+        sum.fill_bytes(0xa5);
+    }
+}
+
+template <class T>
+static void check_layer_norms(void (*warp)(const lt_gpu_layer_norm &),
+                              void (*block)(const lt_gpu_layer_norm &))
+{
+    check_layer_norm<T>(warp, block, 1, 4 + 8);
+    check_layer_norm<T>(warp, block, 77, 1 + 2 + 4 + 8 + 16 + 32);
+    check_layer_norm<T>(warp, block, 768, 1 + 4 + 8 + 16);
+    check_layer_norm<T>(warp, block, 96, 0);
+    check_layer_norm<T>(warp, block, 333, 4 + 64 + 32);
+    check_layer_norm<T>(warp, block, 64, 1 + 4 + 16 + 64);
+}
+
+static void layer_norms_with_all_their_parts(void **)
+{
+    check_layer_norms<float>(lt_gpu_layer_norm_warp_f32, lt_gpu_layer_norm_block_f32);
+    check_layer_norms<gpu::f16>(lt_gpu_layer_norm_warp_f16, lt_gpu_layer_norm_block_f16);
+    check_layer_norms<gpu::bf16>(lt_gpu_layer_norm_warp_bf16, lt_gpu_layer_norm_block_bf16);
+}
+
+template <class T> static void check_batch_norm(void (*kernel)(const lt_gpu_batch_norm &))
+{
+    const int channels = 7, inner = 45, count = 2 * 7 * 45;
+    buffer<T> x(count), y(count);
+    buffer<float> scale(7), bias(7), mean(7), variance(7);
+    fill(x, 1);
+    fill(scale, 2);
+    fill(bias, 3);
+    fill(mean, 4);
+    fill(variance, 5, 0.1, 2);
+    const lt_gpu_batch_norm p = {x.data,
+                                 y.data,
+                                 scale.data,
+                                 bias.data,
+                                 mean.data,
+                                 variance.data,
+                                 count,
+                                 lt_gpu_divisor_make(inner),
+                                 lt_gpu_divisor_make(channels),
+                                 1e-3f,
+                                 {LT_GPU_RELU, 0, 0}};
+    double expected[count];
+    for (size_t i = 0; i < count; i++) {
+        size_t c = i / inner % channels;
+        expected[i] =
+            fmax(0, (value(x[i]) - mean[c]) / sqrt(variance[c] + 1e-3) * scale[c] + bias[c]);
+    }
+    check_kernel(kernel, p, 2, y, expected, within<T>(16, 4));
+}
+
+static void batch_norm_scales_channels(void **)
+{
+    check_batch_norm<float>(lt_gpu_batch_norm_f32);
+    check_batch_norm<gpu::f16>(lt_gpu_batch_norm_f16);
+    check_batch_norm<gpu::bf16>(lt_gpu_batch_norm_bf16);
+}
+
+template <class T>
+static void check_group_norm(void (*kernel)(const lt_gpu_group_norm &), int groups, bool last)
+{
+    const int images = 2, channels = 6, pixels = 91, count = images * channels * pixels;
+    buffer<T> x(count), y(count);
+    buffer<float> scale(channels), bias(channels);
+    fill(x, 1, 0, 3);
+    fill(scale, 2);
+    fill(bias, 3);
+    const lt_gpu_group_norm p = {
+        x.data, y.data, scale.data,        bias.data,           images, channels,
+        groups, pixels, last ? 1 : pixels, last ? channels : 1, 1e-5f};
+    double expected[count];
+    const int per = channels / groups;
+    for (int g = 0; g < images * groups; g++) {
+        double mean = 0, squares = 0;
+        auto at = [&](int e) {
+            int64_t c = g % groups * per + e / pixels;
+            return (size_t)(g / groups * channels * pixels + c * p.channel_stride +
+                            e % pixels * p.pixel_stride);
+        };
+        for (int e = 0; e < per * pixels; e++) {
+            mean += value(x[at(e)]) / (per * pixels);
+        }
+        for (int e = 0; e < per * pixels; e++) {
+            squares += pow(value(x[at(e)]) - mean, 2) / (per * pixels);
+        }
+        for (int e = 0; e < per * pixels; e++) {
+            size_t c = (size_t)(g % groups * per + e / pixels);
+            expected[at(e)] = (value(x[at(e)]) - mean) / sqrt(squares + 1e-5) * scale[c] + bias[c];
+        }
+    }
+    check_kernel(kernel, p, 3, y, expected, within<T>(32, 4));
+}
+
+static void groups_are_normalized_in_both_layouts(void **)
+{
+    for (int last = 0; last < 2; last++) {
+        check_group_norm<float>(lt_gpu_group_norm_f32, 6, last);
+        check_group_norm<float>(lt_gpu_group_norm_f32, 2, last);
+        check_group_norm<gpu::f16>(lt_gpu_group_norm_f16, 3, last);
+        check_group_norm<gpu::bf16>(lt_gpu_group_norm_bf16, 1, last);
+    }
+}
+
+template <class T, class I> static void check_embed(void (*kernel)(const lt_gpu_embed &), bool bad)
+{
+    const int rows = 12, n = 19;
+    buffer<T> words(10 * n), places(4 * n), y(rows * n);
+    buffer<I> ids(rows);
+    buffer<uint32_t> error(1);
+    fill(words, 1);
+    fill(places, 2);
+    fill(ids, 3, 0, 10);
+    if (bad) {
+        ids[3] = 10;
+        ids[5] = -1;
+    }
+    lt_gpu_embed p = {};
+    p.table[0] = words.data;
+    p.indices[0] = ids.data;
+    p.size[0] = 10;
+    p.table[2] = places.data;
+    p.size[2] = p.period[2] = 4;
+    p.y = y.data;
+    p.error = error.data;
+    p.rows = rows;
+    p.indices_64 = sizeof(I) == 8;
+    p.n = lt_gpu_divisor_make(n);
+    double expected[rows * n];
+    for (size_t i = 0; i < rows * n; i++) {
+        int64_t id = ids[i / n];
+        expected[i] = value(places[i / n % 4 * n + i % n]);
+        expected[i] += id >= 0 && id < 10 ? value(words[(size_t)id * n + i % n]) : 0;
+    }
+    error[0] = 0;
+    check_kernel(kernel, p, 1, y, expected, within<T>(2));
+    assert_int_equal(error[0], bad);
+}
+
+static void embeddings_add_and_check_indices(void **)
+{
+    check_embed<float, int64_t>(lt_gpu_embed_f32, false);
+    check_embed<float, int32_t>(lt_gpu_embed_f32, true);
+    check_embed<gpu::f16, int64_t>(lt_gpu_embed_f16, true);
+    check_embed<gpu::bf16, int32_t>(lt_gpu_embed_bf16, false);
+}
+
+int main()
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(layer_norms_with_all_their_parts),
+        cmocka_unit_test(batch_norm_scales_channels),
+        cmocka_unit_test(groups_are_normalized_in_both_layouts),
+        cmocka_unit_test(embeddings_add_and_check_indices),
+    };
+    return cmocka_run_group_tests(tests, nullptr, nullptr);
+}
