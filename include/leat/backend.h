@@ -140,6 +140,10 @@ typedef struct leat_node_support {
  *     storage        (int)    a leat_dtype, F32, F16 or BF16: type of the output; otherwise that of
  *                             the data
  *
+ *   ConvDepthwise: a Conv with a filter of one position, then one with a filter a channel. Inputs
+ *     x, w, bias (optional), filters, filters' bias (optional), all but x constant, types as for
+ *     Conv. channels_last is 1; compute is the first part's; first_activation,
+ *     first_activation_alpha and _beta are its activation; all others are the second part's.
  *   Attention: as in ai.onnx (opset 23), in models of any opset. Of its inputs Q, K, V and, where
  *     there is one, a mask that is added; scale is always given; q_num_heads and kv_num_heads where
  *     Q, K and V have three dimensions.

@@ -210,8 +210,9 @@ static bool is_own(const leat_node *node)
 /* Nodes whose floats may be of different types, and which have the attribute `storage`. */
 static bool mixes_types(const leat_node *node)
 {
-    return is_own(node) && (strcmp(node->op, "Conv") == 0 || strcmp(node->op, "Gemm") == 0 ||
-                            strcmp(node->op, "MatMul") == 0);
+    return is_own(node) &&
+           (strcmp(node->op, "Conv") == 0 || strcmp(node->op, "ConvDepthwise") == 0 ||
+            strcmp(node->op, "Gemm") == 0 || strcmp(node->op, "MatMul") == 0);
 }
 
 static bool may_mix(const leat_node *node, leat_dtype a, leat_dtype b)

@@ -68,7 +68,10 @@ static leat_status run_device(lt_graph *graph, const lt_pass_context *context, l
         status = run_rounds(graph, context, clean, sizeof(clean) / sizeof(clean[0]), err);
     }
     bool changed = false;
-    return status != LEAT_OK ? status : lt_pass_precision(graph, context, &changed, err);
+    if (status == LEAT_OK) {
+        status = lt_pass_precision(graph, context, &changed, err);
+    }
+    return status != LEAT_OK ? status : lt_pass_fuse_depthwise(graph, context, &changed, err);
 }
 
 /* The graph, then the bodies in it: constants that were folded outside are known inside by then. */

@@ -13,32 +13,6 @@ typedef struct depthwise {
     int64_t bands, band_lines; /* of one image */
 } depthwise;
 
-/* [channels][taps] to [taps][channels]. */
-static leat_status fill_weights(void *out, size_t bytes, const leat_value *constant,
-                                const void *argument, leat_error *err)
-{
-    const depthwise *d = argument;
-    size_t channels = (size_t)d->conv.g.in_channels, taps = (size_t)d->conv.g.taps;
-    (void)bytes;
-    (void)err;
-    for (size_t c = 0; c < channels; c++) {
-        for (size_t t = 0; t < taps; t++) {
-            memcpy((float *)out + t * channels + c,
-                   (const char *)constant->data + (c * taps + t) * sizeof(float), sizeof(float));
-        }
-    }
-    return LEAT_OK;
-}
-
-static leat_status fill_bias(void *out, size_t bytes, const leat_value *constant,
-                             const void *argument, leat_error *err)
-{
-    (void)argument;
-    (void)err;
-    memcpy(out, constant->data, bytes);
-    return LEAT_OK;
-}
-
 typedef struct depthwise_launch {
     const depthwise *d;
     const float *x;
@@ -130,19 +104,10 @@ leat_status lt_conv_depthwise_prepare(const leat_kernel_node *node, const lt_con
     d->conv = *conv;
     leat_status status = lt_depthwise_plan_make(g, &conv->activation, device, host, plan, &d->lines,
                                                 &out_kernel->name, err);
-    size_t channels = (size_t)g->in_channels;
-    const void *weights = NULL, *bias = NULL;
     if (status == LEAT_OK) {
-        status = host->plan_pack(plan, leat_kernel_input(node, 1), 0x200,
-                                 channels * (size_t)g->taps * sizeof(float), fill_weights, d,
-                                 &weights, err);
+        status = lt_depthwise_pack(node, 1, conv->has_bias ? 2 : LEAT_NO_VALUE, host, plan,
+                                   &d->lines, err);
     }
-    if (status == LEAT_OK && conv->has_bias) {
-        status = host->plan_pack(plan, leat_kernel_input(node, 2), 0x201, channels * sizeof(float),
-                                 fill_bias, d, &bias, err);
-    }
-    d->lines.weights = weights;
-    d->lines.bias = bias;
     uint32_t threads = host->pool_threads(host->pool);
     if (status == LEAT_OK) {
         plan_bands(d, threads);

@@ -66,6 +66,12 @@ leat_status lt_depthwise_plan_make(const lt_conv_geometry *g, const lt_cpu_activ
                                    leat_plan *plan, lt_depthwise_plan *out, const char **out_name,
                                    leat_error *err);
 
+/* Packs weights and bias, the node's constant inputs of these numbers in f32, f16 or bf16, as f32;
+ * bias_input may be LEAT_NO_VALUE. Errors:   NO_MEMORY. */
+leat_status lt_depthwise_pack(const leat_kernel_node *node, uint32_t weights_input,
+                              uint32_t bias_input, const leat_host *host, leat_plan *plan,
+                              lt_depthwise_plan *lines, leat_error *err);
+
 /* Output lines [y0, y1) of one image, at most most_lines of them, and block `block` of the
  * channels. Line r of the image lies at x + r % ring * line. */
 typedef struct lt_depthwise_band {

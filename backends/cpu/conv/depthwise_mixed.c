@@ -34,34 +34,6 @@ typedef struct depthwise_launch {
     float *workspace;
 } depthwise_launch;
 
-/* [channels][taps] of any type to f32 [taps][channels]. */
-static leat_status fill_weights(void *out, size_t bytes, const leat_value *constant,
-                                const void *argument, leat_error *err)
-{
-    const depthwise *d = argument;
-    size_t channels = (size_t)d->conv.g.in_channels, taps = (size_t)d->conv.g.taps;
-    (void)bytes;
-    (void)err;
-    for (size_t c = 0; c < channels; c++) {
-        for (size_t t = 0; t < taps; t++) {
-            ((float *)out)[t * channels + c] =
-                lt_cpu_get_f32(constant->dtype, constant->data, c * taps + t);
-        }
-    }
-    return LEAT_OK;
-}
-
-static leat_status fill_bias(void *out, size_t bytes, const leat_value *constant,
-                             const void *argument, leat_error *err)
-{
-    (void)argument;
-    (void)err;
-    for (size_t c = 0; c < bytes / sizeof(float); c++) {
-        ((float *)out)[c] = lt_cpu_get_f32(constant->dtype, constant->data, c);
-    }
-    return LEAT_OK;
-}
-
 /* The f32 form of input lines, each widened when it is first asked for. */
 typedef struct line_ring {
     const depthwise_launch *l;
@@ -193,17 +165,8 @@ leat_status lt_conv_depthwise_mixed_prepare(const leat_kernel_node *node, const 
     }
     uint32_t threads = host->pool_threads(host->pool);
     plan_lines(d, threads);
-    size_t channels = (size_t)g->in_channels;
-    const void *weights = NULL, *bias = NULL;
     status =
-        host->plan_pack(plan, leat_kernel_input(node, 1), 0x210,
-                        channels * (size_t)g->taps * sizeof(float), fill_weights, d, &weights, err);
-    if (status == LEAT_OK && conv->has_bias) {
-        status = host->plan_pack(plan, leat_kernel_input(node, 2), 0x211, channels * sizeof(float),
-                                 fill_bias, d, &bias, err);
-    }
-    d->lines.weights = weights;
-    d->lines.bias = bias;
+        lt_depthwise_pack(node, 1, conv->has_bias ? 2 : LEAT_NO_VALUE, host, plan, &d->lines, err);
     out_kernel->launch = depthwise_run;
     out_kernel->state = d;
     out_kernel->workspace_bytes = d->thread_floats * sizeof(float) * threads;

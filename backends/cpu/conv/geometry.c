@@ -60,17 +60,23 @@ static leat_status read_pads(const leat_node *node, int32_t spatial, bool transp
     return LEAT_OK;
 }
 
-leat_status lt_conv_geometry_read(const leat_kernel_node *node, bool transposed,
-                                  lt_conv_geometry *out, leat_error *err)
+/* What a geometry is read from. */
+typedef struct operands {
+    const leat_node *node;
+    const leat_value *x, *w, *y;
+} operands;
+
+static leat_status read_geometry(const operands *o, bool transposed, lt_conv_geometry *out,
+                                 leat_error *err)
 {
-    const leat_value *x = leat_kernel_input(node, 0), *w = leat_kernel_input(node, 1);
-    const leat_value *y = leat_kernel_output(node, 0);
-    lt_conv_geometry g = {.channels_last = leat_node_int(node->node, "channels_last", 0) != 0,
-                          .groups = leat_node_int(node->node, "group", 1)};
+    const leat_node *node = o->node;
+    const leat_value *x = o->x, *w = o->w, *y = o->y;
+    lt_conv_geometry g = {.channels_last = leat_node_int(node, "channels_last", 0) != 0,
+                          .groups = leat_node_int(node, "group", 1)};
     int32_t spatial = x->rank - 2;
     if (spatial < 1 || spatial > 3 || w->rank != x->rank || y->rank != x->rank) {
         return lt_cpu_fail(err, LEAT_UNSUPPORTED, "%s: data of rank %d; 3 to 5 are supported",
-                           node->node->op, x->rank);
+                           node->op, x->rank);
     }
     int32_t first = g.channels_last ? 1 : 2, channel = g.channels_last ? x->rank - 1 : 1;
     g.batch = x->shape[0];
@@ -90,19 +96,34 @@ leat_status lt_conv_geometry_read(const leat_kernel_node *node, bool transposed,
         w->shape[1] * g.groups != per_group || w->shape[0] != whole) {
         return lt_cpu_fail(
             err, LEAT_INVALID,
-            "%s: %lld to %lld channels in %lld groups do not fit weights of %lldx%lld",
-            node->node->op, (long long)g.in_channels, (long long)g.out_channels,
-            (long long)g.groups, (long long)w->shape[0], (long long)w->shape[1]);
+            "%s: %lld to %lld channels in %lld groups do not fit weights of %lldx%lld", node->op,
+            (long long)g.in_channels, (long long)g.out_channels, (long long)g.groups,
+            (long long)w->shape[0], (long long)w->shape[1]);
     }
-    leat_status status = read_list(node->node, "strides", spatial, 1, g.stride, err);
+    leat_status status = read_list(node, "strides", spatial, 1, g.stride, err);
     if (status == LEAT_OK) {
-        status = read_list(node->node, "dilations", spatial, 1, g.dilation, err);
+        status = read_list(node, "dilations", spatial, 1, g.dilation, err);
     }
     if (status == LEAT_OK) {
-        status = read_pads(node->node, spatial, transposed, &g, err);
+        status = read_pads(node, spatial, transposed, &g, err);
     }
     *out = g;
     return status;
+}
+
+leat_status lt_conv_geometry_read(const leat_kernel_node *node, bool transposed,
+                                  lt_conv_geometry *out, leat_error *err)
+{
+    const operands o = {node->node, leat_kernel_input(node, 0), leat_kernel_input(node, 1),
+                        leat_kernel_output(node, 0)};
+    return read_geometry(&o, transposed, out, err);
+}
+
+leat_status lt_conv_geometry_of(const leat_node *node, const leat_value *x, const leat_value *w,
+                                const leat_value *y, lt_conv_geometry *out, leat_error *err)
+{
+    const operands o = {node, x, w, y};
+    return read_geometry(&o, false, out, err);
 }
 
 lt_conv_strides lt_conv_data_strides(const lt_conv_geometry *g, int64_t channels,

@@ -24,6 +24,10 @@ typedef struct lt_conv_geometry {
 leat_status lt_conv_geometry_read(const leat_kernel_node *node, bool transposed,
                                   lt_conv_geometry *out, leat_error *err);
 
+/* The same for data, weights and output that are not the node's own. */
+leat_status lt_conv_geometry_of(const leat_node *node, const leat_value *x, const leat_value *w,
+                                const leat_value *y, lt_conv_geometry *out, leat_error *err);
+
 /* Distance in elements between neighbours of a data tensor. */
 typedef struct lt_conv_strides {
     int64_t batch, channel, spatial[3];

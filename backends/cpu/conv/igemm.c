@@ -6,24 +6,9 @@
  *
  * Weights are packed as B of gemm.h with rows in the order (t, c). For factors of f16 or bf16 the
  * kernels are those of mixed.h. */
-#include "conv/conv.h"
-#include "conv/window.h"
-#include "convert.h"
-#include "gemm/mixed.h"
+#include "conv/igemm.h"
 
-typedef struct igemm {
-    lt_conv conv;
-    const lt_gemm_kernels *kernels;
-    const leat_host *host;
-    lt_gemm_mixed types;     /* epilogue of mixed kernels */
-    lt_gemm_mixed_copy copy; /* of padded data, or of rows, to the type of the kernels */
-    bool copies_rows;
-    leat_dtype row_dtype; /* of what row pointers point at */
-    lt_conv_window window;
-    size_t group_packed; /* bytes of one group's packed weights */
-    size_t group_bias;   /* elements of one group's padded bias */
-    const void *zeros;   /* k elements */
-} igemm;
+#include "convert.h"
 
 /* --- packing ------------------------------------------------------------------------------------
  */
@@ -31,7 +16,7 @@ typedef struct igemm {
 static leat_status fill_weights(void *out, size_t bytes, const leat_value *constant,
                                 const void *argument, leat_error *err)
 {
-    const igemm *w = argument;
+    const lt_igemm *w = argument;
     size_t scratch_bytes =
         lt_conv_window_scratch(&w->window, lt_cpu_element_bytes(w->conv.w_dtype));
     void *scratch = scratch_bytes ? w->host->alloc(w->host->context, scratch_bytes, 64) : NULL;
@@ -50,7 +35,7 @@ static leat_status fill_weights(void *out, size_t bytes, const leat_value *const
 static leat_status fill_bias(void *out, size_t bytes, const leat_value *constant,
                              const void *argument, leat_error *err)
 {
-    const igemm *w = argument;
+    const lt_igemm *w = argument;
     size_t n = w->window.n;
     (void)err;
     memset(out, 0, bytes);
@@ -71,12 +56,53 @@ static leat_status fill_bias(void *out, size_t bytes, const leat_value *constant
 /* --- launch -------------------------------------------------------------------------------------
  */
 
+static lt_gemm_job group_job(const lt_igemm *w, size_t group, const lt_conv_rows *source, void *c)
+{
+    const lt_conv_window *window = &w->window;
+    size_t n = window->n;
+    lt_gemm_job job = {.kernels = w->kernels,
+                       .m = window->m,
+                       .n = n,
+                       .k = window->k,
+                       .taps = window->taps,
+                       .rows = window->matrix ? NULL : lt_conv_window_rows,
+                       .rows_argument = source,
+                       .a = source->data,
+                       .lda = (size_t)window->g.in_channels,
+                       .b = (const char *)w->conv.weights + group * w->group_packed,
+                       .bias = w->conv.bias ? (const char *)w->conv.bias +
+                                                  group * w->group_bias * w->kernels->bias_bytes
+                                            : NULL,
+                       .c = (char *)c + group * n * lt_cpu_element_bytes(w->conv.y_dtype),
+                       .ldc = (size_t)window->g.out_channels,
+                       .ldr = (size_t)window->g.out_channels,
+                       .activation = w->conv.activation,
+                       .copy = w->copies_rows ? lt_gemm_mixed_copy_row : NULL,
+                       .copy_argument = &w->copy,
+                       .copy_bytes = (uint32_t)lt_cpu_element_bytes(w->row_dtype),
+                       .epilogue = &w->types};
+    return job;
+}
+
+lt_gemm_job lt_igemm_matrix_job(const lt_igemm *w, const void *data, size_t first, size_t count,
+                                void *c)
+{
+    const lt_conv_rows source = {&w->window,
+                                 (const char *)data + first * (size_t)w->window.g.in_channels *
+                                                          lt_cpu_element_bytes(w->row_dtype),
+                                 w->zeros};
+    lt_gemm_job job = group_job(w, 0, &source, c);
+    job.m = count;
+    job.rows_argument = NULL;
+    return job;
+}
+
 static leat_status igemm_launch(const void *state, const leat_kernel_args *args, leat_error *err)
 {
-    const igemm *w = state;
+    const lt_igemm *w = state;
     const lt_conv_window *window = &w->window;
     const lt_conv_geometry *g = &window->g;
-    size_t x = lt_cpu_element_bytes(w->row_dtype), y = lt_cpu_element_bytes(w->conv.y_dtype);
+    size_t x = lt_cpu_element_bytes(w->row_dtype);
     const char *data = args->inputs[0];
     char *workspace = args->workspace;
     (void)err;
@@ -88,27 +114,7 @@ static leat_status igemm_launch(const void *state, const leat_kernel_args *args,
     for (int64_t i = 0; i < g->groups; i++) {
         size_t group = (size_t)i;
         lt_conv_rows source = {window, data + group * ci * x, w->zeros};
-        lt_gemm_job job = {.kernels = w->kernels,
-                           .m = window->m,
-                           .n = n,
-                           .k = window->k,
-                           .taps = window->taps,
-                           .rows = window->matrix ? NULL : lt_conv_window_rows,
-                           .rows_argument = &source,
-                           .a = source.data,
-                           .lda = (size_t)g->in_channels,
-                           .b = (const char *)w->conv.weights + group * w->group_packed,
-                           .bias = w->conv.bias ? (const char *)w->conv.bias +
-                                                      group * w->group_bias * w->kernels->bias_bytes
-                                                : NULL,
-                           .c = (char *)args->outputs[0] + group * n * y,
-                           .ldc = (size_t)g->out_channels,
-                           .ldr = (size_t)g->out_channels,
-                           .activation = w->conv.activation,
-                           .copy = w->copies_rows ? lt_gemm_mixed_copy_row : NULL,
-                           .copy_argument = &w->copy,
-                           .copy_bytes = (uint32_t)x,
-                           .epilogue = &w->types};
+        lt_gemm_job job = group_job(w, group, &source, args->outputs[0]);
         if (w->conv.residual_input != LEAT_NO_VALUE) {
             job.residual = (const char *)args->inputs[w->conv.residual_input] +
                            group * n * lt_cpu_element_bytes(w->conv.residual_dtype);
@@ -121,7 +127,7 @@ static leat_status igemm_launch(const void *state, const leat_kernel_args *args,
 /* --- prepare ------------------------------------------------------------------------------------
  */
 
-static leat_status pack(igemm *w, const leat_kernel_node *node, const leat_host *host,
+static leat_status pack(lt_igemm *w, const leat_kernel_node *node, const leat_host *host,
                         leat_plan *plan, leat_error *err)
 {
     size_t groups = (size_t)w->conv.g.groups;
@@ -149,7 +155,7 @@ static leat_status pack(igemm *w, const leat_kernel_node *node, const leat_host 
 }
 
 /* Padded data is copied to the type that the kernels read; other rows are where they differ. */
-static leat_status plan_window(igemm *w, const lt_cpu_device *device, const leat_host *host,
+static leat_status plan_window(lt_igemm *w, const lt_cpu_device *device, const leat_host *host,
                                leat_plan *plan, leat_error *err)
 {
     const lt_conv *conv = &w->conv;
@@ -172,28 +178,32 @@ static leat_status plan_window(igemm *w, const lt_cpu_device *device, const leat
     return status;
 }
 
-leat_status lt_conv_igemm_prepare(const leat_kernel_node *node, const lt_conv *conv,
-                                  const lt_cpu_device *device, const leat_host *host,
-                                  leat_plan *plan, leat_kernel *out_kernel, leat_error *err)
+leat_status lt_igemm_plan(const leat_kernel_node *node, const lt_conv *conv,
+                          const lt_cpu_device *device, const leat_host *host, leat_plan *plan,
+                          lt_igemm *w, leat_error *err)
 {
-    igemm *w = host->plan_alloc(plan, sizeof(*w));
-    if (w == NULL) {
-        return lt_cpu_fail(err, LEAT_NO_MEMORY, "Conv: no memory for the plan");
-    }
-    w->conv = *conv;
+    *w = (lt_igemm){.conv = *conv, .host = host};
     bool mixed = conv->compute == LEAT_DTYPE_F16 || conv->compute == LEAT_DTYPE_BF16;
     w->types = (lt_gemm_mixed){conv->y_dtype, conv->residual_dtype};
     w->kernels = mixed ? lt_gemm_mixed_kernels_for(device, conv->compute, conv->y_dtype)
                        : lt_gemm_kernels_for(device, conv->dtype);
-    w->host = host;
     leat_status status = plan_window(w, device, host, plan, err);
     w->zeros = host->plan_alloc(plan, w->window.k * lt_cpu_element_bytes(w->row_dtype));
     if (status == LEAT_OK && w->zeros == NULL) {
         status = lt_cpu_fail(err, LEAT_NO_MEMORY, "Conv: no memory for the plan");
     }
-    if (status == LEAT_OK) {
-        status = pack(w, node, host, plan, err);
+    return status == LEAT_OK ? pack(w, node, host, plan, err) : status;
+}
+
+leat_status lt_conv_igemm_prepare(const leat_kernel_node *node, const lt_conv *conv,
+                                  const lt_cpu_device *device, const leat_host *host,
+                                  leat_plan *plan, leat_kernel *out_kernel, leat_error *err)
+{
+    lt_igemm *w = host->plan_alloc(plan, sizeof(*w));
+    if (w == NULL) {
+        return lt_cpu_fail(err, LEAT_NO_MEMORY, "Conv: no memory for the plan");
     }
+    leat_status status = lt_igemm_plan(node, conv, device, host, plan, w, err);
     const lt_conv_window *window = &w->window;
     const lt_gemm_job job = {.kernels = w->kernels,
                              .m = window->m,

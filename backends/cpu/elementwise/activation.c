@@ -21,21 +21,33 @@ static const struct {
     {"ScaledHardSwish", LT_CPU_ACTIVATION_SCALED_HARD_SWISH, 1, 0},
 };
 
-bool lt_cpu_activation_read(const leat_node *node, lt_cpu_activation *out)
+static bool read_named(const leat_node *node, const char *name, const char *alpha, const char *beta,
+                       lt_cpu_activation *out)
 {
     memset(out, 0, sizeof(*out));
-    if (leat_node_attr(node, "activation") == NULL) {
+    if (leat_node_attr(node, name) == NULL) {
         return true;
     }
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
-        if (leat_node_string_is(node, "activation", kinds[i].name)) {
+        if (leat_node_string_is(node, name, kinds[i].name)) {
             out->kind = kinds[i].kind;
-            out->alpha = leat_node_float(node, "activation_alpha", kinds[i].alpha);
-            out->beta = leat_node_float(node, "activation_beta", kinds[i].beta);
+            out->alpha = leat_node_float(node, alpha, kinds[i].alpha);
+            out->beta = leat_node_float(node, beta, kinds[i].beta);
             return true;
         }
     }
     return false;
+}
+
+bool lt_cpu_activation_read(const leat_node *node, lt_cpu_activation *out)
+{
+    return read_named(node, "activation", "activation_alpha", "activation_beta", out);
+}
+
+bool lt_cpu_activation_read_first(const leat_node *node, lt_cpu_activation *out)
+{
+    return read_named(node, "first_activation", "first_activation_alpha", "first_activation_beta",
+                      out);
 }
 
 bool lt_cpu_activation_clamp(const lt_cpu_activation *activation, double *low, double *high)

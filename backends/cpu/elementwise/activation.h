@@ -28,6 +28,8 @@ typedef struct lt_cpu_activation {
 
 /* Reads the activation attributes of a node; NONE when it has none. False for an unknown name. */
 bool lt_cpu_activation_read(const leat_node *node, lt_cpu_activation *out);
+/* The activation of a fused node's first part: attributes first_activation... */
+bool lt_cpu_activation_read_first(const leat_node *node, lt_cpu_activation *out);
 
 /* True when the activation is a clamp (or none): *low and *high are its bounds then, infinities
  * where there is none, and untouched otherwise. */

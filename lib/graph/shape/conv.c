@@ -171,6 +171,35 @@ leat_status lt_infer_conv(lt_infer *infer, leat_error *err)
                              : conv(infer, x, lt_in(infer, 1), bias_input(infer), x->dtype, err);
 }
 
+/* Pointwise weights and bias, then depthwise weights and bias. */
+leat_status lt_infer_conv_depthwise(lt_infer *infer, leat_error *err)
+{
+    const leat_value *w = lt_in(infer, 1), *filters = lt_in(infer, 3);
+    leat_value x = *lt_in(infer, 0);
+    leat_status status = LEAT_OK;
+    for (uint32_t i = 1; i < 5 && status == LEAT_OK; i++) {
+        status = lt_same_type(infer, 0, i, err);
+    }
+    if (status != LEAT_OK) {
+        return status;
+    }
+    if (!lt_channels_last(infer) || x.rank != 4 || w == NULL || w->rank != 4 || filters == NULL ||
+        filters->rank != 4) {
+        return lt_bad(infer, err, "its data is channels-last with two spatial dimensions");
+    }
+    if ((x.shape[3] >= 0 && w->shape[1] != x.shape[3]) || w->shape[2] != 1 || w->shape[3] != 1 ||
+        filters->shape[0] != w->shape[0] || filters->shape[1] != 1 || w->shape[0] < 1 ||
+        leat_node_int(infer->node, "group", 1) != w->shape[0]) {
+        return lt_bad(infer, err, "the weights do not fit the data or each other");
+    }
+    x.shape[3] = w->shape[0];
+    status = lt_in(infer, 2) ? lt_vector(infer, 2, w->shape[0], err) : LEAT_OK;
+    if (status != LEAT_OK) {
+        return status;
+    }
+    return conv(infer, &x, filters, lt_in(infer, 4) ? 4 : 0, x.dtype, err);
+}
+
 leat_status lt_infer_conv_integer(lt_infer *infer, leat_error *err)
 {
     const leat_value *x = lt_in(infer, 0), *weights = lt_in(infer, 1);

@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A pointwise convolution and the depthwise one behind it as one node (leat's ConvDepthwise).
+ *
+ *     E[p, c] = act1( sum over j of X[p, j] * W1[c, j] + B1[c] )
+ *     Y[q, c] = act2( sum over t of E[pixel(q, t), c] * W2[c, t] + B2[c] )
+ *
+ * E is the largest tensor of a mobile network's block, and writing it out and reading it back costs
+ * about as much as the sums of either part. Here a task keeps only the lines of E that its next
+ * output lines see, in a ring that stays in the second-level cache:
+ *
+ *     X line 4 -> ring[0]    X line 5 -> ring[1]   ...       by the matrix product of gemm.h
+ *     ring[0], ring[1], ... -> Y lines 1 and 2               by the kernels of depthwise.h
+ *
+ * Tasks take output lines; the lines of E that two tasks see are computed by both. Where E fits the
+ * caches anyway, or such lines would be too many, all of E is made first (the way "whole").
+ *
+ * X, weights, biases and Y are f32, f16 or bf16 each; E and the second part's arithmetic are f32.
+ * The arithmetic of the first part bounds it (`leat bench --profile` on EfficientNet-Lite0). */
+#include "conv/conv.h"
+#include "conv/depthwise.h"
+#include "conv/igemm.h"
+#include "elementwise/half.h"
+
+#define TASKS_PER_THREAD 4
+/* Rates that the choice between the ways rests on, of one core. */
+#define FLOPS_PER_NS 100.0
+#define FAR_BYTES_PER_NS 20.0 /* written and read again beyond the second-level cache */
+#define CALL_NS 200.0         /* around one product */
+
+typedef struct conv_depthwise {
+    lt_igemm first;
+    lt_depthwise_plan lines;
+    const lt_half_kernels *half;
+    leat_dtype y_dtype;
+    int64_t ring;            /* lines of E that a thread keeps; 0: all of E is made first */
+    int64_t step;            /* output lines made from one filling of the ring */
+    int64_t e_line, y_line;  /* elements */
+    int64_t chunks;          /* tasks, or with the way "whole" tasks of one block of channels */
+    int64_t lines_per_chunk; /* output lines, counted over all images */
+    /* The workspace: all of E, then for each thread its ring, output lines, table and the
+     * product's own. Bytes. */
+    size_t e_bytes, y_at, table_at, gemm_at, thread_bytes;
+    size_t gemm_bytes; /* of all threads, with the way "whole" */
+} conv_depthwise;
+
+typedef struct conv_depthwise_launch {
+    const conv_depthwise *d;
+    const char *x;
+    char *y;
+    char *workspace;
+    char *threads; /* their parts of it */
+} conv_depthwise_launch;
+
+/* Lines of E that a task has. */
+typedef struct line_ring {
+    float *lines;
+    int64_t image; /* that they are of; -1: none yet */
+    int64_t next;  /* to be made next */
+} line_ring;
+
+static size_t whole_lines(size_t bytes)
+{
+    return (bytes + 63) & ~(size_t)63;
+}
+
+static int64_t divide_up(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static int64_t reach(const lt_conv_geometry *g)
+{
+    return (g->kernel[1] - 1) * g->dilation[1] + 1;
+}
+
+/* --- launch -------------------------------------------------------------------------------------
+ */
+
+/* Makes the lines of E up to `last`. No line below `lowest` will be asked for later. */
+static void expect_lines(const conv_depthwise_launch *l, line_ring *ring, int64_t image,
+                         int64_t lowest, int64_t last, char *own)
+{
+    const conv_depthwise *d = l->d;
+    const lt_conv_geometry *g = &d->lines.g;
+    if (ring->image != image || ring->next < lowest) {
+        ring->next = lowest;
+        ring->image = image;
+    }
+    while (ring->next <= last) {
+        int64_t slot = ring->next % d->ring;
+        int64_t count = least(last + 1 - ring->next, d->ring - slot);
+        size_t pixel = (size_t)((image * g->in[1] + ring->next) * g->in[2]);
+        lt_gemm_job job = lt_igemm_matrix_job(&d->first, l->x, pixel, (size_t)(count * g->in[2]),
+                                              ring->lines + slot * d->e_line);
+        lt_gemm_run_serial(&job, own + d->gemm_at, 0);
+        ring->next += count;
+    }
+}
+
+/* Blocks [begin, end) of the channels of output lines [y0, y1) of an image. */
+static void run_lines(const conv_depthwise_launch *l, int64_t image, lt_depthwise_band *band,
+                      int64_t begin, int64_t end)
+{
+    const conv_depthwise *d = l->d;
+    int64_t at = (image * d->lines.g.out[1] + band->y0) * d->y_line;
+    bool wide = d->y_dtype == LEAT_DTYPE_F32;
+    float *made = band->out;
+    band->out = wide ? (float *)(void *)l->y + at : made;
+    for (band->block = begin; band->block < end; band->block++) {
+        lt_depthwise_band_run(&d->lines, band);
+    }
+    if (!wide) {
+        d->half->narrow(d->y_dtype, made, (uint16_t *)(void *)l->y + at,
+                        (band->y1 - band->y0) * d->y_line);
+    }
+}
+
+static void run_task(void *argument, uint32_t task, uint32_t thread)
+{
+    const conv_depthwise_launch *l = argument;
+    const conv_depthwise *d = l->d;
+    const lt_conv_geometry *g = &d->lines.g;
+    char *own = l->threads + thread * d->thread_bytes;
+    line_ring ring = {.lines = (float *)(void *)own, .image = -1};
+    /* Narrow output lines are finished as a whole. */
+    bool by_block = d->ring == 0 && d->y_dtype == LEAT_DTYPE_F32;
+    int64_t block = by_block ? task / d->chunks : 0;
+    int64_t i = task % d->chunks * d->lines_per_chunk;
+    int64_t end = least(i + d->lines_per_chunk, g->batch * g->out[1]);
+    while (i < end) {
+        int64_t image = i / g->out[1], y0 = i % g->out[1];
+        int64_t count = least(least(d->step, end - i), g->out[1] - y0);
+        lt_depthwise_band band = {.x = ring.lines,
+                                  .ring = d->ring,
+                                  .out = (float *)(void *)(own + d->y_at),
+                                  .y0 = y0,
+                                  .y1 = y0 + count,
+                                  .table = (const float **)(void *)(own + d->table_at)};
+        if (d->ring == 0) {
+            band.x = (const float *)(const void *)l->workspace + image * g->in[1] * d->e_line;
+            band.ring = INT64_MAX;
+        } else {
+            int64_t top = y0 * g->stride[1] - g->pad[1];
+            int64_t last = top + (count - 1) * g->stride[1] + reach(g) - 1;
+            expect_lines(l, &ring, image, top > 0 ? top : 0, least(last, g->in[1] - 1), own);
+        }
+        run_lines(l, image, &band, block, by_block ? block + 1 : d->lines.n_blocks);
+        i += count;
+    }
+}
+
+static leat_status conv_depthwise_run(const void *state, const leat_kernel_args *args,
+                                      leat_error *err)
+{
+    const conv_depthwise *d = state;
+    char *workspace = args->workspace;
+    conv_depthwise_launch l = {d, args->inputs[0], args->outputs[0], workspace,
+                               workspace + d->e_bytes + d->gemm_bytes};
+    (void)err;
+    if (d->lines.g.batch * d->lines.g.out[1] * d->lines.g.out[2] == 0) {
+        return LEAT_OK;
+    }
+    if (d->ring == 0) {
+        lt_gemm_job job =
+            lt_igemm_matrix_job(&d->first, args->inputs[0], 0, d->first.window.m, workspace);
+        lt_gemm_run(&job, workspace + d->e_bytes, args);
+    }
+    bool by_block = d->ring == 0 && d->y_dtype == LEAT_DTYPE_F32;
+    args->host->parallel(args->pool, (uint32_t)(d->chunks * (by_block ? d->lines.n_blocks : 1)),
+                         run_task, &l);
+    return LEAT_OK;
+}
+
+/* --- prepare ------------------------------------------------------------------------------------
+ */
+
+static int64_t count_tasks(const lt_conv_geometry *g, uint32_t threads)
+{
+    double work = (double)(g->batch * g->out[1] * g->out[2] * g->in_channels) * (double)g->taps;
+    return threads > 1 && work >= 4 * LT_CPU_GRAIN_BYTES ? threads * TASKS_PER_THREAD : 1;
+}
+
+/* Output lines of a task, and of a filling of the ring. */
+static void plan_lines(conv_depthwise *d, bool whole, const lt_cpu_device *device, uint32_t threads)
+{
+    const lt_conv_geometry *g = &d->lines.g;
+    int64_t lines = g->batch * g->out[1], tasks = count_tasks(g, threads);
+    bool by_block = whole && d->y_dtype == LEAT_DTYPE_F32;
+    d->e_line = g->in[2] * g->in_channels;
+    d->y_line = g->out[2] * g->out_channels;
+    if (by_block && d->lines.n_blocks > 0) {
+        tasks = divide_up(tasks, d->lines.n_blocks);
+    }
+    d->lines_per_chunk = lines < 1 ? 1 : divide_up(lines, least(tasks, lines));
+    d->chunks = divide_up(lines, d->lines_per_chunk);
+    d->step = least(d->lines.most_lines, d->lines_per_chunk);
+    d->step = d->step < 1 ? 1 : d->step;
+    if (!whole) { /* a quarter of the cache: rows of X, weights and the output pass through it, too
+                   */
+        int64_t line_bytes = d->e_line * (int64_t)sizeof(float);
+        int64_t fit = (int64_t)(device->l2_bytes / 4) / (line_bytes > 0 ? line_bytes : 1);
+        int64_t step = (fit - reach(g)) / g->stride[1] + 1;
+        d->step = step < 1 ? 1 : least(step, d->step);
+        d->ring = least((d->step - 1) * g->stride[1] + reach(g), g->in[1]);
+        d->ring = d->ring < 1 ? 1 : d->ring;
+    }
+}
+
+static size_t plan_workspace(conv_depthwise *d, uint32_t threads)
+{
+    const lt_conv_geometry *g = &d->lines.g;
+    lt_gemm_job job = lt_igemm_matrix_job(&d->first, NULL, 0, d->first.window.m, NULL);
+    bool wide = d->y_dtype == LEAT_DTYPE_F32;
+    size_t line = (size_t)d->e_line * sizeof(float);
+    size_t at = whole_lines((size_t)d->ring * line);
+    d->y_at = at;
+    at += wide ? 0 : whole_lines((size_t)(d->step * d->y_line) * sizeof(float));
+    d->table_at = at;
+    at += whole_lines(d->lines.table_count * sizeof(void *));
+    d->gemm_at = at;
+    if (d->ring == 0) {
+        d->e_bytes = whole_lines((size_t)(g->batch * g->in[1]) * line);
+        d->gemm_bytes = whole_lines(lt_gemm_workspace(&job, threads));
+    } else {
+        /* The workspace is not the same for every m: a product's calls differ in theirs. */
+        for (int64_t n = 1; n <= d->ring; n++) {
+            job.m = (size_t)(n * g->in[2]);
+            size_t bytes = whole_lines(lt_gemm_workspace(&job, 1));
+            at = d->gemm_at + bytes > at ? d->gemm_at + bytes : at;
+        }
+    }
+    d->thread_bytes = at;
+    return d->e_bytes + d->gemm_bytes + threads * d->thread_bytes;
+}
+
+/* The value between the two parts. */
+static leat_value middle_of(const leat_kernel_node *node)
+{
+    leat_value e = *leat_kernel_input(node, 0);
+    e.shape[3] = leat_kernel_input(node, 1)->shape[0];
+    e.dtype = LEAT_DTYPE_F32;
+    return e;
+}
+
+static leat_status plan_parts(conv_depthwise *d, const leat_kernel_node *node,
+                              const lt_cpu_device *device, const leat_host *host, leat_plan *plan,
+                              leat_error *err)
+{
+    const leat_value *x = leat_kernel_input(node, 0), *w = leat_kernel_input(node, 1);
+    const leat_value *bias = leat_kernel_input(node, 2), *y = leat_kernel_output(node, 0);
+    leat_value e = middle_of(node);
+    lt_conv_geometry g;
+    lt_cpu_activation activation;
+    leat_status status =
+        lt_conv_geometry_of(node->node, &e, leat_kernel_input(node, 3), y, &g, err);
+    if (status != LEAT_OK) {
+        return status;
+    }
+    lt_conv first = {.g = g,
+                     .dtype = x->dtype,
+                     .compute = lt_cpu_compute_dtype(node),
+                     .w_dtype = w->dtype,
+                     .bias_dtype = bias ? bias->dtype : LEAT_DTYPE_F32,
+                     .residual_dtype = LEAT_DTYPE_F32,
+                     .y_dtype = LEAT_DTYPE_F32,
+                     .has_bias = bias != NULL,
+                     .residual_input = LEAT_NO_VALUE};
+    first.g.groups = first.g.taps = 1;
+    first.g.in_channels = x->shape[3];
+    for (int i = 0; i < 3; i++) {
+        first.g.out[i] = g.in[i];
+        first.g.kernel[i] = first.g.stride[i] = first.g.dilation[i] = 1;
+        first.g.pad[i] = 0;
+    }
+    lt_cpu_activation_read_first(node->node, &first.activation);
+    lt_cpu_activation_read(node->node, &activation);
+    const char *name;
+    status = lt_igemm_plan(node, &first, device, host, plan, &d->first, err);
+    if (status == LEAT_OK) {
+        status = lt_depthwise_plan_make(&g, &activation, device, host, plan, &d->lines, &name, err);
+    }
+    d->y_dtype = y->dtype;
+    d->half = lt_half_for(device);
+    uint32_t second_bias = leat_kernel_input(node, 4) ? 4 : LEAT_NO_VALUE;
+    return status != LEAT_OK ? status
+                             : lt_depthwise_pack(node, 3, second_bias, host, plan, &d->lines, err);
+}
+
+static leat_status prepare_way(const leat_kernel_node *node, void *device, const leat_host *host,
+                               leat_plan *plan, const void *argument, leat_kernel *out_kernel,
+                               leat_error *err)
+{
+    const bool *whole = argument;
+    conv_depthwise *d = host->plan_alloc(plan, sizeof(*d));
+    if (d == NULL) {
+        return lt_cpu_fail(err, LEAT_NO_MEMORY, "ConvDepthwise: no memory for the plan");
+    }
+    leat_status status = plan_parts(d, node, device, host, plan, err);
+    if (status != LEAT_OK) {
+        return status;
+    }
+    const lt_conv_geometry *g = &d->lines.g;
+    uint32_t threads = host->pool_threads(host->pool);
+    plan_lines(d, *whole, device, threads);
+    out_kernel->name = *whole ? "conv_depthwise_whole" : "conv_depthwise_ring";
+    out_kernel->launch = conv_depthwise_run;
+    out_kernel->state = d;
+    out_kernel->workspace_bytes = plan_workspace(d, threads);
+    out_kernel->flops = 2 * (uint64_t)(g->batch * g->out[1] * d->y_line * g->taps) +
+                        2 * (uint64_t)d->first.window.m * d->first.window.k * d->first.window.n;
+    return LEAT_OK;
+}
+
+leat_status lt_cpu_conv_depthwise_prepare(const leat_kernel_node *node, void *device_argument,
+                                          const leat_host *host, leat_plan *plan,
+                                          leat_kernel *out_kernel, leat_error *err)
+{
+    static const bool whole = true, ring = false;
+    const lt_cpu_device *device = device_argument;
+    leat_value e = middle_of(node);
+    lt_conv_geometry g;
+    int64_t e_bytes_all = (int64_t)sizeof(float);
+    for (int i = 0; i < 4; i++) {
+        if (__builtin_mul_overflow(e_bytes_all, e.shape[i], &e_bytes_all)) {
+            return lt_cpu_fail(err, LEAT_LIMIT, "ConvDepthwise '%s': its data is too large",
+                               node->node->name);
+        }
+    }
+    leat_status status = lt_conv_geometry_of(node->node, &e, leat_kernel_input(node, 3),
+                                             leat_kernel_output(node, 0), &g, err);
+    if (status != LEAT_OK) {
+        return status;
+    }
+    uint32_t threads = host->pool_threads(host->pool);
+    double e_bytes = (double)e_bytes_all;
+    double flops = e_bytes / 2 * (double)leat_kernel_input(node, 0)->shape[3];
+    double arithmetic = flops / FLOPS_PER_NS / threads;
+    /* Lines that neighbouring tasks both make. */
+    double twice = (double)count_tasks(&g, threads) - 1, lines = (double)(g.batch * g.in[1]);
+    twice *= (double)(reach(&g) > g.stride[1] ? reach(&g) - g.stride[1] : 0);
+    double calls = CALL_NS * (lines + twice) / threads;
+    double far = e_bytes > (double)device->l2_bytes / 2 * threads ? e_bytes / FAR_BYTES_PER_NS : 0;
+    const leat_way ways[] = {
+        {"ring", arithmetic * (1 + twice / (lines < 1 ? 1 : lines)) + calls, prepare_way, &ring},
+        {"whole", arithmetic + far / threads, prepare_way, &whole}};
+    return host->plan_choose(plan, node, ways, 2, out_kernel, err);
+}
+
+leat_status lt_cpu_conv_depthwise_supports(const leat_kernel_node *node, leat_error *err)
+{
+    const leat_value *filters = leat_kernel_input(node, 3);
+    lt_cpu_activation activation;
+    for (uint32_t i = 1; i < 5; i++) {
+        const leat_value *constant = leat_kernel_input(node, i);
+        if ((constant == NULL && i % 2 == 1) || (constant != NULL && constant->data == NULL)) {
+            return lt_cpu_fail(err, LEAT_UNSUPPORTED, "ConvDepthwise: weights that change");
+        }
+    }
+    if (leat_node_int(node->node, "channels_last", 0) == 0 ||
+        lt_conv_residual_input(node) != LEAT_NO_VALUE || filters->rank != 4 ||
+        filters->shape[2] > LT_DEPTHWISE_MAX_KERNEL_H ||
+        !lt_cpu_activation_read(node->node, &activation) ||
+        !lt_cpu_activation_read_first(node->node, &activation)) {
+        return lt_cpu_fail(err, LEAT_UNSUPPORTED, "ConvDepthwise: not in this form");
+    }
+    return lt_cpu_compute_supports(node, err);
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A convolution as a matrix product, made once at prepare: what igemm.c runs, and what others that
+ * compute a part of a convolution at a time take from it. */
+#ifndef LT_CPU_CONV_IGEMM_H
+#define LT_CPU_CONV_IGEMM_H
+
+#include "conv/conv.h"
+#include "conv/window.h"
+#include "gemm/mixed.h"
+
+typedef struct lt_igemm {
+    lt_conv conv;
+    const lt_gemm_kernels *kernels;
+    const leat_host *host;
+    lt_gemm_mixed types;     /* epilogue of mixed kernels */
+    lt_gemm_mixed_copy copy; /* of padded data, or of rows, to the type of the kernels */
+    bool copies_rows;
+    leat_dtype row_dtype; /* of what row pointers point at */
+    lt_conv_window window;
+    size_t group_packed; /* bytes of one group's packed weights */
+    size_t group_bias;   /* elements of one group's padded bias */
+    const void *zeros;   /* k elements */
+} lt_igemm;
+
+/* Chooses the kernels and packs the constants, the node's inputs 1 and 2.
+ * Errors:   NO_MEMORY; LIMIT when a size overflows. */
+leat_status lt_igemm_plan(const leat_kernel_node *node, const lt_conv *conv,
+                          const lt_cpu_device *device, const leat_host *host, leat_plan *plan,
+                          lt_igemm *out, leat_error *err);
+
+/* The product of `count` pixels from pixel `first` on, of a convolution whose window is the case
+ * matrix (one group, no residual), to `c`. */
+lt_gemm_job lt_igemm_matrix_job(const lt_igemm *w, const void *data, size_t first, size_t count,
+                                void *c);
+
+#endif
