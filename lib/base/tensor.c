@@ -81,34 +81,47 @@ size_t leat_dtype_bytes(leat_dtype dtype, size_t count)
     return lt_mul(count, bits / 8, &total) ? total : 0;
 }
 
-bool lt_shape_count(int32_t rank, const int64_t *shape, size_t *out_count)
+/* Product of the dimensions that are not 0: an empty array has strides, too, and kernels compute
+ * them in int64_t. */
+static bool extent(int32_t rank, const int64_t *shape, size_t *out_extent, bool *out_empty)
 {
     size_t count = 1;
-    bool empty = false;
+    *out_empty = false;
     for (int32_t i = 0; i < rank; i++) {
         if (shape[i] < 0) {
             return false;
         }
-        empty |= shape[i] == 0;
-        if (shape[i] != 0 && !lt_mul(count, (size_t)shape[i], &count)) {
+        *out_empty |= shape[i] == 0;
+        if (shape[i] != 0 && (!lt_mul(count, (size_t)shape[i], &count) || count > INT64_MAX)) {
             return false;
         }
     }
-    *out_count = empty ? 0 : count;
+    *out_extent = count;
+    return true;
+}
+
+bool lt_shape_count(int32_t rank, const int64_t *shape, size_t *out_count)
+{
+    bool empty;
+    if (!extent(rank, shape, out_count, &empty)) {
+        return false;
+    }
+    *out_count = empty ? 0 : *out_count;
     return true;
 }
 
 bool lt_shape_bytes(leat_dtype dtype, int32_t rank, const int64_t *shape, size_t *out_bytes)
 {
     size_t count;
-    if (lt_dtype_bits(dtype) == 0 || !lt_shape_count(rank, shape, &count)) {
+    bool empty;
+    if (lt_dtype_bits(dtype) == 0 || !extent(rank, shape, &count, &empty)) {
         return false;
     }
     size_t bytes = leat_dtype_bytes(dtype, count);
-    if (bytes == 0 && count != 0) {
+    if (bytes == 0 || bytes > INT64_MAX) {
         return false;
     }
-    *out_bytes = bytes;
+    *out_bytes = empty ? 0 : bytes;
     return true;
 }
 

@@ -9,10 +9,11 @@
 /* Bits of one element; 0 for an undefined type. */
 uint32_t lt_dtype_bits(leat_dtype dtype);
 
-/* Product of the dimensions; false when one is negative or the product overflows. */
+/* Product of the dimensions; false when one is negative or the product of those that are not 0
+ * overflows int64_t. */
 bool lt_shape_count(int32_t rank, const int64_t *shape, size_t *out_count);
 
-/* Bytes of a dense array; false as lt_shape_count, or for an undefined type. */
+/* Bytes of a dense array; false as lt_shape_count, of bytes, or for an undefined type. */
 bool lt_shape_bytes(leat_dtype dtype, int32_t rank, const int64_t *shape, size_t *out_bytes);
 
 bool lt_shape_equal(int32_t rank_a, const int64_t *a, int32_t rank_b, const int64_t *b);

@@ -53,13 +53,18 @@ static void arena_aligns_and_zeroes(void **state)
 
 static void shape_bytes_catches_overflow_and_packs(void **state)
 {
-    int64_t huge[] = {INT64_MAX, 4}, odd[] = {3, 3}, negative[] = {2, -1}, empty[] = {INT64_MAX, 0};
+    int64_t huge[] = {INT64_MAX, 4}, odd[] = {3, 3}, negative[] = {2, -1}, empty[] = {1ll << 60, 0};
+    int64_t wide[] = {0, 1ll << 62, 3}; /* its strides would overflow */
     size_t bytes;
     (void)state;
     assert_false(lt_shape_bytes(LEAT_DTYPE_F32, 2, huge, &bytes));
     assert_false(lt_shape_bytes(LEAT_DTYPE_F32, 2, negative, &bytes));
     assert_false(lt_shape_bytes(LEAT_DTYPE_UNDEFINED, 2, odd, &bytes));
     assert_true(lt_shape_bytes(LEAT_DTYPE_F32, 2, empty, &bytes) && bytes == 0);
+    assert_false(lt_shape_bytes(LEAT_DTYPE_F64, 2, empty, &bytes)); /* in bytes */
+    assert_false(lt_shape_bytes(LEAT_DTYPE_U8, 3, wide, &bytes));
+    assert_false(lt_shape_count(3, wide, &bytes));
+    assert_true(lt_shape_count(2, empty, &bytes) && bytes == 0);
     assert_true(lt_shape_bytes(LEAT_DTYPE_I4, 2, odd, &bytes) && bytes == 5);
     assert_true(lt_shape_bytes(LEAT_DTYPE_U2, 2, odd, &bytes) && bytes == 3);
     assert_true(lt_shape_bytes(LEAT_DTYPE_C128, 2, odd, &bytes) && bytes == 144);
