@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "attention.hpp"
+#include "gpu_test.hpp"
+
+#include <vector>
+
+struct attention_case {
+    int batch, heads, kv_heads, q_rows, kv_rows, head_size, v_size;
+    int mask; /* lt_gpu_mask; the added one is alike for all heads, the other for
+                 all rows */
+    int causal, past;
+};
+
+template <class T> static double score(const lt_gpu_attention &p, int b, int h, int i, int c)
+{
+    const int kv = h / (p.heads / p.kv_heads);
+    const T *q = (const T *)p.q + b * p.q_stride[0] + h * p.q_stride[1] + i * p.q_stride[2];
+    const T *k = (const T *)p.k + b * p.k_stride[0] + kv * p.k_stride[1] + c * p.k_stride[2];
+    double s = 0;
+    for (int d = 0; d < p.head_size; d++) {
+        s += value(q[d]) * value(k[d]);
+    }
+    s *= p.scale;
+    const int64_t at =
+        b * p.mask_stride[0] + h * p.mask_stride[1] + i * p.mask_stride[2] + c * p.mask_stride[3];
+    if (p.mask_kind == LT_GPU_MASK_ADDED) {
+        s += value(((const T *)p.mask)[at]);
+    } else if (p.mask_kind == LT_GPU_MASK_BOOL && ((const uint8_t *)p.mask)[at] == 0) {
+        s = -INFINITY;
+    }
+    return p.causal && c > i + p.past ? -INFINITY : s;
+}
+
+/* One row of y. */
+template <class T> static void expect_row(const lt_gpu_attention &p, int b, int h, int i, double *y)
+{
+    const int kv = h / (p.heads / p.kv_heads);
+    const T *v = (const T *)p.v + b * p.v_stride[0] + kv * p.v_stride[1];
+    std::vector<double> s;
+    double largest = -INFINITY, total = 0;
+    for (int c = 0; c < p.kv_rows; c++) {
+        s.push_back(score<T>(p, b, h, i, c));
+        largest = fmax(largest, s.back());
+    }
+    for (int d = 0; d < p.v_size; d++) {
+        y[d] = 0;
+    }
+    if (isinf(largest)) {
+        return;
+    }
+    for (double &x : s) {
+        x = exp(x - largest);
+        total += x;
+    }
+    for (int c = 0; c < p.kv_rows; c++) {
+        for (int d = 0; d < p.v_size; d++) {
+            y[d] += s[(size_t)c] / total * value(v[c * p.v_stride[2] + d]);
+        }
+    }
+}
+
+/* Rows of heads side by side: [batch][row][head][size]. */
+static void set_strides(int64_t (&stride)[3], int rows, int heads, int size)
+{
+    stride[0] = (int64_t)rows * heads * size;
+    stride[1] = size;
+    stride[2] = (int64_t)heads * size;
+}
+
+template <class T>
+static void check_attention(const attention_case &c, void (*kernel)(const lt_gpu_attention &))
+{
+    buffer<T> q((size_t)(c.batch * c.q_rows * c.heads * c.head_size));
+    buffer<T> k((size_t)(c.batch * c.kv_rows * c.kv_heads * c.head_size));
+    buffer<T> v((size_t)(c.batch * c.kv_rows * c.kv_heads * c.v_size));
+    buffer<T> y((size_t)(c.batch * c.q_rows * c.heads * c.v_size));
+    buffer<T> added((size_t)(c.batch * c.q_rows * c.kv_rows));
+    buffer<uint8_t> shown((size_t)(c.batch * c.kv_rows));
+    fill(q, 1, -2, 2);
+    fill(k, 2, -2, 2);
+    fill(v, 3);
+    fill(added, 4, -3, 3);
+    fill(shown, 5, 0, 2);
+    for (int i = 0; i < c.kv_rows; i++) { /* the first row sees nothing */
+        added[(size_t)i] = stored<T>(-INFINITY);
+    }
+    lt_gpu_attention p = {};
+    p.q = q.data;
+    p.k = k.data;
+    p.v = v.data;
+    p.y = y.data;
+    p.mask = c.mask == LT_GPU_MASK_BOOL ? (const void *)shown.data : added.data;
+    p.batch = c.batch;
+    p.heads = c.heads;
+    p.kv_heads = c.kv_heads;
+    p.q_rows = c.q_rows;
+    p.kv_rows = c.kv_rows;
+    p.head_size = c.head_size;
+    p.v_size = c.v_size;
+    p.mask_kind = c.mask;
+    p.causal = c.causal;
+    p.past = c.past;
+    p.scale = 1 / sqrtf((float)c.head_size);
+    set_strides(p.q_stride, c.q_rows, c.heads, c.head_size);
+    set_strides(p.k_stride, c.kv_rows, c.kv_heads, c.head_size);
+    set_strides(p.v_stride, c.kv_rows, c.kv_heads, c.v_size);
+    set_strides(p.y_stride, c.q_rows, c.heads, c.v_size);
+    p.mask_stride[0] = c.mask == LT_GPU_MASK_BOOL ? c.kv_rows : c.q_rows * c.kv_rows;
+    p.mask_stride[2] = c.mask == LT_GPU_MASK_BOOL ? 0 : c.kv_rows;
+    p.mask_stride[3] = 1;
+    std::vector<double> expected(y.count);
+    for (int b = 0; b < c.batch; b++) {
+        for (int h = 0; h < c.heads; h++) {
+            for (int i = 0; i < c.q_rows; i++) {
+                int64_t at = b * p.y_stride[0] + h * p.y_stride[1] + i * p.y_stride[2];
+                expect_row<T>(p, b, h, i, expected.data() + at);
+            }
+        }
+    }
+    const int64_t items = lt_gpu_attention_items(&p);
+    check_kernel(kernel, p, (unsigned)(items > 1 ? items - 1 : 1), y, expected.data(),
+                 within<T>(c.head_size + c.kv_rows + 32));
+}
+
+static const attention_case cases[] = {
+    {1, 1, 1, 1, 1, 1, 1, LT_GPU_MASK_NONE, 0, 0},
+    {2, 3, 3, 33, 65, 40, 24, LT_GPU_MASK_ADDED, 0, 0},
+    {1, 4, 2, 40, 40, 64, 64, LT_GPU_MASK_NONE, 1, 0},
+    {2, 2, 1, 5, 37, 16, 33, LT_GPU_MASK_BOOL, 1, 32},
+    {1, 2, 2, 7, 31, 64, 63, LT_GPU_MASK_BOOL, 0, 0},
+};
+
+template <class T>
+static void check_attentions(void (*small)(const lt_gpu_attention &),
+                             void (*large)(const lt_gpu_attention &))
+{
+    for (const attention_case &c : cases) {
+        check_attention<T>(c, small);
+    }
+    check_attention<T>(cases[1], large);
+    const attention_case wide = {1, 2, 1, 35, 70, 128, 100, LT_GPU_MASK_ADDED, 1, 3};
+    check_attention<T>(wide, large);
+}
+
+static void attention_with_masks_and_shared_heads(void **)
+{
+    check_attentions<float>(lt_gpu_attention_f32_64, lt_gpu_attention_f32_128);
+    check_attentions<gpu::f16>(lt_gpu_attention_f16_64, lt_gpu_attention_f16_128);
+    check_attentions<gpu::bf16>(lt_gpu_attention_bf16_64, lt_gpu_attention_bf16_128);
+}
+
+int main()
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(attention_with_masks_and_shared_heads),
+    };
+    return cmocka_run_group_tests(tests, nullptr, nullptr);
+}
