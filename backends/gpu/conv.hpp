@@ -1,69 +1,38 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Convolution NHWC without tensor cores, f32 sums: an implicit GEMM, rows the
- * pixels of y, columns its channels, k over (kh, kw, channel); x is gathered
- * where the panel is fetched, padding is 0. Any kernel, stride, dilation and
- * groups. Bound by f32 arithmetic. Depthwise: a thread sums 16 bytes of
- * channels of one pixel; bound by bytes. Parameters: params/conv.h. */
+/* Convolution NHWC without tensor cores, f32 sums: an implicit GEMM, rows the pixels of y, columns
+ * its channels, k over (kh, kw, channel); x is gathered where the panel is fetched, padding is 0.
+ * Any kernel, stride, dilation and groups. Bound by f32 arithmetic. Depthwise: a thread sums 16
+ * bytes of channels of one pixel; bound by bytes. Parameters: params/conv.h. */
 #ifndef LT_GPU_CONV_HPP
 #define LT_GPU_CONV_HPP
 
 #include "function.hpp"
-#include "gemm_tile.hpp"
-#include "params/conv.h"
+#include "image_rows.hpp"
 
 namespace gpu
 {
 
-/* Rows of the implicit matrix: pixels of y from `first` on; its columns: taps
- * of one group. */
-template <class T, int B> struct image_loader {
-    static constexpr int per_thread = B * gemm_k / LT_GPU_THREADS;
+/* Rows of the implicit matrix: pixels of y from `first` on; its columns: taps of one group. */
+template <class T, int B> struct image_loader : image_rows<B> {
     const lt_gpu_conv &p;
     const T *x;
     int end;
-    /* Of this thread's rows: the image, the window's corner. image < 0: past the
-     * last row. */
-    int image[per_thread];
-    int top[per_thread];
-    int left[per_thread];
 
     GPU_FN image_loader(const lt_gpu_conv &params, const T *data, int64_t first, int64_t pixels,
                         int k)
-        : p(params), x(data), end(k)
+        : image_rows<B>(params.window, first, pixels), p(params), x(data), end(k)
     {
-        const lt_gpu_window &w = params.window;
-        GPU_UNROLL
-        for (int e = 0; e < per_thread; e++) {
-            int i, unused;
-            place(e, i, unused);
-            uint32_t at = (uint32_t)(first + i);
-            const int column = (int)split(at, w.out_w);
-            const int row = (int)split(at, w.out_h);
-            image[e] = first + i < pixels ? (int)at : -1;
-            top[e] = row * w.stride_h - w.pad_top;
-            left[e] = column * w.stride_w - w.pad_left;
-        }
     }
-    GPU_FN void place(int e, int &i, int &k) const
+    GPU_FN void fetch(int k0, float (&v)[image_rows<B>::per_thread]) const
     {
-        i = (thread_x() + e * LT_GPU_THREADS) / gemm_k;
-        k = thread_x() % gemm_k;
-    }
-    GPU_FN void fetch(int k0, float (&v)[per_thread]) const
-    {
-        const lt_gpu_window &w = p.window;
         const int k = k0 + thread_x() % gemm_k;
         uint32_t tap = (uint32_t)k;
         const int channel = (int)split(tap, p.group_channels);
-        const int dx = (int)split(tap, p.kernel_w) * w.dilation_w;
-        const int dy = (int)tap * w.dilation_h;
+        const int kw = (int)split(tap, p.kernel_w);
         GPU_UNROLL
-        for (int e = 0; e < per_thread; e++) {
-            const int row = top[e] + dy, column = left[e] + dx;
-            const bool inside = k < end && image[e] >= 0 && row >= 0 && row < w.height &&
-                                column >= 0 && column < w.width;
-            const int64_t pixel = ((int64_t)image[e] * w.height + row) * w.width + column;
-            v[e] = inside ? to_f32(x[pixel * p.channels + channel]) : 0.0f;
+        for (int e = 0; e < image_rows<B>::per_thread; e++) {
+            const int64_t pixel = k < end ? this->pixel(p.window, e, (int)tap, kw) : -1;
+            v[e] = pixel >= 0 ? to_f32(x[pixel * p.channels + channel]) : 0.0f;
         }
     }
 };

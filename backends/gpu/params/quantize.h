@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Parameters of quantization and of products of bytes (quantize.hpp, qconv.hpp). */
+#ifndef LT_GPU_PARAMS_QUANTIZE_H
+#define LT_GPU_PARAMS_QUANTIZE_H
+
+#include "conv.h"
+#include "pointwise.h"
+
+/* lt_gpu_quantize_{f32,f16,bf16}: y[i] = saturate(round(x[i] / scale[c]) + zero[c]), halves to
+ *   even; lt_gpu_dequantize_T: y[i] = (x[i] - zero[c]) * scale[c]; c = i / inner % channels. The
+ *   bytes are u8, or i8 with is_signed. zero NULL: 0. Pointwise grid, one element a thread. */
+typedef struct lt_gpu_quantize {
+    const void *x;
+    void *y;
+    const float *scale;
+    const void *zero;
+    int64_t count;
+    lt_gpu_divisor inner;
+    lt_gpu_divisor channels;
+    int32_t is_signed;
+} lt_gpu_quantize;
+
+/* lt_gpu_dynamic_scale_u8: DynamicQuantizeLinear's scale and zero point (u8) from the smallest and
+ * the largest number (which reductions find). One block. */
+typedef struct lt_gpu_dynamic_scale {
+    const float *smallest;
+    const float *largest;
+    float *scale;
+    uint8_t *zero;
+} lt_gpu_dynamic_scale;
+
+/* How one number is quantized; scale NULL: not at all. */
+typedef struct lt_gpu_scale {
+    const float *scale;
+    const void *zero;  /* NULL: 0 */
+    int32_t is_signed; /* i8, otherwise u8; zero point, too */
+} lt_gpu_scale;
+
+/* QConv and QMatMul of backend.h on the device, epilogue as told there: x NHWC of bytes, y NHWC. A
+ * matrix product of m x k by k x n is a convolution of one image of height 1, width m, channels k
+ * with a kernel of 1 x 1.
+ *
+ * w: i8 (u8 weights: flip the top bit, subtract 128 from the zero points), [out_channels][kernel_h]
+ * [kernel_w][words * 4], words = (channels / groups + 3) / 4, each tap padded by zeros; w_sum[o] is
+ * the sum of an output channel's weights. w_zero, where given, is i8.
+ *
+ * lt_gpu_qconv_{u8,i8}_{plain,zero}: by the type of x; "zero" where w_zero is given. Items:
+ *   lt_gpu_qconv_items; a block takes one at a time (grid: at most that many).
+ * lt_gpu_qdepthwise_{u8,i8}: groups = channels = out_channels, w of [kernel_h][kernel_w][channels].
+ *   Pointwise grid over images * out_h * out_w * channels, one a thread. */
+typedef struct lt_gpu_qconv {
+    const void *x;
+    const int8_t *w;
+    const int32_t *w_sum;
+    const float *x_scale;
+    const void *x_zero; /* NULL: 0 */
+    const float *w_scale;
+    const int8_t *w_zero; /* NULL: 0 */
+    const void *bias;     /* NULL: none; f32, or i32 in units of x_scale * w_scale */
+    const void *residual; /* NULL: none */
+    void *y;
+    int32_t w_scale_step; /* 0: one number, 1: one for a channel */
+    int32_t w_zero_step;
+    int32_t bias_i32;
+    int32_t residual_dtype; /* lt_gpu_dtype; bytes with r */
+    int32_t y_dtype;        /* of what is stored: U8, I8, F32, F16 or BF16 */
+    int32_t images;
+    int32_t channels;
+    int32_t out_channels;
+    int32_t groups;
+    int32_t group_channels; /* channels / groups */
+    lt_gpu_window window;
+    lt_gpu_divisor words;
+    lt_gpu_divisor kernel_w;
+    lt_gpu_scale y_scale;
+    lt_gpu_scale r_scale;
+    lt_gpu_scale z_scale;
+    lt_gpu_activation activation;
+} lt_gpu_qconv;
+
+static inline int64_t lt_gpu_qconv_items(const lt_gpu_qconv *p)
+{
+    int64_t tile = LT_GPU_CONV_TILE;
+    int64_t pixels = (int64_t)p->images * p->window.out_h.value * p->window.out_w.value;
+    return (pixels + tile - 1) / tile * p->groups *
+           ((p->out_channels / p->groups + tile - 1) / tile);
+}
+
+#endif
