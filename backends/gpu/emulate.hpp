@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* gpu.hpp's words for a plain C++ compiler, and how tests launch a kernel: one
- * block at a time, each thread a fibre that runs until it waits at a barrier or
- * a shuffle. Reported as faults: threads of a block that wait at different
- * barriers or have returned, shuffles not reached by all lanes of a warp or
- * asking a lane that is not there, indices outside of a shared array, a stack
+/* gpu.hpp's words for a plain C++ compiler, and how tests launch a kernel: one block at a time,
+ * each thread a fibre that runs until it waits at a barrier or a shuffle. Reported as faults:
+ * threads of a block that wait at different barriers or have returned, shuffles not reached by all
+ * lanes of a warp or asking a lane that is not there, indices outside of a shared array, a stack
  * too small. Shared memory is NaN (all ones) when a block begins. */
 #ifndef LT_GPU_EMULATE_HPP
 #define LT_GPU_EMULATE_HPP
@@ -24,9 +23,8 @@ struct launch_options {
     unsigned grid[3];
     unsigned threads; /* of a block: a multiple of warp */
     unsigned warp;    /* 32 or 64 */
-    /* In which order the threads between two waits run. 0: by number; 1: the last
-     * first; others: at random, the same for the same seed. A kernel without
-     * races gives the same bits with all. */
+    /* In which order the threads between two waits run. 0: by number; 1: the last first; others: at
+     * random, the same for the same seed. A kernel without races gives the same bits with all. */
     uint64_t seed;
 };
 
@@ -40,8 +38,8 @@ struct machine {
 extern machine running;
 
 /* Runs kernel(p) on a grid.
- * Returns:  NULL, or what was wrong, in a buffer that the next launch
- * overwrites. Threads:  one launch at a time. */
+ * Returns:  NULL, or what was wrong, in a buffer that the next launch overwrites.
+ * Threads:  one launch at a time. */
 const char *launch_bytes(void (*kernel)(const void *params), const void *params,
                          const launch_options &options);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The functions of lt_gpu_function on one f32: pointwise kernels and epilogues.
- * The switch is on a parameter, alike for all threads. */
+/* The functions of lt_gpu_function on one f32: pointwise kernels and epilogues. The switch is on a
+ * parameter, alike for all threads. */
 #ifndef LT_GPU_FUNCTION_HPP
 #define LT_GPU_FUNCTION_HPP
 

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Matrix products without tensor cores, f32 sums, storage f32, f16 or bf16:
- * true f32 precision, and all sizes and strides that the tensor-core kernels do
- * not take. Tiles: gemm_tile.hpp, bound by f32 arithmetic. Few rows (gemv):
- * bound by the bytes of b. Parameters: params/gemm.h. */
+/* Matrix products without tensor cores, f32 sums, storage f32, f16 or bf16: true f32 precision, and
+ * all sizes and strides that the tensor-core kernels do not take. Tiles: gemm_tile.hpp, bound by
+ * f32 arithmetic. Few rows (gemv): bound by the bytes of b. Parameters: params/gemm.h. */
 #ifndef LT_GPU_GEMM_HPP
 #define LT_GPU_GEMM_HPP
 
@@ -151,8 +150,8 @@ template <class T> GPU_FN shared_array<float, LT_GPU_THREADS * per_16_bytes<T>> 
     return parts;
 }
 
-/* b's rows are dense: 32 threads take 16 bytes of columns each, 8 such groups
- * share k and meet in shared memory. */
+/* b's rows are dense: 32 threads take 16 bytes of columns each, 8 such groups share k and meet in
+ * shared memory. */
 template <class T, int M> GPU_FN void gemv_nn(const lt_gpu_gemm &p)
 {
     constexpr int V = per_16_bytes<T>;

@@ -1,28 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The words in which the kernels of backends/gpu are written. The same text is
- * compiled
+/* The words in which the kernels of backends/gpu are written. The same text is compiled
  *
- *   by nvcc (gpu_cuda.hpp), by clang for AMD (gpu_hip.hpp), and by any C++17
- * compiler (emulate.hpp), where every thread of a block is a fibre: the form
- * that tests run.
+ *   by nvcc (gpu_cuda.hpp), by clang for AMD (gpu_hip.hpp), and by any C++17 compiler
+ *   (emulate.hpp), where every thread of a block is a fibre: the form that tests run.
  *
  * Each gives, in namespace gpu:
  *
  *   GPU_FN                          mark of a device function
- *   GPU_KERNEL(name, params)        head of a kernel; its body sees the struct
- * as `p` GPU_SHARED(type, name, count)   array of a block: name[i],
- * name.span(i, n) -> pointer GPU_UNROLL                      before a loop of
- * few, known steps: registers stay registers thread_x, block_x, block_y,
- * block_z, grid_x     who am I barrier()                       every thread of
- * the block, none has returned warp_width()                    32 or 64; blocks
- * are whole warps shuffle_xor(v, mask), shuffle(v, lane)          every lane of
- * the warp; 4-byte types atomic_or(address, bits) f16_to_f32, f32_to_f16,
- * bf16_to_f32, f32_to_bf16, bits of halves dot4<A, B>(a, b, c)             c +
- * sum of four products of bytes, A, B: int8_t or uint8_t f_exp, f_log, ... f32
- * mathematics
+ *   GPU_KERNEL(name, params)        head of a kernel; its body sees the struct as `p`
+ *   GPU_SHARED(type, name, count)   array of a block: name[i], name.span(i, n) -> pointer
+ *   GPU_UNROLL                      before a loop of few, known steps: registers stay registers
+ *   thread_x, block_x, block_y, block_z, grid_x     who am I
+ *   barrier()                       every thread of the block, none has returned
+ *   warp_width()                    32 or 64; blocks are whole warps
+ *   shuffle_xor(v, mask), shuffle(v, lane)          every lane of the warp; 4-byte types
+ *   atomic_or(address, bits)
+ *   f16_to_f32, f32_to_f16, bf16_to_f32, f32_to_bf16, bits of halves
+ *   dot4<A, B>(a, b, c)             c + sum of four products of bytes, A, B: int8_t or uint8_t
+ *   f_exp, f_log, ...               f32 mathematics
  *
- * Text must not rely on lanes running in step: what one thread writes another
- * sees after barrier() only. */
+ * Text must not rely on lanes running in step: what one thread writes another sees after barrier()
+ * only. */
 #ifndef LT_GPU_GPU_HPP
 #define LT_GPU_GPU_HPP
 
@@ -128,8 +126,7 @@ GPU_FN float f_min(float a, float b)
     return a < b ? a : b;
 }
 
-/* Sum, largest or smallest over a warp or a block: what to do with two numbers
- * and where to begin.
+/* Sum, largest or smallest over a warp or a block: what to do with two numbers and where to begin.
  */
 struct add_op {
     static constexpr float start = 0.0f;

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* gpu.hpp's words for clang's AMD target. No header of ROCm is needed.
- * Compiled, not yet run. */
+/* gpu.hpp's words for clang's AMD target. No header of ROCm is needed. Compiled, not yet run. */
 #ifndef LT_GPU_GPU_HIP_HPP
 #define LT_GPU_GPU_HIP_HPP
 
@@ -91,8 +90,7 @@ GPU_FN uint16_t f32_to_bf16(float f)
     return (uint16_t)(f != f ? (u >> 16) | 0x40u : rounded);
 }
 
-/* Plain sums: the dot instructions belong to a few of AMD's chips, and clang
- * finds them. */
+/* Plain sums: the dot instructions belong to a few of AMD's chips, and clang finds them. */
 template <class A, class B> GPU_FN int32_t dot4(uint32_t a, uint32_t b, int32_t c)
 {
     for (int i = 0; i < 32; i += 8) {

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* LayerNorm, RMSNorm, each with a skip connection; BatchNorm, InstanceNorm,
- * GroupNorm; the sum of embeddings. f32 sums; the variance is that of
- * differences from the mean (two passes; the second reads from cache). Bound by
- * bytes. Parameters: params/norm.h. */
+/* LayerNorm, RMSNorm, each with a skip connection; BatchNorm, InstanceNorm, GroupNorm; the sum of
+ * embeddings. f32 sums; the variance is that of differences from the mean (two passes; the second
+ * reads from cache). Bound by bytes. Parameters: params/norm.h. */
 #ifndef LT_GPU_NORM_HPP
 #define LT_GPU_NORM_HPP
 
@@ -42,8 +41,7 @@ template <class T, int V> GPU_FN void norm_load(const norm_row<T> &r, int i, flo
     }
 }
 
-/* y, scale, bias of V elements; the sum is stored last, for it may lie over x
- * or skip. */
+/* y, scale, bias of V elements; the sum is stored last, for it may lie over x or skip. */
 template <class T, int V>
 GPU_FN void norm_store(const lt_gpu_layer_norm &p, const norm_row<T> &r, T *y, int i, float mean,
                        float inverse)
@@ -127,8 +125,7 @@ template <class T> GPU_FN void batch_norm(const lt_gpu_batch_norm &p)
     }
 }
 
-/* Where element e of a group lies: neighbours in memory are neighbours in
- * number. */
+/* Where element e of a group lies: neighbours in memory are neighbours in number. */
 GPU_FN int64_t group_offset(const lt_gpu_group_norm &p, int64_t e, int group_channels, int &channel)
 {
     const bool by_pixel = p.pixel_stride == 1;

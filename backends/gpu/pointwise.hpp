@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Pointwise kernels: y[i] = f(a[i], b[i], ...), broadcast by strides; f32
- * arithmetic, integers in their own type. A thread takes 16 bytes of y at a
- * time where that can be, see index.hpp. Bound by bytes. Parameters:
- * params/pointwise.h. */
+/* Pointwise kernels: y[i] = f(a[i], b[i], ...), broadcast by strides; f32 arithmetic, integers in
+ * their own type. A thread takes 16 bytes of y at a time where that can be, see index.hpp. Bound by
+ * bytes. Parameters: params/pointwise.h. */
 #ifndef LT_GPU_POINTWISE_HPP
 #define LT_GPU_POINTWISE_HPP
 
@@ -13,9 +12,7 @@
 namespace gpu
 {
 
-/* ---- one input
- * -------------------------------------------------------------------------------
- */
+/* ---- one input ------------------------------------------------------------------------------- */
 
 template <class T> GPU_FN T apply_stored(const lt_gpu_activation &op, T x)
 {
@@ -43,9 +40,7 @@ template <class T> GPU_FN void unary(const lt_gpu_unary &p)
     }
 }
 
-/* ---- two inputs
- * ------------------------------------------------------------------------------
- */
+/* ---- two inputs ------------------------------------------------------------------------------ */
 
 GPU_FN bool negative(int32_t v)
 {
@@ -237,9 +232,7 @@ template <class T, class Op> GPU_FN void binary(const lt_gpu_binary &p)
     }
 }
 
-/* ---- Where, Cast
- * -----------------------------------------------------------------------------
- */
+/* ---- Where, Cast ----------------------------------------------------------------------------- */
 
 template <class T> GPU_FN void where(const lt_gpu_where &p)
 {
@@ -368,9 +361,7 @@ template <class T, class R> GPU_FN void cast_floats(const lt_gpu_cast &p)
     }
 }
 
-/* ---- chains
- * ----------------------------------------------------------------------------------
- */
+/* ---- chains ---------------------------------------------------------------------------------- */
 
 GPU_FN float chain_step(const lt_gpu_chain_step &s, float v, float operand)
 {

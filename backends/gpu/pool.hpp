@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* MaxPool and AveragePool, any layout by strides: a thread for an element of y.
- * Bound by bytes; the windows' overlaps come from cache. Global pooling is a
- * reduction (reduce.hpp). Parameters: params/conv.h. */
+/* MaxPool and AveragePool, any layout by strides: a thread for an element of y. Bound by bytes; the
+ * windows' overlaps come from cache. Global pooling is a reduction (reduce.hpp). Parameters:
+ * params/conv.h. */
 #ifndef LT_GPU_POOL_HPP
 #define LT_GPU_POOL_HPP
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reductions over any axes, ArgMax and ArgMin, Softmax and LogSoftmax; f32
- * sums. Bound by bytes. Parameters: params/reduce.h. */
+/* Reductions over any axes, ArgMax and ArgMin, Softmax and LogSoftmax; f32 sums. Bound by bytes.
+ * Parameters: params/reduce.h. */
 #ifndef LT_GPU_REDUCE_HPP
 #define LT_GPU_REDUCE_HPP
 

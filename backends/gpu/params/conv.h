@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Parameters of convolutions without tensor cores (conv.hpp) and of pooling
- * (pool.hpp); two spatial dimensions, one as height 1. */
+/* Parameters of convolutions without tensor cores (conv.hpp) and of pooling (pool.hpp); two spatial
+ * dimensions, one as height 1. */
 #ifndef LT_GPU_PARAMS_CONV_H
 #define LT_GPU_PARAMS_CONV_H
 
@@ -22,16 +22,14 @@ typedef struct lt_gpu_window {
     lt_gpu_divisor out_w;
 } lt_gpu_window;
 
-/* y[n][oh][ow][o] = activation(sum over kh, kw, i of x[n][ih][iw][i] *
- * w[o][kh][kw][i] + bias[o] + residual[n][oh][ow][o]); x, y, residual NHWC; w
- * of [out_channels][kernel_h][kernel_w] [channels / groups]; bias of T; bias
- * and residual may be NULL.
+/* y[n][oh][ow][o] = activation(sum over kh, kw, i of x[n][ih][iw][i] * w[o][kh][kw][i] + bias[o] +
+ * residual[n][oh][ow][o]); x, y, residual NHWC; w of [out_channels][kernel_h][kernel_w] [channels /
+ * groups]; bias of T; bias and residual may be NULL.
  *
- * lt_gpu_conv_{f32,f16,bf16}: implicit GEMM with tiles of 64 pixels x 64
- * channels. Items: lt_gpu_conv_items; a block takes one at a time (grid: at
- * most that many blocks). lt_gpu_depthwise_T: groups = channels = out_channels,
- * w of [kernel_h][kernel_w][channels]. Pointwise grid over images * out_h *
- * out_w * channels, 16 / bytes of T a thread. */
+ * lt_gpu_conv_{f32,f16,bf16}: implicit GEMM with tiles of 64 pixels x 64 channels. Items:
+ *   lt_gpu_conv_items; a block takes one at a time (grid: at most that many blocks).
+ *   lt_gpu_depthwise_T: groups = channels = out_channels, w of [kernel_h][kernel_w][channels].
+ *   Pointwise grid over images * out_h * out_w * channels, 16 / bytes of T a thread. */
 typedef struct lt_gpu_conv {
     const void *x;
     const void *w;
@@ -58,12 +56,11 @@ static inline int64_t lt_gpu_conv_items(const lt_gpu_conv *p)
            ((p->out_channels / p->groups + tile - 1) / tile);
 }
 
-/* lt_gpu_pool_{f32,f16,bf16}: y over windows of x. y is dense in the order of
- * `index`: rank 4, the dimensions named by n, c, h, w (0 to 3): NHWC and NCHW.
- * x_stride is in n, c, h, w order. Max: padding is ignored, NaN wins. Average:
- * divided by the window's elements that lie within x, or with count_pad by
- * those within x and its padding of pad_top, pad_left, pad_bottom, pad_right.
- * Pointwise grid over count. */
+/* lt_gpu_pool_{f32,f16,bf16}: y over windows of x. y is dense in the order of `index`: rank 4, the
+ *   dimensions named by n, c, h, w (0 to 3): NHWC and NCHW. x_stride is in n, c, h, w order. Max:
+ *   padding is ignored, NaN wins. Average: divided by the window's elements that lie within x, or
+ *   with count_pad by those within x and its padding of pad_top, pad_left, pad_bottom, pad_right.
+ *   Pointwise grid over count. */
 typedef struct lt_gpu_pool {
     const void *x;
     void *y;

@@ -9,24 +9,21 @@
 #define LT_GPU_GEMV_ROWS 8     /* most rows of a for lt_gpu_gemv_* */
 #define LT_GPU_GEMV_COLUMNS 32 /* packs of columns that a block of lt_gpu_gemv_nn_* takes */
 
-/* y[i][j] = activation(alpha * sum_k a[i][k] * b[k][j] + beta * bias[i][j] +
- * residual[i][j]) for each of `batch` matrices; y and residual dense. a[i][k]
- * lies at a + i * a_row + k * a_column, so that a transposed matrix is one with
- * its strides exchanged; b likewise. bias is of T at i * bias_row + j *
- * bias_column, the same for all matrices; bias and residual may be NULL.
+/* y[i][j] = activation(alpha * sum_k a[i][k] * b[k][j] + beta * bias[i][j] + residual[i][j]) for
+ * each of `batch` matrices; y and residual dense. a[i][k] lies at a + i * a_row + k * a_column, so
+ * that a transposed matrix is one with its strides exchanged; b likewise. bias is of T at i *
+ * bias_row + j * bias_column, the same for all matrices; bias and residual may be NULL.
  *
- * lt_gpu_gemm_{f32,f16,bf16}_{64x64,128x128}: any strides. Items:
- * lt_gpu_gemm_items(p, 64 or 128); a block takes one at a time (grid: at most
- * that many blocks). lt_gpu_gemv_nt_T: m <= LT_GPU_GEMV_ROWS, a_column and
- * b_row 1: a warp for a column of y. Items: n * batch warps, so (n * batch + 3)
- * / 4 blocks or fewer. No splits. lt_gpu_gemv_nn_T: m <= LT_GPU_GEMV_ROWS,
- * b_column 1. Items: lt_gpu_gemv_nn_items(p, bytes of T).
+ * lt_gpu_gemm_{f32,f16,bf16}_{64x64,128x128}: any strides. Items: lt_gpu_gemm_items(p, 64 or 128);
+ *   a block takes one at a time (grid: at most that many blocks).
+ * lt_gpu_gemv_nt_T: m <= LT_GPU_GEMV_ROWS, a_column and b_row 1: a warp for a column of y. Items:
+ *   n * batch warps, so (n * batch + 3) / 4 blocks or fewer. No splits.
+ * lt_gpu_gemv_nn_T: m <= LT_GPU_GEMV_ROWS, b_column 1. Items: lt_gpu_gemv_nn_items(p, bytes of T),
+ *   one a block.
  *
- * splits > 1: k is cut in parts of k_split (a multiple of LT_GPU_GEMM_K,
- * k_split * splits >= k) whose sums go to workspace, f32,
- * [splits][batch][m][n]; lt_gpu_gemm_finish_T then adds them in order and
- * applies the epilogue (threads and grid of a pointwise kernel over batch * m *
- * n). */
+ * splits > 1: k is cut in parts of k_split (a multiple of LT_GPU_GEMM_K, k_split * splits >= k)
+ * whose sums go to workspace, f32, [splits][batch][m][n]; lt_gpu_gemm_finish_T then adds them in
+ * order and applies the epilogue (threads and grid of a pointwise kernel over batch * m * n). */
 typedef struct lt_gpu_gemm {
     const void *a;
     const void *b;

@@ -5,14 +5,12 @@
 
 #include "common.h"
 
-/* Over rows of n dense elements, with s = x + skip + skip_bias (where given):
- * y = (s - mean) / sqrt(variance + epsilon) * scale + bias, or y = s /
- * sqrt(mean of squares + epsilon) * scale with `rms`. sum, where given,
- * receives s. skip has x's shape; scale, bias and skip_bias n elements, each
- * may be NULL; all of T. y and sum may be x or skip.
- * lt_gpu_layer_norm_warp_{f32,f16,bf16}: a warp for a row: (rows + 3) / 4
- * blocks or fewer. lt_gpu_layer_norm_block_T: a block for a row (rows blocks or
- * fewer): for few or long rows. */
+/* Over rows of n dense elements, with s = x + skip + skip_bias (where given): y = (s - mean) /
+ * sqrt(variance + epsilon) * scale + bias, or y = s / sqrt(mean of squares + epsilon) * scale with
+ * `rms`. sum, where given, receives s. skip has x's shape; scale, bias and skip_bias n elements,
+ * each may be NULL; all of T. y and sum may be x or skip.
+ * lt_gpu_layer_norm_warp_{f32,f16,bf16}: a warp for a row: (rows + 3) / 4 blocks or fewer.
+ *   lt_gpu_layer_norm_block_T: a block for a row (rows blocks or fewer): for few or long rows. */
 typedef struct lt_gpu_layer_norm {
     const void *x;
     const void *skip;
@@ -29,9 +27,9 @@ typedef struct lt_gpu_layer_norm {
     int32_t rms;
 } lt_gpu_layer_norm;
 
-/* lt_gpu_batch_norm_{f32,f16,bf16}: y = activation((x - mean[c]) /
- * sqrt(variance[c] + epsilon) * scale[c] + bias[c]), c = element / inner %
- * channels; channel data f32. Pointwise grid over count. */
+/* lt_gpu_batch_norm_{f32,f16,bf16}: y = activation((x - mean[c]) / sqrt(variance[c] + epsilon) *
+ *   scale[c] + bias[c]), c = element / inner % channels; channel data f32. Pointwise grid over
+ *   count. */
 typedef struct lt_gpu_batch_norm {
     const void *x;
     void *y;
@@ -46,12 +44,11 @@ typedef struct lt_gpu_batch_norm {
     lt_gpu_activation activation;
 } lt_gpu_batch_norm;
 
-/* lt_gpu_group_norm_{f32,f16,bf16}: InstanceNormalization (groups = channels)
- * and GroupNormalization: each group of channels of an image gets mean 0 and
- * variance 1, then y = . * scale[c] + bias[c], f32 channel data. Element
- * (image, c, pixel) lies at image * channels * pixels + c * channel_stride +
- * pixel * pixel_stride. A block for a group (grid: at most images * groups). y
- * may be x. */
+/* lt_gpu_group_norm_{f32,f16,bf16}: InstanceNormalization (groups = channels) and
+ *   GroupNormalization: each group of channels of an image gets mean 0 and variance 1, then y = . *
+ *   scale[c] + bias[c], f32 channel data. Element (image, c, pixel) lies at image * channels *
+ *   pixels + c * channel_stride + pixel * pixel_stride. A block for a group (grid: at most images *
+ *   groups). y may be x. */
 typedef struct lt_gpu_group_norm {
     const void *x;
     void *y;
@@ -68,10 +65,9 @@ typedef struct lt_gpu_group_norm {
 
 #define LT_GPU_EMBED_TABLES 3
 
-/* lt_gpu_embed_{f32,f16,bf16}: y[row] = sum of tables[t][indices[t][row]] over
- * the tables given, rows of n elements. indices NULL: row % period. An index
- * out of range adds nothing and sets bit 0 of *error. Pointwise grid over rows
- * * n. */
+/* lt_gpu_embed_{f32,f16,bf16}: y[row] = sum of tables[t][indices[t][row]] over the tables given,
+ *   rows of n elements. indices NULL: row % period. An index out of range adds nothing and sets bit
+ *   0 of *error. Pointwise grid over rows * n. */
 typedef struct lt_gpu_embed {
     const void *table[LT_GPU_EMBED_TABLES]; /* NULL: none */
     const void *indices[LT_GPU_EMBED_TABLES];

@@ -17,12 +17,11 @@ typedef enum lt_gpu_reduction {
     LT_GPU_REDUCE_LOG_SUM
 } lt_gpu_reduction;
 
-/* y[i] = op over all r of x[i * kept_stride + r * reduced_stride]: the kept
- * dimensions in the order of y (dense), the reduced ones in any order.
- * lt_gpu_reduce_block_{f32,f16,bf16}: a block for an element of y (grid: at
- * most n_kept). lt_gpu_reduce_thread_T: a thread for an element (threads and
- * grid over n_kept): better where the innermost dimension is kept. An empty
- * reduction (n_reduced 0) gives the neutral number. */
+/* y[i] = op over all r of x[i * kept_stride + r * reduced_stride]: the kept dimensions in the order
+ * of y (dense), the reduced ones in any order.
+ * lt_gpu_reduce_block_{f32,f16,bf16}: a block for an element of y (grid: at most n_kept).
+ *   lt_gpu_reduce_thread_T: a thread for an element (threads and grid over n_kept): better where
+ *   the innermost dimension is kept. An empty reduction (n_reduced 0) gives the neutral number. */
 typedef struct lt_gpu_reduce {
     const void *x;
     void *y;
@@ -35,9 +34,8 @@ typedef struct lt_gpu_reduce {
     int32_t op; /* lt_gpu_reduction */
 } lt_gpu_reduce;
 
-/* lt_gpu_arg_{f32,f16,bf16}: y[o][i] (i64) = number of the largest (or
- * smallest) of x[o][.][i], the first or the last of several. A block for an
- * element of y (grid: at most outer * inner). */
+/* lt_gpu_arg_{f32,f16,bf16}: y[o][i] (i64) = number of the largest (or smallest) of x[o][.][i], the
+ *   first or the last of several. A block for an element of y (grid: at most outer * inner). */
 typedef struct lt_gpu_arg {
     const void *x;
     int64_t *y;
@@ -49,9 +47,8 @@ typedef struct lt_gpu_arg {
 } lt_gpu_arg;
 
 /* y[o][.][i] = softmax(x[o][.][i]), or its logarithm. y may be x.
- * lt_gpu_softmax_warp_{f32,f16,bf16}: a warp for a row: (rows + 3) / 4 blocks
- * or fewer. lt_gpu_softmax_block_T: a block for a row (outer * inner blocks or
- * fewer): for size > 1024. */
+ * lt_gpu_softmax_warp_{f32,f16,bf16}: a warp for a row: (rows + 3) / 4 blocks or fewer.
+ *   lt_gpu_softmax_block_T: a block for a row (outer * inner blocks or fewer): for size > 1024. */
 typedef struct lt_gpu_softmax {
     const void *x;
     void *y;
