@@ -65,6 +65,7 @@ BENCH_SRC := $(sort $(wildcard bench/*.c))
 EXAMPLE_SRC := $(sort $(filter-out examples/backend_%,$(wildcard examples/*.c)))
 PLUGIN_SRC := $(sort $(wildcard examples/backend_*.c tests/plugins/*.c))
 TEST_SRC := $(sort $(shell find tests -name 'test_*.c'))
+CUDA_SRC := $(sort $(wildcard backends/cuda/*.c))
 GPU_TEST_SRC := $(sort $(wildcard tests/backends/gpu/test_*.cpp))
 FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 SUPPORT_SRC := $(sort $(filter-out tests/conformance/test_%,$(wildcard tests/support/*.c tests/conformance/*.c)))
@@ -80,6 +81,10 @@ SUPPORT_OBJ := $(call objects,$(SUPPORT_SRC))
 BENCHES := $(patsubst %.c,$(BUILD)/%,$(BENCH_SRC))
 EXAMPLES := $(patsubst examples/%.c,$(BUILD)/examples/%,$(EXAMPLE_SRC))
 PLUGINS := $(patsubst %.c,$(BUILD)/%.so,$(PLUGIN_SRC))
+# The plugin for NVIDIA's GPUs is built where the CUDA toolkit is; NVCC= goes without.
+NVCC ?= $(firstword $(wildcard $(shell command -v nvcc) /usr/local/cuda/bin/nvcc))
+CUDA_PLUGIN := $(if $(NVCC),$(BUILD)/libleat_cuda.so)
+CUDA_OBJ := $(call objects,$(CUDA_SRC))
 TESTS := $(patsubst %.c,$(BUILD)/%,$(TEST_SRC))
 GPU_TESTS := $(patsubst %.cpp,$(BUILD)/%,$(GPU_TEST_SRC))
 REPLAYS := $(patsubst %.c,$(BUILD)/%_replay,$(FUZZ_SRC))
@@ -89,7 +94,8 @@ SHARED := $(BUILD)/libleat.so.$(VERSION)
 
 .PHONY: all demo chat check bench fuzz fuzzers install uninstall format clean help test-programs
 .SECONDARY:
-all: $(STATIC) $(SHARED) $(BUILD)/leat $(EXAMPLES) $(PLUGINS)
+all: $(STATIC) $(SHARED) $(BUILD)/leat $(EXAMPLES) $(PLUGINS) $(CUDA_PLUGIN)
+	@$(if $(NVCC),:,echo "leat: no nvcc (CUDA toolkit 12.8 or newer): the CUDA plugin is not built")
 
 # --- rules ------------------------------------------------------------------------------------------
 # Rebuilds all objects when the compiler or its flags change.
@@ -163,6 +169,40 @@ $(BUILD)/%.so: $(BUILD)/obj/%.o
 	@mkdir -p $(@D)
 	$(CC) -shared $(BASE_LDFLAGS) $(LDFLAGS) $< -o $@
 
+# The CUDA plugin: kernels as one fat binary (made once for all sanitizers), the host's side in C.
+# CUDA_ARCHS: machine code for each sm_N, PTX for each compute_N that newer devices compile.
+CUDA_ARCHS ?= sm_80 sm_90a sm_100 compute_80
+cuda_gencode = -gencode arch=$(patsubst sm_%,compute_%,$(1)),code=$(1)
+CUDA_FATBIN := $(ROOT)/cuda/kernels.fatbin
+CUDA_STAMP := $(ROOT)/cuda/archs
+$(shell mkdir -p $(dir $(CUDA_STAMP)); printf '%s\n' '$(NVCC) $(CUDA_ARCHS)' | cmp -s - $(CUDA_STAMP) || \
+    printf '%s\n' '$(NVCC) $(CUDA_ARCHS)' > $(CUDA_STAMP))
+$(CUDA_FATBIN): backends/cuda/kernels.cu $(CUDA_STAMP) $(wildcard backends/gpu/*.hpp backends/gpu/params/*.h)
+	$(NVCC) -std=c++17 -O3 --threads 2 --compress-mode=size -Ibackends/gpu \
+	    $(foreach arch,$(CUDA_ARCHS),$(call cuda_gencode,$(arch))) -fatbin $< -o $@
+
+$(BUILD)/obj/backends/cuda/%.o: backends/cuda/%.c $(STAMP)
+	@mkdir -p $(@D)
+	$(CC) $(BASE_CFLAGS) $(CFLAGS:-O3=-O2) -c $< -o $@
+$(BUILD)/obj/backends/cuda/kernels.o: backends/cuda/kernels.S $(CUDA_FATBIN) $(STAMP)
+	@mkdir -p $(@D)
+	$(CC) -DLT_CUDA_FATBIN='"$(CUDA_FATBIN)"' -c $< -o $@
+# For tests without a device or nvcc: the plugin without machine code, and a driver that runs the kernels by fibres.
+CUDA_FAKES := $(BUILD)/tests/backends/cuda/libleat_cuda.so $(BUILD)/tests/backends/cuda/libcuda.so.1
+$(BUILD)/obj/backends/cuda/no_kernels.o: backends/cuda/kernels.S $(STAMP)
+	@mkdir -p $(@D)
+	$(CC) -c $< -o $@
+$(BUILD)/tests/backends/cuda/libleat_cuda.so: $(CUDA_OBJ) $(BUILD)/obj/backends/cuda/no_kernels.o
+	@mkdir -p $(@D)
+	$(CC) -shared $(BASE_LDFLAGS) $(LDFLAGS) $^ -ldl -o $@
+$(BUILD)/tests/backends/cuda/libcuda.so.1: $(BUILD)/obj/tests/backends/cuda/fake_driver.o $(BUILD)/obj/backends/gpu/emulate.o
+	@mkdir -p $(@D)
+	$(CXX) -shared $(BASE_LDFLAGS) $(LDFLAGS) $^ -ldl -o $@
+$(BUILD)/obj/tests/backends/cuda/fake_driver.o: CFLAGS := $(CFLAGS:-O3=-O2) -fvisibility=default
+
+$(BUILD)/libleat_cuda.so: $(CUDA_OBJ) $(BUILD)/obj/backends/cuda/kernels.o
+	$(CC) -shared $(BASE_LDFLAGS) $(LDFLAGS) $^ -ldl -o $@
+
 # An archive, so that a test links only what it uses.
 $(BUILD)/libtest.a: $(SUPPORT_OBJ)
 	@rm -f $@
@@ -209,7 +249,7 @@ chat: $(BUILD)/examples/chat
 	scripts/models.sh smollm2
 	$< $(ROOT)/models/smollm2.onnx $(ROOT)/models/smollm2-tokenizer.txt $(ARGS)
 
-test-programs: $(TESTS) $(GPU_TESTS) $(REPLAYS) $(BENCHES) $(PLUGINS) $(BUILD)/leat $(EXAMPLES) $(SHARED)
+test-programs: $(TESTS) $(GPU_TESTS) $(REPLAYS) $(BENCHES) $(PLUGINS) $(CUDA_PLUGIN) $(CUDA_FAKES) $(BUILD)/leat $(EXAMPLES) $(SHARED)
 check: test-programs $(BUILD)/commands.ok
 	scripts/check.sh $(BUILD) $(ONLY)
 
@@ -221,7 +261,7 @@ fuzz:
 	scripts/fuzz.sh $(ROOT)/fuzz $(SECONDS) $(JOBS)
 
 # --- install ----------------------------------------------------------------------------------------
-install: $(STATIC) $(SHARED) $(BUILD)/leat
+install: $(STATIC) $(SHARED) $(BUILD)/leat $(CUDA_PLUGIN)
 	$(INSTALL) -d $(DESTDIR)$(bindir) $(DESTDIR)$(libdir)/pkgconfig $(DESTDIR)$(libdir)/leat \
 	    $(DESTDIR)$(includedir)/leat
 	$(INSTALL) -m 644 include/leat/*.h $(DESTDIR)$(includedir)/leat
@@ -230,6 +270,7 @@ install: $(STATIC) $(SHARED) $(BUILD)/leat
 	ln -sf libleat.so.$(VERSION) $(DESTDIR)$(libdir)/libleat.so.$(MAJOR)
 	ln -sf libleat.so.$(VERSION) $(DESTDIR)$(libdir)/libleat.so
 	$(INSTALL) -m 755 -s $(BUILD)/leat $(DESTDIR)$(bindir)
+	$(if $(CUDA_PLUGIN),$(INSTALL) -m 755 -s $(CUDA_PLUGIN) $(DESTDIR)$(libdir)/leat)
 	sed -e 's|@prefix@|$(prefix)|; s|@exec_prefix@|$(exec_prefix)|; s|@libdir@|$(libdir)|' \
 	    -e 's|@includedir@|$(includedir)|; s|@version@|$(VERSION)|' \
 	    pkgconfig/leat.pc.in > $(DESTDIR)$(libdir)/pkgconfig/leat.pc
@@ -247,4 +288,4 @@ clean:
 help:
 	@sed -n '2,/^$$/s/^# \{0,1\}//p' Makefile
 
--include $(patsubst %.o,%.d,$(LIB_OBJ) $(TOOL_OBJ) $(SUPPORT_OBJ) $(call objects,$(BENCH_SRC) $(EXAMPLE_SRC) examples/chat/tokenizer.c $(PLUGIN_SRC) $(TEST_SRC)) $(patsubst %.cpp,$(BUILD)/obj/%.d,$(GPU_TEST_SRC) backends/gpu/emulate.cpp))
+-include $(patsubst %.o,%.d,$(LIB_OBJ) $(TOOL_OBJ) $(SUPPORT_OBJ) $(call objects,$(BENCH_SRC) $(EXAMPLE_SRC) examples/chat/tokenizer.c $(PLUGIN_SRC) $(CUDA_SRC) $(TEST_SRC)) $(patsubst %.cpp,$(BUILD)/obj/%.d,$(GPU_TEST_SRC) backends/gpu/emulate.cpp))

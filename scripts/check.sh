@@ -70,6 +70,7 @@ if [ "$only" = test_ ] && [ "${3:-}" != --programs-only ]; then
     step "$here/node_cases.sh"
     step "$here/newest_cases.sh"
     step "$here/ort_cases.sh"
+    step "$here/cuda_cases.sh"
     step "$here/models_check.sh"
     step "$here/chat_check.sh"
     step "$here/check-install.sh"

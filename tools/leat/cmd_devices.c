@@ -26,7 +26,8 @@ int cmd_devices(const options *o)
 {
     leat_error err = {0};
     leat_context *context;
-    leat_status status = leat_context_create(NULL, &context, &err);
+    leat_context_desc desc = {.struct_size = sizeof(desc), .plugin_directory = o->plugins};
+    leat_status status = leat_context_create(&desc, &context, &err);
     if (status != LEAT_OK) {
         return report_error(o, status, &err);
     }

@@ -290,6 +290,7 @@ int cmd_test(const options *o)
     tester t = {.o = o};
     leat_error err = {0};
     leat_context_desc desc = {.struct_size = sizeof(desc),
+                              .plugin_directory = o->plugins,
                               .threads = o->n_threads ? o->threads[0] : 0};
     leat_status status = leat_context_create(&desc, &t.context, &err);
     if (status != LEAT_OK) {

@@ -69,8 +69,10 @@ static int count_cores(void)
 int open_all(const options *o, const char *path, int threads, bool profile, opened *out)
 {
     leat_error err = {0};
-    leat_context_desc context = {
-        .struct_size = sizeof(context), .log = log_line, .threads = threads};
+    leat_context_desc context = {.struct_size = sizeof(context),
+                                 .log = log_line,
+                                 .plugin_directory = o->plugins,
+                                 .threads = threads};
     memset(out, 0, sizeof(*out));
     out->threads = threads > 0 ? threads : count_cores();
     double start = now_ms();

@@ -19,6 +19,7 @@ void print_usage(FILE *to)
           "\n"
           "--plain: no algorithm that rounds otherwise than the definition (Winograd, Strassen).\n"
           "--cache: measure the ways to compute a layer, and keep the results in DIR.\n"
+          "--plugins DIR: where the backend of --device is looked for (libleat_NAME.so).\n"
           "Exit codes: 0 fine, 1 failed or mismatched, 2 usage, 3 model refused, 4 no device.\n",
           to);
 }
@@ -108,6 +109,10 @@ static bool take_value(options *o, const char *name, char *value, bool *known)
     }
     if (strcmp(name, "--device") == 0) {
         o->device = value;
+        return true;
+    }
+    if (strcmp(name, "--plugins") == 0) {
+        o->plugins = value;
         return true;
     }
     if (strcmp(name, "--cache") == 0) {

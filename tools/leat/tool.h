@@ -36,6 +36,7 @@ typedef struct options {
     int n_shapes;
     const char *out_directory; /* -o */
     const char *device;
+    const char *plugins; /* directory of plugins; NULL: the installed one */
     leat_precision precision;
     const char *precision_name;
     int threads[MAX_LIST];

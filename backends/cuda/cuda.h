@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Inside the CUDA plugin: devices and what rows need to make kernels. */
+#ifndef LEAT_CUDA_CUDA_H
+#define LEAT_CUDA_CUDA_H
+
+#include "../gpu/params/common.h"
+#include "driver.h"
+
+#include <leat/backend.h>
+#include <stdbool.h>
+
+typedef struct lt_cuda_device {
+    const leat_host *host;
+    const lt_cuda_driver *cu;
+    cu_device device;
+    uint32_t processors; /* multiprocessors */
+    int capability;      /* 90 for sm_90 */
+    uint64_t memory_bytes;
+    char description[96]; /* the GPU's name */
+    char features[64];
+    char reason[256];   /* why it cannot be used; "" when it can */
+    cu_context context; /* the primary one, from device_open */
+    cu_module module;
+} lt_cuda_device;
+
+/* A queue, and the word in which its kernels report bad indices. */
+typedef struct lt_cuda_stream {
+    lt_cuda_device *device;
+    cu_stream queue;
+    bool wrapped;     /* the application's own queue */
+    uint32_t *faults; /* pinned; kernels write it, the host reads it after it waited */
+    cu_address faults_address;
+} lt_cuda_stream;
+
+/* The kernels' machine code for all devices, in the plugin's data. */
+extern const unsigned char lt_cuda_kernels[];
+
+/* The table of all rows (rows.c) and how many there are. */
+enum {
+    LT_CUDA_N_ROWS = 0
+#define CUDA_ROW(op, domain, since, until, dtypes, layout, supports, prepare) +1
+#include "rows.def"
+#undef CUDA_ROW
+};
+extern const leat_op_row lt_cuda_rows[LT_CUDA_N_ROWS];
+
+/* device.c: functions of leat_backend. */
+leat_status lt_cuda_device_read(lt_cuda_device *device, int ordinal, leat_error *err);
+leat_status lt_cuda_device_start(lt_cuda_device *device, leat_error *err);
+void lt_cuda_device_stop(lt_cuda_device *device);
+
+leat_status lt_cuda_alloc(void *device, size_t bytes, void **out_block, leat_error *err);
+void lt_cuda_free(void *device, void *block, size_t bytes);
+
+/* stream.c */
+leat_status lt_cuda_stream_create(void *device, void **out_stream, leat_error *err);
+leat_status lt_cuda_stream_wrap(void *device, void *native, void **out_stream, leat_error *err);
+void lt_cuda_stream_destroy(void *device, void *stream);
+leat_status lt_cuda_stream_wait(void *device, void *stream, leat_error *err);
+leat_status lt_cuda_copy(void *device, void *stream, leat_copy_kind kind, void *target,
+                         const void *source, size_t bytes, leat_error *err);
+leat_status lt_cuda_event_create(void *device, void **out_event, leat_error *err);
+void lt_cuda_event_destroy(void *device, void *event);
+leat_status lt_cuda_event_record(void *device, void *stream, void *event, leat_error *err);
+leat_status lt_cuda_event_wait(void *device, void *stream, void *event, leat_error *err);
+
+/* ------------------------------------------------------------------------------------------------
+ * Launches (launch.c): a node is a list of kernels, each with a parameter struct whose pointers are
+ * filled in at every run
+ * --------------------------------------------------------------------------------------------- */
+
+typedef enum lt_cuda_source {
+    LT_CUDA_INPUT = 0,
+    LT_CUDA_OUTPUT,
+    LT_CUDA_WORKSPACE,
+    LT_CUDA_FAULTS /* the stream's word for bad indices */
+} lt_cuda_source;
+
+/* A pointer in the parameters: at `offset` of the struct, input or output `index` plus `bytes`. */
+typedef struct lt_cuda_pointer {
+    uint32_t offset;
+    lt_cuda_source source;
+    uint32_t index;
+    int64_t bytes;
+} lt_cuda_pointer;
+
+#define LT_CUDA_MAX_POINTERS 10
+#define LT_CUDA_MAX_PARAMETERS 2048
+
+typedef struct lt_cuda_launch {
+    const char *kernel; /* name in the module */
+    uint32_t grid[3];
+    uint32_t block; /* threads; 0: LT_GPU_THREADS */
+    const void *parameters;
+    size_t parameter_bytes;
+    uint32_t n_pointers;
+    lt_cuda_pointer pointers[LT_CUDA_MAX_POINTERS];
+} lt_cuda_launch;
+
+/* What a row's prepare is building. */
+typedef struct lt_cuda_builder {
+    const leat_kernel_node *node;
+    const lt_cuda_device *device;
+    const leat_host *host;
+    leat_plan *plan;
+    leat_kernel *kernel;
+    leat_error *err;
+    struct lt_cuda_steps *steps;
+} lt_cuda_builder;
+
+/* Begins a node of at most `capacity` launches.
+ * Errors:   NO_MEMORY. */
+leat_status lt_cuda_begin(lt_cuda_builder *b, const leat_kernel_node *node, void *device,
+                          const leat_host *host, leat_plan *plan, leat_kernel *out_kernel,
+                          uint32_t capacity, leat_error *err);
+
+/* Writes "lt_gpu_FAMILY_SUFFIX". `out` has 64 bytes and may go after lt_cuda_add. */
+void lt_cuda_kernel_name(char *out, const char *family, const char *suffix);
+
+/* Adds a launch; copies what it points to.
+ * Errors:   NO_MEMORY; UNSUPPORTED when the module has no such kernel. */
+leat_status lt_cuda_add(lt_cuda_builder *b, const lt_cuda_launch *launch);
+
+/* ------------------------------------------------------------------------------------------------
+ * What rows share (shape.c)
+ * --------------------------------------------------------------------------------------------- */
+
+#define LT_CUDA_T(name) (1ull << LEAT_DTYPE_##name)
+#define LT_CUDA_HALVES (LT_CUDA_T(F16) | LT_CUDA_T(BF16))
+#define LT_CUDA_FLOATS (LT_CUDA_T(F32) | LT_CUDA_HALVES)
+/* Types that the kernels compute in, and those that Cast knows. */
+#define LT_CUDA_ARITHMETIC (LT_CUDA_FLOATS | LT_CUDA_T(I32) | LT_CUDA_T(I64) | LT_CUDA_T(U8))
+#define LT_CUDA_CASTABLE (LT_CUDA_ARITHMETIC | LT_CUDA_T(I8) | LT_CUDA_T(BOOL))
+/* Every type of whole bytes that only has to be moved. */
+#define LT_CUDA_MOVABLE                                                                            \
+    (LT_CUDA_FLOATS | LT_CUDA_T(F64) | LT_CUDA_T(U8) | LT_CUDA_T(I8) | LT_CUDA_T(U16) |            \
+     LT_CUDA_T(I16) | LT_CUDA_T(I32) | LT_CUDA_T(I64) | LT_CUDA_T(BOOL) | LT_CUDA_T(U32) |         \
+     LT_CUDA_T(U64))
+
+/* Bytes of an element of a type in LT_CUDA_MOVABLE. */
+uint32_t lt_cuda_element_bytes(leat_dtype dtype);
+
+/* "f32", "f16", "bf16", "i32", "i64", "u8" (bool, too); NULL for others. */
+const char *lt_cuda_type_name(leat_dtype dtype);
+
+/* Errors:   UNSUPPORTED for a value of more than 8 dimensions or 2^31 - 1 elements (unknown
+ *           dimensions count as 1). */
+leat_status lt_cuda_fits(const leat_kernel_node *node, leat_error *err);
+
+/* Dimensions of `n` arrays that are walked together, strides in elements: size-1 dimensions go,
+ * neighbours that are dense with each other in all arrays are merged. */
+typedef struct lt_cuda_walk {
+    int32_t rank;
+    int64_t shape[LEAT_MAX_RANK];
+    int64_t strides[4][LEAT_MAX_RANK];
+} lt_cuda_walk;
+
+/* Strides of `value` as a contiguous tensor broadcast to `shape`; false when it cannot be. */
+bool lt_cuda_broadcast(const leat_value *value, int32_t rank, const int64_t *shape,
+                       int64_t *out_strides);
+void lt_cuda_walk_merge(lt_cuda_walk *walk, int n);
+/* False when more than LT_GPU_MAX_RANK dimensions are left. */
+bool lt_cuda_walk_index(const lt_cuda_walk *walk, lt_gpu_index *out_index);
+
+/* The `activation` attribute of a node of the domain leat; identity when there is none. False for
+ * one that is not known. */
+bool lt_cuda_activation(const leat_node *node, lt_gpu_activation *out);
+
+/* Elements of a constant i32 or i64 input, at most LEAT_MAX_RANK; -1 when it is absent, -2 when it
+ * is not known or of another type. */
+int64_t lt_cuda_ints(const leat_kernel_node *node, uint32_t input, int64_t *out);
+
+#endif

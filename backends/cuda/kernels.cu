@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* All kernels of backends/gpu, for nvcc. */
+#include "../gpu/conv.hpp"
+#include "../gpu/gemm.hpp"
+#include "../gpu/layout.hpp"
+#include "../gpu/norm.hpp"
+#include "../gpu/pointwise.hpp"
+#include "../gpu/pool.hpp"
+#include "../gpu/reduce.hpp"

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Queues, copies, events. */
+#include "cuda.h"
+
+static leat_status current(const lt_cuda_device *device, leat_error *err)
+{
+    return lt_cuda_check(device->cu, device->cu->ctx_set_current(device->context),
+                         "taking the device", err);
+}
+
+static leat_status make(lt_cuda_device *device, cu_stream native, bool wrapped, void **out_stream,
+                        leat_error *err)
+{
+    const leat_host *host = device->host;
+    void *faults = NULL;
+    *out_stream = NULL;
+    lt_cuda_stream *stream = host->alloc(host->context, sizeof(*stream), 64);
+    if (stream == NULL) {
+        return lt_cuda_fail(err, LEAT_NO_MEMORY, "cuda: no memory for a stream");
+    }
+    *stream = (lt_cuda_stream){.device = device, .queue = native, .wrapped = wrapped};
+    cu_result result = device->cu->ctx_set_current(device->context);
+    result = result
+                 ? result
+                 : device->cu->mem_host_alloc(&faults, sizeof(uint32_t), CU_MEMHOSTALLOC_DEVICEMAP);
+    stream->faults = result ? NULL : faults;
+    result = result ? result
+                    : device->cu->mem_host_get_device_pointer(&stream->faults_address, faults, 0);
+    if (result == 0) {
+        *stream->faults = 0;
+    }
+    if (result == 0 && !wrapped) {
+        result = device->cu->stream_create(&stream->queue, CU_STREAM_NON_BLOCKING);
+    }
+    if (result != 0) {
+        if (stream->faults != NULL) {
+            (void)device->cu->mem_free_host(stream->faults);
+        }
+        host->free(host->context, stream, sizeof(*stream));
+        return lt_cuda_check(device->cu, result, "making a stream", err);
+    }
+    *out_stream = stream;
+    return LEAT_OK;
+}
+
+leat_status lt_cuda_stream_create(void *device, void **out_stream, leat_error *err)
+{
+    return make(device, NULL, false, out_stream, err);
+}
+
+leat_status lt_cuda_stream_wrap(void *device, void *native, void **out_stream, leat_error *err)
+{
+    return make(device, native, true, out_stream, err);
+}
+
+void lt_cuda_stream_destroy(void *opaque, void *opaque_stream)
+{
+    lt_cuda_device *device = opaque;
+    lt_cuda_stream *stream = opaque_stream;
+    if (device->cu->ctx_set_current(device->context) == 0) {
+        if (!stream->wrapped) {
+            (void)device->cu->stream_destroy(stream->queue);
+        }
+        (void)device->cu->mem_free_host(stream->faults);
+    }
+    device->host->free(device->host->context, stream, sizeof(*stream));
+}
+
+leat_status lt_cuda_stream_wait(void *opaque, void *opaque_stream, leat_error *err)
+{
+    lt_cuda_device *device = opaque;
+    lt_cuda_stream *stream = opaque_stream;
+    leat_status status = current(device, err);
+    if (status == LEAT_OK) {
+        status = lt_cuda_check(device->cu, device->cu->stream_synchronize(stream->queue),
+                               "waiting for a stream", err);
+    }
+    uint32_t faults = status == LEAT_OK ? *(volatile uint32_t *)stream->faults : 0;
+    if (faults != 0) {
+        *stream->faults = 0;
+        return lt_cuda_fail(err, LEAT_INVALID,
+                            "cuda: an index is out of range (of a Gather or alike); the outputs of "
+                            "this run hold zeros in its place");
+    }
+    return status;
+}
+
+leat_status lt_cuda_copy(void *opaque, void *opaque_stream, leat_copy_kind kind, void *target,
+                         const void *source, size_t bytes, leat_error *err)
+{
+    lt_cuda_device *device = opaque;
+    lt_cuda_stream *stream = opaque_stream;
+    cu_address to = (cu_address)(uintptr_t)target, from = (cu_address)(uintptr_t)source;
+    cu_result result;
+    if (bytes == 0) {
+        return LEAT_OK;
+    }
+    leat_status status = current(device, err);
+    if (status != LEAT_OK) {
+        return status;
+    }
+    switch (kind) {
+    case LEAT_COPY_HOST_TO_DEVICE:
+        result = device->cu->memcpy_h2d_async(to, source, bytes, stream->queue);
+        break;
+    case LEAT_COPY_DEVICE_TO_HOST:
+        result = device->cu->memcpy_d2h_async(target, from, bytes, stream->queue);
+        break;
+    default:
+        result = device->cu->memcpy_d2d_async(to, from, bytes, stream->queue);
+        break;
+    }
+    return lt_cuda_check(device->cu, result, "copying", err);
+}
+
+leat_status lt_cuda_event_create(void *opaque, void **out_event, leat_error *err)
+{
+    lt_cuda_device *device = opaque;
+    cu_event event = NULL;
+    leat_status status = current(device, err);
+    if (status == LEAT_OK) {
+        status =
+            lt_cuda_check(device->cu, device->cu->event_create(&event, CU_EVENT_DISABLE_TIMING),
+                          "making an event", err);
+    }
+    *out_event = event;
+    return status;
+}
+
+void lt_cuda_event_destroy(void *opaque, void *event)
+{
+    lt_cuda_device *device = opaque;
+    if (device->cu->ctx_set_current(device->context) == 0) {
+        (void)device->cu->event_destroy(event);
+    }
+}
+
+leat_status lt_cuda_event_record(void *opaque, void *stream, void *event, leat_error *err)
+{
+    lt_cuda_device *device = opaque;
+    leat_status status = current(device, err);
+    return status
+               ? status
+               : lt_cuda_check(device->cu,
+                               device->cu->event_record(event, ((lt_cuda_stream *)stream)->queue),
+                               "recording an event", err);
+}
+
+leat_status lt_cuda_event_wait(void *opaque, void *stream, void *event, leat_error *err)
+{
+    lt_cuda_device *device = opaque;
+    leat_status status = current(device, err);
+    return status ? status
+                  : lt_cuda_check(
+                        device->cu,
+                        device->cu->stream_wait_event(((lt_cuda_stream *)stream)->queue, event, 0),
+                        "waiting for an event", err);
+}

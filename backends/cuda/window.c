@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Rows of convolution and pooling over one or two spatial dimensions. The kernels of convolution
+ * want channels-last data: a node of the domain leat has it; for one of ai.onnx the data goes
+ * through the workspace, transposed there and back. */
+#include "cuda.h"
+#include "rows.h"
+
+#include "../gpu/params/conv.h"
+#include "../gpu/params/layout.h"
+
+#include <stddef.h>
+
+static bool is_last(const leat_kernel_node *node)
+{
+    return leat_node_int(node->node, "channels_last", 0) != 0;
+}
+
+/* Images, channels, height and width of a value of rank 3 or 4. */
+typedef struct dims {
+    int64_t n, c, h, w;
+} dims;
+
+static dims dims_of(const leat_value *v, bool last)
+{
+    bool one = v->rank == 3;
+    if (last) {
+        return (dims){v->shape[0], v->shape[v->rank - 1], one ? 1 : v->shape[1],
+                      v->shape[v->rank - 2]};
+    }
+    return (dims){v->shape[0], v->shape[1], one ? 1 : v->shape[2], v->shape[v->rank - 1]};
+}
+
+/* The attribute's two entries; a rank-3 node has only the one of the width. */
+static bool pair(const leat_node *node, const char *name, int32_t rank, int64_t otherwise,
+                 int64_t most, int32_t *out_h, int32_t *out_w)
+{
+    size_t count;
+    const int64_t *ints = leat_node_ints(node, name, &count);
+    size_t spatial = (size_t)rank - 2;
+    int64_t h = otherwise, w = otherwise;
+    if (ints != NULL && count != spatial) {
+        return false;
+    }
+    if (ints != NULL) {
+        h = spatial == 2 ? ints[0] : otherwise;
+        w = ints[spatial - 1];
+    }
+    *out_h = (int32_t)h;
+    *out_w = (int32_t)w;
+    return h >= 1 && w >= 1 && h <= most && w <= most;
+}
+
+/* Padding ahead of one dimension and behind it. */
+static void pad_of(const leat_node *node, int64_t in, int64_t out, int64_t kernel, int64_t stride,
+                   int64_t dilation, int64_t begin, int64_t end, int32_t *out_begin,
+                   int32_t *out_end)
+{
+    bool lower = leat_node_string_is(node, "auto_pad", "SAME_LOWER");
+    bool upper = leat_node_string_is(node, "auto_pad", "SAME_UPPER");
+    if (leat_node_string_is(node, "auto_pad", "VALID")) {
+        begin = end = 0;
+    } else if (lower || upper) {
+        int64_t total = (out - 1) * stride + (kernel - 1) * dilation + 1 - in;
+        total = total < 0 ? 0 : total;
+        begin = lower ? total - total / 2 : total / 2;
+        end = total - begin;
+    }
+    *out_begin = (int32_t)begin;
+    *out_end = (int32_t)end;
+}
+
+/* The window of a node over x with a filter of kernel_h x kernel_w already set. */
+static bool fill_window(const leat_node *node, int32_t rank, dims x, dims y, lt_gpu_window *w,
+                        int32_t *out_bottom, int32_t *out_right)
+{
+    const int64_t most = 1 << 20;
+    size_t count;
+    const int64_t *pads = leat_node_ints(node, "pads", &count);
+    size_t spatial = (size_t)rank - 2;
+    if (!pair(node, "strides", rank, 1, most, &w->stride_h, &w->stride_w) ||
+        !pair(node, "dilations", rank, 1, most, &w->dilation_h, &w->dilation_w) ||
+        (pads != NULL && count != 2 * spatial)) {
+        return false;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (pads[i] < 0 || pads[i] > most) {
+            return false;
+        }
+    }
+    bool two = pads != NULL && spatial == 2;
+    pad_of(node, x.h, y.h, w->kernel_h, w->stride_h, w->dilation_h, two ? pads[0] : 0,
+           two ? pads[2] : 0, &w->pad_top, out_bottom);
+    pad_of(node, x.w, y.w, w->kernel_w, w->stride_w, w->dilation_w, pads ? pads[spatial - 1] : 0,
+           pads ? pads[2 * spatial - 1] : 0, &w->pad_left, out_right);
+    w->height = (int32_t)x.h;
+    w->width = (int32_t)x.w;
+    w->out_h = lt_gpu_divisor_make((uint32_t)y.h);
+    w->out_w = lt_gpu_divisor_make((uint32_t)y.w);
+    return true;
+}
+
+static leat_status refuse(const leat_kernel_node *node, const char *why, leat_error *err)
+{
+    return lt_cuda_fail(err, LEAT_UNSUPPORTED, "cuda: %s: %s", node->node->op, why);
+}
+
+/* ---- Conv ------------------------------------------------------------------------------------ */
+
+static bool has_residual(const leat_node *node)
+{
+    return leat_node_int(node, "residual", 0) != 0;
+}
+
+leat_status lt_cuda_conv_supports(const leat_kernel_node *node, leat_error *err)
+{
+    const leat_value *x = leat_kernel_input(node, 0), *w = leat_kernel_input(node, 1);
+    lt_gpu_activation activation;
+    if (x->rank != 3 && x->rank != 4) {
+        return refuse(node, "takes one or two spatial dimensions", err);
+    }
+    if (w->data == NULL || w->rank != x->rank) {
+        return refuse(node, "weights must be constant", err);
+    }
+    for (uint32_t i = 1; i < node->node->n_inputs; i++) {
+        const leat_value *value = leat_kernel_input(node, i);
+        if (value != NULL && value->dtype != x->dtype) {
+            return refuse(node, "inputs of several types", err);
+        }
+    }
+    if (!lt_cuda_activation(node->node, &activation) ||
+        leat_kernel_output(node, 0)->dtype != x->dtype ||
+        (leat_dtype)leat_node_int(node->node, "compute", (int64_t)x->dtype) != x->dtype) {
+        return refuse(node, "this activation or type", err);
+    }
+    if (has_residual(node->node) && !is_last(node)) {
+        return refuse(node, "a residual needs channels-last data", err);
+    }
+    return lt_cuda_fits(node, err);
+}
+
+/* ONNX's [o][i][kh][kw] to [o][kh][kw][i], or for a depthwise one [kh][kw][o]. */
+typedef struct pack_shape {
+    int64_t o, i, window;
+    uint32_t bytes;
+    bool depthwise;
+} pack_shape;
+
+static leat_status pack_weights(void *out, size_t bytes, const leat_value *constant,
+                                const void *argument, leat_error *err)
+{
+    const pack_shape *s = argument;
+    (void)bytes, (void)err;
+    const char *in = constant->data;
+    for (int64_t o = 0; o < s->o; o++) {
+        for (int64_t i = 0; i < s->i; i++) {
+            for (int64_t k = 0; k < s->window; k++) {
+                int64_t to = s->depthwise ? k * s->o + o : (o * s->window + k) * s->i + i;
+                memcpy((char *)out + to * s->bytes,
+                       in + ((o * s->i + i) * s->window + k) * s->bytes, s->bytes);
+            }
+        }
+    }
+    return LEAT_OK;
+}
+
+static const char *by_bytes(uint32_t bytes)
+{
+    return bytes == 4 ? "4" : "2";
+}
+
+/* rows x columns of every image, transposed, between workspace and input 0 or output 0. */
+static leat_status add_transpose(lt_cuda_builder *b, int64_t images, int64_t rows, int64_t columns,
+                                 uint32_t bytes, lt_cuda_pointer from, lt_cuda_pointer to)
+{
+    lt_gpu_transpose p = {
+        .batch = (int32_t)images, .rows = (int32_t)rows, .columns = (int32_t)columns};
+    int64_t tiles = lt_gpu_transpose_tiles(&p);
+    char name[64];
+    lt_cuda_kernel_name(name, "transpose", by_bytes(bytes));
+    from.offset = offsetof(lt_gpu_transpose, x);
+    to.offset = offsetof(lt_gpu_transpose, y);
+    return lt_cuda_add(b, &(lt_cuda_launch){.kernel = name,
+                                            .grid = {tiles < 65536 ? (uint32_t)tiles : 65536u},
+                                            .parameters = &p,
+                                            .parameter_bytes = sizeof(p),
+                                            .n_pointers = 2,
+                                            .pointers = {from, to}});
+}
+
+static leat_status add_conv(lt_cuda_builder *b, lt_gpu_conv *p, bool depthwise, leat_dtype dtype,
+                            lt_cuda_pointer from, lt_cuda_pointer to)
+{
+    const leat_node *node = b->node->node;
+    bool residual = has_residual(node);
+    bool bias = leat_kernel_input(b->node, 2) != NULL && !(residual && node->n_inputs == 3);
+    char name[64];
+    int64_t items = lt_gpu_conv_items(p);
+    int64_t count =
+        (int64_t)p->images * p->window.out_h.value * p->window.out_w.value * p->out_channels;
+    uint32_t grid =
+        depthwise ? lt_gpu_blocks(count, 16 / lt_cuda_element_bytes(dtype), b->device->processors)
+                  : (uint32_t)(items < (1 << 30) ? items : 1 << 30);
+    from.offset = offsetof(lt_gpu_conv, x);
+    to.offset = offsetof(lt_gpu_conv, y);
+    lt_cuda_launch launch = {.kernel = name,
+                             .grid = {grid},
+                             .parameters = p,
+                             .parameter_bytes = sizeof(*p),
+                             .n_pointers = 2,
+                             .pointers = {from, to}};
+    if (bias) {
+        launch.pointers[launch.n_pointers++] =
+            (lt_cuda_pointer){offsetof(lt_gpu_conv, bias), LT_CUDA_INPUT, 2, 0};
+    }
+    if (residual) {
+        launch.pointers[launch.n_pointers++] = (lt_cuda_pointer){
+            offsetof(lt_gpu_conv, residual), LT_CUDA_INPUT, node->n_inputs - 1, 0};
+    }
+    lt_cuda_kernel_name(name, depthwise ? "depthwise" : "conv", lt_cuda_type_name(dtype));
+    return lt_cuda_add(b, &launch);
+}
+
+static leat_status fill_conv(const leat_kernel_node *node, lt_gpu_conv *p, dims *x, dims *y,
+                             leat_error *err)
+{
+    const leat_value *in = leat_kernel_input(node, 0), *w = leat_kernel_input(node, 1);
+    int64_t group = leat_node_int(node->node, "group", 1);
+    int32_t bottom, right;
+    *x = dims_of(in, is_last(node));
+    *y = dims_of(leat_kernel_output(node, 0), is_last(node));
+    p->window.kernel_h = in->rank == 4 ? (int32_t)w->shape[2] : 1;
+    p->window.kernel_w = (int32_t)w->shape[w->rank - 1];
+    if (group < 1 || x->c % group != 0 || y->c % group != 0 || w->shape[0] != y->c ||
+        w->shape[1] != x->c / group || p->window.kernel_h < 1 || p->window.kernel_w < 1 ||
+        x->c < 1 || !fill_window(node->node, in->rank, *x, *y, &p->window, &bottom, &right)) {
+        return lt_cuda_fail(err, LEAT_INVALID,
+                            "cuda: Conv node '%s': shapes or attributes that "
+                            "make no sense",
+                            node->node->name);
+    }
+    p->images = (int32_t)x->n;
+    p->channels = (int32_t)x->c;
+    p->out_channels = (int32_t)y->c;
+    p->groups = (int32_t)group;
+    p->group_channels = lt_gpu_divisor_make((uint32_t)(x->c / group));
+    p->kernel_w = lt_gpu_divisor_make((uint32_t)p->window.kernel_w);
+    (void)lt_cuda_activation(node->node, &p->activation);
+    return LEAT_OK;
+}
+
+leat_status lt_cuda_conv_prepare(const leat_kernel_node *node, void *device, const leat_host *host,
+                                 leat_plan *plan, leat_kernel *out_kernel, leat_error *err)
+{
+    lt_cuda_builder b;
+    lt_gpu_conv p = {.x = NULL};
+    dims x, y;
+    const leat_value *w = leat_kernel_input(node, 1);
+    leat_dtype dtype = leat_kernel_input(node, 0)->dtype;
+    uint32_t bytes = lt_cuda_element_bytes(dtype);
+    leat_status status = lt_cuda_begin(&b, node, device, host, plan, out_kernel, 3, err);
+    if (status != LEAT_OK || leat_value_count(leat_kernel_output(node, 0)) == 0) {
+        return status;
+    }
+    status = fill_conv(node, &p, &x, &y, err);
+    bool depthwise = p.groups == p.channels && p.channels == p.out_channels;
+    pack_shape shape = {.o = w->shape[0],
+                        .i = w->shape[1],
+                        .window = (int64_t)p.window.kernel_h * p.window.kernel_w,
+                        .bytes = bytes,
+                        .depthwise = depthwise};
+    if (status == LEAT_OK) {
+        status =
+            host->plan_pack(plan, w, depthwise ? 2 : 1, w->bytes, pack_weights, &shape, &p.w, err);
+    }
+    out_kernel->unread_mask = 2;
+    out_kernel->flops = 2 * (uint64_t)leat_value_count(leat_kernel_output(node, 0)) *
+                        (uint64_t)(shape.i * shape.window);
+    lt_cuda_pointer in = {0, LT_CUDA_INPUT, 0, 0}, out = {0, LT_CUDA_OUTPUT, 0, 0};
+    if (status != LEAT_OK || is_last(node)) {
+        return status ? status : add_conv(&b, &p, depthwise, dtype, in, out);
+    }
+    int64_t x_bytes = (x.n * x.c * x.h * x.w * bytes + 255) / 256 * 256;
+    lt_cuda_pointer x_last = {0, LT_CUDA_WORKSPACE, 0, 0};
+    lt_cuda_pointer y_last = {0, LT_CUDA_WORKSPACE, 0, x_bytes};
+    out_kernel->workspace_bytes = (size_t)(x_bytes + y.n * y.c * y.h * y.w * bytes);
+    status = add_transpose(&b, x.n, x.c, x.h * x.w, bytes, in, x_last);
+    status = status ? status : add_conv(&b, &p, depthwise, dtype, x_last, y_last);
+    return status ? status : add_transpose(&b, y.n, y.h * y.w, y.c, bytes, y_last, out);
+}
+
+/* ---- pools ----------------------------------------------------------------------------------- */
+
+leat_status lt_cuda_pool_supports(const leat_kernel_node *node, leat_error *err)
+{
+    const leat_value *x = leat_kernel_input(node, 0);
+    bool global = strncmp(node->node->op, "Global", 6) == 0;
+    if (x->rank < 3 || (x->rank > 4 && !global)) {
+        return refuse(node, "takes one or two spatial dimensions", err);
+    }
+    if (leat_kernel_output(node, 1) != NULL) {
+        return refuse(node, "does not give indices", err);
+    }
+    return lt_cuda_fits(node, err);
+}
+
+leat_status lt_cuda_pool_prepare(const leat_kernel_node *node, void *device, const leat_host *host,
+                                 leat_plan *plan, leat_kernel *out_kernel, leat_error *err)
+{
+    lt_cuda_builder b;
+    const leat_value *in = leat_kernel_input(node, 0), *out = leat_kernel_output(node, 0);
+    bool last = is_last(node), global = strncmp(node->node->op, "Global", 6) == 0;
+    lt_gpu_pool p = {.count = leat_value_count(out),
+                     .average = strstr(node->node->op, "Average") != NULL,
+                     .count_pad = leat_node_int(node->node, "count_include_pad", 0) != 0};
+    char name[64];
+    dims x = {0}, y = {0};
+    leat_status status = lt_cuda_begin(&b, node, device, host, plan, out_kernel, 1, err);
+    if (status != LEAT_OK || p.count == 0) {
+        return status;
+    }
+    if (global) {
+        int64_t outside = in->shape[0] * in->shape[last ? in->rank - 1 : 1];
+        x = (dims){in->shape[0], in->shape[last ? in->rank - 1 : 1], 1,
+                   leat_value_count(in) / (outside > 0 ? outside : 1)};
+        y = (dims){x.n, x.c, 1, 1};
+        p.window = (lt_gpu_window){.height = 1,
+                                   .width = (int32_t)x.w,
+                                   .kernel_h = 1,
+                                   .kernel_w = (int32_t)x.w,
+                                   .stride_h = 1,
+                                   .stride_w = 1,
+                                   .dilation_h = 1,
+                                   .dilation_w = 1,
+                                   .out_h = lt_gpu_divisor_make(1),
+                                   .out_w = lt_gpu_divisor_make(1)};
+    } else {
+        x = dims_of(in, last);
+        y = dims_of(out, last);
+        if (!pair(node->node, "kernel_shape", in->rank, 1, 1 << 20, &p.window.kernel_h,
+                  &p.window.kernel_w) ||
+            !fill_window(node->node, in->rank, x, y, &p.window, &p.pad_bottom, &p.pad_right)) {
+            return lt_cuda_fail(err, LEAT_INVALID,
+                                "cuda: %s node '%s': attributes that make no "
+                                "sense",
+                                node->node->op, node->node->name);
+        }
+    }
+    const int64_t sizes_last[4] = {y.n, y.h, y.w, y.c}, sizes_first[4] = {y.n, y.c, y.h, y.w};
+    p.index.rank = 4;
+    for (int i = 0; i < 4; i++) {
+        p.index.size[i] = lt_gpu_divisor_make((uint32_t)(last ? sizes_last[i] : sizes_first[i]));
+    }
+    p.n = 0;
+    p.c = last ? 3 : 1;
+    p.h = last ? 1 : 2;
+    p.w = last ? 2 : 3;
+    const int64_t strides_last[4] = {x.c * x.h * x.w, 1, x.w * x.c, x.c};
+    const int64_t strides_first[4] = {x.c * x.h * x.w, x.h * x.w, x.w, 1};
+    memcpy(p.x_stride, last ? strides_last : strides_first, sizeof(p.x_stride));
+    lt_cuda_kernel_name(name, "pool", lt_cuda_type_name(in->dtype));
+    return lt_cuda_add(
+        &b, &(lt_cuda_launch){.kernel = name,
+                              .grid = {lt_gpu_blocks(p.count, 1, b.device->processors)},
+                              .parameters = &p,
+                              .parameter_bytes = sizeof(p),
+                              .n_pointers = 2,
+                              .pointers = {{offsetof(lt_gpu_pool, x), LT_CUDA_INPUT, 0, 0},
+                                           {offsetof(lt_gpu_pool, y), LT_CUDA_OUTPUT, 0, 0}}});
+}
