@@ -33,10 +33,9 @@ typedef struct qconv {
     lt_int8_params params;
     parts at;
     size_t y_element, residual_element;
-    lt_int8_depthwise_fn depthwise; /* one filter a channel; NULL: as products */
-    lt_int8_finish_fn finish;
-    size_t depthwise_columns; /* channels filled up to whole blocks */
-    const void *w_zeros;      /* constant zero points, for packing */
+    bool by_channel; /* one filter a channel: by ... */
+    lt_int8_depthwise depthwise;
+    const void *w_zeros; /* constant zero points, for packing */
 } qconv;
 
 static size_t channel_bytes(const lt_conv_geometry *g)
@@ -44,26 +43,18 @@ static size_t channel_bytes(const lt_conv_geometry *g)
     return (size_t)(g->in_channels / g->groups);
 }
 
-/* [channels, taps] to s16 [taps][columns] without zero points, and the sums of the bytes as the
- * other packing has them. */
+/* The weights by channel, and the sums of the bytes as the other packing has them. */
 static void pack_depthwise(const qconv *w, const void *weights, const void *zeros, char *out)
 {
     size_t channels = w->q.groups, taps = w->window.taps;
     bool u8 = w->q.w_type == LEAT_DTYPE_U8;
-    int16_t *to = (int16_t *)(void *)out;
     int32_t *sums = (int32_t *)(void *)(out + w->sums_at);
+    lt_int8_depthwise_pack(&w->depthwise, weights, w->q.w_type, zeros, zeros ? w->q.w_zeros : 0,
+                           out);
     for (size_t c = 0; c < channels; c++) {
-        size_t zero_at = w->q.w_zeros > 1 ? c : 0;
-        int32_t zero = 0;
-        if (zeros != NULL) {
-            zero = u8 ? ((const uint8_t *)zeros)[zero_at] : ((const int8_t *)zeros)[zero_at];
-        }
         sums[c] = 0;
-        for (size_t t = 0; t < taps; t++) {
-            size_t at = c * taps + t;
-            int32_t v = u8 ? ((const uint8_t *)weights)[at] : ((const int8_t *)weights)[at];
-            to[t * w->depthwise_columns + c] = (int16_t)(v - zero);
-            sums[c] += v - (u8 ? 128 : 0);
+        for (size_t t = c * taps; t < (c + 1) * taps; t++) {
+            sums[c] += u8 ? ((const uint8_t *)weights)[t] - 128 : ((const int8_t *)weights)[t];
         }
     }
 }
@@ -71,7 +62,7 @@ static void pack_depthwise(const qconv *w, const void *weights, const void *zero
 static void pack_weights(const qconv *w, const void *weights, const void *zeros, void *scratch,
                          char *out)
 {
-    if (w->depthwise != NULL) {
+    if (w->by_channel) {
         pack_depthwise(w, weights, zeros, out);
         return;
     }
@@ -168,61 +159,26 @@ static int zero_byte(const qconv *w, const leat_kernel_args *args)
     return (zero ? zero[0] : 0) ^ (w->q.x_type == LEAT_DTYPE_I8 ? 0x80 : 0);
 }
 
-/* One launch of a depthwise convolution. */
-typedef struct depthwise_job {
-    const qconv *w;
-    lt_conv_rows rows;
-    const int16_t *weights;
-    const lt_int8_params *params;
-    char *result;
-} depthwise_job;
-
-/* Pixels [begin, end) of the output: pointers for some at a time, then a block of channels of each.
- */
-static void depthwise_pixels(void *argument, int64_t begin, int64_t end)
-{
-    const depthwise_job *job = argument;
-    const qconv *w = job->w;
-    const void *rows[LT_INT8_DEPTHWISE_TAPS * LT_GEMM_MAX_MR];
-    size_t channels = w->q.groups;
-    int32_t sums[LT_GEMM_MAX_MR * LT_INT8_DEPTHWISE_CHANNELS];
-    lt_gemm_tile tile = {
-        .taps = w->window.taps, .ldc = channels, .epilogue = &job->params->epilogue};
-    for (size_t p = (size_t)begin; p < (size_t)end; p += LT_GEMM_MAX_MR) {
-        size_t left = (size_t)end - p, count = left < LT_GEMM_MAX_MR ? left : LT_GEMM_MAX_MR;
-        lt_conv_window_rows(&job->rows, p, count, rows);
-        for (size_t c = 0; c < channels; c += LT_INT8_DEPTHWISE_CHANNELS) {
-            size_t rest = channels - c;
-            tile.n =
-                (uint32_t)(rest < LT_INT8_DEPTHWISE_CHANNELS ? rest : LT_INT8_DEPTHWISE_CHANNELS);
-            tile.row = p;
-            tile.column = c;
-            tile.c = job->result + (p * channels + c) * w->y_element;
-            for (size_t i = 0; i < count; i++) {
-                w->depthwise(rows + i, w->window.taps, c, tile.n, job->weights + c,
-                             w->depthwise_columns, job->params->offset + c,
-                             sums + i * LT_INT8_DEPTHWISE_CHANNELS);
-            }
-            w->finish(&tile, sums, LT_INT8_DEPTHWISE_CHANNELS, count);
-            bool activate = w->q.result == LT_INT8_RESULT_F32 && w->q.activate != NULL;
-            for (size_t i = 0; activate && i < count; i++) {
-                w->q.activate((float *)tile.c + i * channels, tile.n, &w->q.activation);
-            }
-        }
-    }
-}
-
 static void run_depthwise(const qconv *w, const leat_kernel_args *args, const char *data,
                           const char *packed, lt_int8_params *params, char *result)
 {
+    bool activate = w->q.result == LT_INT8_RESULT_F32;
     params->epilogue.column_zero = NULL; /* the weights have none */
-    depthwise_job job = {w,
-                         {&w->window, data, (char *)args->workspace + w->at.outside},
-                         (const int16_t *)(const void *)packed,
-                         params,
-                         result};
-    double cost = 2.0 * (double)w->q.groups * (double)w->window.taps;
-    lt_cpu_parallel_range(args, (int64_t)w->window.m, LT_GEMM_MAX_MR, cost, depthwise_pixels, &job);
+    if (params->epilogue.way == LT_INT8_WAY_ANY) {
+        lt_int8_choose_way(&params->epilogue, params->largest, w->q.groups);
+    }
+    const lt_int8_depthwise_call call = {.d = &w->depthwise,
+                                         .data = (const uint8_t *)data,
+                                         .outside =
+                                             (const uint8_t *)args->workspace + w->at.outside,
+                                         .packed = packed,
+                                         .offset = params->offset,
+                                         .epilogue = &params->epilogue,
+                                         .result = result,
+                                         .element = w->y_element,
+                                         .activate = activate ? w->q.activate : NULL,
+                                         .activation = &w->q.activation};
+    lt_int8_depthwise_run(&call, args);
 }
 
 static void run_products(const qconv *w, const leat_kernel_args *args, const char *data,
@@ -276,7 +232,7 @@ static leat_status qconv_launch(const void *state, const leat_kernel_args *args,
         }
     }
     params.epilogue.residual_ld = (size_t)g->out_channels;
-    if (w->depthwise != NULL) {
+    if (w->by_channel) {
         run_depthwise(w, args, data, packed, &params, result);
     } else {
         run_products(w, args, data, packed, &params, result);
@@ -307,27 +263,34 @@ static size_t sums_bytes(const qconv *w)
     return w->q.groups * w->q.columns * sizeof(int32_t);
 }
 
+/* Whether all weights, their zero points taken away, are s8 for certain. */
+static bool weights_narrow(const qconv *w)
+{
+    int32_t want = w->q.w_type == LEAT_DTYPE_U8 ? 0x80 : 0;
+    const uint8_t *zeros = w->w_zeros;
+    for (size_t i = 0; zeros != NULL && i < w->q.w_zeros; i++) {
+        if (zeros[i] != want) {
+            return false;
+        }
+    }
+    return zeros != NULL || (want == 0 && w->q.in.w_zero == LEAT_NO_VALUE);
+}
+
 /* One filter a channel, few taps: sums by the channel instead of a product for each. */
-static void choose_depthwise(qconv *w, const lt_cpu_device *device)
+static leat_status choose_depthwise(qconv *w, const lt_cpu_device *device, leat_plan *plan,
+                                    leat_error *err)
 {
     const lt_conv_geometry *g = &w->window.from;
-    w->finish = lt_int8_finish_portable;
     if (g->groups == 1 || g->groups != g->in_channels || g->groups != g->out_channels ||
-        w->window.taps > LT_INT8_DEPTHWISE_TAPS || w->window.matrix) {
-        return;
+        w->window.matrix) {
+        return LEAT_OK;
     }
-    w->depthwise = lt_int8_depthwise_portable;
-#if defined(__x86_64__)
-    if (device->isa >= LT_CPU_AVX2) {
-        bool wide = device->isa == LT_CPU_AVX512;
-        w->depthwise = wide ? lt_int8_depthwise_avx512 : lt_int8_depthwise_avx2;
-        w->finish = wide ? lt_int8_finish_avx512 : lt_int8_finish_avx2;
+    leat_status status = lt_int8_depthwise_plan(g, device, weights_narrow(w), w->host, plan,
+                                                &w->depthwise, &w->by_channel, err);
+    if (w->by_channel) {
+        w->q.columns = 1; /* channels side by side */
     }
-#endif
-    (void)device;
-    size_t block = LT_INT8_DEPTHWISE_CHANNELS;
-    w->depthwise_columns = (w->q.groups + block - 1) / block * block;
-    w->q.columns = 1; /* channels side by side */
+    return status;
 }
 
 static void plan_parts(qconv *w, uint32_t threads)
@@ -357,6 +320,17 @@ static void plan_parts(qconv *w, uint32_t threads)
     at->total = total + lt_gemm_workspace(&job, threads);
 }
 
+/* Zero points are taken away from packed weights by channel, so they are part of the key. */
+static uint64_t depthwise_key(const qconv *w)
+{
+    const uint8_t *zeros = w->w_zeros;
+    uint64_t hash = 0xcbf29ce484222325u;
+    for (size_t i = 0; zeros != NULL && i < w->q.w_zeros; i++) {
+        hash = (hash ^ zeros[i]) * 0x100000001b3u;
+    }
+    return hash << 32 | (uint64_t)w->depthwise.kernels->group << 12 | 1u << 15;
+}
+
 /* Packs constant weights, and makes parameters when all that they depend on is constant. */
 static leat_status prepare_constants(qconv *w, const leat_kernel_node *node, leat_plan *plan,
                                      leat_error *err)
@@ -364,9 +338,8 @@ static leat_status prepare_constants(qconv *w, const leat_kernel_node *node, lea
     const leat_host *host = w->host;
     size_t groups = w->q.groups, packed;
     size_t group = lt_gemm_packed_bytes(w->kernels, w->window.taps, w->window.k, w->window.n);
-    if (w->depthwise != NULL) { /* all channels together */
-        size_t all = w->window.taps * w->depthwise_columns * sizeof(int16_t);
-        group = (all + groups - 1) / groups;
+    if (w->by_channel) { /* all channels together */
+        group = (lt_int8_depthwise_packed_bytes(&w->depthwise) + groups - 1) / groups;
     }
     w->group_packed = (group + 63) & ~(size_t)63;
     if (group == 0 || __builtin_mul_overflow(w->group_packed, groups, &w->sums_at) ||
@@ -378,7 +351,10 @@ static leat_status prepare_constants(qconv *w, const leat_kernel_node *node, lea
         return LEAT_OK;
     }
     uint64_t key = 0x800 | (uint64_t)w->kernels->nr << 16 | (uint64_t)groups << 24;
-    key ^= (uint64_t)w->window.taps << 48 | (uint64_t)(w->depthwise != NULL) << 15;
+    key ^= (uint64_t)w->window.taps << 48;
+    if (w->by_channel) {
+        key ^= depthwise_key(w);
+    }
     leat_status status = host->plan_pack(plan, leat_kernel_input(node, w->q.in.w), key, packed,
                                          fill_weights, w, &w->packed, err);
     if (status != LEAT_OK || !w->q.fixed) {
@@ -431,10 +407,13 @@ leat_status lt_cpu_qconv_prepare(const leat_kernel_node *node, void *device, con
                                                                  : 1;
     w->kernels = lt_int8_kernels_for(device, (uint32_t)w->y_element);
     w->q.columns = lt_gemm_panels(w->kernels, w->q.n) * w->kernels->nr;
-    choose_depthwise(w, device);
     const leat_value *w_zeros = leat_kernel_input(node, w->q.in.w_zero);
     w->w_zeros = w_zeros ? w_zeros->data : NULL;
-    w->q.constant_weights &= w->depthwise == NULL || w_zeros == NULL || w_zeros->data != NULL;
+    status = choose_depthwise(w, device, plan, err);
+    if (status != LEAT_OK) {
+        return status;
+    }
+    w->q.constant_weights &= !w->by_channel || w_zeros == NULL || w_zeros->data != NULL;
     w->q.fixed &= w->q.constant_weights;
     double low, high;
     bool clamp = lt_cpu_activation_clamp(&w->q.activation, &low, &high);
@@ -443,9 +422,9 @@ leat_status lt_cpu_qconv_prepare(const leat_kernel_node *node, void *device, con
     /* The copy may be read beyond a row, where weights are 0, unless rows are summed up. */
     bool over = w->window.padded && w->q.fixed && w->params.epilogue.column_zero == NULL;
     w->product_k = over ? lt_gemm_padded_k(w->kernels, w->window.k) : w->window.k;
-    w->outside_bytes = w->depthwise ? w->depthwise_columns : w->product_k;
+    w->outside_bytes = w->by_channel ? LT_INT8_DEPTHWISE_CHANNELS : w->product_k;
     plan_parts(w, host->pool_threads(host->pool));
-    out_kernel->name = w->depthwise ? "depthwise_u8s8" : w->kernels->name;
+    out_kernel->name = w->by_channel ? w->depthwise.kernels->name : w->kernels->name;
     out_kernel->launch = qconv_launch;
     out_kernel->state = w;
     out_kernel->workspace_bytes = w->at.total;

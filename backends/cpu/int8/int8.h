@@ -73,8 +73,9 @@ typedef struct lt_int8_epilogue {
     lt_int8_way way;       /* by lt_int8_choose_way */
 } lt_int8_epilogue;
 
-/* Sets low_q, high_q and way from the rest. `largest` is a bound of |S|: way is for bytes only
- * where no f can leave the range of s32, beyond which a conversion in registers would not saturate.
+/* Sets low_q, high_q and way from the rest. `largest` is a bound of |S * scale|: way is for bytes
+ * only where no f can leave the range of s32, beyond which a conversion in registers would not
+ * saturate.
  */
 void lt_int8_choose_way(lt_int8_epilogue *e, double largest, size_t columns);
 
@@ -97,7 +98,6 @@ typedef void (*lt_int8_finish_fn)(const lt_gemm_tile *tile, const int32_t *sums,
                                   size_t rows);
 void lt_int8_finish_portable(const lt_gemm_tile *tile, const int32_t *sums, size_t ld, size_t rows);
 void lt_int8_finish_avx2(const lt_gemm_tile *tile, const int32_t *sums, size_t ld, size_t rows);
-void lt_int8_finish_avx512(const lt_gemm_tile *tile, const int32_t *sums, size_t ld, size_t rows);
 
 /* Sum of the row's elements in all taps. */
 int32_t lt_int8_row_sum(const lt_gemm_tile *tile, size_t row);

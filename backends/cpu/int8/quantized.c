@@ -211,10 +211,10 @@ static float scale_of(const void *const *inputs, uint32_t i)
     return i == LEAT_NO_VALUE ? 1.0f : *(const float *)inputs[i];
 }
 
-/* Elements of each array: one column a group (depthwise) is read in blocks of 32. */
+/* Elements of each array: one column a group (depthwise) is read in blocks of up to 64. */
 static size_t array_columns(const lt_int8_node *q)
 {
-    return q->groups * q->columns + (q->columns == 1 ? 32 : 0);
+    return q->groups * q->columns + (q->columns == 1 ? 64 : 0);
 }
 
 size_t lt_int8_params_bytes(const lt_int8_node *q)
@@ -341,6 +341,22 @@ static void set_residual(const lt_int8_node *q, const void *const *inputs, float
     }
 }
 
+/* A bound of |S * scale| of all columns, integer biases included; infinite or NaN where there is
+ * none. */
+static double largest_scaled(const lt_int8_node *q, const void *const *inputs, const float *scale)
+{
+    const int32_t *bias = q->bias_type == LEAT_DTYPE_I32 ? lt_int8_input(inputs, q->in.bias) : NULL;
+    const double product = 255.0 * 255.0 * (double)q->k;
+    double largest = 0;
+    for (size_t i = 0; i < q->groups * q->n; i++) {
+        double sum = product + (bias ? fabs((double)bias[i]) : 0);
+        double own = fabs((double)scale[i / q->n * q->columns + i % q->n]);
+        own *= fmin(sum, 0x1p31); /* sums wrap */
+        largest = own <= largest ? largest : own;
+    }
+    return largest;
+}
+
 void lt_int8_make_params(const lt_int8_node *q, const void *const *inputs, const int32_t *sums,
                          void *memory, lt_int8_params *out)
 {
@@ -388,9 +404,8 @@ void lt_int8_make_params(const lt_int8_node *q, const void *const *inputs, const
         e.scale = a.scale;
         e.bias = q->bias_type == LEAT_DTYPE_F32 ? a.bias : NULL;
     }
-    bool bare = q->in.bias == LEAT_NO_VALUE;
-    double largest = bare ? 255.0 * 255.0 * (double)q->k : 0x1p31; /* sums wrap: a bound, too */
-    lt_int8_choose_way(&e, largest, q->groups * q->columns);
+    out->largest = e.scale != NULL ? largest_scaled(q, inputs, e.scale) : 0;
+    lt_int8_choose_way(&e, out->largest, q->groups * q->columns);
     out->epilogue = e;
 }
 

@@ -52,6 +52,7 @@ static inline const void *lt_int8_input(const void *const *inputs, uint32_t i)
 typedef struct lt_int8_params {
     const int32_t *offset;
     lt_int8_epilogue epilogue;
+    double largest; /* a bound of |S * scale| */
 } lt_int8_params;
 
 size_t lt_int8_params_bytes(const lt_int8_node *q);

@@ -1,5 +1,0 @@
-/* SPDX-License-Identifier: Apache-2.0 */
-#include "int8/depthwise.h"
-
-#define DEPTHWISE lt_int8_depthwise_avx2
-#include "int8/depthwise.inc"
