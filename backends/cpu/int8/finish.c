@@ -45,6 +45,8 @@ void lt_int8_choose_way(lt_int8_epilogue *e, double largest, size_t columns)
     }
     e->low_q = (int32_t)nearbyintf(e->low) + e->zero;
     e->high_q = (int32_t)nearbyintf(e->high) + e->zero;
+    e->type_bounds = e->low_q == (e->is_signed ? INT8_MIN : 0) &&
+                     e->high_q == (e->is_signed ? INT8_MAX : UINT8_MAX);
     if (!bare || !bytes_modest(e, largest, columns)) {
         return;
     }

@@ -49,30 +49,34 @@ static inline __mmask16 low_mask(uint32_t n)
     return n >= VL ? 0xffff : (__mmask16)((1u << n) - 1);
 }
 
-/* Two rows at a time: s32 to s16 with saturation, the zero point and the bounds in s16, then u8.
- * e->modest says that no f is beyond s32. s8 results are u8 ones with 128 added until the end. */
-static inline __attribute__((always_inline)) void finish_bytes(const lt_gemm_tile *tile,
-                                                               __m512i sum[MR][2], const int mr,
-                                                               const int nv, const bool residual,
-                                                               const bool whole)
+/* Constants of a result of bytes. s8 results are u8 ones with 128 added until the end. */
+typedef struct byte_bounds {
+    __m512i zero, low, high, flip, order;
+} byte_bounds;
+
+static inline __attribute__((always_inline)) byte_bounds bounds_of(const lt_int8_epilogue *e)
+{
+    const int32_t flip = e->is_signed ? 128 : 0;
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    return (byte_bounds){
+        _mm512_set1_epi16((short)(e->zero + flip)), _mm512_set1_epi16((short)(e->low_q + flip)),
+        _mm512_set1_epi16((short)(e->high_q + flip)), _mm512_set1_epi8((char)flip), order};
+}
+
+/* Whole panels whose bounds are those of the type: s32 to s16 with saturation, the zero point, then
+ * u8 with saturation, two rows at a time. e->way says that no f is beyond s32. */
+static inline __attribute__((always_inline)) void
+finish_bytes(const lt_gemm_tile *tile, __m512i sum[MR][2], const int mr, const bool residual)
 {
     const lt_int8_epilogue copy = *(const lt_int8_epilogue *)tile->epilogue;
     const lt_int8_epilogue *e = &copy; /* which stores of bytes cannot change */
-    const uint32_t n = tile->n;
-    const size_t ldc = tile->ldc;
-    const __mmask16 mask[2] = {low_mask(n), low_mask(n > VL ? n - VL : 0)};
-    const __mmask32 store_mask = whole ? 0xffffffffu : (1u << n) - 1;
+    const byte_bounds bounds = bounds_of(e);
     __m512 by[2][2]; /* scale and bias */
 #pragma GCC unroll 2
-    for (int v = 0; v < nv; v++) {
+    for (int v = 0; v < 2; v++) {
         by[v][0] = _mm512_loadu_ps(e->scale + tile->column + v * VL);
         by[v][1] = e->bias ? _mm512_loadu_ps(e->bias + tile->column + v * VL) : _mm512_setzero_ps();
     }
-    const int32_t flip = e->is_signed ? 128 : 0;
-    const __m512i zero = _mm512_set1_epi16((short)(e->zero + flip));
-    const __m512i low = _mm512_set1_epi16((short)(e->low_q + flip));
-    const __m512i high = _mm512_set1_epi16((short)(e->high_q + flip));
-    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     uint8_t *c = tile->c;
     size_t at = tile->row * e->residual_ld + tile->column;
 #pragma GCC unroll 16
@@ -84,36 +88,70 @@ static inline __attribute__((always_inline)) void finish_bytes(const lt_gemm_til
                 words[i] = words[0];
                 continue;
             }
-            __m512i x0 = byte_vector(e, sum[r + i][0], by[0], at, mask[0], residual, whole);
-            __m512i x1 =
-                nv == 2 ? byte_vector(e, sum[r + i][1], by[1], at + VL, mask[1], residual, whole)
-                        : x0;
+            __m512i x0 = byte_vector(e, sum[r + i][0], by[0], at, 0xffff, residual, true);
+            __m512i x1 = byte_vector(e, sum[r + i][1], by[1], at + VL, 0xffff, residual, true);
             at += e->residual_ld;
-            __m512i w = _mm512_adds_epi16(_mm512_packs_epi32(x0, x1), zero);
-            words[i] = _mm512_min_epi16(_mm512_max_epi16(w, low), high);
+            words[i] = _mm512_adds_epi16(_mm512_packs_epi32(x0, x1), bounds.zero);
         }
         __m512i q = _mm512_packus_epi16(words[0], words[1]);
-        q = _mm512_permutexvar_epi32(order, q);
-        q = _mm512_xor_si512(q, _mm512_set1_epi8((char)flip));
-        for (int i = 0; i < 2 && r + i < mr; i++, c += ldc) {
-            __m256i row = i == 0 ? _mm512_castsi512_si256(q) : _mm512_extracti64x4_epi64(q, 1);
-            if (whole) {
-                _mm256_storeu_si256((__m256i *)(void *)c, row);
-            } else {
-                _mm256_mask_storeu_epi8(c, store_mask, row);
-            }
+        q = _mm512_xor_si512(_mm512_permutexvar_epi32(bounds.order, q), bounds.flip);
+        _mm256_storeu_si256((__m256i *)(void *)c, _mm512_castsi512_si256(q));
+        c += tile->ldc;
+        if (r + 1 < mr) {
+            _mm256_storeu_si256((__m256i *)(void *)c, _mm512_extracti64x4_epi64(q, 1));
+            c += tile->ldc;
         }
     }
 }
 
-static inline __attribute__((always_inline)) void finish_either(const lt_gemm_tile *tile,
-                                                                __m512i sum[MR][2], const int mr,
-                                                                const int nv, const bool residual)
+/* The same from stored sums, with bounds in s16, for any number of columns. */
+static inline __attribute__((always_inline)) void finish_bytes_stored(const lt_gemm_tile *tile,
+                                                                      const int32_t *stored,
+                                                                      const int mr, const int nv,
+                                                                      const bool residual)
 {
-    if (nv == 2 && tile->n == 2 * VL) {
-        finish_bytes(tile, sum, mr, nv, residual, true);
+    const lt_int8_epilogue copy = *(const lt_int8_epilogue *)tile->epilogue;
+    const lt_int8_epilogue *e = &copy;
+    const byte_bounds bounds = bounds_of(e);
+    const uint32_t n = tile->n;
+    const __mmask16 mask[2] = {low_mask(n), low_mask(n > VL ? n - VL : 0)};
+    const __mmask32 store_mask = n >= 2 * VL ? 0xffffffffu : (1u << n) - 1;
+    __m512 by[2][2] = {{_mm512_setzero_ps()}};
+    for (int v = 0; v < nv; v++) {
+        by[v][0] = _mm512_loadu_ps(e->scale + tile->column + v * VL);
+        by[v][1] = e->bias ? _mm512_loadu_ps(e->bias + tile->column + v * VL) : _mm512_setzero_ps();
+    }
+    uint8_t *c = tile->c;
+    size_t at = tile->row * e->residual_ld + tile->column;
+    for (int r = 0; r < mr; r++, stored += 2 * VL, c += tile->ldc, at += e->residual_ld) {
+        __m512i x0 =
+            byte_vector(e, _mm512_loadu_si512(stored), by[0], at, mask[0], residual, false);
+        __m512i x1 = x0;
+        if (nv == 2) {
+            x1 = byte_vector(e, _mm512_loadu_si512(stored + VL), by[1], at + VL, mask[1], residual,
+                             false);
+        }
+        __m512i w = _mm512_adds_epi16(_mm512_packs_epi32(x0, x1), bounds.zero);
+        w = _mm512_min_epi16(_mm512_max_epi16(w, bounds.low), bounds.high);
+        __m512i q = _mm512_permutexvar_epi32(bounds.order, _mm512_packus_epi16(w, w));
+        q = _mm512_xor_si512(q, bounds.flip);
+        _mm256_mask_storeu_epi8(c, store_mask, _mm512_castsi512_si256(q));
+    }
+}
+
+/* What is not done on the registers of a tile. */
+static __attribute__((noinline)) void finish_rare(const lt_gemm_tile *tile, const int32_t *stored,
+                                                  int mr, int nv)
+{
+    const lt_int8_epilogue *e = tile->epilogue;
+    if (e->way == LT_INT8_WAY_BYTES && nv == 1) {
+        finish_bytes_stored(tile, stored, mr, 1, false);
+    } else if (e->way == LT_INT8_WAY_BYTES) {
+        finish_bytes_stored(tile, stored, mr, 2, false);
+    } else if (e->way == LT_INT8_WAY_BYTES_RESIDUAL) {
+        finish_bytes_stored(tile, stored, mr, nv, true);
     } else {
-        finish_bytes(tile, sum, mr, nv, residual, false);
+        lt_int8_finish_avx2(tile, stored, 2 * VL, (size_t)mr);
     }
 }
 
@@ -153,7 +191,7 @@ finish_floats(const lt_gemm_tile *tile, __m512i sum[MR][2], const int mr, const 
 /* --- the tile ------------------------------------------------------------------------------------
  */
 
-/* The sums of a tile whose epilogue is rare, through memory. */
+/* The sums of a tile whose epilogue is not done on registers, through memory. */
 static inline __attribute__((always_inline)) void
 finish_stored(const lt_gemm_tile *tile, __m512i sum[MR][2], const int mr, const int nv)
 {
@@ -164,7 +202,7 @@ finish_stored(const lt_gemm_tile *tile, __m512i sum[MR][2], const int mr, const 
             _mm512_storeu_si512(stored + r * 2 * VL + v * VL, sum[r][v]);
         }
     }
-    lt_int8_finish_avx2(tile, stored, 2 * VL, (size_t)mr);
+    finish_rare(tile, stored, mr, nv);
 }
 
 /* Row pointers beyond these are read from memory in every step: see gemm_kernel.inc. */
@@ -296,17 +334,14 @@ static inline __attribute__((always_inline)) void tile_run(const lt_gemm_tile *t
     } else {
         sum_run(tile, sum, mr, nv);
     }
-    switch (e->way) {
-    case LT_INT8_WAY_BYTES:
-        finish_either(tile, sum, mr, nv, false);
-        break;
-    case LT_INT8_WAY_BYTES_RESIDUAL:
-        finish_either(tile, sum, mr, nv, true);
-        break;
-    case LT_INT8_WAY_FLOATS:
+    const bool whole = nv == 2 && tile->n == 2 * VL && e->type_bounds;
+    if (whole && e->way == LT_INT8_WAY_BYTES) {
+        finish_bytes(tile, sum, mr, false);
+    } else if (whole && e->way == LT_INT8_WAY_BYTES_RESIDUAL) {
+        finish_bytes(tile, sum, mr, true);
+    } else if (e->way == LT_INT8_WAY_FLOATS) {
         finish_floats(tile, sum, mr, nv);
-        break;
-    default:
+    } else {
         finish_stored(tile, sum, mr, nv);
     }
 }

@@ -71,11 +71,12 @@ typedef struct lt_int8_epilogue {
     bool is_signed;
     int32_t low_q, high_q; /* bytes: bounds of the result, low and high rounded plus zero */
     lt_int8_way way;       /* by lt_int8_choose_way */
+    bool type_bounds;      /* likewise: low_q and high_q are those of u8 or s8 */
 } lt_int8_epilogue;
 
-/* Sets low_q, high_q and way from the rest. `largest` is a bound of |S * scale|: way is for bytes
- * only where no f can leave the range of s32, beyond which a conversion in registers would not
- * saturate.
+/* Sets low_q, high_q, way and type_bounds from the rest. `largest` is a bound of |S * scale|: way
+ * is for bytes only where no f can leave the range of s32, beyond which a conversion in registers
+ * would not saturate.
  */
 void lt_int8_choose_way(lt_int8_epilogue *e, double largest, size_t columns);
 
