@@ -91,7 +91,8 @@ static blocking choose_blocking(const lt_gemm_job *job)
     b.copy_k = b.chunk_k + 64 / kernels->a_bytes;
     b.rows_bytes = whole_lines(b.block_tiles * job->taps * LT_GEMM_MAX_MR * sizeof(void *));
     size_t rows = b.block_tiles * kernels->mr;
-    b.thread_bytes = b.rows_bytes + whole_lines(rows * b.chunk_taps * b.copy_k * kernels->a_bytes);
+    b.thread_bytes =
+        64 + b.rows_bytes + whole_lines(rows * b.chunk_taps * b.copy_k * kernels->a_bytes);
     return b;
 }
 
@@ -108,10 +109,8 @@ typedef struct runner {
     bool activate;  /* by function, after the tile */
     bool by_kernel; /* likewise costly, but the kernel's own */
     bool tiles_outermost;
-    size_t tiles_per_task;
     size_t panels;
-    size_t panels_per_task;
-    size_t row_tasks;
+    size_t row_tasks, panel_tasks; /* one of them is 1 */
 } runner;
 
 /* The first row of a tile. */
@@ -331,12 +330,32 @@ static void tiles_outermost(const runner *run, const chunk *c)
     }
 }
 
+/* The first line of a thread's workspace: whose rows it has. Tasks of one block that differ in
+ * panels alone find them there. */
+typedef struct prepared {
+    size_t t0, t1, index; /* t1 0: none */
+} prepared;
+
+static prepared *prepared_of(const runner *run, size_t thread)
+{
+    return (prepared *)(void *)(run->workspace + thread * run->blocking.thread_bytes);
+}
+
+static void prepare_rows_once(const runner *run, const chunk *c, prepared *has)
+{
+    if (has->t0 != c->t0 || has->t1 != c->t1 || has->index != c->index) {
+        prepare_rows(run, c);
+        *has = (prepared){c->t0, c->t1, c->index};
+    }
+}
+
 /* Tiles [t0, t1) by panels [p0, p1). */
 static void run_part(const runner *run, size_t t0, size_t t1, size_t p0, size_t p1, uint32_t thread)
 {
     const lt_gemm_job *job = run->job;
     const blocking *b = &run->blocking;
-    char *own = run->workspace + thread * b->thread_bytes;
+    prepared *has = prepared_of(run, thread);
+    char *own = (char *)has + 64;
     chunk c = {.p0 = p0, .p1 = p1, .rows = (const void **)own, .copies = own + b->rows_bytes};
     for (c.t0 = t0; c.t0 < t1; c.t0 = c.t1) {
         c.t1 = c.t0 + b->block_tiles < t1 ? c.t0 + b->block_tiles : t1;
@@ -345,7 +364,7 @@ static void run_part(const runner *run, size_t t0, size_t t1, size_t p0, size_t 
             c.k0 = job->taps > 1 ? 0 : c.index * b->chunk_k;
             c.taps = job->taps - c.tap < b->chunk_taps ? job->taps - c.tap : b->chunk_taps;
             c.k = job->k - c.k0 < b->chunk_k ? job->k - c.k0 : b->chunk_k;
-            prepare_rows(run, &c);
+            prepare_rows_once(run, &c, has);
             (run->tiles_outermost ? tiles_outermost : panels_outermost)(run, &c);
         }
     }
@@ -354,11 +373,11 @@ static void run_part(const runner *run, size_t t0, size_t t1, size_t p0, size_t 
 static void run_task(void *argument, uint32_t task, uint32_t thread)
 {
     const runner *run = argument;
-    size_t t0 = task % run->row_tasks * run->tiles_per_task;
-    size_t p0 = task / run->row_tasks * run->panels_per_task;
-    size_t t1 = t0 + run->tiles_per_task, p1 = p0 + run->panels_per_task;
-    run_part(run, t0, t1 < run->blocking.tiles ? t1 : run->blocking.tiles, p0,
-             p1 < run->panels ? p1 : run->panels, thread);
+    size_t rows = task % run->row_tasks, columns = task / run->row_tasks;
+    run_part(run, run->blocking.tiles * rows / run->row_tasks,
+             run->blocking.tiles * (rows + 1) / run->row_tasks,
+             run->panels * columns / run->panel_tasks,
+             run->panels * (columns + 1) / run->panel_tasks, thread);
 }
 
 static runner prepare_run(const lt_gemm_job *job, void *workspace)
@@ -374,21 +393,23 @@ static runner prepare_run(const lt_gemm_job *job, void *workspace)
     return run;
 }
 
+size_t lt_gemm_tasks(size_t count, size_t threads)
+{
+    size_t want = threads * TASKS_PER_THREAD;
+    return count >= want ? want : count > threads ? count / threads * threads : count;
+}
+
 /* Cuts rows when there are enough tiles, panels otherwise. */
 static uint32_t cut(runner *run, uint32_t threads)
 {
-    size_t want = (size_t)threads * TASKS_PER_THREAD;
     size_t tiles = run->blocking.tiles;
-    run->tiles_per_task = tiles;
-    run->panels_per_task = run->panels;
+    run->row_tasks = run->panel_tasks = 1;
     if (threads > 1 && tiles >= 2 * threads && tiles >= run->panels) {
-        run->tiles_per_task = (tiles + want - 1) / want;
+        run->row_tasks = lt_gemm_tasks(tiles, threads);
     } else if (threads > 1) {
-        run->panels_per_task = (run->panels + want - 1) / want;
+        run->panel_tasks = lt_gemm_tasks(run->panels, threads);
     }
-    run->row_tasks = (tiles + run->tiles_per_task - 1) / run->tiles_per_task;
-    size_t panel_tasks = (run->panels + run->panels_per_task - 1) / run->panels_per_task;
-    return (uint32_t)(run->row_tasks * panel_tasks);
+    return (uint32_t)(run->row_tasks * run->panel_tasks);
 }
 
 void lt_gemm_run(const lt_gemm_job *job, void *workspace, const leat_kernel_args *args)
@@ -400,6 +421,9 @@ void lt_gemm_run(const lt_gemm_job *job, void *workspace, const leat_kernel_args
     double flops = 2.0 * (double)job->m * (double)job->n * (double)job->k * (double)job->taps;
     uint32_t threads = flops < 200e3 ? 1 : args->host->pool_threads(args->pool);
     uint32_t tasks = cut(&run, threads);
+    for (uint32_t i = 0; i < threads; i++) {
+        prepared_of(&run, i)->t1 = 0;
+    }
     if (tasks == 1) {
         run_task(&run, 0, 0);
     } else {
@@ -413,5 +437,6 @@ void lt_gemm_run_serial(const lt_gemm_job *job, void *workspace, uint32_t thread
         return;
     }
     runner run = prepare_run(job, workspace);
+    prepared_of(&run, thread)->t1 = 0;
     run_part(&run, 0, run.blocking.tiles, 0, run.panels, thread);
 }

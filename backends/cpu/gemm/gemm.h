@@ -161,6 +161,11 @@ typedef struct lt_gemm_job {
     const void *epilogue;         /* handed to the kernels */
 } lt_gemm_job;
 
+/* How many tasks `count` equal items make, task i taking those from count * i / tasks on. The pool
+ * deals tasks out as one range a thread: where their number is a multiple of the threads', what
+ * threads have differs by one item at most. Several a thread, so that a slow core can be helped. */
+size_t lt_gemm_tasks(size_t count, size_t threads);
+
 /* Workspace of lt_gemm_run on `threads` threads. Reads kernels, m, k, taps, rows and copy of the
  * job: whether rows and copy are NULL matters, not what they are. */
 size_t lt_gemm_workspace(const lt_gemm_job *job, uint32_t threads);

@@ -15,8 +15,6 @@
 #define CHUNK_K 512u
 /* Pairs of rows in a block. Its factors of A for a chunk take 0.7 to 1 MB. */
 #define BLOCK_PAIRS 70u
-/* Tasks a thread, at least, so that a slow core can be helped. */
-#define TASKS_PER_THREAD 4u
 
 /* How a product is cut. All sizes in floats. */
 typedef struct cutting {
@@ -168,7 +166,7 @@ typedef struct runner {
     float *own; /* of all threads */
     double low, high;
     bool activate;
-    size_t threads, units_per_task;
+    size_t threads, tasks;
     uint32_t stage;            /* counts chunks of blocks, from 1 */
     size_t t0, t1;             /* tiles of the block in work */
     size_t chunk, k0, chunk_k; /* of half of k */
@@ -332,10 +330,9 @@ static bool following(const runner *run, size_t thread, size_t unit, size_t *out
                       size_t *out_k0)
 {
     const cutting *cut = &run->cut;
-    size_t tasks = divide_up(cut->units, run->units_per_task);
-    size_t shares = tasks < run->threads ? tasks : run->threads;
-    size_t begin = tasks * thread / shares * run->units_per_task;
-    size_t end = tasks * (thread + 1) / shares * run->units_per_task;
+    size_t shares = run->tasks < run->threads ? run->tasks : run->threads;
+    size_t begin = cut->units * (run->tasks * thread / shares) / run->tasks;
+    size_t end = cut->units * (run->tasks * (thread + 1) / shares) / run->tasks;
     bool more_chunks = run->chunk + 1 < cut->chunks;
     *out_unit = unit + 1;
     *out_k0 = run->k0;
@@ -352,9 +349,8 @@ static void run_task(void *argument, uint32_t task, uint32_t thread)
     const runner *run = argument;
     const cutting *cut = &run->cut;
     const scratch own = scratch_of(run, thread);
-    size_t first = task * run->units_per_task, end = first + run->units_per_task;
+    size_t first = cut->units * task / run->tasks, end = cut->units * (task + 1) / run->tasks;
     make_factors(run, &own);
-    end = end < cut->units ? end : cut->units;
     for (size_t u = first; u < end; u++) {
         size_t next, k0;
         bool more = following(run, thread, u, &next, &k0);
@@ -368,13 +364,12 @@ static void run_task(void *argument, uint32_t task, uint32_t thread)
 /* A chunk of a block on the pool; false when factors of A were not finite. */
 static bool run_chunk(runner *run, const leat_kernel_args *args)
 {
-    uint32_t tasks = (uint32_t)divide_up(run->cut.units, run->units_per_task);
     float unfit = 0;
     run->stage++;
-    if (tasks == 1) {
+    if (run->tasks == 1) {
         run_task(run, 0, 0);
     } else {
-        args->host->parallel(args->pool, tasks, run_task, run);
+        args->host->parallel(args->pool, (uint32_t)run->tasks, run_task, run);
     }
     for (size_t i = 0; i < run->threads; i++) {
         unfit += *scratch_of(run, i).unfit;
@@ -417,8 +412,7 @@ void lt_strassen_run(const lt_strassen_kernels *kernels, const lt_gemm_job *job,
         *s.unfit = 0;
     }
     run.activate = !lt_cpu_activation_clamp(&job->activation, &run.low, &run.high);
-    run.units_per_task = run.cut.units / (run.threads > 1 ? run.threads * TASKS_PER_THREAD : 1);
-    run.units_per_task = run.units_per_task > 0 ? run.units_per_task : 1;
+    run.tasks = run.threads > 1 ? lt_gemm_tasks(run.cut.units, run.threads) : 1;
     float *plain = run.own + run.threads * run.cut.own;
     lt_gemm_job rest = rest_job(kernels, job, &run.cut);
     if (!run_units(&run, args)) {
