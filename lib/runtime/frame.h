@@ -84,6 +84,18 @@ lt_item lt_frame_output(const lt_frame *frame, uint32_t output);
 /* A value at the end of a stage that has just run, without one more holder. */
 lt_item lt_frame_value(const lt_frame *frame, const lt_stage *stage, uint32_t value);
 
+/* Lets go of what nodes made in the latest run. */
+void lt_frame_release_made(lt_frame *frame);
+
+/* frame_inputs.c: whether inputs fit what the graph declares; not the data of sequences and
+ * optionals, which differ in every run.
+ * Errors:   INVALID. */
+leat_status lt_frame_check_inputs(const lt_frame *frame, const leat_array *inputs,
+                                  leat_error *err) LEAT_MUST_CHECK;
+const char *lt_frame_input_name(const lt_frame *frame, size_t i);
+/* A sequence or optional that the caller made, and all in it. */
+bool lt_frame_input_is_sound(const leat_array *array);
+
 /* host_node.c: carries out the node that the stage ends before; its outputs are in run.made. */
 leat_status lt_frame_run_host(lt_frame *frame, const lt_stage *stage,
                               leat_error *err) LEAT_MUST_CHECK;
