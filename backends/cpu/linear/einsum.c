@@ -238,7 +238,7 @@ typedef struct planner {
 
 static size_t take(planner *p, int64_t count, size_t element)
 {
-    size_t at = p->e->total, bytes;
+    size_t at = p->e->total, bytes = 0;
     p->overflow |= count < 0 || __builtin_mul_overflow((size_t)count, element, &bytes) ||
                    bytes > SIZE_MAX / 4 || at > SIZE_MAX / 4;
     p->e->total = p->overflow ? 0 : at + ((bytes + 63) & ~(size_t)63);
