@@ -5,6 +5,7 @@
   ov-f32    OpenVINO, latency hint, one stream, f32                        ov-bf16    in bf16
   leat      this library, its defaults (f32 as the model says)             leat-ns    workers never poll
   leat-bf16 precision bf16                                                 leat-plain plain algorithms only
+  ort-avx2, leat-avx2: held to AVX2 (no_avx512.py; LEAT_CPU_ISA)
 """
 import json
 import os
@@ -17,7 +18,7 @@ import numpy as np
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 LIBRARY = os.path.join(HERE, "..", "..", "build", "libleat.so")
-PEERS = ("ort", "ort-ns", "ov-f32", "ov-bf16", "leat", "leat-ns", "leat-bf16", "leat-plain")
+PEERS = ("ort", "ort-ns", "ort-avx2", "ov-f32", "ov-bf16", "leat", "leat-ns", "leat-bf16", "leat-plain", "leat-avx2")
 
 
 def memory(key):
@@ -101,6 +102,9 @@ def open_leat(path, feeds, threads, peer):
 
 def import_runtime(peer):
     """Loads the runtime's code, whose memory and time are not the model's."""
+    if peer == "ort-avx2":
+        import no_avx512
+        no_avx512.prepare()
     if peer.startswith("ort"):
         import onnxruntime  # noqa: F401
         return open_ort
@@ -108,6 +112,8 @@ def import_runtime(peer):
         import openvino
         openvino.Core()
         return open_ov
+    if peer == "leat-avx2":
+        os.environ["LEAT_CPU_ISA"] = "avx2"
     sys.path.insert(0, HERE)
     import leat
     leat.load(LIBRARY)
