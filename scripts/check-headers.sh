@@ -21,6 +21,15 @@ for header in $(git ls-files 'lib/**/*.h' 'backends/**/*.h' 'tools/**/*.h' 'test
     try ${CC:-cc} -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -Wno-unused-function -Iinclude -Ilib \
         -Ibackends/cpu -Itools -Itests -x c < <(echo "#include \"$PWD/$header\"")
 done
+# The kernels for devices, as plain C++ and, where a clang is there, for AMD.
+hip=$(command -v clang++ || command -v clang++-14)
+[ -n "$hip" ] || echo "clang++ is missing: kernels not checked for AMD"
+for header in $(git ls-files 'backends/gpu/*.hpp' | grep -v -e gpu_cuda -e gpu_hip); do
+    try ${CXX:-c++} -std=c++17 -Wall -Wextra -Werror -x c++ < <(echo "#include \"$PWD/$header\"")
+    case $header in *emulate*) continue ;; esac
+    [ -z "$hip" ] || try "$hip" -std=c++17 -Wall -Wextra -Werror -nogpulib -nogpuinc --cuda-device-only \
+        --offload-arch=gfx90a -x hip < <(echo "#include \"$PWD/$header\"")
+done
 rm -f /tmp/leat-header.$$
 echo "$passed passed, $failed failed, 0 skipped"
 [ $failed -eq 0 ]

@@ -48,7 +48,8 @@ static void check_reduce(void (*block)(const lt_gpu_reduce &),
     buffer<T> x((size_t)(30 * n));
     fill(x, 3, 0.5, 1.5);
     x[7] = stored<T>(NAN);
-    for (int c = 0; c < 2; c++) {
+    /* Many elements of y, each by a block, would take long. */
+    for (int c = n > 100 ? 1 : 0; c < 2; c++) {
         lt_gpu_reduce p = {};
         int sizes[3], rank = 0;
         p.n_kept = p.n_reduced = 1;
