@@ -93,6 +93,9 @@ static leat_status device_open(void *opaque, size_t index, void **out_device, le
 {
     instance *cuda = opaque;
     *out_device = NULL;
+    if (index >= cuda->n_devices) {
+        return lt_cuda_fail(err, LEAT_INVALID, "cuda: there is no device %zu", index);
+    }
     leat_status status = lt_cuda_device_start(&cuda->devices[index], err);
     if (status == LEAT_OK) {
         *out_device = &cuda->devices[index];
