@@ -89,6 +89,12 @@ TESTS := $(patsubst %.c,$(BUILD)/%,$(TEST_SRC))
 GPU_TESTS := $(patsubst %.cpp,$(BUILD)/%,$(GPU_TEST_SRC))
 REPLAYS := $(patsubst %.c,$(BUILD)/%_replay,$(FUZZ_SRC))
 FUZZERS := $(patsubst %.c,$(BUILD)/%,$(FUZZ_SRC))
+CUDA_GEMM_OBJ := $(call objects,$(sort $(wildcard backends/cuda/gemm/*.c)))
+# Kernels are compiled where nvcc is; without it their tests and ladders are not run.
+NVCC ?= $(firstword $(shell command -v nvcc) $(wildcard /usr/local/cuda/bin/nvcc))
+NVCCFLAGS ?= -O3 -std=c++17
+SM90A := -gencode arch=compute_90a,code=sm_90a
+CUDA_GEMM_FATBINS := $(if $(NVCC),$(patsubst %.cu,$(ROOT)/%.fatbin,$(wildcard backends/cuda/gemm/*.cu)))
 STATIC := $(BUILD)/libleat.a
 SHARED := $(BUILD)/libleat.so.$(VERSION)
 
@@ -118,6 +124,19 @@ $(BUILD)/obj/backends/cpu/%.o: backends/cpu/%.c $(STAMP)
 	@mkdir -p $(@D)
 	$(CC) $(BASE_CFLAGS) -Ibackends/cpu $(isa_flags) $(cpu_cflags) -c $< -o $@
 
+$(BUILD)/obj/backends/cuda/%.o: backends/cuda/%.c $(STAMP)
+	@mkdir -p $(@D)
+	$(CC) $(BASE_CFLAGS) -Ibackends/cuda $(CFLAGS) -c $< -o $@
+
+$(ROOT)/backends/cuda/gemm/%.fatbin: backends/cuda/gemm/%.cu $(wildcard backends/cuda/gemm/*.h)
+	@mkdir -p $(@D)
+	$(filter ccache,$(CC)) $(NVCC) $(NVCCFLAGS) $(SM90A) -fatbin $< -o $@
+
+# A ladder compares with vendor libraries: built where nvcc is, on request.
+$(BUILD)/bench/ladder/%: bench/ladder/%.cu $(wildcard bench/ladder/*.h backends/cuda/gemm/*.h) $(CUDA_GEMM_OBJ)
+	@mkdir -p $(@D)
+	$(NVCC) $(NVCCFLAGS) $(SM90A) -Iinclude $< $(CUDA_GEMM_OBJ) -lcublas -o $@
+
 $(BUILD)/obj/bench/%.o: bench/%.c $(STAMP)
 	@mkdir -p $(@D)
 	$(CC) $(BASE_CFLAGS) -Ilib $(CFLAGS) -c $< -o $@
@@ -134,6 +153,9 @@ $(BUILD)/obj/backends/gpu/%.o $(BUILD)/obj/tests/backends/gpu/%.o: CFLAGS := $(C
 $(BUILD)/obj/%.o: %.cpp $(STAMP) $(BUILD)/cmocka.ok $(BUILD)/cxx.ok
 	@mkdir -p $(@D)
 	$(CXX) $(GPU_CXXFLAGS) $(CFLAGS) -c $< -o $@
+
+$(BUILD)/obj/tests/backends/cuda/%.o: BASE_CFLAGS += -Ibackends/cuda -DTEST_KERNELS='"$(ROOT)/backends/cuda/gemm"'
+$(filter $(BUILD)/tests/backends/cuda/gemm/%,$(TESTS)): $(CUDA_GEMM_OBJ)
 
 $(BUILD)/obj/examples/%.o: examples/%.c $(STAMP)
 	@mkdir -p $(@D)
@@ -249,7 +271,7 @@ chat: $(BUILD)/examples/chat
 	scripts/models.sh smollm2
 	$< $(ROOT)/models/smollm2.onnx $(ROOT)/models/smollm2-tokenizer.txt $(ARGS)
 
-test-programs: $(TESTS) $(GPU_TESTS) $(REPLAYS) $(BENCHES) $(PLUGINS) $(CUDA_PLUGIN) $(CUDA_FAKES) $(BUILD)/leat $(EXAMPLES) $(SHARED)
+test-programs: $(CUDA_GEMM_FATBINS) $(TESTS) $(GPU_TESTS) $(REPLAYS) $(BENCHES) $(PLUGINS) $(CUDA_PLUGIN) $(CUDA_FAKES) $(BUILD)/leat $(EXAMPLES) $(SHARED)
 check: test-programs $(BUILD)/commands.ok
 	scripts/check.sh $(BUILD) $(ONLY)
 
@@ -288,4 +310,4 @@ clean:
 help:
 	@sed -n '2,/^$$/s/^# \{0,1\}//p' Makefile
 
--include $(patsubst %.o,%.d,$(LIB_OBJ) $(TOOL_OBJ) $(SUPPORT_OBJ) $(call objects,$(BENCH_SRC) $(EXAMPLE_SRC) examples/chat/tokenizer.c $(PLUGIN_SRC) $(CUDA_SRC) $(TEST_SRC)) $(patsubst %.cpp,$(BUILD)/obj/%.d,$(GPU_TEST_SRC) backends/gpu/emulate.cpp))
+-include $(patsubst %.o,%.d,$(LIB_OBJ) $(CUDA_GEMM_OBJ) $(TOOL_OBJ) $(SUPPORT_OBJ) $(call objects,$(BENCH_SRC) $(EXAMPLE_SRC) examples/chat/tokenizer.c $(PLUGIN_SRC) $(CUDA_SRC) $(TEST_SRC)) $(patsubst %.cpp,$(BUILD)/obj/%.d,$(GPU_TEST_SRC) backends/gpu/emulate.cpp))

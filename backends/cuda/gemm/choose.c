@@ -7,14 +7,15 @@
  * constants are those of an H100; only their ratios matter. */
 #include "support.h"
 
-#define CYCLES_PER_NS 1.6
+#define CYCLES_PER_NS 1.7
 #define MULTIPLY_ADDS 2048.0 /* a cycle */
-#define CACHE_BYTES 48.0     /* a cycle and multiprocessor */
-#define MEMORY_BYTES 2.9     /* a ns, in thousands */
+#define CACHE_BYTES 42.0     /* a cycle and multiprocessor, when all ask */
+#define MEMORY_BYTES 2900.0  /* a ns */
 #define START_CYCLES 1500.0  /* of a block: barriers, the first loads */
 #define EPILOGUE_RATE 16.0   /* results a cycle */
-#define SPLIT_CYCLES 1500.0
-#define LAUNCH_NS 2000.0
+#define SPLIT_CYCLES 4200.0
+#define PARTIAL_CYCLES 0.085 /* of a result, for each block that shares it */
+#define LAUNCH_NS 2500.0
 
 static int64_t ceil_div(int64_t a, int64_t b)
 {
@@ -29,62 +30,79 @@ static int64_t blocks_at_once(uint32_t cluster, uint32_t n_multiprocessors)
     return blocks ? blocks : 1;
 }
 
-static double tile_ns(const lt_gemm_tile *tile, int64_t steps, uint32_t splits, int64_t tiles,
+static double tile_ns(const lt_cuda_gemm_tile *tile, int64_t steps, uint32_t splits, int64_t tiles,
                       uint32_t n_multiprocessors)
 {
     double products = (double)tile->rows * tile->columns * LT_GEMM_STEP / MULTIPLY_ADDS;
-    double bytes = (tile->rows + (double)tile->columns / tile->multicast) * LT_GEMM_STEP * 2;
+    double bytes = ((double)tile->rows + tile->columns) * LT_GEMM_STEP * 2;
     double step = products > bytes / CACHE_BYTES ? products : bytes / CACHE_BYTES;
     double results = (double)tile->rows * tile->columns;
     double once = (double)ceil_div(steps, splits) * step + results / splits / EPILOGUE_RATE;
-    uint32_t cluster = tile->multicast > 1 ? tile->multicast : splits;
-    int64_t waves = ceil_div(tiles * splits, blocks_at_once(cluster, n_multiprocessors));
-    double cycles = START_CYCLES + (double)waves * once;
     if (splits > 1) {
-        cycles += (double)waves * (SPLIT_CYCLES + results * 4 / CACHE_BYTES);
+        once += SPLIT_CYCLES + results * splits * PARTIAL_CYCLES;
     }
-    return cycles / CYCLES_PER_NS + LAUNCH_NS;
+    int64_t waves = ceil_div(tiles * splits, blocks_at_once(splits, n_multiprocessors));
+    return (START_CYCLES + (double)waves * once) / CYCLES_PER_NS + LAUNCH_NS;
 }
 
-lt_gemm_cut lt_gemm_choose(int64_t m, int64_t n, int64_t steps, int64_t batch,
-                           uint32_t n_multiprocessors)
+/* Whether a split gives every block at least one step. */
+static int is_possible(int64_t steps, uint32_t splits)
 {
-    lt_gemm_cut best = {0, 1, 0};
+    return splits >= 1 && splits <= LT_GEMM_MAX_SPLIT && splits <= steps;
+}
+
+static double cut_ns(const int64_t sizes[3], int64_t steps, uint32_t i, uint32_t splits,
+                     uint32_t n_multiprocessors)
+{
+    const lt_cuda_gemm_tile *tile = &lt_cuda_gemm_tiles[i];
+    int64_t tiles = ceil_div(sizes[0], tile->rows) * ceil_div(sizes[1], tile->columns) * sizes[2];
+    double ns = tile_ns(tile, steps, splits, tiles, n_multiprocessors);
+    double m = (double)sizes[0], n = (double)sizes[1], k = (double)steps * LT_GEMM_STEP;
+    double bytes = 2.0 * (double)sizes[2] * (m * k + n * k + m * n);
+    double memory_ns = bytes / MEMORY_BYTES + LAUNCH_NS;
+    return ns > memory_ns ? ns : memory_ns + ns * 1e-3;
+}
+
+leat_status lt_cuda_gemm_choose(const int64_t sizes[3], int64_t steps, const uint32_t wanted[2],
+                                uint32_t n_multiprocessors, lt_cuda_gemm_cut *out, leat_error *err)
+{
+    *out = (lt_cuda_gemm_cut){0, 1, 0};
+    if (wanted[0] != 0) {
+        if (wanted[0] > LT_GEMM_N_TILES || !is_possible(steps, wanted[1])) {
+            return lt_cuda_gemm_fail(err, LEAT_INVALID, "no tile %u with %u splits", wanted[0],
+                                     wanted[1]);
+        }
+        double ns = cut_ns(sizes, steps, wanted[0] - 1, wanted[1], n_multiprocessors);
+        *out = (lt_cuda_gemm_cut){wanted[0] - 1, wanted[1], ns};
+        return LEAT_OK;
+    }
     for (uint32_t i = 0; i < LT_GEMM_N_TILES; i++) {
-        const lt_gemm_tile *tile = &lt_gemm_tiles[i];
-        int64_t rows = (int64_t)tile->rows * tile->multicast;
-        int64_t tiles = ceil_div(m, rows) * tile->multicast * ceil_div(n, tile->columns) * batch;
-        uint32_t most = tile->multicast > 1 ? 1 : LT_GEMM_MAX_SPLIT;
-        for (uint32_t splits = 1; splits <= most && splits <= steps; splits *= 2) {
-            double ns = tile_ns(tile, steps, splits, tiles, n_multiprocessors);
-            if (best.cost_ns == 0 || ns < best.cost_ns) {
-                best = (lt_gemm_cut){i, splits, ns};
+        for (uint32_t splits = 1; is_possible(steps, splits); splits *= 2) {
+            double ns = cut_ns(sizes, steps, i, splits, n_multiprocessors);
+            if (out->cost_ns == 0 || ns < out->cost_ns) {
+                *out = (lt_cuda_gemm_cut){i, splits, ns};
             }
         }
     }
-    double k = (double)steps * LT_GEMM_STEP;
-    double bytes = 2.0 * (double)batch * ((double)m * k + (double)n * k + (double)m * (double)n);
-    double memory_ns = bytes / (MEMORY_BYTES * 1000) + LAUNCH_NS;
-    best.cost_ns = best.cost_ns > memory_ns ? best.cost_ns : memory_ns;
-    return best;
+    return LEAT_OK;
 }
 
-void lt_gemm_apply(const lt_gemm *gemm, lt_gemm_plan *plan, lt_gemm_cut cut, int64_t batch)
+void lt_cuda_gemm_apply(const lt_cuda_gemm *gemm, lt_cuda_gemm_plan *plan, lt_cuda_gemm_cut cut,
+                        int64_t batch)
 {
-    const lt_gemm_tile *tile = &lt_gemm_tiles[cut.tile];
-    lt_gemm_params *p = &plan->params;
-    p->tiles_m = (uint32_t)ceil_div(p->m, (int64_t)tile->rows * tile->multicast);
+    const lt_cuda_gemm_tile *tile = &lt_cuda_gemm_tiles[cut.tile];
+    lt_cuda_gemm_params *p = &plan->params;
+    p->tiles_m = (uint32_t)ceil_div(p->m, tile->rows);
     p->tiles_n = (uint32_t)ceil_div(p->n, tile->columns);
     p->n_tiles = p->tiles_m * p->tiles_n * (uint32_t)batch;
-    p->swath = tile->multicast > 1 ? 8 : 16;
+    p->swath = 2048 / tile->rows;
     p->splits = cut.splits;
     p->a_box_rows = p->m < tile->rows ? (uint32_t)ceil_div(p->m, 8) * 8 : tile->rows;
-    plan->cluster = tile->multicast > 1 ? tile->multicast : cut.splits;
-    uint32_t clusters = p->n_tiles;
-    if (cut.splits == 1 && clusters > gemm->n_multiprocessors / plan->cluster) {
-        clusters = gemm->n_multiprocessors / plan->cluster;
+    plan->cluster = cut.splits;
+    plan->grid = p->n_tiles * cut.splits;
+    if (cut.splits == 1 && plan->grid > gemm->n_multiprocessors) {
+        plan->grid = gemm->n_multiprocessors;
     }
-    plan->grid = clusters * plan->cluster;
     plan->shared_bytes = tile->shared_bytes;
     plan->cost_ns = cut.cost_ns;
 }

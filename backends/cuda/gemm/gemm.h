@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Products and convolutions on Hopper's tensor cores: D = act(scale * A B + bias + residual).
  *
- * The host side of gemm_f16.cu and gemm_bf16.cu: an lt_gemm per device, a plan per node and shape,
- * a launch per run. Nothing here allocates, links the driver or needs its headers: the caller gives
- * a table of driver functions, of which CUresult is int and every handle void *.
+ * The host side of gemm_f16.cu and gemm_bf16.cu: an lt_cuda_gemm per device, a plan per node and
+ * shape, a launch per run. Nothing here allocates, links the driver or needs its headers: the
+ * caller gives a table of driver functions, of which CUresult is int and every handle void *.
  *
  * Kernels need compute capability 9.0 and are compiled for sm_90a alone, into a module of their
- * own; on other devices lt_gemm_open is not called and its rows are not offered. */
+ * own; on other devices lt_cuda_gemm_open is not called and its rows are not offered. */
 #ifndef LEAT_CUDA_GEMM_H
 #define LEAT_CUDA_GEMM_H
 
@@ -19,7 +19,7 @@ extern "C" {
 #endif
 
 /* The driver's functions, as cuGetProcAddress gives them. */
-typedef struct lt_gemm_driver {
+typedef struct lt_cuda_gemm_driver {
     /* cuModuleGetFunction */
     int (*module_get_function)(void **out_function, void *module, const char *name);
     /* cuFuncSetAttribute */
@@ -40,14 +40,14 @@ typedef struct lt_gemm_driver {
     int (*tensor_map_replace_address)(void *map, void *address);
     /* cuLaunchKernelEx; config is a CUlaunchConfig */
     int (*launch_kernel_ex)(const void *config, void *function, void **params, void **extra);
-} lt_gemm_driver;
+} lt_cuda_gemm_driver;
 
 /* The kernels of one device. Plain data: no close. */
-typedef struct lt_gemm {
-    lt_gemm_driver driver;
+typedef struct lt_cuda_gemm {
+    lt_cuda_gemm_driver driver;
     uint32_t n_multiprocessors;
     void *functions[LT_GEMM_N_KERNELS];
-} lt_gemm;
+} lt_cuda_gemm;
 
 /* A product of row-major matrices, or a batch of them.
  * Shapes:   A [batch][m][k], B [batch][k][n] or, with b_transposed, [batch][n][k], D and residual
@@ -57,13 +57,13 @@ typedef struct lt_gemm {
  * Types:    A and B of dtype, F16 or BF16; D, bias and residual each F16, BF16 or F32.
  * Alignment: A and B on 16 bytes, their strides multiples of 8 elements. D, bias, residual: of
  *           their elements (16 bytes and strides that are multiples of 8 are faster). */
-typedef struct lt_gemm_desc {
+typedef struct lt_cuda_gemm_desc {
     leat_dtype dtype;
     leat_dtype out_dtype;
     leat_dtype bias_dtype;     /* UNDEFINED: no bias */
     leat_dtype residual_dtype; /* UNDEFINED: no residual */
     int32_t b_transposed;
-    int32_t activation; /* lt_gemm_activation */
+    int32_t activation; /* lt_cuda_gemm_activation */
     float alpha, beta;  /* of the activation */
     float scale;        /* of the product; 1 for none */
     int64_t m, n, k, batch;
@@ -72,15 +72,18 @@ typedef struct lt_gemm_desc {
     /* 1: may start while the kernel before it in the stream ends. It waits for that kernel before
      * it touches memory; safe when every kernel of the stream does so, or has this off. */
     int32_t overlap;
-} lt_gemm_desc;
+    /* 0: the plan's model of time chooses. Otherwise, for measuring, tile - 1 of LT_GEMM_TILES and
+     * the blocks that share a tile: 1 to 8, at most one a step of 64 of k. */
+    uint32_t tile, splits;
+} lt_cuda_gemm_desc;
 
 /* A convolution of channels-last data as a product: m = images * out_h * out_w pixels, n filters.
  * Shapes:   x [images][h][w][c], weights [n][kh][kw][c] (packed so by the caller), y and residual
  *           [images][out_h][out_w][n], bias [n]; out_h = (h + pad[0] + pad[2] - (kh - 1) *
  *           dilation_h - 1) / stride_h + 1.
  * Limits:   c a multiple of 8; strides 1 to 8; pads, dilated filters below 128; one group.
- * Types, alignment: as in lt_gemm_desc. */
-typedef struct lt_gemm_conv_desc {
+ * Types, alignment: as in lt_cuda_gemm_desc. */
+typedef struct lt_cuda_gemm_conv_desc {
     leat_dtype dtype, out_dtype, bias_dtype, residual_dtype;
     int32_t activation;
     float alpha, beta, scale;
@@ -88,50 +91,52 @@ typedef struct lt_gemm_conv_desc {
     int32_t kh, kw, stride_h, stride_w, dilation_h, dilation_w;
     int32_t pad[4]; /* top, left, bottom, right */
     int32_t overlap;
-} lt_gemm_conv_desc;
+    uint32_t tile, splits; /* as in lt_cuda_gemm_desc */
+} lt_cuda_gemm_conv_desc;
 
 /* What to launch. Plain data, to be kept by value. */
-typedef struct lt_gemm_plan {
-    lt_gemm_params params; /* first: it is aligned on 64 bytes */
-    uint32_t kernel;       /* index into lt_gemm.functions */
-    uint32_t grid;         /* blocks */
-    uint32_t cluster;      /* blocks of a cluster */
+typedef struct lt_cuda_gemm_plan {
+    lt_cuda_gemm_params params; /* first: it is aligned on 64 bytes */
+    uint32_t kernel;            /* index into lt_cuda_gemm.functions */
+    uint32_t grid;              /* blocks */
+    uint32_t cluster;           /* blocks of a cluster */
     uint32_t shared_bytes;
     int32_t overlap;
     double cost_ns; /* estimate of one run */
-} lt_gemm_plan;
+} lt_cuda_gemm_plan;
 
 /* Device addresses. bias and residual: NULL where the plan has none. D may be the residual. */
-typedef struct lt_gemm_operands {
+typedef struct lt_cuda_gemm_operands {
     const void *a, *b, *bias, *residual;
     void *d;
-} lt_gemm_operands;
+} lt_cuda_gemm_operands;
 
 /* Name of kernel i < LT_GEMM_N_KERNELS in its module, such as
  * "lt_cuda_gemm_f16_nk_128x256x64_sm90". Static. */
-const char *lt_gemm_kernel_name(uint32_t i);
+const char *lt_cuda_gemm_kernel_name(uint32_t i);
 
 /* Looks the kernels up and lets them use all shared memory; modules[0] holds those of F16,
  * modules[1] those of BF16 (NULL: that type is then refused by the plans).
  * Threads:  any; the device's context must be current.
  * Errors:   NO_DEVICE when the driver refuses. */
-leat_status lt_gemm_open(const lt_gemm_driver *driver, void *const modules[2],
-                         uint32_t n_multiprocessors, lt_gemm *out, leat_error *err);
+leat_status lt_cuda_gemm_open(const lt_cuda_gemm_driver *driver, void *const modules[2],
+                              uint32_t n_multiprocessors, lt_cuda_gemm *out, leat_error *err);
 
 /* Chooses tile and split, encodes the tensor maps.
  * Threads:  any.
  * Errors:   UNSUPPORTED for types, alignment or sizes that the kernels do not take, with the
  *           reason; INVALID for sizes that make no sense. */
-leat_status lt_gemm_plan_product(const lt_gemm *gemm, const lt_gemm_desc *desc, lt_gemm_plan *out,
-                                 leat_error *err);
-leat_status lt_gemm_plan_conv(const lt_gemm *gemm, const lt_gemm_conv_desc *desc, lt_gemm_plan *out,
-                              leat_error *err);
+leat_status lt_cuda_gemm_plan_product(const lt_cuda_gemm *gemm, const lt_cuda_gemm_desc *desc,
+                                      lt_cuda_gemm_plan *out, leat_error *err);
+leat_status lt_cuda_gemm_plan_conv(const lt_cuda_gemm *gemm, const lt_cuda_gemm_conv_desc *desc,
+                                   lt_cuda_gemm_plan *out, leat_error *err);
 
 /* Enqueues a plan on a CUstream. Never blocks or allocates.
  * Threads:  any; the device's context must be current.
  * Errors:   INVALID for misaligned addresses; DEVICE_LOST when the driver refuses. */
-leat_status lt_gemm_launch(const lt_gemm *gemm, const lt_gemm_plan *plan,
-                           const lt_gemm_operands *operands, void *stream, leat_error *err);
+leat_status lt_cuda_gemm_launch(const lt_cuda_gemm *gemm, const lt_cuda_gemm_plan *plan,
+                                const lt_cuda_gemm_operands *operands, void *stream,
+                                leat_error *err);
 
 #ifdef __cplusplus
 }

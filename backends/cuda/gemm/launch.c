@@ -37,29 +37,31 @@ static uintptr_t type_bytes(uint32_t type)
     return type == LT_GEMM_F32 ? 4 : 2;
 }
 
-static leat_status check_operands(const lt_gemm_params *p, const lt_gemm_operands *o,
+static leat_status check_operands(const lt_cuda_gemm_params *p, const lt_cuda_gemm_operands *o,
                                   leat_error *err)
 {
     if (o->a == NULL || o->b == NULL || o->d == NULL ||
         (o->bias == NULL) != (p->bias_type == LT_GEMM_NONE) ||
         (o->residual == NULL) != (p->residual_type == LT_GEMM_NONE)) {
-        return lt_gemm_fail(err, LEAT_INVALID, "operands of a product do not match its plan");
+        return lt_cuda_gemm_fail(err, LEAT_INVALID, "operands of a product do not match its plan");
     }
     if (!is_aligned(o->a, 16) || !is_aligned(o->b, 16)) {
-        return lt_gemm_fail(err, LEAT_INVALID, "factors of a product are not aligned on 16 bytes");
+        return lt_cuda_gemm_fail(err, LEAT_INVALID,
+                                 "factors of a product are not aligned on 16 bytes");
     }
     if (!is_aligned(o->d, type_bytes(p->out_type)) ||
         !is_aligned(o->bias, type_bytes(p->bias_type)) ||
         !is_aligned(o->residual, type_bytes(p->residual_type))) {
-        return lt_gemm_fail(err, LEAT_INVALID, "operand of a product is not aligned");
+        return lt_cuda_gemm_fail(err, LEAT_INVALID, "operand of a product is not aligned");
     }
     return LEAT_OK;
 }
 
-leat_status lt_gemm_launch(const lt_gemm *gemm, const lt_gemm_plan *plan,
-                           const lt_gemm_operands *operands, void *stream, leat_error *err)
+leat_status lt_cuda_gemm_launch(const lt_cuda_gemm *gemm, const lt_cuda_gemm_plan *plan,
+                                const lt_cuda_gemm_operands *operands, void *stream,
+                                leat_error *err)
 {
-    lt_gemm_params params = plan->params;
+    lt_cuda_gemm_params params = plan->params;
     leat_status status = check_operands(&params, operands, err);
     if (status != LEAT_OK) {
         return status;
@@ -68,7 +70,9 @@ leat_status lt_gemm_launch(const lt_gemm *gemm, const lt_gemm_plan *plan,
     params.bias = (uint64_t)(uintptr_t)operands->bias;
     params.residual = (uint64_t)(uintptr_t)operands->residual;
     params.wide = params.wide && is_aligned(operands->d, 16);
-    const lt_gemm_driver *driver = &gemm->driver;
+    params.residual_pairs = params.residual_pairs &&
+                            is_aligned(operands->residual, 2 * type_bytes(params.residual_type));
+    const lt_cuda_gemm_driver *driver = &gemm->driver;
     int result = driver->tensor_map_replace_address(&params.a, (void *)(uintptr_t)operands->a);
     if (result == 0) {
         result = driver->tensor_map_replace_address(&params.b, (void *)(uintptr_t)operands->b);
@@ -90,8 +94,8 @@ leat_status lt_gemm_launch(const lt_gemm *gemm, const lt_gemm_plan *plan,
         result = driver->launch_kernel_ex(&config, gemm->functions[plan->kernel], arguments, NULL);
     }
     if (result != 0) {
-        return lt_gemm_fail(err, LEAT_DEVICE_LOST, "launch of %s: CUDA error %d",
-                            lt_gemm_kernel_name(plan->kernel), result);
+        return lt_cuda_gemm_fail(err, LEAT_DEVICE_LOST, "launch of %s: CUDA error %d",
+                                 lt_cuda_gemm_kernel_name(plan->kernel), result);
     }
     return LEAT_OK;
 }

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+// Products and convolutions of BF16 on tensor cores: mainloop.h. For sm_90a alone.
+#include "mainloop.h"
+
+#define KERNEL_NK(rows, columns, stages)                                                \
+    LT_GEMM_KERNEL(__nv_bfloat16, bf16, LT_GEMM_NK, nk, rows, columns, stages)
+#define KERNEL_KN(rows, columns, stages)                                                \
+    LT_GEMM_KERNEL(__nv_bfloat16, bf16, LT_GEMM_KN, kn, rows, columns, stages)
+#define KERNEL_CONV(rows, columns, stages)                                              \
+    LT_GEMM_KERNEL(__nv_bfloat16, bf16, LT_GEMM_CONV, conv, rows, columns, stages)
+
+LT_GEMM_TILES(KERNEL_NK)
+LT_GEMM_TILES(KERNEL_KN)
+LT_GEMM_TILES(KERNEL_CONV)

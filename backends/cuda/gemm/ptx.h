@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Hopper's instructions as functions: barriers in shared memory, bulk tensor copies, products of a
+ * warpgroup. Addresses of shared memory are 32-bit. PTX ISA 8, sections "mbarrier",
+ * "cp.async.bulk.tensor", "wgmma". */
+#ifndef LEAT_CUDA_GEMM_PTX_H
+#define LEAT_CUDA_GEMM_PTX_H
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#include <stdint.h>
+
+namespace ptx
+{
+
+__device__ __forceinline__ uint32_t shared_address(const void *p)
+{
+    return (uint32_t)__cvta_generic_to_shared(p);
+}
+
+/* --- barriers ----------------------------------------------------------------------------------
+ */
+
+__device__ __forceinline__ void barrier_init(uint32_t barrier, uint32_t arrivals)
+{
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals));
+}
+
+/* Makes initialised barriers visible to the copy engine. */
+__device__ __forceinline__ void barrier_init_fence()
+{
+    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+}
+
+/* Arrives and announces bytes that copies will bring. */
+__device__ __forceinline__ void barrier_expect(uint32_t barrier, uint32_t bytes)
+{
+    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes)
+                 : "memory");
+}
+
+__device__ __forceinline__ void barrier_arrive(uint32_t barrier)
+{
+    asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
+}
+
+__device__ __forceinline__ void barrier_wait(uint32_t barrier, uint32_t parity)
+{
+    asm volatile("{\n"
+                 ".reg .pred done;\n"
+                 "again:\n"
+                 "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
+                 "@done bra out;\n"
+                 "bra again;\n"
+                 "out:\n"
+                 "}" ::"r"(barrier),
+                 "r"(parity)
+                 : "memory");
+}
+
+/* A barrier of `threads` threads of the block; id 1 to 15. */
+__device__ __forceinline__ void group_sync(uint32_t id, uint32_t threads)
+{
+    asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
+
+/* --- clusters ----------------------------------------------------------------------------------
+ */
+
+__device__ __forceinline__ uint32_t cluster_rank()
+{
+    uint32_t rank;
+    asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+    return rank;
+}
+
+__device__ __forceinline__ void cluster_sync()
+{
+    asm volatile("barrier.cluster.arrive.release.aligned;\n"
+                 "barrier.cluster.wait.acquire.aligned;" ::
+                     : "memory");
+}
+
+/* Address of the same place in another block's shared memory. */
+__device__ __forceinline__ uint32_t cluster_address(uint32_t address, uint32_t block)
+{
+    uint32_t remote;
+    asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(remote) : "r"(address), "r"(block));
+    return remote;
+}
+
+__device__ __forceinline__ float4 load_cluster(uint32_t address)
+{
+    float4 v;
+    asm volatile("ld.shared::cluster.v4.f32 {%0, %1, %2, %3}, [%4];"
+                 : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
+                 : "r"(address)
+                 : "memory");
+    return v;
+}
+
+/* Waits for the kernel before this one in the stream, and lets the next one be placed. */
+__device__ __forceinline__ void wait_for_predecessor()
+{
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+}
+
+__device__ __forceinline__ void let_successor_start()
+{
+    asm volatile("griddepcontrol.launch_dependents;");
+}
+
+/* --- tensor copies -----------------------------------------------------------------------------
+ */
+
+__device__ __forceinline__ void prefetch_map(const void *map)
+{
+    asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");
+}
+
+__device__ __forceinline__ void copy_3d(uint32_t target, const void *map, uint32_t barrier,
+                                        int32_t x, int32_t y, int32_t z)
+{
+    asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes "
+                 "[%0], [%1, {%3, %4, %5}], [%2];" ::"r"(target),
+                 "l"(map), "r"(barrier), "r"(x), "r"(y), "r"(z)
+                 : "memory");
+}
+
+/* Consecutive base pixels from (w, h, image) on, at the filter's tap (tap_w, tap_h). */
+__device__ __forceinline__ void copy_im2col(uint32_t target, const void *map, uint32_t barrier,
+                                            int32_t c, int32_t w, int32_t h, int32_t image,
+                                            uint16_t tap_w, uint16_t tap_h)
+{
+    asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.im2col"
+                 ".mbarrier::complete_tx::bytes "
+                 "[%0], [%1, {%3, %4, %5, %6}], [%2], {%7, %8};" ::"r"(target),
+                 "l"(map), "r"(barrier), "r"(c), "r"(w), "r"(h), "r"(image), "h"(tap_w), "h"(tap_h)
+                 : "memory");
+}
+
+/* --- products of a warpgroup -------------------------------------------------------------------
+ */
+
+/* Descriptor of an operand in shared memory with the 128-byte swizzle. Rows of 128 bytes, eight of
+ * them (1024 bytes) an atom.
+ * K-major (a row is 64 elements of k): atoms follow each other along m or n.
+ * MN-major (a row is 64 elements of m or n): atoms follow each other along k; the next 64 elements
+ * of m or n are `next_bytes` further. */
+__device__ __forceinline__ uint64_t descriptor(uint32_t address, uint32_t next_bytes)
+{
+    const uint64_t atom_bytes = 1024;
+    const uint64_t swizzle_128 = 1;
+    return (uint64_t)((address & 0x3ffff) >> 4) | (uint64_t)(next_bytes >> 4) << 16 |
+           (atom_bytes >> 4) << 32 | swizzle_128 << 62;
+}
+
+__device__ __forceinline__ void product_fence()
+{
+    asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+}
+
+__device__ __forceinline__ void product_commit()
+{
+    asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+}
+
+template <int PENDING> __device__ __forceinline__ void product_wait()
+{
+    asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(PENDING) : "memory");
+}
+
+/* Keeps the compiler from moving accesses to sums across products that are under way. */
+template <int COUNT> __device__ __forceinline__ void product_hold(float (&sums)[COUNT])
+{
+#pragma unroll
+    for (int i = 0; i < COUNT; i++) {
+        asm volatile("" : "+f"(sums[i])::"memory");
+    }
+}
+
+#define LT_SUMS_4(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
+#define LT_SUMS_16(i) LT_SUMS_4(i), LT_SUMS_4(i + 4), LT_SUMS_4(i + 8), LT_SUMS_4(i + 12)
+#define LT_SUMS_32(i) LT_SUMS_16(i), LT_SUMS_16(i + 16)
+#define LT_NAMES_0 "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15"
+#define LT_NAMES_16 "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31"
+#define LT_NAMES_32                                                                                \
+    "%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,%52,%53,%54," \
+    "%55,%56,%57,%58,%59,%60,%61,%62,%63"
+#define LT_NAMES_64                                                                                \
+    "%64,%65,%66,%67,%68,%69,%70,%71,%72,%73,%74,%75,%76,%77,%78,%79,%80,%81,%82,%83,%84,%85,%86," \
+    "%87,%88,%89,%90,%91,%92,%93,%94,%95,%96,%97,%98,%99,%100,%101,%102,%103,%104,%105,%106,%107," \
+    "%108,%109,%110,%111,%112,%113,%114,%115,%116,%117,%118,%119,%120,%121,%122,%123,%124,%125,"   \
+    "%126,%127"
+
+/* One product of 64 x N x 16; a and b are the operands that follow the sums: descriptor of A,
+ * descriptor of B, whether to add to the sums, whether B is MN-major. */
+#define LT_PRODUCT(n, type, names, a, b, add, b_mn, ...)                                           \
+    asm volatile("{\n"                                                                             \
+                 ".reg .pred add;\n"                                                               \
+                 "setp.ne.b32 add, " add ", 0;\n"                                                  \
+                 "wgmma.mma_async.sync.aligned.m64n" #n "k16.f32." type "." type " {" names        \
+                 "}, " a ", " b ", add, 1, 1, 0, " b_mn ";\n"                                      \
+                 "}\n"                                                                             \
+                 : __VA_ARGS__                                                                     \
+                 : "l"(a_descriptor), "l"(b_descriptor), "r"(accumulate), "n"(B_MN))
+
+#define LT_PRODUCTS(type)                                                                          \
+    if constexpr (N == 32) {                                                                       \
+        LT_PRODUCT(32, type, LT_NAMES_0, "%16", "%17", "%18", "%19", LT_SUMS_16(0));               \
+    } else if constexpr (N == 64) {                                                                \
+        LT_PRODUCT(64, type, LT_NAMES_0 "," LT_NAMES_16, "%32", "%33", "%34", "%35",               \
+                   LT_SUMS_32(0));                                                                 \
+    } else if constexpr (N == 128) {                                                               \
+        LT_PRODUCT(128, type, LT_NAMES_0 "," LT_NAMES_16 "," LT_NAMES_32, "%64", "%65", "%66",     \
+                   "%67", LT_SUMS_32(0), LT_SUMS_32(32));                                          \
+    } else {                                                                                       \
+        LT_PRODUCT(256, type, LT_NAMES_0 "," LT_NAMES_16 "," LT_NAMES_32 "," LT_NAMES_64, "%128",  \
+                   "%129", "%130", "%131", LT_SUMS_32(0), LT_SUMS_32(32), LT_SUMS_32(64),          \
+                   LT_SUMS_32(96));                                                                \
+    }
+
+/* Sums of 64 x N, += or (accumulate 0) = A B. Thread t holds rows t / 4 % 8 + 16 (t / 32) and
+ * eight further; of each 8 columns those at 2 (t % 4): sums[4 j + {0, 1}] in the upper row,
+ * {2, 3} in the lower. */
+template <class T, int N, int B_MN>
+__device__ __forceinline__ void product(float (&d)[N / 2], uint64_t a_descriptor,
+                                        uint64_t b_descriptor, uint32_t accumulate)
+{
+    static_assert(N == 32 || N == 64 || N == 128 || N == 256, "no such product");
+    if constexpr (sizeof(T) == 2 && __is_same(T, __half)) {
+        LT_PRODUCTS("f16")
+    } else {
+        LT_PRODUCTS("bf16")
+    }
+}
+
+/* Four matrices of 8 x 8 elements to shared memory; lane l gives the address of row l % 8 of matrix
+ * l / 8. */
+__device__ __forceinline__ void store_matrices(uint32_t address, const uint32_t (&v)[4])
+{
+    asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(address),
+                 "r"(v[0]), "r"(v[1]), "r"(v[2]), "r"(v[3])
+                 : "memory");
+}
+
+template <int COUNT> __device__ __forceinline__ void registers_more()
+{
+    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(COUNT));
+}
+
+template <int COUNT> __device__ __forceinline__ void registers_less()
+{
+    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(COUNT));
+}
+
+} // namespace ptx
+
+#endif

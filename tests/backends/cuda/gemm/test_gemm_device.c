@@ -1,0 +1,505 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Products and convolutions on a Hopper device against double-precision loops: every kernel, every
+ * split, tails, strides, batches, epilogues. Skipped, with the reason, where there is no device. */
+#include "device.h"
+
+#include "support/oracle.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#define MARGIN 64 /* bytes behind an output that no kernel may touch */
+
+/* An operand on host and device. */
+typedef struct operand {
+    leat_array array;
+    uint64_t address;
+} operand;
+
+static size_t dtype_bytes(leat_dtype dtype)
+{
+    return dtype == LEAT_DTYPE_F32 ? 4 : 2;
+}
+
+static operand operand_make(const test_device *device, leat_dtype dtype, int64_t count,
+                            uint64_t seed)
+{
+    operand o = {{.dtype = dtype, .rank = 1, .shape = {count}}, 0};
+    if (dtype == LEAT_DTYPE_UNDEFINED) {
+        return o;
+    }
+    o.array.bytes = (size_t)count * dtype_bytes(dtype);
+    o.array.data = malloc(o.array.bytes + MARGIN);
+    assert_non_null(o.array.data);
+    assert_int_equal(device->memory_alloc(&o.address, o.array.bytes + MARGIN), 0);
+    if (seed != 0) {
+        oracle_fill(&o.array, seed);
+        assert_int_equal(device->to_device(o.address, o.array.data, o.array.bytes), 0);
+    } else {
+        assert_int_equal(device->fill_bytes(o.address, 0xff, o.array.bytes + MARGIN), 0);
+    }
+    return o;
+}
+
+static void operand_free(const test_device *device, operand *o)
+{
+    free(o->array.data);
+    if (o->address != 0) {
+        device->memory_free(o->address);
+    }
+}
+
+static const void *device_pointer(const operand *o)
+{
+    return (const void *)(uintptr_t)o->address;
+}
+
+static double clip(double x, double low, double high)
+{
+    return fmin(fmax(x, low), high);
+}
+
+static double activate(int32_t activation, double x, double alpha, double beta)
+{
+    switch (activation) {
+    case LT_GEMM_RELU:
+        return fmax(x, 0);
+    case LT_GEMM_CLIP:
+        return clip(x, alpha, beta);
+    case LT_GEMM_SIGMOID:
+        return 1 / (1 + exp(-x));
+    case LT_GEMM_TANH:
+        return tanh(x);
+    case LT_GEMM_LEAKY_RELU:
+        return x < 0 ? alpha * x : x;
+    case LT_GEMM_HARD_SIGMOID:
+        return clip(alpha * x + beta, 0, 1);
+    case LT_GEMM_HARD_SWISH:
+        return x * clip(x / 6 + 0.5, 0, 1);
+    case LT_GEMM_GELU:
+        return 0.5 * x * (1 + erf(x / sqrt(2)));
+    case LT_GEMM_GELU_TANH:
+        return 0.5 * x * (1 + tanh(sqrt(2 / acos(-1)) * (x + 0.044715 * x * x * x)));
+    case LT_GEMM_SWISH:
+        return x / (1 + exp(-alpha * x));
+    case LT_GEMM_SCALED_HARD_SWISH:
+        return alpha * x * clip(x / 6 + 0.5, 0, 1) + beta;
+    default:
+        return x;
+    }
+}
+
+/* One rounding to the type of the result; sums in f32 of products below 1, as tensor cores add
+ * (truncating); the fast exponential of activations. */
+static double tolerance(leat_dtype dtype, double expected, int64_t k)
+{
+    double unit = dtype == LEAT_DTYPE_F32 ? 0x1p-22 : dtype == LEAT_DTYPE_F16 ? 0x1p-11 : 0x1p-8;
+    return unit * fabs(expected) + 0x1p-21 * sqrt((double)k) + 0x1p-24 * (double)k + 4e-6;
+}
+
+/* Compares element i of the result; says where the first difference is. */
+static void check(const operand *d, int64_t i, double expected, int64_t k, const char *what)
+{
+    double actual = oracle_get(&d->array, (size_t)i);
+    if (!(fabs(actual - expected) <= tolerance(d->array.dtype, expected, k))) {
+        fail_msg("%s: element %lld is %.9g, not %.9g", what, (long long)i, actual, expected);
+    }
+}
+
+/* What lies between rows and behind the last one is as before. */
+static void check_untouched(const operand *d, int64_t begin, int64_t end, const char *what)
+{
+    const unsigned char *bytes = d->array.data;
+    size_t unit = dtype_bytes(d->array.dtype);
+    for (size_t i = (size_t)begin * unit; i < (size_t)end * unit; i++) {
+        if (bytes[i] != 0xff) {
+            fail_msg("%s: byte %zu outside the result was written", what, i);
+        }
+    }
+}
+
+static void fetch(const test_device *device, operand *d)
+{
+    assert_int_equal(device->synchronize(), 0);
+    assert_int_equal(device->to_host(d->array.data, d->address, d->array.bytes + MARGIN), 0);
+}
+
+/* Result (b, r, c) of a product. */
+static double product_at(const lt_cuda_gemm_desc *d, const double *a, const double *b,
+                         int64_t batch, int64_t r, int64_t c)
+{
+    const double *row = a + batch * d->a_batch + r * d->lda;
+    const double *from = b + batch * d->b_batch + (d->b_transposed ? c * d->ldb : c);
+    int64_t step = d->b_transposed ? 1 : d->ldb;
+    double sum = 0;
+    for (int64_t i = 0; i < d->k; i++) {
+        sum += row[i] * from[i * step];
+    }
+    return sum * d->scale;
+}
+
+static void check_product(const lt_cuda_gemm_desc *d, const operand *o, const char *what)
+{
+    double *a = oracle_doubles(&o[0].array);
+    double *b = oracle_doubles(&o[1].array);
+    int64_t end = 0;
+    for (int64_t i = 0; i < d->batch; i++) {
+        for (int64_t r = 0; r < d->m; r++) {
+            int64_t start = i * d->d_batch + r * d->ldd;
+            check_untouched(&o[4], end, start, what);
+            end = start + d->n;
+            for (int64_t c = 0; c < d->n; c++) {
+                double x = product_at(d, a, b, i, r, c);
+                x += d->bias_dtype ? oracle_get(&o[2].array, (size_t)c) : 0;
+                if (d->residual_dtype) {
+                    int64_t at = i * d->r_batch + r * d->ldr + c;
+                    x += oracle_get(&o[3].array, (size_t)at);
+                }
+                x = activate(d->activation, x, d->alpha, d->beta);
+                check(&o[4], start + c, x, d->k, what);
+            }
+        }
+    }
+    int64_t margin = MARGIN / (int64_t)dtype_bytes(d->out_dtype);
+    check_untouched(&o[4], end, (int64_t)o[4].array.shape[0] + margin, what);
+    free(a);
+    free(b);
+}
+
+static void run_product(const test_device *device, const lt_cuda_gemm_desc *d)
+{
+    leat_error err = {0};
+    lt_cuda_gemm_plan plan;
+    assert_ok(lt_cuda_gemm_plan_product(&device->gemm, d, &plan, &err), &err);
+    char what[160];
+    snprintf(what, sizeof what, "%s, %u splits, %lld x %lld x %lld, batch %lld, activation %d",
+             lt_cuda_gemm_kernel_name(plan.kernel), plan.params.splits, (long long)d->m,
+             (long long)d->n, (long long)d->k, (long long)d->batch, d->activation);
+    int64_t last = d->batch - 1;
+    int64_t b_rows = d->b_transposed ? d->n : d->k;
+    operand o[5] = {
+        operand_make(device, d->dtype, last * d->a_batch + d->m * d->lda, 1),
+        operand_make(device, d->dtype, last * d->b_batch + b_rows * d->ldb, 2),
+        operand_make(device, d->bias_dtype, d->n, 3),
+        operand_make(device, d->residual_dtype, last * d->r_batch + d->m * d->ldr, 4),
+        operand_make(device, d->out_dtype, last * d->d_batch + d->m * d->ldd, 0),
+    };
+    lt_cuda_gemm_operands operands = {device_pointer(&o[0]), device_pointer(&o[1]),
+                                      device_pointer(&o[2]), device_pointer(&o[3]),
+                                      (void *)(uintptr_t)o[4].address};
+    assert_ok(lt_cuda_gemm_launch(&device->gemm, &plan, &operands, NULL, &err), &err);
+    fetch(device, &o[4]);
+    check_product(d, o, what);
+    for (int i = 0; i < 5; i++) {
+        operand_free(device, &o[i]);
+    }
+}
+
+static lt_cuda_gemm_desc dense(leat_dtype dtype, int transposed, int64_t m, int64_t n, int64_t k)
+{
+    int64_t k8 = (k + 7) / 8 * 8;
+    int64_t n8 = (n + 7) / 8 * 8;
+    return (lt_cuda_gemm_desc){.dtype = dtype,
+                               .out_dtype = dtype,
+                               .b_transposed = transposed,
+                               .scale = 1,
+                               .m = m,
+                               .n = n,
+                               .k = k,
+                               .batch = 1,
+                               .lda = k8,
+                               .ldb = transposed ? k8 : n8,
+                               .ldd = n,
+                               .ldr = n};
+}
+
+static test_device *require_device(void **state)
+{
+    test_device *device = *state;
+    if (device == NULL) {
+        skip();
+    }
+    return device;
+}
+
+static const leat_dtype types[2] = {LEAT_DTYPE_F16, LEAT_DTYPE_BF16};
+
+static void product_every_kernel_and_split_matches(void **state)
+{
+    test_device *device = require_device(state);
+    for (int type = 0; type < 2; type++) {
+        for (int transposed = 0; transposed < 2; transposed++) {
+            for (uint32_t tile = 1; tile <= LT_GEMM_N_TILES; tile++) {
+                for (uint32_t splits = 1; splits <= 8; splits *= 2) {
+                    lt_cuda_gemm_desc d = dense(types[type], transposed, 333, 264, 530);
+                    d.tile = tile;
+                    d.splits = splits;
+                    run_product(device, &d);
+                }
+            }
+        }
+    }
+}
+
+static void product_sizes_with_tails_match(void **state)
+{
+    test_device *device = require_device(state);
+    static const int64_t sizes[][3] = {
+        {1, 1, 1},    {1, 1000, 64},   {3, 17, 40}, {5, 64, 2048},  {17, 72, 200},  {64, 256, 512},
+        {65, 63, 65}, {127, 129, 191}, {128, 8, 8}, {200, 250, 48}, {384, 96, 1024}};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        for (int transposed = 0; transposed < 2; transposed++) {
+            const int64_t *s = sizes[i];
+            lt_cuda_gemm_desc d = dense(types[i % 2], transposed, s[0], s[1], s[2]);
+            run_product(device, &d);
+        }
+    }
+}
+
+static void product_more_tiles_than_blocks_matches(void **state)
+{
+    test_device *device = require_device(state);
+    static const int64_t sizes[LT_GEMM_N_TILES][2] = {
+        {4200, 2100}, {2200, 1300}, {2200, 700}, {1300, 1200}, {1000, 1000}};
+    for (uint32_t tile = 0; tile < LT_GEMM_N_TILES; tile++) {
+        lt_cuda_gemm_desc d =
+            dense(types[tile % 2], (int)tile % 2, sizes[tile][0], sizes[tile][1], 136);
+        d.tile = tile + 1;
+        d.splits = 1;
+        run_product(device, &d);
+    }
+}
+
+static void product_batches_and_strides_match(void **state)
+{
+    test_device *device = require_device(state);
+    for (int shared = 0; shared < 3; shared++) {
+        for (uint32_t tile = 0; tile <= LT_GEMM_N_TILES; tile++) {
+            lt_cuda_gemm_desc d = dense(LEAT_DTYPE_F16, shared == 1, 70, 80, 96);
+            d.tile = tile;
+            d.splits = 1;
+            d.batch = 5;
+            d.lda += 16;
+            d.ldb += 8;
+            d.ldd += 8 * (shared != 2) + (shared == 2);
+            d.a_batch = shared == 0 ? 0 : d.m * d.lda + 8;
+            d.b_batch = shared == 1 ? 0 : 96 * d.ldb + 24;
+            d.d_batch = d.m * d.ldd + 16;
+            d.residual_dtype = shared == 2 ? LEAT_DTYPE_UNDEFINED : LEAT_DTYPE_F32;
+            d.r_batch = shared == 1 ? 0 : d.m * d.ldr;
+            run_product(device, &d);
+        }
+    }
+}
+
+static void product_epilogues_match(void **state)
+{
+    test_device *device = require_device(state);
+    static const leat_dtype outs[3] = {LEAT_DTYPE_F32, LEAT_DTYPE_F16, LEAT_DTYPE_BF16};
+    for (int32_t activation = 0; activation < LT_GEMM_N_ACTIVATIONS; activation++) {
+        for (int i = 0; i < 6; i++) {
+            lt_cuda_gemm_desc d = dense(types[i % 2], i & 1, 130, i < 3 ? 136 : 131, 72);
+            d.activation = activation;
+            d.alpha = activation == LT_GEMM_CLIP ? -0.5f : 0.3f;
+            d.beta = 0.75f;
+            d.scale = 0.5f;
+            d.out_dtype = outs[i % 3];
+            d.bias_dtype = outs[(i + activation) % 3];
+            d.residual_dtype = activation % 2 ? outs[(i + 1 + activation / 2) % 3] : 0;
+            d.tile = (uint32_t)(i + activation) % LT_GEMM_N_TILES + 1;
+            d.splits = 1 + (uint32_t)i % 2;
+            run_product(device, &d);
+        }
+    }
+}
+
+/* Result (image, y, x, filter) of a convolution. */
+static double conv_at(const lt_cuda_gemm_conv_desc *d, const double *x, const double *w,
+                      const int32_t at[4])
+{
+    double sum = 0;
+    for (int32_t i = 0; i < d->kh; i++) {
+        for (int32_t j = 0; j < d->kw; j++) {
+            int32_t y = at[1] * d->stride_h - d->pad[0] + i * d->dilation_h;
+            int32_t z = at[2] * d->stride_w - d->pad[1] + j * d->dilation_w;
+            if (y < 0 || y >= d->h || z < 0 || z >= d->w) {
+                continue;
+            }
+            const double *pixel = x + (((int64_t)at[0] * d->h + y) * d->w + z) * d->c;
+            const double *tap = w + (((int64_t)at[3] * d->kh + i) * d->kw + j) * d->c;
+            for (int32_t c = 0; c < d->c; c++) {
+                sum += pixel[c] * tap[c];
+            }
+        }
+    }
+    return sum * d->scale;
+}
+
+static void check_conv(const lt_cuda_gemm_conv_desc *d, const lt_cuda_gemm_params *p,
+                       const operand *o, const char *what)
+{
+    double *x = oracle_doubles(&o[0].array);
+    double *w = oracle_doubles(&o[1].array);
+    for (uint32_t r = 0; r < p->m; r++) {
+        for (int32_t c = 0; c < d->n; c++) {
+            uint32_t pixel = r % (p->out_h * p->out_w);
+            const int32_t at[4] = {(int32_t)(r / (p->out_h * p->out_w)),
+                                   (int32_t)(pixel / p->out_w), (int32_t)(pixel % p->out_w), c};
+            int64_t i = (int64_t)r * d->n + c;
+            double sum = conv_at(d, x, w, at);
+            sum += d->bias_dtype ? oracle_get(&o[2].array, (size_t)c) : 0;
+            sum += d->residual_dtype ? oracle_get(&o[3].array, (size_t)i) : 0;
+            check(&o[4], i, activate(d->activation, sum, d->alpha, d->beta),
+                  (int64_t)d->kh * d->kw * d->c, what);
+        }
+    }
+    int64_t end = (int64_t)p->m * d->n;
+    check_untouched(&o[4], end, end + MARGIN / (int64_t)dtype_bytes(d->out_dtype), what);
+    free(x);
+    free(w);
+}
+
+static void run_conv(const test_device *device, const lt_cuda_gemm_conv_desc *d)
+{
+    leat_error err = {0};
+    lt_cuda_gemm_plan plan;
+    assert_ok(lt_cuda_gemm_plan_conv(&device->gemm, d, &plan, &err), &err);
+    char what[160];
+    snprintf(what, sizeof what, "%s, %u splits, %d x %d x %d x %d to %d by %d x %d, stride %d",
+             lt_cuda_gemm_kernel_name(plan.kernel), plan.params.splits, d->images, d->h, d->w, d->c,
+             d->n, d->kh, d->kw, d->stride_h);
+    int64_t results = (int64_t)plan.params.m * d->n;
+    operand o[5] = {
+        operand_make(device, d->dtype, (int64_t)d->images * d->h * d->w * d->c, 5),
+        operand_make(device, d->dtype, (int64_t)d->n * d->kh * d->kw * d->c, 6),
+        operand_make(device, d->bias_dtype, d->n, 7),
+        operand_make(device, d->residual_dtype, results, 8),
+        operand_make(device, d->out_dtype, results, 0),
+    };
+    lt_cuda_gemm_operands operands = {device_pointer(&o[0]), device_pointer(&o[1]),
+                                      device_pointer(&o[2]), device_pointer(&o[3]),
+                                      (void *)(uintptr_t)o[4].address};
+    assert_ok(lt_cuda_gemm_launch(&device->gemm, &plan, &operands, NULL, &err), &err);
+    fetch(device, &o[4]);
+    check_conv(d, &plan.params, o, what);
+    for (int i = 0; i < 5; i++) {
+        operand_free(device, &o[i]);
+    }
+}
+
+static void conv_every_kernel_matches(void **state)
+{
+    test_device *device = require_device(state);
+    for (int type = 0; type < 2; type++) {
+        for (uint32_t tile = 1; tile <= LT_GEMM_N_TILES; tile++) {
+            lt_cuda_gemm_conv_desc d = {.dtype = types[type],
+                                        .out_dtype = types[type],
+                                        .bias_dtype = LEAT_DTYPE_F32,
+                                        .residual_dtype = types[type],
+                                        .activation = LT_GEMM_RELU,
+                                        .scale = 1,
+                                        .images = 3,
+                                        .h = 14,
+                                        .w = 15,
+                                        .c = 72,
+                                        .n = 136,
+                                        .kh = 3,
+                                        .kw = 3,
+                                        .stride_h = 1,
+                                        .stride_w = 1,
+                                        .dilation_h = 1,
+                                        .dilation_w = 1,
+                                        .pad = {1, 1, 1, 1},
+                                        .tile = tile,
+                                        .splits = 1 + tile % 3};
+            run_conv(device, &d);
+        }
+    }
+}
+
+static void conv_strides_pads_dilations_match(void **state)
+{
+    test_device *device = require_device(state);
+    /* images h w c n, kh kw, strides, dilations, pads */
+    static const int32_t cases[][15] = {
+        {1, 7, 7, 64, 64, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0},
+        {2, 15, 13, 64, 40, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1},
+        {2, 16, 16, 128, 64, 1, 1, 2, 2, 1, 1, 0, 0, 0, 0},
+        {3, 17, 11, 24, 33, 5, 3, 1, 2, 2, 1, 2, 0, 3, 1},
+        {1, 20, 20, 8, 16, 7, 7, 2, 2, 1, 1, 3, 3, 3, 3},
+        {1, 5, 5, 16, 8, 3, 3, 1, 1, 2, 2, 2, 2, 2, 2},
+        {2, 9, 30, 96, 72, 1, 5, 3, 1, 1, 1, 0, 2, 0, 2},
+        {1, 1, 1, 256, 1000, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0},
+        {1, 28, 28, 512, 16, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1},
+        {5, 8, 8, 32, 64, 2, 2, 2, 2, 1, 1, 0, 0, 1, 1},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const int32_t *s = cases[i];
+        lt_cuda_gemm_conv_desc d = {.dtype = types[i % 2],
+                                    .out_dtype = i % 3 ? types[i % 2] : LEAT_DTYPE_F32,
+                                    .scale = 1,
+                                    .images = s[0],
+                                    .h = s[1],
+                                    .w = s[2],
+                                    .c = s[3],
+                                    .n = s[4],
+                                    .kh = s[5],
+                                    .kw = s[6],
+                                    .stride_h = s[7],
+                                    .stride_w = s[8],
+                                    .dilation_h = s[9],
+                                    .dilation_w = s[10],
+                                    .pad = {s[11], s[12], s[13], s[14]}};
+        run_conv(device, &d);
+    }
+}
+
+static void product_repeated_gives_the_same_bits(void **state)
+{
+    test_device *device = require_device(state);
+    leat_error err = {0};
+    lt_cuda_gemm_desc d = dense(LEAT_DTYPE_F16, 0, 384, 1024, 4096);
+    lt_cuda_gemm_plan plan;
+    assert_ok(lt_cuda_gemm_plan_product(&device->gemm, &d, &plan, &err), &err);
+    operand a = operand_make(device, d.dtype, d.m * d.lda, 11);
+    operand b = operand_make(device, d.dtype, d.k * d.ldb, 12);
+    operand first = operand_make(device, d.dtype, d.m * d.n, 0);
+    operand again = operand_make(device, d.dtype, d.m * d.n, 0);
+    for (int i = 0; i < 200; i++) {
+        operand *to = i == 0 ? &first : &again;
+        lt_cuda_gemm_operands o = {device_pointer(&a), device_pointer(&b), NULL, NULL,
+                                   (void *)(uintptr_t)to->address};
+        assert_ok(lt_cuda_gemm_launch(&device->gemm, &plan, &o, NULL, &err), &err);
+        if (i == 0 || i % 50 == 49) {
+            fetch(device, to);
+        }
+        if (i % 50 == 49) {
+            assert_memory_equal(first.array.data, again.array.data, first.array.bytes);
+        }
+    }
+    operand_free(device, &a);
+    operand_free(device, &b);
+    operand_free(device, &first);
+    operand_free(device, &again);
+}
+
+int main(void)
+{
+    static test_device device;
+    const char *missing = test_device_open(&device);
+    void *state = missing ? NULL : &device;
+    if (missing) {
+        printf("skipped: %s\n", missing);
+    }
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_prestate(product_every_kernel_and_split_matches, state),
+        cmocka_unit_test_prestate(product_sizes_with_tails_match, state),
+        cmocka_unit_test_prestate(product_more_tiles_than_blocks_matches, state),
+        cmocka_unit_test_prestate(product_batches_and_strides_match, state),
+        cmocka_unit_test_prestate(product_epilogues_match, state),
+        cmocka_unit_test_prestate(product_repeated_gives_the_same_bits, state),
+        cmocka_unit_test_prestate(conv_every_kernel_matches, state),
+        cmocka_unit_test_prestate(conv_strides_pads_dilations_match, state),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

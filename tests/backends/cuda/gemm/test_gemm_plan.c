@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Plans and launches against a driver that writes down what it is asked; no device is needed. */
+#include "support/test.h"
+
+#include "gemm/gemm.h"
+
+#include <string.h>
+
+typedef struct map_call {
+    int dtype, swizzle;
+    uint32_t rank;
+    uint64_t dims[4], strides[3];
+    uint32_t box[3], steps[4];
+    int lower[2], upper[2];
+    uint32_t channels, pixels;
+} map_call;
+
+/* What the driver was asked last; tests run one after the other. */
+static struct {
+    map_call maps[2];
+    int n_maps, n_functions, n_attributes, last_attribute;
+    const void *replaced[2];
+    int n_replaced;
+    uint32_t grid[3], block[3], shared_bytes, n_launch_attributes;
+    uint32_t cluster;
+    void *function, *stream;
+    lt_cuda_gemm_params params;
+    int fail; /* result of every call */
+} asked;
+
+static int get_function(void **out, void *module, const char *name)
+{
+    assert_non_null(module);
+    assert_memory_equal(name, "lt_cuda_gemm_", 13);
+    *out = (void *)(uintptr_t)(++asked.n_functions);
+    return asked.fail;
+}
+
+static int set_attribute(void *function, int attribute, int value)
+{
+    assert_non_null(function);
+    assert_int_equal(attribute, 8);
+    assert_true(value > 100000 && value <= 232448);
+    asked.n_attributes++;
+    return asked.fail;
+}
+
+static int encode_tiled(void *map, int dtype, uint32_t rank, void *address, const uint64_t *dims,
+                        const uint64_t *strides, const uint32_t *box, const uint32_t *steps,
+                        int interleave, int swizzle, int promotion, int fill)
+{
+    assert_int_equal((uintptr_t)map % 64, 0);
+    assert_int_equal((uintptr_t)address % 16, 0);
+    assert_true(interleave == 0 && fill == 0 && promotion == 3);
+    map_call *m = &asked.maps[asked.n_maps++];
+    *m = (map_call){.dtype = dtype, .rank = rank, .swizzle = swizzle};
+    memcpy(m->dims, dims, rank * sizeof *dims);
+    memcpy(m->strides, strides, (rank - 1) * sizeof *strides);
+    memcpy(m->box, box, rank * sizeof *box);
+    memcpy(m->steps, steps, rank * sizeof *steps);
+    return asked.fail;
+}
+
+static int encode_im2col(void *map, int dtype, uint32_t rank, void *address, const uint64_t *dims,
+                         const uint64_t *strides, const int *lower, const int *upper,
+                         uint32_t channels, uint32_t pixels, const uint32_t *steps, int interleave,
+                         int swizzle, int promotion, int fill)
+{
+    assert_non_null(map);
+    assert_non_null(address);
+    assert_true(interleave == 0 && fill == 0 && promotion == 3);
+    map_call *m = &asked.maps[asked.n_maps++];
+    *m = (map_call){.dtype = dtype, .rank = rank, .swizzle = swizzle};
+    memcpy(m->dims, dims, rank * sizeof *dims);
+    memcpy(m->strides, strides, (rank - 1) * sizeof *strides);
+    memcpy(m->steps, steps, rank * sizeof *steps);
+    memcpy(m->lower, lower, sizeof m->lower);
+    memcpy(m->upper, upper, sizeof m->upper);
+    m->channels = channels;
+    m->pixels = pixels;
+    return asked.fail;
+}
+
+static int replace_address(void *map, void *address)
+{
+    assert_int_equal((uintptr_t)map % 64, 0);
+    asked.replaced[asked.n_replaced++] = address;
+    return asked.fail;
+}
+
+static int launch_kernel(const void *config, void *function, void **params, void **extra)
+{
+    struct {
+        uint32_t grid[3], block[3], shared_bytes;
+        void *stream;
+        const struct {
+            int32_t id, pad;
+            uint32_t value[16];
+        } * attributes;
+        uint32_t n_attributes;
+    } c;
+    memcpy(&c, config, sizeof c);
+    assert_null(extra);
+    memcpy(asked.grid, c.grid, sizeof c.grid);
+    memcpy(asked.block, c.block, sizeof c.block);
+    asked.shared_bytes = c.shared_bytes;
+    asked.stream = c.stream;
+    asked.n_launch_attributes = c.n_attributes;
+    assert_int_equal(c.attributes[0].id, 4);
+    asked.cluster = c.attributes[0].value[0];
+    if (c.n_attributes == 2) {
+        assert_int_equal(c.attributes[1].id, 6);
+        assert_int_equal(c.attributes[1].value[0], 1);
+    }
+    asked.function = function;
+    memcpy(&asked.params, params[0], sizeof asked.params);
+    return asked.fail;
+}
+
+static lt_cuda_gemm open_kernels(void)
+{
+    static const lt_cuda_gemm_driver driver = {get_function,  set_attribute,   encode_tiled,
+                                               encode_im2col, replace_address, launch_kernel};
+    static int module;
+    void *const modules[2] = {&module, &module};
+    lt_cuda_gemm gemm;
+    leat_error err = {0};
+    memset(&asked, 0, sizeof asked);
+    assert_ok(lt_cuda_gemm_open(&driver, modules, 132, &gemm, &err), &err);
+    assert_int_equal(asked.n_functions, LT_GEMM_N_KERNELS);
+    assert_int_equal(asked.n_attributes, LT_GEMM_N_KERNELS);
+    return gemm;
+}
+
+static lt_cuda_gemm_desc square(int64_t size)
+{
+    return (lt_cuda_gemm_desc){.dtype = LEAT_DTYPE_F16,
+                               .out_dtype = LEAT_DTYPE_F16,
+                               .scale = 1,
+                               .m = size,
+                               .n = size,
+                               .k = size,
+                               .batch = 1,
+                               .lda = size,
+                               .ldb = size,
+                               .ldd = size,
+                               .ldr = size};
+}
+
+static void kernel_names_differ(void **state)
+{
+    (void)state;
+    assert_string_equal(lt_cuda_gemm_kernel_name(0), "lt_cuda_gemm_f16_nk_128x256x64_sm90");
+    assert_string_equal(lt_cuda_gemm_kernel_name(LT_GEMM_N_KERNELS - 1),
+                        "lt_cuda_gemm_bf16_conv_64x64x64_sm90");
+    for (uint32_t i = 0; i < LT_GEMM_N_KERNELS; i++) {
+        for (uint32_t j = 0; j < i; j++) {
+            assert_string_not_equal(lt_cuda_gemm_kernel_name(i), lt_cuda_gemm_kernel_name(j));
+        }
+    }
+}
+
+static void open_driver_refuses_returns_no_device(void **state)
+{
+    (void)state;
+    lt_cuda_gemm gemm = open_kernels();
+    asked.fail = 500;
+    void *const modules[2] = {&gemm, NULL};
+    leat_error err = {0};
+    lt_cuda_gemm again;
+    assert_int_equal(lt_cuda_gemm_open(&gemm.driver, modules, 132, &again, &err), LEAT_NO_DEVICE);
+    assert_non_null(strstr(err.message, "500"));
+}
+
+static void plan_large_product_takes_the_large_tile(void **state)
+{
+    (void)state;
+    lt_cuda_gemm gemm = open_kernels();
+    leat_error err = {0};
+    lt_cuda_gemm_plan plan;
+    lt_cuda_gemm_desc d = square(4096);
+    assert_ok(lt_cuda_gemm_plan_product(&gemm, &d, &plan, &err), &err);
+    assert_string_equal(lt_cuda_gemm_kernel_name(plan.kernel),
+                        "lt_cuda_gemm_f16_kn_128x256x64_sm90");
+    assert_int_equal(plan.grid, 132);
+    assert_int_equal(plan.cluster, 1);
+    assert_int_equal(plan.params.n_tiles, 32 * 16);
+    assert_int_equal(plan.params.steps, 64);
+    assert_true(plan.cost_ns > 100e3 && plan.cost_ns < 400e3);
+    const map_call *a = &asked.maps[0], *b = &asked.maps[1];
+    assert_true(a->dtype == 6 && a->rank == 3 && a->swizzle == 3);
+    assert_true(a->box[0] == 64 && a->box[1] == 128 && a->box[2] == 1);
+    assert_true(b->box[0] == 64 && b->box[1] == 64 && b->box[2] == 1);
+    assert_true(a->dims[0] == 4096 && a->strides[0] == 8192);
+}
+
+static void plan_few_tiles_covers_the_device(void **state)
+{
+    (void)state;
+    lt_cuda_gemm gemm = open_kernels();
+    leat_error err = {0};
+    lt_cuda_gemm_plan plan;
+    lt_cuda_gemm_desc d = square(1024);
+    d.m = 384;
+    d.k = d.lda = 4096;
+    assert_ok(lt_cuda_gemm_plan_product(&gemm, &d, &plan, &err), &err);
+    assert_true(plan.grid >= 80);
+    assert_int_equal(plan.grid % plan.cluster, 0);
+    assert_int_equal(plan.params.splits, plan.cluster);
+}
+
+static void plan_every_size_keeps_its_bounds(void **state)
+{
+    (void)state;
+    lt_cuda_gemm gemm = open_kernels();
+    leat_error err = {0};
+    for (int64_t m = 1; m < 3000; m = m * 3 + 1) {
+        for (int64_t k = 8; k < 9000; k = k * 5 + 8) {
+            for (uint32_t tile = 0; tile <= LT_GEMM_N_TILES; tile++) {
+                lt_cuda_gemm_desc d = square(136);
+                lt_cuda_gemm_plan plan;
+                d.m = m;
+                d.k = d.lda = k;
+                d.tile = tile;
+                d.splits = 1;
+                asked.n_maps = 0;
+                assert_ok(lt_cuda_gemm_plan_product(&gemm, &d, &plan, &err), &err);
+                const lt_cuda_gemm_params *p = &plan.params;
+                assert_true(p->splits >= 1 && p->splits <= LT_GEMM_MAX_SPLIT);
+                assert_true(p->splits <= p->steps);
+                assert_int_equal(p->steps, (k + 63) / 64);
+                assert_true(p->splits == 1 ? plan.grid <= 132 && plan.grid <= p->n_tiles
+                                           : plan.grid == p->n_tiles * p->splits);
+                assert_true(p->a_box_rows % 8 == 0 && p->a_box_rows <= 128);
+                assert_true((int64_t)p->a_box_rows >= (m < 64 ? m : 64));
+                assert_true(plan.shared_bytes <= 232448);
+            }
+        }
+    }
+}
+
+static void plan_misfits_are_refused(void **state)
+{
+    (void)state;
+    lt_cuda_gemm gemm = open_kernels();
+    const struct {
+        size_t offset;
+        int64_t value;
+        leat_status status;
+    } cases[] = {
+        {offsetof(lt_cuda_gemm_desc, lda), 260, LEAT_UNSUPPORTED},
+        {offsetof(lt_cuda_gemm_desc, ldb), 257, LEAT_UNSUPPORTED},
+        {offsetof(lt_cuda_gemm_desc, lda), 248, LEAT_INVALID},
+        {offsetof(lt_cuda_gemm_desc, ldd), 255, LEAT_INVALID},
+        {offsetof(lt_cuda_gemm_desc, m), 0, LEAT_INVALID},
+        {offsetof(lt_cuda_gemm_desc, k), -1, LEAT_INVALID},
+        {offsetof(lt_cuda_gemm_desc, m), (int64_t)1 << 40, LEAT_UNSUPPORTED},
+        {offsetof(lt_cuda_gemm_desc, batch), (int64_t)1 << 30, LEAT_UNSUPPORTED},
+        {offsetof(lt_cuda_gemm_desc, a_batch), 12, LEAT_UNSUPPORTED},
+        {offsetof(lt_cuda_gemm_desc, b_batch), -8, LEAT_INVALID},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        lt_cuda_gemm_desc d = square(256);
+        lt_cuda_gemm_plan plan;
+        leat_error err = {0};
+        memcpy((char *)&d + cases[i].offset, &cases[i].value, sizeof cases[i].value);
+        assert_int_equal(lt_cuda_gemm_plan_product(&gemm, &d, &plan, &err), cases[i].status);
+        assert_int_equal(err.status, cases[i].status);
+        assert_true(err.message[0] != '\0');
+    }
+    lt_cuda_gemm_desc d = square(256);
+    lt_cuda_gemm_plan plan;
+    leat_error err;
+    d.dtype = LEAT_DTYPE_F32;
+    assert_int_equal(lt_cuda_gemm_plan_product(&gemm, &d, &plan, &err), LEAT_UNSUPPORTED);
+    d = square(256);
+    d.bias_dtype = LEAT_DTYPE_I32;
+    assert_int_equal(lt_cuda_gemm_plan_product(&gemm, &d, &plan, &err), LEAT_UNSUPPORTED);
+    d = square(256);
+    d.activation = LT_GEMM_N_ACTIVATIONS;
+    assert_int_equal(lt_cuda_gemm_plan_product(&gemm, &d, &plan, &err), LEAT_UNSUPPORTED);
+    d = square(256);
+    d.tile = 2;
+    d.splits = 5; /* of four steps */
+    assert_int_equal(lt_cuda_gemm_plan_product(&gemm, &d, &plan, &err), LEAT_INVALID);
+}
+
+static void plan_conv_describes_the_padded_image(void **state)
+{
+    (void)state;
+    lt_cuda_gemm gemm = open_kernels();
+    leat_error err = {0};
+    lt_cuda_gemm_plan plan;
+    lt_cuda_gemm_conv_desc d = {.dtype = LEAT_DTYPE_BF16,
+                                .out_dtype = LEAT_DTYPE_BF16,
+                                .scale = 1,
+                                .images = 2,
+                                .h = 15,
+                                .w = 30,
+                                .c = 72,
+                                .n = 100,
+                                .kh = 3,
+                                .kw = 5,
+                                .stride_h = 2,
+                                .stride_w = 1,
+                                .dilation_h = 1,
+                                .dilation_w = 2,
+                                .pad = {1, 4, 0, 3}};
+    assert_ok(lt_cuda_gemm_plan_conv(&gemm, &d, &plan, &err), &err);
+    const map_call *a = &asked.maps[0], *b = &asked.maps[1];
+    assert_int_equal(plan.params.out_h, 7);
+    assert_int_equal(plan.params.out_w, 29);
+    assert_int_equal(plan.params.m, 2 * 7 * 29);
+    assert_int_equal(plan.params.steps, 15 * 2);
+    assert_true(a->dtype == 9 && a->rank == 4 && a->channels == 64);
+    assert_int_equal(a->pixels, plan.params.a_box_rows);
+    assert_true(a->lower[0] == -4 && a->lower[1] == -1);
+    assert_true(a->upper[0] == 3 - 8 && a->upper[1] == -2);
+    assert_true(a->steps[1] == 1 && a->steps[2] == 2);
+    assert_true(a->dims[0] == 72 && a->dims[1] == 30 && a->dims[2] == 15 && a->dims[3] == 2);
+    assert_true(b->dims[0] == 72 && b->dims[1] == 100 && b->dims[2] == 15);
+    assert_true(b->strides[0] == 15 * 72 * 2 && b->strides[1] == 72 * 2);
+    d.c = 70;
+    assert_int_equal(lt_cuda_gemm_plan_conv(&gemm, &d, &plan, &err), LEAT_UNSUPPORTED);
+    d.c = 72;
+    d.stride_h = 9;
+    assert_int_equal(lt_cuda_gemm_plan_conv(&gemm, &d, &plan, &err), LEAT_UNSUPPORTED);
+    d.stride_h = 1;
+    d.h = 1;
+    d.pad[0] = 0;
+    assert_int_equal(lt_cuda_gemm_plan_conv(&gemm, &d, &plan, &err), LEAT_INVALID);
+}
+
+static void launch_passes_addresses_and_grid(void **state)
+{
+    (void)state;
+    lt_cuda_gemm gemm = open_kernels();
+    leat_error err = {0};
+    lt_cuda_gemm_plan plan;
+    lt_cuda_gemm_desc d = square(512);
+    d.bias_dtype = LEAT_DTYPE_F32;
+    d.overlap = 1;
+    d.tile = 2;
+    d.splits = 4;
+    assert_ok(lt_cuda_gemm_plan_product(&gemm, &d, &plan, &err), &err);
+    lt_cuda_gemm_operands o = {(void *)0x1000, (void *)0x2010, (void *)0x3004, NULL,
+                               (void *)0x5000};
+    assert_ok(lt_cuda_gemm_launch(&gemm, &plan, &o, &gemm, &err), &err);
+    assert_ptr_equal(asked.replaced[0], o.a);
+    assert_ptr_equal(asked.replaced[1], o.b);
+    assert_ptr_equal(asked.stream, &gemm);
+    assert_ptr_equal(asked.function, gemm.functions[plan.kernel]);
+    assert_true(asked.grid[0] == 16 * 4 && asked.grid[1] == 1 && asked.cluster == 4);
+    assert_true(asked.block[0] == LT_GEMM_THREADS && asked.n_launch_attributes == 2);
+    assert_int_equal(asked.shared_bytes, plan.shared_bytes);
+    assert_true(asked.params.d == 0x5000 && asked.params.bias == 0x3004);
+    assert_true(asked.params.wide);
+    o.d = (void *)0x5002; /* aligned on its elements alone */
+    assert_ok((asked.n_replaced = 0, lt_cuda_gemm_launch(&gemm, &plan, &o, NULL, &err)), &err);
+    assert_false(asked.params.wide);
+    o.a = (void *)0x1008;
+    assert_int_equal(lt_cuda_gemm_launch(&gemm, &plan, &o, NULL, &err), LEAT_INVALID);
+    o.a = (void *)0x1000;
+    o.bias = NULL;
+    assert_int_equal(lt_cuda_gemm_launch(&gemm, &plan, &o, NULL, &err), LEAT_INVALID);
+    o.bias = (void *)0x3004;
+    asked.n_replaced = 0;
+    asked.fail = 700;
+    assert_int_equal(lt_cuda_gemm_launch(&gemm, &plan, &o, NULL, &err), LEAT_DEVICE_LOST);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(kernel_names_differ),
+        cmocka_unit_test(open_driver_refuses_returns_no_device),
+        cmocka_unit_test(plan_large_product_takes_the_large_tile),
+        cmocka_unit_test(plan_few_tiles_covers_the_device),
+        cmocka_unit_test(plan_every_size_keeps_its_bounds),
+        cmocka_unit_test(plan_misfits_are_refused),
+        cmocka_unit_test(plan_conv_describes_the_padded_image),
+        cmocka_unit_test(launch_passes_addresses_and_grid),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
