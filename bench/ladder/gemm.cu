@@ -6,7 +6,8 @@
 //   gemm DIRECTORY sweep   every tile and split at those sizes, to compare with the plan's choice
 //   gemm ... overlap       the shipped kernel starts while the one before it ends
 //
-// DIRECTORY has gemm_f16.fatbin (build/backends/cuda/gemm). Factors rotate through 256 MB where
+// Build: make build/bench/ladder/gemm (needs nvcc and cuBLAS). DIRECTORY has gemm_f16.fatbin:
+// build/backends/cuda/gemm. Factors rotate through 256 MB where
 // they are small, so that they come from memory as a model's weights do.
 #include "gemm_rungs.h"
 
