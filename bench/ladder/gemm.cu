@@ -10,71 +10,9 @@
 // build/backends/cuda/gemm. Factors rotate through 256 MB where
 // they are small, so that they come from memory as a model's weights do.
 #include "gemm_rungs.h"
-
-#include "../../backends/cuda/gemm/gemm.h"
+#include "ladder.h"
 
 #include <cublas_v2.h>
-#include <cuda.h>
-#include <cuda_runtime.h>
-
-#include <algorithm>
-#include <cmath>
-#include <cstdio>
-#include <cstdlib>
-#include <functional>
-#include <random>
-#include <string>
-#include <vector>
-
-static void require(bool good, const char *what, long code)
-{
-    if (!good) {
-        fprintf(stderr, "%s: %ld\n", what, code);
-        exit(1);
-    }
-}
-
-#define CUDA(call)                                                                                 \
-    do {                                                                                           \
-        cudaError_t result_ = (call);                                                              \
-        require(result_ == cudaSuccess, #call, result_);                                           \
-    } while (0)
-
-template <class F> static void entry(F *function, const char *name)
-{
-    cudaDriverEntryPointQueryResult found;
-    void *address = nullptr;
-    CUDA(cudaGetDriverEntryPointByVersion(name, &address, 12000, cudaEnableDefault, &found));
-    require(address != nullptr, name, found);
-    *function = (F)address;
-}
-
-static lt_cuda_gemm open_kernels(const std::string &directory)
-{
-    CUDA(cudaFree(nullptr)); // makes the context
-    lt_cuda_gemm_driver d;
-    entry(&d.module_get_function, "cuModuleGetFunction");
-    entry(&d.func_set_attribute, "cuFuncSetAttribute");
-    entry(&d.tensor_map_encode_tiled, "cuTensorMapEncodeTiled");
-    entry(&d.tensor_map_encode_im2col, "cuTensorMapEncodeIm2col");
-    entry(&d.tensor_map_replace_address, "cuTensorMapReplaceAddress");
-    entry(&d.launch_kernel_ex, "cuLaunchKernelEx");
-    int (*module_load)(void **, const char *);
-    entry(&module_load, "cuModuleLoad");
-    void *modules[2] = {nullptr, nullptr};
-    std::string path = directory + "/gemm_f16.fatbin";
-    int result = module_load(&modules[0], path.c_str());
-    require(result == 0, path.c_str(), result);
-    cudaDeviceProp properties;
-    CUDA(cudaGetDeviceProperties(&properties, 0));
-    printf("%s, %d multiprocessors\n", properties.name, properties.multiProcessorCount);
-    lt_cuda_gemm gemm;
-    leat_error err = {};
-    leat_status status =
-        lt_cuda_gemm_open(&d, modules, properties.multiProcessorCount, &gemm, &err);
-    require(status == LEAT_OK, err.message, status);
-    return gemm;
-}
 
 struct size {
     int m, n, k;
@@ -138,37 +76,6 @@ struct data {
     }
 };
 
-using launch = std::function<void(int copy)>;
-
-// Median of 9 timings, each of enough launches for about 2 ms.
-static double time_us(const data &x, const launch &run)
-{
-    cudaEvent_t begin, end;
-    CUDA(cudaEventCreate(&begin));
-    CUDA(cudaEventCreate(&end));
-    auto once = [&](int count) {
-        CUDA(cudaEventRecord(begin));
-        for (int i = 0; i < count; i++) {
-            run(i % x.copies);
-        }
-        CUDA(cudaEventRecord(end));
-        CUDA(cudaEventSynchronize(end));
-        float ms;
-        CUDA(cudaEventElapsedTime(&ms, begin, end));
-        return ms * 1e3 / count;
-    };
-    once(2);
-    int count = (int)std::min(200.0, std::max(1.0, 2000 / once(2)));
-    std::vector<double> times;
-    for (int i = 0; i < 9; i++) {
-        times.push_back(once(count));
-    }
-    std::sort(times.begin(), times.end());
-    cudaEventDestroy(begin);
-    cudaEventDestroy(end);
-    return times[4];
-}
-
 static int failures;
 static bool overlap; // of launches of the shipped kernel
 
@@ -179,7 +86,7 @@ static double report(data &x, const char *name, const launch &run, double cublas
     CUDA(cudaDeviceSynchronize());
     double error = x.error();
     failures += !(error <= 1);
-    double us = time_us(x, run);
+    double us = time_us(x.copies, run);
     CUDA(cudaGetLastError());
     double tflops = 2.0 * x.s.m * x.s.n * x.s.k / us * 1e-6;
     printf("%-22s %6d %6d %6d  %-34s %10.2f us %7.1f TFLOP/s  %5.3f of cuBLAS  error %.3f%s\n",
@@ -195,8 +102,9 @@ static launch cublas_launch(cublasHandle_t handle, data &x)
         const float one = 1, zero = 0;
         cublasStatus_t status = cublasGemmEx(
             handle, x.s.transposed ? CUBLAS_OP_T : CUBLAS_OP_N, CUBLAS_OP_N, x.s.n, x.s.m, x.s.k,
-            &one, x.db + copy * x.b.size(), CUDA_R_16F, x.s.transposed ? x.s.k : x.s.n, x.da + copy * x.a.size(), CUDA_R_16F, x.s.k, &zero, x.dd,
-            CUDA_R_16F, x.s.n, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT);
+            &one, x.db + copy * x.b.size(), CUDA_R_16F, x.s.transposed ? x.s.k : x.s.n,
+            x.da + copy * x.a.size(), CUDA_R_16F, x.s.k, &zero, x.dd, CUDA_R_16F, x.s.n,
+            CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT);
         require(status == CUBLAS_STATUS_SUCCESS, "cublasGemmEx", status);
     };
 }
@@ -257,7 +165,7 @@ static launch wgmma_launch(const lt_cuda_gemm &gemm, data &x)
                               WGMMA_SHARED));
     return [&x, maps](int copy) {
         gemm_wgmma<<<dim3(x.s.n / 128, x.s.m / 128), 256, WGMMA_SHARED>>>(maps[copy], x.dd, x.s.n,
-                                                                        x.s.k);
+                                                                          x.s.k);
     };
 }
 

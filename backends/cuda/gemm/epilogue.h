@@ -15,27 +15,30 @@
 namespace gemm
 {
 
-__device__ __forceinline__ float load_real(uint64_t base, uint32_t type, int64_t i)
+__device__ __forceinline__ float to_float(float x)
 {
-    if (type == LT_GEMM_F32) {
-        return ((const float *)base)[i];
-    }
-    if (type == LT_GEMM_F16) {
-        return __half2float(((const __half *)base)[i]);
-    }
-    return __bfloat162float(((const __nv_bfloat16 *)base)[i]);
+    return x;
 }
 
-/* Elements i and i + 1, i even and the base aligned on both. */
-__device__ __forceinline__ float2 load_pair(uint64_t base, uint32_t type, int64_t i)
+__device__ __forceinline__ float to_float(__half x)
 {
-    if (type == LT_GEMM_F32) {
-        return *(const float2 *)((const float *)base + i);
-    }
+    return __half2float(x);
+}
+
+__device__ __forceinline__ float to_float(__nv_bfloat16 x)
+{
+    return __bfloat162float(x);
+}
+
+/* Both halves of a word of two elements. */
+__device__ __forceinline__ float2 unpack_pair(uint32_t type, uint32_t bits)
+{
     if (type == LT_GEMM_F16) {
-        return __half22float2(*(const __half2 *)((const __half *)base + i));
+        __half2 v;
+        memcpy(&v, &bits, sizeof bits);
+        return __half22float2(v);
     }
-    return __bfloat1622float2(*(const __nv_bfloat162 *)((const __nv_bfloat16 *)base + i));
+    return make_float2(__uint_as_float(bits << 16), __uint_as_float(bits & 0xffff0000u));
 }
 
 __device__ __forceinline__ uint32_t pack_pair(uint32_t type, float x, float y)
@@ -136,46 +139,123 @@ struct place {
     uint32_t staging; /* 2 KB of shared memory */
 };
 
-template <int COUNT>
-__device__ __forceinline__ void add_bias(const lt_cuda_gemm_params &p, float (&s)[COUNT],
-                                         uint32_t column)
+/* All loads of one kind come before the first use, without branches between: they wait together. */
+template <class T, int COUNT>
+__device__ __forceinline__ void add_bias_of(const lt_cuda_gemm_params &p, float (&s)[COUNT],
+                                            uint32_t column)
 {
+    T bias[COUNT / 2];
 #pragma unroll
-    for (int j = 0; j < COUNT / 4; j++) {
+    for (int i = 0; i < COUNT / 2; i++) {
+        uint32_t c = column + i / 2 * 8 + i % 2;
+        bias[i] = c < p.n ? ((const T *)p.bias)[c] : T(0.0f);
+    }
 #pragma unroll
-        for (int e = 0; e < 2; e++) {
-            uint32_t c = column + 8 * j + e;
-            float bias = c < p.n ? load_real(p.bias, p.bias_type, c) : 0.0f;
-            s[4 * j + e] += bias;
-            s[4 * j + 2 + e] += bias;
-        }
+    for (int i = 0; i < COUNT / 2; i++) {
+        s[i / 2 * 4 + i % 2] += to_float(bias[i]);
+        s[i / 2 * 4 + 2 + i % 2] += to_float(bias[i]);
     }
 }
 
 template <int COUNT>
-__device__ __forceinline__ void add_residual(const lt_cuda_gemm_params &p, float (&s)[COUNT],
-                                             uint32_t row, uint32_t column, uint32_t batch)
+__device__ __forceinline__ void add_bias(const lt_cuda_gemm_params &p, float (&s)[COUNT],
+                                         uint32_t column)
 {
+    if (p.bias_type == LT_GEMM_F32) {
+        add_bias_of<float>(p, s, column);
+    } else if (p.bias_type == LT_GEMM_F16) {
+        add_bias_of<__half>(p, s, column);
+    } else {
+        add_bias_of<__nv_bfloat16>(p, s, column);
+    }
+}
+
+/* A residual of any type and alignment, element by element, eight loads at a time. */
+template <class T, int COUNT>
+__device__ __forceinline__ void add_residual_of(const lt_cuda_gemm_params &p, float (&s)[COUNT],
+                                                uint32_t row, uint32_t column, uint32_t batch)
+{
+    const T *upper = (const T *)p.residual + batch * p.r_batch + row * p.ldr + column;
+    const T *lower = upper + 8 * p.ldr;
+    const bool has_upper = row < p.m, has_lower = row + 8 < p.m;
 #pragma unroll
-    for (int half = 0; half < 2; half++) {
-        uint32_t r = row + 8 * half;
-        int64_t start = batch * p.r_batch + r * p.ldr;
+    for (int g = 0; g < COUNT; g += 8) {
+        T v[8];
 #pragma unroll
-        for (int j = 0; j < COUNT / 4; j++) {
-            uint32_t c = column + 8 * j;
-            if (r >= p.m || c >= p.n) {
-                continue;
-            }
-            float2 v;
-            if (p.residual_pairs && c + 1 < p.n) {
-                v = load_pair(p.residual, p.residual_type, start + c);
-            } else {
-                v.x = load_real(p.residual, p.residual_type, start + c);
-                v.y = c + 1 < p.n ? load_real(p.residual, p.residual_type, start + c + 1) : 0.0f;
-            }
-            s[4 * j + 2 * half] += v.x;
-            s[4 * j + 2 * half + 1] += v.y;
+        for (int i = 0; i < 8; i++) {
+            const int c = (g + i) / 4 * 8 + i % 2;
+            const bool inside = (i / 2 % 2 ? has_lower : has_upper) && column + c < p.n;
+            v[i] = inside ? (i / 2 % 2 ? lower : upper)[c] : T(0.0f);
         }
+#pragma unroll
+        for (int i = 0; i < 8; i++) {
+            s[g + i] += to_float(v[i]);
+        }
+    }
+}
+
+/* Where lane's 16 bytes of the warp's rows are while they pass through shared memory: rows of 128
+ * bytes whose pieces of 16 are exchanged by row, so that neither way meets one bank twice. */
+__device__ __forceinline__ uint32_t staged(uint32_t staging, uint32_t row, uint32_t piece)
+{
+    return staging + row * 128 + (piece ^ (row % 8)) * 16;
+}
+
+/* The same as a lane's address of four matrices of 8 x 8 in columns 16 g to 16 g + 15. */
+__device__ __forceinline__ uint32_t staged_matrices(uint32_t staging, uint32_t g)
+{
+    const uint32_t lane = threadIdx.x % 32;
+    return staged(staging, lane % 8 + lane / 8 % 2 * 8, 2 * g + lane / 16);
+}
+
+/* A residual of 16 bits in aligned rows: 16 bytes a load, whole rows of the warp together. */
+template <int COUNT>
+__device__ __forceinline__ void add_residual_staged(const lt_cuda_gemm_params &p, float (&s)[COUNT],
+                                                    const place &at)
+{
+    constexpr uint32_t PIECES = COUNT / 4; /* of 16 bytes a row */
+    constexpr uint32_t ROWS = 32 / PIECES; /* that the warp loads at once */
+    const uint32_t lane = threadIdx.x % 32, piece = lane % PIECES;
+    const uint32_t c = at.column + piece * 8;
+    uint4 v[16 / ROWS];
+#pragma unroll
+    for (uint32_t i = 0; i < 16 / ROWS; i++) {
+        uint32_t r = at.row + i * ROWS + lane / PIECES;
+        bool inside = r < p.m && c < p.n;
+        const uint16_t *from = (const uint16_t *)p.residual + at.batch * p.r_batch + r * p.ldr + c;
+        v[i] = inside ? *(const uint4 *)from : make_uint4(0, 0, 0, 0);
+    }
+#pragma unroll
+    for (uint32_t i = 0; i < 16 / ROWS; i++) {
+        ptx::store_16(staged(at.staging, i * ROWS + lane / PIECES, piece), v[i]);
+    }
+    __syncwarp();
+#pragma unroll
+    for (int g = 0; g < COUNT / 8; g++) {
+        uint32_t w[4];
+        ptx::load_matrices(w, staged_matrices(at.staging, g));
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            float2 pair = unpack_pair(p.residual_type, w[i]);
+            s[8 * g + 2 * i] += pair.x;
+            s[8 * g + 2 * i + 1] += pair.y;
+        }
+    }
+    __syncwarp();
+}
+
+template <int COUNT>
+__device__ __forceinline__ void add_residual(const lt_cuda_gemm_params &p, float (&s)[COUNT],
+                                             uint32_t row, uint32_t column, const place &at)
+{
+    if (p.residual_wide) {
+        add_residual_staged(p, s, at);
+    } else if (p.residual_type == LT_GEMM_F32) {
+        add_residual_of<float>(p, s, row, column, at.batch);
+    } else if (p.residual_type == LT_GEMM_F16) {
+        add_residual_of<__half>(p, s, row, column, at.batch);
+    } else {
+        add_residual_of<__nv_bfloat16>(p, s, row, column, at.batch);
     }
 }
 
@@ -207,16 +287,14 @@ __device__ __forceinline__ void store_direct(const lt_cuda_gemm_params &p, const
     }
 }
 
-/* Through shared memory: rows of 128 bytes whose pieces of 16 bytes are exchanged by row, so that
- * neither way meets one bank twice. */
+/* Through shared memory, so that whole rows leave by 16 bytes a thread. */
 template <int COUNT>
 __device__ __forceinline__ void store_staged(const lt_cuda_gemm_params &p, const float (&s)[COUNT],
                                              const place &at)
 {
     constexpr uint32_t PIECES = COUNT / 4; /* of 16 bytes a row */
     constexpr uint32_t ROWS = 32 / PIECES; /* that the warp stores at once */
-    const uint32_t lane = threadIdx.x % 32;
-    const uint32_t row_in = lane % 8 + (lane / 8 % 2) * 8;
+    const uint32_t lane = threadIdx.x % 32, piece = lane % PIECES;
 #pragma unroll
     for (int g = 0; g < COUNT / 8; g++) {
         uint32_t v[4];
@@ -224,20 +302,13 @@ __device__ __forceinline__ void store_staged(const lt_cuda_gemm_params &p, const
         for (int i = 0; i < 4; i++) {
             v[i] = pack_pair(p.out_type, s[8 * g + 2 * i], s[8 * g + 2 * i + 1]);
         }
-        uint32_t piece = 2 * g + lane / 16;
-        ptx::store_matrices(at.staging + row_in * 128 + ((piece ^ (row_in % 8)) * 16), v);
+        ptx::store_matrices(staged_matrices(at.staging, g), v);
     }
     __syncwarp();
 #pragma unroll
     for (uint32_t i = 0; i < 16 / ROWS; i++) {
         uint32_t row = i * ROWS + lane / PIECES;
-        uint32_t piece = lane % PIECES;
-        uint32_t address = at.staging + row * 128 + ((piece ^ (row % 8)) * 16);
-        uint4 v;
-        asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
-                     : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
-                     : "r"(address)
-                     : "memory");
+        uint4 v = ptx::load_16(staged(at.staging, row, piece));
         uint32_t r = at.row + row, c = at.column + piece * 8;
         if (r < p.m && c < p.n) {
             *(uint4 *)((uint16_t *)p.d + at.batch * p.d_batch + r * p.ldd + c) = v;
@@ -264,7 +335,7 @@ __device__ __forceinline__ void finish(const lt_cuda_gemm_params &p, float (&s)[
         add_bias(p, s, column);
     }
     if (p.residual_type != LT_GEMM_NONE) {
-        add_residual(p, s, row, column, at.batch);
+        add_residual(p, s, row, column, at);
     }
     activate(p, s);
     if (p.wide && p.out_type != LT_GEMM_F32) {

@@ -70,8 +70,7 @@ leat_status lt_cuda_gemm_launch(const lt_cuda_gemm *gemm, const lt_cuda_gemm_pla
     params.bias = (uint64_t)(uintptr_t)operands->bias;
     params.residual = (uint64_t)(uintptr_t)operands->residual;
     params.wide = params.wide && is_aligned(operands->d, 16);
-    params.residual_pairs = params.residual_pairs &&
-                            is_aligned(operands->residual, 2 * type_bytes(params.residual_type));
+    params.residual_wide = params.residual_wide && is_aligned(operands->residual, 16);
     const lt_cuda_gemm_driver *driver = &gemm->driver;
     int result = driver->tensor_map_replace_address(&params.a, (void *)(uintptr_t)operands->a);
     if (result == 0) {

@@ -104,7 +104,7 @@ typedef struct lt_cuda_gemm_params {
     float scale;
     uint32_t out_type, bias_type, residual_type; /* lt_cuda_gemm_type */
     uint32_t wide;                               /* D and its rows are aligned on 16 bytes */
-    uint32_t residual_pairs; /* the residual and its rows are aligned on two elements */
+    uint32_t residual_wide;                      /* the same of the residual, of 16 bits */
     /* Convolution: k is taps (kh outer, kw inner), each of c_steps steps. */
     uint32_t c_steps, kw;
     uint32_t out_h, out_w;

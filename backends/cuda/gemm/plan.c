@@ -231,7 +231,8 @@ leat_status lt_cuda_gemm_plan_product(const lt_cuda_gemm *gemm, const lt_cuda_ge
     p->a_batched = d->batch > 1 && d->a_batch != 0;
     p->b_batched = d->batch > 1 && d->b_batch != 0;
     p->wide = is_wide(p->out_type, d->n, d->ldd, d->d_batch);
-    p->residual_pairs = d->ldr % 2 == 0 && d->r_batch % 2 == 0;
+    p->residual_wide =
+        p->residual_type != LT_GEMM_F32 && is_wide(LT_GEMM_F16, d->n, d->ldr, d->r_batch);
     out->overlap = d->overlap;
     const int64_t sizes[3] = {d->m, d->n, d->batch};
     const uint32_t wanted[2] = {d->tile, d->splits};
@@ -330,7 +331,7 @@ static void set_conv(lt_cuda_gemm_params *p, const lt_cuda_gemm_conv_desc *d)
     p->corner_h = -d->pad[0];
     p->corner_w = -d->pad[1];
     p->wide = is_wide(p->out_type, d->n, d->n, 0);
-    p->residual_pairs = d->n % 2 == 0;
+    p->residual_wide = p->residual_type != LT_GEMM_F32 && is_wide(LT_GEMM_F16, d->n, d->n, 0);
 }
 
 leat_status lt_cuda_gemm_plan_conv(const lt_cuda_gemm *gemm, const lt_cuda_gemm_conv_desc *d,
