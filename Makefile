@@ -65,7 +65,7 @@ BENCH_SRC := $(sort $(wildcard bench/*.c))
 EXAMPLE_SRC := $(sort $(filter-out examples/backend_%,$(wildcard examples/*.c)))
 PLUGIN_SRC := $(sort $(wildcard examples/backend_*.c tests/plugins/*.c))
 TEST_SRC := $(sort $(shell find tests -name 'test_*.c'))
-CUDA_SRC := $(sort $(wildcard backends/cuda/*.c))
+CUDA_SRC := $(sort $(wildcard backends/cuda/*.c backends/cuda/gemm/*.c))
 GPU_TEST_SRC := $(sort $(wildcard tests/backends/gpu/test_*.cpp))
 FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 SUPPORT_SRC := $(sort $(filter-out tests/conformance/test_%,$(wildcard tests/support/*.c tests/conformance/*.c)))
@@ -90,8 +90,6 @@ GPU_TESTS := $(patsubst %.cpp,$(BUILD)/%,$(GPU_TEST_SRC))
 REPLAYS := $(patsubst %.c,$(BUILD)/%_replay,$(FUZZ_SRC))
 FUZZERS := $(patsubst %.c,$(BUILD)/%,$(FUZZ_SRC))
 CUDA_GEMM_OBJ := $(call objects,$(sort $(wildcard backends/cuda/gemm/*.c)))
-# Kernels are compiled where nvcc is; without it their tests and ladders are not run.
-NVCC ?= $(firstword $(shell command -v nvcc) $(wildcard /usr/local/cuda/bin/nvcc))
 NVCCFLAGS ?= -O3 -std=c++17
 SM90A := -gencode arch=compute_90a,code=sm_90a
 CUDA_GEMM_FATBINS := $(if $(NVCC),$(patsubst %.cu,$(ROOT)/%.fatbin,$(wildcard backends/cuda/gemm/*.cu)))
@@ -203,12 +201,10 @@ $(CUDA_FATBIN): backends/cuda/kernels.cu $(CUDA_STAMP) $(wildcard backends/gpu/*
 	$(NVCC) -std=c++17 -O3 --threads 2 --compress-mode=size -Ibackends/gpu \
 	    $(foreach arch,$(CUDA_ARCHS),$(call cuda_gencode,$(arch))) -fatbin $< -o $@
 
-$(BUILD)/obj/backends/cuda/%.o: backends/cuda/%.c $(STAMP)
+$(BUILD)/obj/backends/cuda/kernels.o: backends/cuda/kernels.S $(CUDA_FATBIN) $(CUDA_GEMM_FATBINS) $(STAMP)
 	@mkdir -p $(@D)
-	$(CC) $(BASE_CFLAGS) $(CFLAGS:-O3=-O2) -c $< -o $@
-$(BUILD)/obj/backends/cuda/kernels.o: backends/cuda/kernels.S $(CUDA_FATBIN) $(STAMP)
-	@mkdir -p $(@D)
-	$(CC) -DLT_CUDA_FATBIN='"$(CUDA_FATBIN)"' -c $< -o $@
+	$(CC) -DLT_CUDA_FATBIN='"$(CUDA_FATBIN)"' -DLT_CUDA_GEMM_F16_FATBIN='"$(ROOT)/backends/cuda/gemm/gemm_f16.fatbin"' \
+	    -DLT_CUDA_GEMM_BF16_FATBIN='"$(ROOT)/backends/cuda/gemm/gemm_bf16.fatbin"' -c $< -o $@
 # For tests without a device or nvcc: the plugin without machine code, and a driver that runs the kernels by fibres.
 CUDA_FAKES := $(BUILD)/tests/backends/cuda/libleat_cuda.so $(BUILD)/tests/backends/cuda/libcuda.so.1
 $(BUILD)/obj/backends/cuda/no_kernels.o: backends/cuda/kernels.S $(STAMP)
@@ -310,4 +306,4 @@ clean:
 help:
 	@sed -n '2,/^$$/s/^# \{0,1\}//p' Makefile
 
--include $(patsubst %.o,%.d,$(LIB_OBJ) $(CUDA_GEMM_OBJ) $(TOOL_OBJ) $(SUPPORT_OBJ) $(call objects,$(BENCH_SRC) $(EXAMPLE_SRC) examples/chat/tokenizer.c $(PLUGIN_SRC) $(CUDA_SRC) $(TEST_SRC)) $(patsubst %.cpp,$(BUILD)/obj/%.d,$(GPU_TEST_SRC) backends/gpu/emulate.cpp))
+-include $(patsubst %.o,%.d,$(LIB_OBJ) $(TOOL_OBJ) $(SUPPORT_OBJ) $(call objects,$(BENCH_SRC) $(EXAMPLE_SRC) examples/chat/tokenizer.c $(PLUGIN_SRC) $(CUDA_SRC) $(TEST_SRC)) $(patsubst %.cpp,$(BUILD)/obj/%.d,$(GPU_TEST_SRC) backends/gpu/emulate.cpp))

@@ -21,6 +21,7 @@ typedef struct lt_cuda_device {
     char reason[256];   /* why it cannot be used; "" when it can */
     cu_context context; /* the primary one, from device_open */
     cu_module module;
+    struct lt_cuda_tensor *tensor; /* tensor.c's; NULL where the device has not what they need */
 } lt_cuda_device;
 
 /* A queue, and the word in which its kernels report bad indices. */
@@ -34,6 +35,8 @@ typedef struct lt_cuda_stream {
 
 /* The kernels' machine code for all devices, in the plugin's data. */
 extern const unsigned char lt_cuda_kernels[];
+/* Those of gemm/, for sm_90a alone. */
+extern const unsigned char lt_cuda_gemm_f16_kernels[], lt_cuda_gemm_bf16_kernels[];
 
 /* The table of all rows (rows.c) and how many there are. */
 enum {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Devices: what they are, opening them, their memory. */
 #include "cuda.h"
+#include "tensor.h"
 
 #include <stdio.h>
 
@@ -49,8 +50,11 @@ void lt_cuda_device_stop(lt_cuda_device *device)
     if (device->context == NULL) {
         return;
     }
-    if (device->module != NULL && device->cu->ctx_set_current(device->context) == 0) {
-        (void)device->cu->module_unload(device->module);
+    if (device->cu->ctx_set_current(device->context) == 0) {
+        lt_cuda_tensor_close(device);
+        if (device->module != NULL) {
+            (void)device->cu->module_unload(device->module);
+        }
     }
     (void)device->cu->primary_ctx_release(device->device);
     device->module = NULL;
@@ -77,7 +81,11 @@ leat_status lt_cuda_device_start(lt_cuda_device *device, leat_error *err)
         lt_cuda_device_stop(device);
         return lt_cuda_fail(err, LEAT_NO_DEVICE, "%s", reason.message);
     }
-    return LEAT_OK;
+    leat_status status = lt_cuda_tensor_open(device, err);
+    if (status != LEAT_OK) {
+        lt_cuda_device_stop(device);
+    }
+    return status;
 }
 
 leat_status lt_cuda_alloc(void *opaque, size_t bytes, void **out_block, leat_error *err)

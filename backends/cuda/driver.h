@@ -72,6 +72,21 @@ enum {
       (cu_function function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,  \
        unsigned block_y, unsigned block_z, unsigned shared_bytes, cu_stream stream,                \
        void **parameters, void **extra))                                                           \
+    X(module_get_function_of, "cuModuleGetFunction",                                               \
+      (void **out_function, void *module, const char *name))                                       \
+    X(func_set_attribute, "cuFuncSetAttribute", (void *function, int attribute, int value))        \
+    X(tensor_map_encode_tiled, "cuTensorMapEncodeTiled",                                           \
+      (void *map, int dtype, uint32_t rank, void *address, const uint64_t *dims,                   \
+       const uint64_t *strides, const uint32_t *box, const uint32_t *element_strides,              \
+       int interleave, int swizzle, int l2_promotion, int oob_fill))                               \
+    X(tensor_map_encode_im2col, "cuTensorMapEncodeIm2col",                                         \
+      (void *map, int dtype, uint32_t rank, void *address, const uint64_t *dims,                   \
+       const uint64_t *strides, const int *lower_corner, const int *upper_corner,                  \
+       uint32_t channels_per_pixel, uint32_t pixels_per_column, const uint32_t *element_strides,   \
+       int interleave, int swizzle, int l2_promotion, int oob_fill))                               \
+    X(tensor_map_replace_address, "cuTensorMapReplaceAddress", (void *map, void *address))         \
+    X(launch_kernel_ex, "cuLaunchKernelEx",                                                        \
+      (const void *config, void *function, void **parameters, void **extra))                       \
     X(get_error_name, "cuGetErrorName", (cu_result result, const char **out_text))                 \
     X(get_error_string, "cuGetErrorString", (cu_result result, const char **out_text))
 

@@ -1,14 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The kernels' fat binary (LT_CUDA_FATBIN: its path; nothing without it) as data of the plugin. */
+/* The kernels' fat binaries as data of the plugin; nothing in them without LT_CUDA_FATBIN. */
+.macro blob name
     .section .rodata
     .balign 64
-    .globl lt_cuda_kernels
-    .hidden lt_cuda_kernels
-    .type lt_cuda_kernels, @object
-lt_cuda_kernels:
+    .globl \name
+    .hidden \name
+    .type \name, @object
+\name:
+.endm
+.macro done name
+    .byte 0
+    .size \name, . - \name
+.endm
+
+    blob lt_cuda_kernels
 #ifdef LT_CUDA_FATBIN
     .incbin LT_CUDA_FATBIN
 #endif
-    .byte 0
-    .size lt_cuda_kernels, . - lt_cuda_kernels
+    done lt_cuda_kernels
+
+    blob lt_cuda_gemm_f16_kernels
+#ifdef LT_CUDA_FATBIN
+    .incbin LT_CUDA_GEMM_F16_FATBIN
+#endif
+    done lt_cuda_gemm_f16_kernels
+
+    blob lt_cuda_gemm_bf16_kernels
+#ifdef LT_CUDA_FATBIN
+    .incbin LT_CUDA_GEMM_BF16_FATBIN
+#endif
+    done lt_cuda_gemm_bf16_kernels
+
     .section .note.GNU-stack, "", @progbits

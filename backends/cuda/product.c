@@ -2,6 +2,7 @@
 /* Rows of Gemm and MatMul. */
 #include "cuda.h"
 #include "rows.h"
+#include "tensor.h"
 
 #include "../gpu/params/gemm.h"
 
@@ -90,12 +91,51 @@ static choice choose(lt_gpu_gemm *p, leat_dtype dtype, uint32_t processors)
                     (uint32_t)(blocks < most ? blocks : most)};
 }
 
+/* The same product on the tensor cores, where they take it: half precision, A dense along k, one
+ * batch stride, a bias that is a row. */
+static bool on_tensor_cores(lt_cuda_builder *b, const lt_gpu_gemm *p, bool bias, uint32_t residual)
+{
+    leat_dtype dtype = leat_kernel_input(b->node, A)->dtype;
+    lt_cuda_tensor_inputs inputs = {
+        .a = A, .b = B, .bias = bias ? C : -1, .residual = residual ? (int32_t)residual : -1};
+    lt_cuda_gemm_desc desc = {
+        .dtype = dtype,
+        .out_dtype = dtype,
+        .bias_dtype = bias ? dtype : LEAT_DTYPE_UNDEFINED,
+        .residual_dtype = residual ? dtype : LEAT_DTYPE_UNDEFINED,
+        .b_transposed = p->b_row == 1 && p->b_column != 1,
+        .alpha = p->activation.alpha,
+        .beta = p->activation.beta,
+        .scale = p->alpha,
+        .m = p->m,
+        .n = p->n,
+        .k = p->k,
+        .batch = p->batch,
+        .lda = p->a_row,
+        .ldb = p->b_row == 1 && p->b_column != 1 ? p->b_column : p->b_row,
+        .ldd = p->n,
+        .ldr = p->n,
+        .a_batch = p->batch_index.rank ? p->a_stride[0] : 0,
+        .b_batch = p->batch_index.rank ? p->b_stride[0] : 0,
+        .d_batch = (int64_t)p->m * p->n,
+        .r_batch = (int64_t)p->m * p->n,
+    };
+    bool half = (LT_CUDA_HALVES >> dtype & 1) != 0;
+    bool row = !bias || (p->bias_row == 0 && p->bias_column == 1 && p->beta == 1);
+    return half && row && p->a_column == 1 && p->k > 0 && p->batch_index.rank <= 1 &&
+           lt_cuda_tensor_activation(&p->activation, &desc.activation) &&
+           lt_cuda_tensor_product(b, &desc, &inputs);
+}
+
 /* The product, and the sum of its parts where it has some. residual: its input, 0 for none. */
 static leat_status add_product(lt_cuda_builder *b, lt_gpu_gemm *p, bool bias, uint32_t residual)
 {
     leat_dtype dtype = leat_kernel_input(b->node, A)->dtype;
     const char *type = lt_cuda_type_name(dtype);
     char name[64], suffix[32];
+    if (on_tensor_cores(b, p, bias, residual)) {
+        return LEAT_OK;
+    }
     choice c = choose(p, dtype, b->device->processors);
     lt_cuda_launch launch = {.kernel = name,
                              .grid = {c.blocks},

@@ -4,6 +4,7 @@
  * through the workspace, transposed there and back. */
 #include "cuda.h"
 #include "rows.h"
+#include "tensor.h"
 
 #include "../gpu/params/conv.h"
 #include "../gpu/params/layout.h"
@@ -221,18 +222,17 @@ static leat_status add_conv(lt_cuda_builder *b, lt_gpu_conv *p, bool depthwise, 
 }
 
 static leat_status fill_conv(const leat_kernel_node *node, lt_gpu_conv *p, dims *x, dims *y,
-                             leat_error *err)
+                             int32_t *out_bottom, int32_t *out_right, leat_error *err)
 {
     const leat_value *in = leat_kernel_input(node, 0), *w = leat_kernel_input(node, 1);
     int64_t group = leat_node_int(node->node, "group", 1);
-    int32_t bottom, right;
     *x = dims_of(in, is_last(node));
     *y = dims_of(leat_kernel_output(node, 0), is_last(node));
     p->window.kernel_h = in->rank == 4 ? (int32_t)w->shape[2] : 1;
     p->window.kernel_w = (int32_t)w->shape[w->rank - 1];
     if (group < 1 || x->c % group != 0 || y->c % group != 0 || w->shape[0] != y->c ||
         w->shape[1] != x->c / group || p->window.kernel_h < 1 || p->window.kernel_w < 1 ||
-        x->c < 1 || !fill_window(node->node, in->rank, *x, *y, &p->window, &bottom, &right)) {
+        x->c < 1 || !fill_window(node->node, in->rank, *x, *y, &p->window, out_bottom, out_right)) {
         return lt_cuda_fail(err, LEAT_INVALID,
                             "cuda: Conv node '%s': shapes or attributes that "
                             "make no sense",
@@ -248,6 +248,45 @@ static leat_status fill_conv(const leat_kernel_node *node, lt_gpu_conv *p, dims 
     return LEAT_OK;
 }
 
+/* The same convolution on the tensor cores, where they take it. */
+static bool on_tensor_cores(lt_cuda_builder *b, const lt_gpu_conv *p, leat_dtype dtype,
+                            int32_t bottom, int32_t right)
+{
+    const leat_node *node = b->node->node;
+    const lt_gpu_window *w = &p->window;
+    bool residual = has_residual(node);
+    bool bias = leat_kernel_input(b->node, 2) != NULL && !(residual && node->n_inputs == 3);
+    lt_cuda_tensor_inputs inputs = {.a = 0,
+                                    .b = -1,
+                                    .bias = bias ? 2 : -1,
+                                    .residual = residual ? (int32_t)node->n_inputs - 1 : -1,
+                                    .packed_b = p->w};
+    lt_cuda_gemm_conv_desc desc = {
+        .dtype = dtype,
+        .out_dtype = dtype,
+        .bias_dtype = bias ? dtype : LEAT_DTYPE_UNDEFINED,
+        .residual_dtype = residual ? dtype : LEAT_DTYPE_UNDEFINED,
+        .alpha = p->activation.alpha,
+        .beta = p->activation.beta,
+        .scale = 1,
+        .images = p->images,
+        .h = w->height,
+        .w = w->width,
+        .c = p->channels,
+        .n = p->out_channels,
+        .kh = w->kernel_h,
+        .kw = w->kernel_w,
+        .stride_h = w->stride_h,
+        .stride_w = w->stride_w,
+        .dilation_h = w->dilation_h,
+        .dilation_w = w->dilation_w,
+        .pad = {w->pad_top, w->pad_left, bottom, right},
+    };
+    return (LT_CUDA_HALVES >> dtype & 1) != 0 && p->groups == 1 && is_last(b->node) &&
+           lt_cuda_tensor_activation(&p->activation, &desc.activation) &&
+           lt_cuda_tensor_conv(b, &desc, &inputs);
+}
+
 leat_status lt_cuda_conv_prepare(const leat_kernel_node *node, void *device, const leat_host *host,
                                  leat_plan *plan, leat_kernel *out_kernel, leat_error *err)
 {
@@ -261,7 +300,8 @@ leat_status lt_cuda_conv_prepare(const leat_kernel_node *node, void *device, con
     if (status != LEAT_OK || leat_value_count(leat_kernel_output(node, 0)) == 0) {
         return status;
     }
-    status = fill_conv(node, &p, &x, &y, err);
+    int32_t bottom = 0, right = 0;
+    status = fill_conv(node, &p, &x, &y, &bottom, &right, err);
     bool depthwise = p.groups == p.channels && p.channels == p.out_channels;
     pack_shape shape = {.o = w->shape[0],
                         .i = w->shape[1],
@@ -276,8 +316,11 @@ leat_status lt_cuda_conv_prepare(const leat_kernel_node *node, void *device, con
     out_kernel->flops = 2 * (uint64_t)leat_value_count(leat_kernel_output(node, 0)) *
                         (uint64_t)(shape.i * shape.window);
     lt_cuda_pointer in = {0, LT_CUDA_INPUT, 0, 0}, out = {0, LT_CUDA_OUTPUT, 0, 0};
-    if (status != LEAT_OK || is_last(node)) {
-        return status ? status : add_conv(&b, &p, depthwise, dtype, in, out);
+    if (status != LEAT_OK || on_tensor_cores(&b, &p, dtype, bottom, right)) {
+        return status;
+    }
+    if (is_last(node)) {
+        return add_conv(&b, &p, depthwise, dtype, in, out);
     }
     int64_t x_bytes = (x.n * x.c * x.h * x.w * bytes + 255) / 256 * 256;
     lt_cuda_pointer x_last = {0, LT_CUDA_WORKSPACE, 0, 0};

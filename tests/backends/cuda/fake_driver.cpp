@@ -78,7 +78,7 @@ EXPORT int cuDeviceTotalMem(size_t *out, int)
 EXPORT int cuDeviceGetAttribute(int *out, int attribute, int)
 {
     bool old = behaves("old_gpu");
-    *out = attribute == 16 ? 3 : attribute == 75 ? (old ? 7 : 9) : (old ? 5 : 0);
+    *out = attribute == 16 ? 3 : attribute == 75 ? (old ? 7 : 8) : (old ? 5 : 0);
     return 0;
 }
 EXPORT int cuDevicePrimaryCtxRetain(void **out, int device)
@@ -226,6 +226,21 @@ EXPORT int cuLaunchKernel(void *function, unsigned grid_x, unsigned grid_y, unsi
     }
     return fault ? 719 : 0;
 }
+
+/* ---- tensor cores: not in fibres, and the device says that it has none -------------------------
+ */
+
+#define REFUSE(name)                                                                               \
+    EXPORT int name()                                                                              \
+    {                                                                                              \
+        return 801;                                                                                \
+    }
+REFUSE(cuFuncSetAttribute)
+REFUSE(cuTensorMapEncodeTiled)
+REFUSE(cuTensorMapEncodeIm2col)
+REFUSE(cuTensorMapReplaceAddress)
+REFUSE(cuLaunchKernelEx)
+#undef REFUSE
 
 /* ---- how they are found ------------------------------------------------------------------------
  */

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tensor.h"
+
+/* The kernels' functions of one variable are numbered alike. */
+_Static_assert((int)LT_GEMM_RELU == (int)LT_GPU_RELU &&
+                   (int)LT_GEMM_LEAKY_RELU == (int)LT_GPU_LEAKY_RELU &&
+                   (int)LT_GEMM_GELU == (int)LT_GPU_GELU &&
+                   (int)LT_GEMM_SCALED_HARD_SWISH == (int)LT_GPU_SCALED_HARD_SWISH,
+               "activations of gpu/params/common.h and gemm/params.h");
+
+typedef struct lt_cuda_tensor {
+    lt_cuda_gemm gemm;
+    cu_module modules[2];
+} lt_cuda_tensor;
+
+typedef struct tensor_state {
+    lt_cuda_gemm_plan plan; /* first: it is aligned on 64 bytes, as the block is */
+    const lt_cuda_device *device;
+    lt_cuda_tensor_inputs inputs;
+} tensor_state;
+
+#define CAPABILITY 90
+
+void lt_cuda_tensor_close(lt_cuda_device *device)
+{
+    lt_cuda_tensor *tensor = device->tensor;
+    if (tensor == NULL) {
+        return;
+    }
+    for (int i = 0; i < 2; i++) {
+        if (tensor->modules[i] != NULL) {
+            (void)device->cu->module_unload(tensor->modules[i]);
+        }
+    }
+    device->host->free(device->host->context, tensor, sizeof(*tensor));
+    device->tensor = NULL;
+}
+
+leat_status lt_cuda_tensor_open(lt_cuda_device *device, leat_error *err)
+{
+    const lt_cuda_driver *cu = device->cu;
+    const lt_cuda_gemm_driver driver = {
+        .module_get_function = cu->module_get_function_of,
+        .func_set_attribute = cu->func_set_attribute,
+        .tensor_map_encode_tiled = cu->tensor_map_encode_tiled,
+        .tensor_map_encode_im2col = cu->tensor_map_encode_im2col,
+        .tensor_map_replace_address = cu->tensor_map_replace_address,
+        .launch_kernel_ex = cu->launch_kernel_ex,
+    };
+    device->tensor = NULL;
+    if (device->capability != CAPABILITY) {
+        return LEAT_OK;
+    }
+    lt_cuda_tensor *tensor = device->host->alloc(device->host->context, sizeof(*tensor), 64);
+    if (tensor == NULL) {
+        return lt_cuda_fail(err, LEAT_NO_MEMORY, "cuda: no memory for a device");
+    }
+    memset(tensor, 0, sizeof(*tensor));
+    device->tensor = tensor;
+    cu_result result = cu->module_load_data(&tensor->modules[0], lt_cuda_gemm_f16_kernels);
+    result = result ? result : cu->module_load_data(&tensor->modules[1], lt_cuda_gemm_bf16_kernels);
+    leat_status status = lt_cuda_check(cu, result, "loading the tensor cores' kernels", err);
+    if (status == LEAT_OK) {
+        void *const modules[2] = {tensor->modules[0], tensor->modules[1]};
+        status = lt_cuda_gemm_open(&driver, modules, device->processors, &tensor->gemm, err);
+    }
+    if (status != LEAT_OK) {
+        lt_cuda_tensor_close(device);
+    }
+    return status;
+}
+
+static const void *input_of(const leat_kernel_args *args, int32_t input)
+{
+    return input < 0 ? NULL : args->inputs[input];
+}
+
+static leat_status launch(const void *opaque, const leat_kernel_args *args, leat_error *err)
+{
+    const tensor_state *state = opaque;
+    const lt_cuda_device *device = state->device;
+    const lt_cuda_stream *stream = args->stream;
+    const lt_cuda_tensor_inputs *in = &state->inputs;
+    const lt_cuda_gemm_operands operands = {
+        .a = input_of(args, in->a),
+        .b = in->packed_b ? in->packed_b : input_of(args, in->b),
+        .bias = input_of(args, in->bias),
+        .residual = input_of(args, in->residual),
+        .d = args->outputs[0],
+    };
+    leat_status status = lt_cuda_check(device->cu, device->cu->ctx_set_current(device->context),
+                                       "taking the device", err);
+    return status ? status
+                  : lt_cuda_gemm_launch(&device->tensor->gemm, &state->plan, &operands,
+                                        stream->queue, err);
+}
+
+/* Makes a plan the node's kernel. */
+static bool keep(lt_cuda_builder *b, const lt_cuda_gemm_plan *plan,
+                 const lt_cuda_tensor_inputs *inputs)
+{
+    tensor_state *state = b->host->plan_alloc(b->plan, sizeof(*state));
+    if (state == NULL) {
+        return false;
+    }
+    state->plan = *plan;
+    state->device = b->device;
+    state->inputs = *inputs;
+    b->kernel->launch = launch;
+    b->kernel->state = state;
+    b->kernel->name = lt_cuda_gemm_kernel_name(plan->kernel);
+    b->kernel->workspace_bytes = 0;
+    return true;
+}
+
+bool lt_cuda_tensor_product(lt_cuda_builder *b, const lt_cuda_gemm_desc *desc,
+                            const lt_cuda_tensor_inputs *inputs)
+{
+    lt_cuda_gemm_plan plan;
+    return b->device->tensor != NULL &&
+           lt_cuda_gemm_plan_product(&b->device->tensor->gemm, desc, &plan, NULL) == LEAT_OK &&
+           keep(b, &plan, inputs);
+}
+
+bool lt_cuda_tensor_conv(lt_cuda_builder *b, const lt_cuda_gemm_conv_desc *desc,
+                         const lt_cuda_tensor_inputs *inputs)
+{
+    lt_cuda_gemm_plan plan;
+    return b->device->tensor != NULL &&
+           lt_cuda_gemm_plan_conv(&b->device->tensor->gemm, desc, &plan, NULL) == LEAT_OK &&
+           keep(b, &plan, inputs);
+}
+
+bool lt_cuda_tensor_activation(const lt_gpu_activation *activation, int32_t *out)
+{
+    *out = activation->function;
+    return activation->function < (int32_t)LT_GEMM_N_ACTIVATIONS;
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Rows' way to the tensor cores (gemm/): products and convolutions in f16 and bf16 on devices of
+ * compute capability 9.0. */
+#ifndef LEAT_CUDA_TENSOR_H
+#define LEAT_CUDA_TENSOR_H
+
+#include "cuda.h"
+#include "gemm/gemm.h"
+
+/* Loads the kernels where the device has what they need; otherwise leaves device->tensor NULL.
+ * Errors:   NO_DEVICE; NO_MEMORY. */
+leat_status lt_cuda_tensor_open(lt_cuda_device *device, leat_error *err);
+void lt_cuda_tensor_close(lt_cuda_device *device);
+
+/* Where the operands come from: inputs of the node, -1 for none; b may be a packed block. */
+typedef struct lt_cuda_tensor_inputs {
+    int32_t a, b, bias, residual;
+    const void *packed_b;
+} lt_cuda_tensor_inputs;
+
+/* Make the node's kernel a tensor-core one. False, with nothing changed, where these sizes or this
+ * device are not for them. bias, residual and output are of desc->dtype. */
+bool lt_cuda_tensor_product(lt_cuda_builder *b, const lt_cuda_gemm_desc *desc,
+                            const lt_cuda_tensor_inputs *inputs);
+bool lt_cuda_tensor_conv(lt_cuda_builder *b, const lt_cuda_gemm_conv_desc *desc,
+                         const lt_cuda_tensor_inputs *inputs);
+
+/* The activation in gemm/'s numbers; false when it has none such. */
+bool lt_cuda_tensor_activation(const lt_gpu_activation *activation, int32_t *out);
+
+#endif
