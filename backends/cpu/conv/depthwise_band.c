@@ -169,8 +169,10 @@ static void run_strip(const lt_depthwise_plan *d, const lt_depthwise_band *b, li
     }
     d->kernel(strip);
     if (d->activate != NULL) {
-        d->activate(strip->out + strip->c0, d->n_pixels, g->in_channels, strip->c1 - strip->c0,
-                    &d->activation);
+        float *y = strip->out + strip->c0;
+        const lt_cpu_activation_tile part = {
+            y, y, d->n_pixels, strip->c1 - strip->c0, g->in_channels, g->in_channels};
+        d->activate(&part, &d->activation);
     }
 }
 

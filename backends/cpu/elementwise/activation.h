@@ -41,14 +41,21 @@ void lt_cpu_activate_f32_portable(float *x, int64_t n, const lt_cpu_activation *
 void lt_cpu_activate_f32_avx2(float *x, int64_t n, const lt_cpu_activation *activation);
 void lt_cpu_activate_f32_avx512(float *x, int64_t n, const lt_cpu_activation *activation);
 
-/* The same for `rows` rows that lie `stride` elements apart. */
-typedef void (*lt_cpu_activate_tile_fn)(float *x, int64_t rows, int64_t stride, int64_t n,
+/* `rows` rows of n elements, x_stride and y_stride apart. y may be x. */
+typedef struct lt_cpu_activation_tile {
+    const float *x;
+    float *y;
+    int64_t rows, n, x_stride, y_stride;
+} lt_cpu_activation_tile;
+
+/* y = f(x) for all of them. */
+typedef void (*lt_cpu_activate_tile_fn)(const lt_cpu_activation_tile *tile,
                                         const lt_cpu_activation *activation);
-void lt_cpu_activate_tile_f32_portable(float *x, int64_t rows, int64_t stride, int64_t n,
+void lt_cpu_activate_tile_f32_portable(const lt_cpu_activation_tile *tile,
                                        const lt_cpu_activation *activation);
-void lt_cpu_activate_tile_f32_avx2(float *x, int64_t rows, int64_t stride, int64_t n,
+void lt_cpu_activate_tile_f32_avx2(const lt_cpu_activation_tile *tile,
                                    const lt_cpu_activation *activation);
-void lt_cpu_activate_tile_f32_avx512(float *x, int64_t rows, int64_t stride, int64_t n,
+void lt_cpu_activate_tile_f32_avx512(const lt_cpu_activation_tile *tile,
                                      const lt_cpu_activation *activation);
 
 /* The best of the three for a device. */

@@ -289,7 +289,9 @@ static void run_tile(const runner *run, const chunk *c, size_t t, lt_gemm_tile *
     const lt_gemm_kernel_fn *table = tile->n > kernels->nr / 2 ? kernels->full : kernels->half;
     table[count - 1](tile);
     if (run->activate && c->index + 1 == run->blocking.chunks) {
-        kernels->activate(tile->c, (int64_t)count, (int64_t)job->ldc, tile->n, &job->activation);
+        const int64_t ldc = (int64_t)job->ldc;
+        const lt_cpu_activation_tile part = {tile->c, tile->c, (int64_t)count, tile->n, ldc, ldc};
+        kernels->activate(&part, &job->activation);
     }
 }
 

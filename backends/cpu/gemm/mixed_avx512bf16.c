@@ -9,13 +9,8 @@
  * residual and the next panel are asked for meanwhile, as in gemm_kernel.inc.
  *
  * Full panels are finished in registers; partial ones, and activations that are no clamp, through
- * lt_gemm_mixed_finish. Gelu of what bf16 will hold is computed to its precision:
- *
- *     x * Phi(x),   Phi(-|x|) = 2^q(|x|) = 1 - Phi(|x|)
- *
- * with q a polynomial fitted for this file to log2 of the normal distribution on [0, 5.5], of
- * negative leading coefficient, so that it goes on to 0 beyond. Relative error up to |x| = 4 below
- * 2^-11, an eighth of a unit of bf16. */
+ * lt_gemm_mixed_finish, but for Gelu of whole tiles. */
+#include "elementwise/gelu_avx512.h"
 #include "gemm/mixed.h"
 
 #include <immintrin.h>
@@ -70,28 +65,6 @@ static inline __m512 clamp(__m512 v, __m512 low, __m512 high)
     return _mm512_min_ps(high, _mm512_max_ps(low, v));
 }
 
-/* See above. NaN passes; of -infinity NaN, as of the exact form. */
-static inline __m512 gelu(__m512 x)
-{
-    const __m512 a = _mm512_min_ps(_mm512_abs_ps(x), _mm512_set1_ps(30));
-    __m512 q = _mm512_set1_ps(-2.82349738e-4f);
-    q = _mm512_fmadd_ps(q, a, _mm512_set1_ps(5.47381871e-3f));
-    q = _mm512_fmadd_ps(q, a, _mm512_set1_ps(-4.71332110e-2f));
-    q = _mm512_fmadd_ps(q, a, _mm512_set1_ps(-4.65479704e-1f));
-    q = _mm512_fmadd_ps(q, a, _mm512_set1_ps(-1.14860556f));
-    q = _mm512_fmadd_ps(q, a, _mm512_set1_ps(-1.00015843f));
-    const __m512 n = _mm512_roundscale_ps(q, _MM_FROUND_TO_NEAREST_INT);
-    const __m512 f = _mm512_sub_ps(q, n);
-    __m512 p = _mm512_set1_ps(5.51710872e-2f); /* 2^f on [-1/2, 1/2] */
-    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(2.42610780e-1f));
-    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(6.93261035e-1f));
-    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(9.99928097e-1f));
-    p = _mm512_scalef_ps(p, n);
-    const __mmask16 negative = _mm512_movepi32_mask(_mm512_castps_si512(x));
-    const __m512 phi = _mm512_mask_mov_ps(_mm512_sub_ps(_mm512_set1_ps(1), p), negative, p);
-    return _mm512_mul_ps(x, phi);
-}
-
 static inline __m512 add_residual(const lt_gemm_tile *tile, __m512 x, size_t row, size_t column)
 {
     return tile->residual == NULL
@@ -128,7 +101,7 @@ static __attribute__((noinline)) void finish_gelu(const lt_gemm_tile *tile, cons
         for (int v = 0; v < nv; v++, sums += 16) {
             size_t column = tile->column + (size_t)v * 16;
             __m512 x = add_residual(tile, _mm512_loadu_ps(sums), row, column);
-            store_any(LEAT_DTYPE_BF16, tile->c, row * tile->ldc + column, gelu(x));
+            store_any(LEAT_DTYPE_BF16, tile->c, row * tile->ldc + column, lt_gelu_avx512(x));
         }
     }
 }

@@ -268,6 +268,7 @@ static lt_strassen_target target_of(const runner *run, const scratch *own, size_
                             .complete = p->last[i] && run->chunk + 1 == run->cut.chunks,
                             .low = (float)run->low,
                             .high = (float)run->high,
+                            .activation = run->activate ? &job->activation : NULL,
                             .rows = exist};
     if (p->first[i] && run->chunk > 0) {
         t.from = out;
@@ -309,13 +310,6 @@ static void run_product(const runner *run, const scratch *own, size_t unit, size
             tile.targets[i] = target_of(run, own, unit, p, i, t);
         }
         table[count - kernels->least_rows](&tile);
-        for (size_t i = 0; i < tile.n_targets && run->activate; i++) {
-            const lt_strassen_target *target = &tile.targets[i];
-            if (target->complete) {
-                kernels->gemm->activate(target->to, (int64_t)target->rows, (int64_t)run->job->ldc,
-                                        (int64_t)kernels->gemm->nr, &run->job->activation);
-            }
-        }
         tile.next += tile.next_step * run->chunk_k;
         if (p->b_minus != NONE) {
             tile.b = own->difference;

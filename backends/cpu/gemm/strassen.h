@@ -46,7 +46,8 @@
 #define LT_STRASSEN_LINE 16  /* steps that lie together in a row of A */
 #define LT_STRASSEN_RMS 1.75 /* see "Error" above */
 
-/* Where a product's tile goes: to = sign * product + from, and clamp(that + bias) when complete. */
+/* Where a product's tile goes: to = sign * product + from; when complete clamp(that + bias), or
+ * activation(that + bias). */
 typedef struct lt_strassen_target {
     float *to;
     size_t to_stride;
@@ -56,7 +57,8 @@ typedef struct lt_strassen_target {
     float sign;
     bool complete;
     float low, high;
-    size_t rows; /* that exist */
+    const lt_cpu_activation *activation; /* no clamp; NULL for none */
+    size_t rows;                         /* that exist */
 } lt_strassen_target;
 
 /* One call of a micro-kernel. */

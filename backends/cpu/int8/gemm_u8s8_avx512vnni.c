@@ -139,22 +139,6 @@ static inline __attribute__((always_inline)) void finish_bytes_stored(const lt_g
     }
 }
 
-/* What is not done on the registers of a tile. */
-static __attribute__((noinline)) void finish_rare(const lt_gemm_tile *tile, const int32_t *stored,
-                                                  int mr, int nv)
-{
-    const lt_int8_epilogue *e = tile->epilogue;
-    if (e->way == LT_INT8_WAY_BYTES && nv == 1) {
-        finish_bytes_stored(tile, stored, mr, 1, false);
-    } else if (e->way == LT_INT8_WAY_BYTES) {
-        finish_bytes_stored(tile, stored, mr, 2, false);
-    } else if (e->way == LT_INT8_WAY_BYTES_RESIDUAL) {
-        finish_bytes_stored(tile, stored, mr, nv, true);
-    } else {
-        lt_int8_finish_avx2(tile, stored, 2 * VL, (size_t)mr);
-    }
-}
-
 static inline __attribute__((always_inline)) void
 finish_floats(const lt_gemm_tile *tile, __m512i sum[MR][2], const int mr, const int nv)
 {
@@ -191,7 +175,62 @@ finish_floats(const lt_gemm_tile *tile, __m512i sum[MR][2], const int mr, const 
 /* --- the tile ------------------------------------------------------------------------------------
  */
 
-/* The sums of a tile whose epilogue is not done on registers, through memory. */
+/* LT_INT8_WAY_FLOATS with an activation, from sums to floats in their place and from there to C. */
+static void finish_activated(const lt_gemm_tile *tile, int32_t *stored, int mr)
+{
+    const lt_int8_epilogue *e = tile->epilogue;
+    const bool residual = e->residual_kind != LT_INT8_RESIDUAL_NONE;
+    float *rows = (float *)(void *)stored;
+    for (uint32_t v = 0; v < tile->n; v += VL) {
+        const __mmask16 mask = low_mask(tile->n - v);
+        const size_t column = tile->column + v;
+        const __m512 scale = _mm512_loadu_ps(e->scale + column);
+        const __m512 bias = e->bias ? _mm512_loadu_ps(e->bias + column) : _mm512_setzero_ps();
+        for (int r = 0; r < mr; r++) {
+            const __m512i sum = _mm512_loadu_si512(stored + r * 2 * VL + v);
+            __m512 x = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), scale, bias);
+            if (residual) {
+                const size_t at = (tile->row + (size_t)r) * e->residual_ld + column;
+                x = _mm512_add_ps(x, _mm512_maskz_loadu_ps(mask, (const float *)e->residual + at));
+            }
+            _mm512_storeu_ps(rows + r * 2 * VL + v, x);
+        }
+    }
+    const lt_cpu_activation_tile part = {rows, tile->c, mr, tile->n, 2 * VL, (int64_t)tile->ldc};
+    lt_cpu_activate_tile_f32_avx512(&part, tile->activation);
+}
+
+/* What is not done on the registers of a tile: sums in memory, 2 * VL apart, to C. */
+static __attribute__((noinline)) void finish_memory(const lt_gemm_tile *tile, int32_t *stored,
+                                                    int mr, int nv)
+{
+    const lt_int8_epilogue *e = tile->epilogue;
+    const bool plain = tile->activation == NULL;
+    if (e->way == LT_INT8_WAY_FLOATS) {
+        finish_activated(tile, stored, mr);
+        return;
+    }
+    if (plain && e->way == LT_INT8_WAY_BYTES && nv == 1) {
+        finish_bytes_stored(tile, stored, mr, 1, false);
+        return;
+    }
+    if (plain && e->way == LT_INT8_WAY_BYTES) {
+        finish_bytes_stored(tile, stored, mr, 2, false);
+        return;
+    }
+    if (plain && e->way == LT_INT8_WAY_BYTES_RESIDUAL) {
+        finish_bytes_stored(tile, stored, mr, nv, true);
+        return;
+    }
+    lt_int8_finish_avx2(tile, stored, 2 * VL, (size_t)mr);
+    if (!plain) {
+        const int64_t ldc = (int64_t)tile->ldc;
+        const lt_cpu_activation_tile part = {tile->c, tile->c, mr, tile->n, ldc, ldc};
+        lt_cpu_activate_tile_f32_avx512(&part, tile->activation);
+    }
+}
+
+/* The sums of a tile whose epilogue is rare or long, through memory. */
 static inline __attribute__((always_inline)) void
 finish_stored(const lt_gemm_tile *tile, __m512i sum[MR][2], const int mr, const int nv)
 {
@@ -202,7 +241,7 @@ finish_stored(const lt_gemm_tile *tile, __m512i sum[MR][2], const int mr, const 
             _mm512_storeu_si512(stored + r * 2 * VL + v * VL, sum[r][v]);
         }
     }
-    finish_rare(tile, stored, mr, nv);
+    finish_memory(tile, stored, mr, nv);
 }
 
 /* Row pointers beyond these are read from memory in every step: see gemm_kernel.inc. */
@@ -334,12 +373,13 @@ static inline __attribute__((always_inline)) void tile_run(const lt_gemm_tile *t
     } else {
         sum_run(tile, sum, mr, nv);
     }
-    const bool whole = nv == 2 && tile->n == 2 * VL && e->type_bounds;
+    const bool plain = tile->activation == NULL;
+    const bool whole = plain && nv == 2 && tile->n == 2 * VL && e->type_bounds;
     if (whole && e->way == LT_INT8_WAY_BYTES) {
         finish_bytes(tile, sum, mr, false);
     } else if (whole && e->way == LT_INT8_WAY_BYTES_RESIDUAL) {
         finish_bytes(tile, sum, mr, true);
-    } else if (e->way == LT_INT8_WAY_FLOATS) {
+    } else if (plain && e->way == LT_INT8_WAY_FLOATS) {
         finish_floats(tile, sum, mr, nv);
     } else {
         finish_stored(tile, sum, mr, nv);
@@ -364,7 +404,6 @@ ROWS(DEFINE_KERNELS)
     {                                                                                              \
         .name = "gemm_u8s8_14x32_avx512vnni", .dtype = LEAT_DTYPE_U8, .a_bytes = 1, .b_bytes = 1,  \
         .c_bytes = bytes, .bias_bytes = 4, .k_group = 4, .mr = MR, .nr = 2 * VL,                   \
-        .full = {ROWS(FULL)}, .half = {ROWS(HALF)}, .pack = lt_int8_pack,                          \
-        .activate = lt_cpu_activate_tile_f32_avx512                                                \
+        .full = {ROWS(FULL)}, .half = {ROWS(HALF)}, .pack = lt_int8_pack                           \
     }
 const lt_gemm_kernels lt_cpu_gemm_u8s8_14x32_avx512vnni[2] = {TABLE(4), TABLE(1)};
