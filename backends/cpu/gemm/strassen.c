@@ -72,7 +72,7 @@ static cutting cut(const lt_strassen_kernels *kernels, size_t m, size_t n, size_
     c.factors = LT_STRASSEN_PRODUCTS * c.block_tiles * mr * c.chunk_k;
     c.difference = c.chunk_k * nr;
     c.quadrant = c.block_tiles * mr * nr;
-    c.own = LT_STRASSEN_LINE + c.factors + c.difference + 4 * c.quadrant;
+    c.own = LT_STRASSEN_LINE + c.factors + c.difference + 4 * c.quadrant + mr * nr;
     return c;
 }
 
@@ -181,6 +181,7 @@ typedef struct scratch {
     float *factors;
     float *difference; /* of quadrants of B */
     float *quadrant;   /* of the unit's C, four of them */
+    float *raw;        /* a tile that is to be activated */
 } scratch;
 
 static scratch scratch_of(const runner *run, size_t thread)
@@ -190,6 +191,7 @@ static scratch scratch_of(const runner *run, size_t thread)
     s.factors = own + LT_STRASSEN_LINE;
     s.difference = s.factors + run->cut.factors;
     s.quadrant = s.difference + run->cut.difference;
+    s.raw = s.quadrant + 4 * run->cut.quadrant;
     return s;
 }
 
@@ -268,7 +270,6 @@ static lt_strassen_target target_of(const runner *run, const scratch *own, size_
                             .complete = p->last[i] && run->chunk + 1 == run->cut.chunks,
                             .low = (float)run->low,
                             .high = (float)run->high,
-                            .activation = run->activate ? &job->activation : NULL,
                             .rows = exist};
     if (p->first[i] && run->chunk > 0) {
         t.from = out;
@@ -285,6 +286,22 @@ static lt_strassen_target target_of(const runner *run, const scratch *own, size_
         t.to_stride = job->ldc;
     }
     return t;
+}
+
+/* Turns a tile's completed target to own->raw (its rows in C can share few sets of the first cache)
+ * and asks for its place in C, which is returned: of a product, one target at most is the last. */
+static lt_cpu_activation_tile detour(const runner *run, const scratch *own, lt_strassen_target *t)
+{
+    const int64_t nr = run->kernels->gemm->nr;
+    const lt_cpu_activation_tile tile = {own->raw, t->to, (int64_t)t->rows,
+                                         nr,       nr,    (int64_t)t->to_stride};
+    for (size_t r = 0; r < t->rows; r++) {
+        __builtin_prefetch(t->to + r * t->to_stride, 1, 2);
+        __builtin_prefetch(t->to + r * t->to_stride + nr - 1, 1, 2);
+    }
+    t->to = own->raw;
+    t->to_stride = (size_t)nr;
+    return tile;
 }
 
 /* A product's pass over the block's tiles. */
@@ -306,10 +323,17 @@ static void run_product(const runner *run, const scratch *own, size_t unit, size
     for (size_t t = run->t0; t < run->t1; t++) {
         size_t count = tile_pair(run, t + 1) - tile_pair(run, t);
         tile.a = factor_at(run, own, index, t);
+        lt_cpu_activation_tile raw = {.rows = 0};
         for (size_t i = 0; i < tile.n_targets; i++) {
             tile.targets[i] = target_of(run, own, unit, p, i, t);
+            if (run->activate && tile.targets[i].complete) {
+                raw = detour(run, own, &tile.targets[i]);
+            }
         }
         table[count - kernels->least_rows](&tile);
+        if (raw.rows > 0) {
+            kernels->gemm->activate(&raw, &run->job->activation);
+        }
         tile.next += tile.next_step * run->chunk_k;
         if (p->b_minus != NONE) {
             tile.b = own->difference;

@@ -46,8 +46,7 @@
 #define LT_STRASSEN_LINE 16  /* steps that lie together in a row of A */
 #define LT_STRASSEN_RMS 1.75 /* see "Error" above */
 
-/* Where a product's tile goes: to = sign * product + from; when complete clamp(that + bias), or
- * activation(that + bias). */
+/* Where a product's tile goes: to = sign * product + from, and clamp(that + bias) when complete. */
 typedef struct lt_strassen_target {
     float *to;
     size_t to_stride;
@@ -57,8 +56,7 @@ typedef struct lt_strassen_target {
     float sign;
     bool complete;
     float low, high;
-    const lt_cpu_activation *activation; /* no clamp; NULL for none */
-    size_t rows;                         /* that exist */
+    size_t rows; /* that exist */
 } lt_strassen_target;
 
 /* One call of a micro-kernel. */
