@@ -126,12 +126,12 @@ $(BUILD)/obj/backends/cuda/%.o: backends/cuda/%.c $(STAMP)
 	@mkdir -p $(@D)
 	$(CC) $(BASE_CFLAGS) -Ibackends/cuda $(CFLAGS) -c $< -o $@
 
-$(ROOT)/backends/cuda/gemm/%.fatbin: backends/cuda/gemm/%.cu $(wildcard backends/cuda/gemm/*.h)
+$(ROOT)/backends/cuda/gemm/%.fatbin: backends/cuda/gemm/%.cu $(wildcard backends/cuda/gemm/*.h backends/cuda/gemm/*.cuh)
 	@mkdir -p $(@D)
 	$(filter ccache,$(CC)) $(NVCC) $(NVCCFLAGS) $(SM90A) -fatbin $< -o $@
 
 # A ladder compares with vendor libraries: built where nvcc is, on request.
-$(BUILD)/bench/ladder/%: bench/ladder/%.cu $(wildcard bench/ladder/*.h backends/cuda/gemm/*.h) $(CUDA_GEMM_OBJ)
+$(BUILD)/bench/ladder/%: bench/ladder/%.cu $(wildcard bench/ladder/*.h bench/ladder/*.cuh backends/cuda/gemm/*.h backends/cuda/gemm/*.cuh) $(CUDA_GEMM_OBJ)
 	@mkdir -p $(@D)
 	$(NVCC) $(NVCCFLAGS) $(SM90A) -Iinclude $< $(CUDA_GEMM_OBJ) -lcublas -o $@
 

@@ -9,7 +9,7 @@
 // Build: make build/bench/ladder/gemm (needs nvcc and cuBLAS). DIRECTORY has gemm_f16.fatbin:
 // build/backends/cuda/gemm. Factors rotate through 256 MB where
 // they are small, so that they come from memory as a model's weights do.
-#include "gemm_rungs.h"
+#include "gemm_rungs.cuh"
 #include "ladder.h"
 
 #include <cublas_v2.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Products and convolutions of BF16 on tensor cores: mainloop.h. For sm_90a alone.
-#include "mainloop.h"
+// Products and convolutions of BF16 on tensor cores: mainloop.cuh. For sm_90a alone.
+#include "mainloop.cuh"
 
 #define KERNEL_NK(rows, columns, stages)                                                \
     LT_GEMM_KERNEL(__nv_bfloat16, bf16, LT_GEMM_NK, nk, rows, columns, stages)

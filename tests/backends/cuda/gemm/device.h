@@ -5,7 +5,7 @@
 
 #include "support/test.h"
 
-#include "gemm/gemm.h"
+#include "../../../../backends/cuda/gemm/gemm.h"
 
 #include <dlfcn.h>
 #include <stdio.h>
@@ -30,8 +30,9 @@ static inline int test_device_symbol(void *library, const char *name, void *func
     return found != NULL;
 }
 
-/* NULL when the device is ready, else why there is none. */
-static inline const char *test_device_open(test_device *device)
+/* NULL when the device is ready, else why there is none. The kernels: DIRECTORY/gemm_TYPE.fatbin.
+ */
+static inline const char *test_device_open(test_device *device, const char *directory)
 {
     int (*init)(unsigned) = NULL;
     int (*device_get)(int *, int) = NULL;
@@ -82,14 +83,15 @@ static inline const char *test_device_open(test_device *device)
     if (retain(&context, ordinal) != 0 || set_current(context) != 0) {
         return "no context on the device";
     }
-    const char *const files[2] = {TEST_KERNELS "/gemm_f16.fatbin",
-                                  TEST_KERNELS "/gemm_bf16.fatbin"};
+    static const char *const types[2] = {"f16", "bf16"};
     void *modules[2] = {NULL, NULL};
     for (int i = 0; i < 2; i++) {
-        if (access(files[i], R_OK) != 0) {
+        char path[512];
+        snprintf(path, sizeof path, "%s/gemm_%s.fatbin", directory, types[i]);
+        if (access(path, R_OK) != 0) {
             return "the kernels were not built: no nvcc";
         }
-        if (module_load(&modules[i], files[i]) != 0) {
+        if (module_load(&modules[i], path) != 0) {
             return "the driver does not load the kernels";
         }
     }

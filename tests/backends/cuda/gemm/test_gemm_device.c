@@ -486,7 +486,7 @@ static void product_repeated_gives_the_same_bits(void **state)
 int main(void)
 {
     static test_device device;
-    const char *missing = test_device_open(&device);
+    const char *missing = test_device_open(&device, TEST_KERNELS);
     void *state = missing ? NULL : &device;
     if (missing) {
         printf("skipped: %s\n", missing);

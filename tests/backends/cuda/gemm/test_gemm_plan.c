@@ -2,7 +2,7 @@
 /* Plans and launches against a driver that writes down what it is asked; no device is needed. */
 #include "support/test.h"
 
-#include "gemm/gemm.h"
+#include "../../../../backends/cuda/gemm/gemm.h"
 
 #include <string.h>
 

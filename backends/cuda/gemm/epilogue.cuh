@@ -10,7 +10,7 @@
 #define LEAT_CUDA_GEMM_EPILOGUE_H
 
 #include "params.h"
-#include "ptx.h"
+#include "ptx.cuh"
 
 namespace gemm
 {

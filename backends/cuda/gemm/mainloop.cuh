@@ -20,7 +20,7 @@
 #ifndef LEAT_CUDA_GEMM_MAINLOOP_H
 #define LEAT_CUDA_GEMM_MAINLOOP_H
 
-#include "epilogue.h"
+#include "epilogue.cuh"
 
 namespace gemm
 {
