@@ -216,7 +216,7 @@ $(BUILD)/tests/backends/cuda/libleat_cuda.so: $(CUDA_OBJ) $(BUILD)/obj/backends/
 $(BUILD)/tests/backends/cuda/libcuda.so.1: $(BUILD)/obj/tests/backends/cuda/fake_driver.o $(BUILD)/obj/backends/gpu/emulate.o
 	@mkdir -p $(@D)
 	$(CXX) -shared -Wl,-soname,libcuda.so.1 $(BASE_LDFLAGS) $(LDFLAGS) $^ -ldl -o $@
-$(BUILD)/obj/tests/backends/cuda/fake_driver.o: CFLAGS := $(CFLAGS:-O3=-O2) -fvisibility=default
+$(BUILD)/obj/tests/backends/cuda/fake_driver.o: CFLAGS := $(CFLAGS:-O3=-O2)
 
 $(BUILD)/libleat_cuda.so: $(CUDA_OBJ) $(BUILD)/obj/backends/cuda/kernels.o
 	$(CC) -shared $(BASE_LDFLAGS) $(LDFLAGS) $^ -ldl -o $@

@@ -13,6 +13,8 @@
  *   no_memory   every allocation fails
  *   launch      kernels cannot be launched
  *   lost        waiting for a stream finds a fault */
+/* dlsym finds the kernels. */
+#pragma GCC visibility push(default)
 #include "conv.hpp"
 #include "gemm.hpp"
 #include "layout.hpp"
@@ -20,6 +22,7 @@
 #include "pointwise.hpp"
 #include "pool.hpp"
 #include "reduce.hpp"
+#pragma GCC visibility pop
 
 #include <dlfcn.h>
 #include <pthread.h>
