@@ -36,7 +36,7 @@ static void shrink_range(void *argument, int64_t begin, int64_t end)
     for (int64_t i = begin; i < end; i++) {
         double v = lt_element_get(s->dtype, job->x, i);
         double r = v < -s->lambd ? v + s->bias : v > s->lambd ? v - s->bias : 0;
-        lt_element_set(s->dtype, job->y, i, r);
+        lt_element_set(s->dtype, job->y, i, lt_element_fit(s->dtype, r));
     }
 }
 

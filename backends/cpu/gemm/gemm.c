@@ -424,7 +424,7 @@ void lt_gemm_run(const lt_gemm_job *job, void *workspace, const leat_kernel_args
     uint32_t threads = flops < 200e3 ? 1 : args->host->pool_threads(args->pool);
     uint32_t tasks = cut(&run, threads);
     for (uint32_t i = 0; i < threads; i++) {
-        prepared_of(&run, i)->t1 = 0;
+        *prepared_of(&run, i) = (prepared){0, 0, 0};
     }
     if (tasks == 1) {
         run_task(&run, 0, 0);

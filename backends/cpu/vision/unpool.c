@@ -144,7 +144,7 @@ static void col_range(void *argument, int64_t begin, int64_t end)
                 at += plane * c->pixels;
                 double sum = lt_element_get(c->dtype, job->y, at) +
                              lt_element_get(c->dtype, job->x, plane * c->taps * c->blocks + i);
-                lt_element_set(c->dtype, job->y, at, sum);
+                lt_element_set(c->dtype, job->y, at, lt_element_fit(c->dtype, sum));
             }
         }
     }
