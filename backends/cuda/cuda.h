@@ -120,9 +120,19 @@ leat_status lt_cuda_begin(lt_cuda_builder *b, const leat_kernel_node *node, void
 /* Writes "lt_gpu_FAMILY_SUFFIX". `out` has 64 bytes and may go after lt_cuda_add. */
 void lt_cuda_kernel_name(char *out, const char *family, const char *suffix);
 
+/* Blocks for threads that take 16 bytes of such elements at a time. */
+uint32_t lt_cuda_blocks(const lt_cuda_builder *b, int64_t count, leat_dtype dtype);
+/* Blocks that take an item each, as many as are worth having. */
+uint32_t lt_cuda_item_blocks(const lt_cuda_builder *b, int64_t items);
+
 /* Adds a launch; copies what it points to.
  * Errors:   NO_MEMORY; UNSUPPORTED when the module has no such kernel. */
 leat_status lt_cuda_add(lt_cuda_builder *b, const lt_cuda_launch *launch);
+
+/* Adds a launch that transposes `batch` matrices of rows x columns (movement.c). The offsets of
+ * `from` and `to` are set here. */
+leat_status lt_cuda_add_transpose(lt_cuda_builder *b, int64_t batch, int64_t rows, int64_t columns,
+                                  leat_dtype dtype, lt_cuda_pointer from, lt_cuda_pointer to);
 
 /* ------------------------------------------------------------------------------------------------
  * What rows share (shape.c)
@@ -142,6 +152,9 @@ leat_status lt_cuda_add(lt_cuda_builder *b, const lt_cuda_launch *launch);
 
 /* Bytes of an element of a type in LT_CUDA_MOVABLE. */
 uint32_t lt_cuda_element_bytes(leat_dtype dtype);
+
+/* The end of the name of a kernel that moves elements of this size: "1", "2", "4", "8". */
+const char *lt_cuda_by_bytes(leat_dtype dtype);
 
 /* "f32", "f16", "bf16", "i32", "i64", "u8" (bool, too); NULL for others. */
 const char *lt_cuda_type_name(leat_dtype dtype);
@@ -168,6 +181,11 @@ bool lt_cuda_walk_index(const lt_cuda_walk *walk, lt_gpu_index *out_index);
 /* The `activation` attribute of a node of the domain leat; identity when there is none. False for
  * one that is not known. */
 bool lt_cuda_activation(const leat_node *node, lt_gpu_activation *out);
+
+/* The input that is added before the activation; -1 when the node has no `residual`. */
+int32_t lt_cuda_residual_input(const leat_node *node);
+/* Input 2 as the bias: -1 when it is absent or the residual. */
+int32_t lt_cuda_bias_input(const leat_kernel_node *node);
 
 /* Elements of a constant i32 or i64 input, at most LEAT_MAX_RANK; -1 when it is absent, -2 when it
  * is not known or of another type. */

@@ -11,8 +11,8 @@ typedef int cu_result; /* CUresult; 0 is success */
 typedef int cu_device;
 typedef uint64_t cu_address; /* CUdeviceptr */
 typedef struct cu_context_s *cu_context;
-typedef struct cu_module_s *cu_module;
-typedef struct cu_function_s *cu_function;
+typedef void *cu_module; /* untyped, as gemm/gemm.h takes them */
+typedef void *cu_function;
 typedef struct cu_stream_s *cu_stream;
 typedef struct cu_event_s *cu_event;
 
@@ -20,7 +20,6 @@ enum {
     CU_ERROR_OUT_OF_MEMORY = 2,
     CU_ERROR_STUB_LIBRARY = 34,
     CU_ERROR_NO_DEVICE = 100,
-    CU_ERROR_NO_BINARY_FOR_GPU = 209,
     CU_ERROR_SYSTEM_DRIVER_MISMATCH = 803,
 
     CU_ATTRIBUTE_MULTIPROCESSOR_COUNT = 16,
@@ -35,7 +34,6 @@ enum {
 /* X(field, driver's name, arguments): every function, each returning CUresult. */
 #define LT_CUDA_FUNCTIONS(X)                                                                       \
     X(init, "cuInit", (unsigned flags))                                                            \
-    X(driver_get_version, "cuDriverGetVersion", (int *out_version))                                \
     X(device_get_count, "cuDeviceGetCount", (int *out_count))                                      \
     X(device_get, "cuDeviceGet", (cu_device * out_device, int ordinal))                            \
     X(device_get_name, "cuDeviceGetName", (char *name, int capacity, cu_device device))            \
@@ -72,8 +70,6 @@ enum {
       (cu_function function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,  \
        unsigned block_y, unsigned block_z, unsigned shared_bytes, cu_stream stream,                \
        void **parameters, void **extra))                                                           \
-    X(module_get_function_of, "cuModuleGetFunction",                                               \
-      (void **out_function, void *module, const char *name))                                       \
     X(func_set_attribute, "cuFuncSetAttribute", (void *function, int attribute, int value))        \
     X(tensor_map_encode_tiled, "cuTensorMapEncodeTiled",                                           \
       (void *map, int dtype, uint32_t rank, void *address, const uint64_t *dims,                   \

@@ -70,6 +70,17 @@ void lt_cuda_kernel_name(char *out, const char *family, const char *suffix)
     snprintf(out, 64, "lt_gpu_%s_%s", family, suffix);
 }
 
+uint32_t lt_cuda_blocks(const lt_cuda_builder *b, int64_t count, leat_dtype dtype)
+{
+    return lt_gpu_blocks(count, 16 / lt_cuda_element_bytes(dtype), b->device->processors);
+}
+
+uint32_t lt_cuda_item_blocks(const lt_cuda_builder *b, int64_t items)
+{
+    int64_t most = (int64_t)b->device->processors * 32;
+    return (uint32_t)(items < most ? items : most);
+}
+
 leat_status lt_cuda_begin(lt_cuda_builder *b, const leat_kernel_node *node, void *device,
                           const leat_host *host, leat_plan *plan, leat_kernel *out_kernel,
                           uint32_t capacity, leat_error *err)

@@ -7,13 +7,6 @@
 
 #include <stddef.h>
 
-static const char *by_bytes(leat_dtype dtype)
-{
-    static const char *const suffixes[] = {"1", "2", "4", "8"};
-    uint32_t bytes = lt_cuda_element_bytes(dtype);
-    return suffixes[bytes == 8 ? 3 : bytes / 2];
-}
-
 /* A negative axis counts from the end. -1 when it is out of range. */
 static int32_t axis_of(int64_t axis, int32_t rank)
 {
@@ -62,11 +55,11 @@ static leat_status add_copy(lt_cuda_builder *b, lt_cuda_walk *walk, leat_dtype d
     lt_cuda_walk_index(walk, &p.index);
     memcpy(p.x_stride, walk->strides[0], sizeof(p.x_stride));
     memcpy(p.y_stride, walk->strides[1], sizeof(p.y_stride));
-    lt_cuda_kernel_name(name, "copy", by_bytes(dtype));
+    lt_cuda_kernel_name(name, "copy", lt_cuda_by_bytes(dtype));
     return lt_cuda_add(
         b, &(lt_cuda_launch){
                .kernel = name,
-               .grid = {lt_gpu_blocks(p.count, 16 / bytes, b->device->processors)},
+               .grid = {lt_cuda_blocks(b, p.count, dtype)},
                .parameters = &p,
                .parameter_bytes = sizeof(p),
                .n_pointers = 2,
@@ -76,10 +69,28 @@ static leat_status add_copy(lt_cuda_builder *b, lt_cuda_walk *walk, leat_dtype d
 
 /* ---- Transpose, Expand ----------------------------------------------------------------------- */
 
+leat_status lt_cuda_add_transpose(lt_cuda_builder *b, int64_t batch, int64_t rows, int64_t columns,
+                                  leat_dtype dtype, lt_cuda_pointer from, lt_cuda_pointer to)
+{
+    lt_gpu_transpose p = {
+        .batch = (int32_t)batch, .rows = (int32_t)rows, .columns = (int32_t)columns};
+    int64_t tiles = lt_gpu_transpose_tiles(&p);
+    char name[64];
+    lt_cuda_kernel_name(name, "transpose", lt_cuda_by_bytes(dtype));
+    from.offset = offsetof(lt_gpu_transpose, x);
+    to.offset = offsetof(lt_gpu_transpose, y);
+    return lt_cuda_add(b, &(lt_cuda_launch){.kernel = name,
+                                            .grid = {tiles < 65536 ? (uint32_t)tiles : 65536u},
+                                            .parameters = &p,
+                                            .parameter_bytes = sizeof(p),
+                                            .n_pointers = 2,
+                                            .pointers = {from, to}});
+}
+
 /* A permutation that only exchanges two neighbouring groups of dimensions, after merging, goes
  * through shared memory. */
-static leat_status add_transpose(lt_cuda_builder *b, const lt_cuda_walk *walk, leat_dtype dtype,
-                                 bool *out_done)
+static leat_status add_swap(lt_cuda_builder *b, const lt_cuda_walk *walk, leat_dtype dtype,
+                            bool *out_done)
 {
     int32_t r = walk->rank;
     *out_done = false;
@@ -92,21 +103,10 @@ static leat_status add_transpose(lt_cuda_builder *b, const lt_cuda_walk *walk, l
     if (!swaps || rows < 8 || columns < 8) {
         return LEAT_OK;
     }
-    lt_gpu_transpose p = {.batch = r == 3 ? (int32_t)walk->shape[0] : 1,
-                          .rows = (int32_t)rows,
-                          .columns = (int32_t)columns};
-    int64_t tiles = lt_gpu_transpose_tiles(&p);
-    char name[64];
-    lt_cuda_kernel_name(name, "transpose", by_bytes(dtype));
     *out_done = true;
-    return lt_cuda_add(
-        b, &(lt_cuda_launch){.kernel = name,
-                             .grid = {tiles < 65536 ? (uint32_t)tiles : 65536u},
-                             .parameters = &p,
-                             .parameter_bytes = sizeof(p),
-                             .n_pointers = 2,
-                             .pointers = {{offsetof(lt_gpu_transpose, x), LT_CUDA_INPUT, 0, 0},
-                                          {offsetof(lt_gpu_transpose, y), LT_CUDA_OUTPUT, 0, 0}}});
+    return lt_cuda_add_transpose(b, r == 3 ? walk->shape[0] : 1, rows, columns, dtype,
+                                 (lt_cuda_pointer){0, LT_CUDA_INPUT, 0, 0},
+                                 (lt_cuda_pointer){0, LT_CUDA_OUTPUT, 0, 0});
 }
 
 leat_status lt_cuda_transpose_prepare(const leat_kernel_node *node, void *device,
@@ -138,7 +138,7 @@ leat_status lt_cuda_transpose_prepare(const leat_kernel_node *node, void *device
     }
     lt_cuda_walk merged = walk;
     lt_cuda_walk_merge(&merged, 2);
-    status = add_transpose(&b, &merged, x->dtype, &done);
+    status = add_swap(&b, &merged, x->dtype, &done);
     return status != LEAT_OK || done ? status : add_copy(&b, &walk, x->dtype, 0, 0, 0, 0);
 }
 
@@ -329,12 +329,11 @@ leat_status lt_cuda_gather_prepare(const leat_kernel_node *node, void *device,
     p.axis_size = (int32_t)x->shape[axis];
     p.n_indices = lt_gpu_divisor_make((uint32_t)leat_value_count(indices));
     p.inner = lt_gpu_divisor_make((uint32_t)inner);
-    lt_cuda_kernel_name(name, "gather", by_bytes(x->dtype));
+    lt_cuda_kernel_name(name, "gather", lt_cuda_by_bytes(x->dtype));
     return lt_cuda_add(
         &b,
         &(lt_cuda_launch){.kernel = name,
-                          .grid = {lt_gpu_blocks(p.count, 16 / lt_cuda_element_bytes(x->dtype),
-                                                 b.device->processors)},
+                          .grid = {lt_cuda_blocks(&b, p.count, x->dtype)},
                           .parameters = &p,
                           .parameter_bytes = sizeof(p),
                           .n_pointers = 4,

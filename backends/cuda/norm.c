@@ -75,9 +75,9 @@ leat_status lt_cuda_layer_norm_prepare(const leat_kernel_node *node, void *devic
                             node->node->op, node->node->name);
     }
     bool blocks = p.n > 4096 || p.rows < 4 * (int32_t)b.device->processors;
-    int64_t items = blocks ? p.rows : (p.rows + 7) / 8, most = (int64_t)b.device->processors * 32;
+    int64_t items = blocks ? p.rows : (p.rows + 7) / 8;
     lt_cuda_launch launch = {.kernel = name,
-                             .grid = {(uint32_t)(items < most ? items : most)},
+                             .grid = {lt_cuda_item_blocks(&b, items)},
                              .parameters = &p,
                              .parameter_bytes = sizeof(p)};
     for (uint32_t i = 0; i < 3; i++) {
@@ -143,7 +143,7 @@ leat_status lt_cuda_batch_norm_prepare(const leat_kernel_node *node, void *devic
     return lt_cuda_add(
         &b,
         &(lt_cuda_launch){.kernel = "lt_gpu_batch_norm_f32",
-                          .grid = {lt_gpu_blocks(p.count, 4, b.device->processors)},
+                          .grid = {lt_cuda_blocks(&b, p.count, LEAT_DTYPE_F32)},
                           .parameters = &p,
                           .parameter_bytes = sizeof(p),
                           .n_pointers = 6,

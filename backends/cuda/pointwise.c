@@ -8,11 +8,6 @@
 #include <math.h>
 #include <stddef.h>
 
-static uint32_t blocks_of(const lt_cuda_builder *b, int64_t count, leat_dtype dtype)
-{
-    return lt_gpu_blocks(count, 16 / lt_cuda_element_bytes(dtype), b->device->processors);
-}
-
 /* ---- one input ------------------------------------------------------------------------------- */
 
 static const struct {
@@ -113,7 +108,7 @@ leat_status lt_cuda_unary_prepare(const leat_kernel_node *node, void *device, co
     out_kernel->flops = (uint64_t)p.count;
     return lt_cuda_add(&b, &(lt_cuda_launch){
                                .kernel = name,
-                               .grid = {blocks_of(&b, p.count, x->dtype)},
+                               .grid = {lt_cuda_blocks(&b, p.count, x->dtype)},
                                .parameters = &p,
                                .parameter_bytes = sizeof(p),
                                .n_pointers = 2,
@@ -214,7 +209,7 @@ leat_status lt_cuda_binary_prepare(const leat_kernel_node *node, void *device,
     out_kernel->flops = (uint64_t)p.count;
     return lt_cuda_add(&b, &(lt_cuda_launch){
                                .kernel = name,
-                               .grid = {blocks_of(&b, p.count, in[0]->dtype)},
+                               .grid = {lt_cuda_blocks(&b, p.count, in[0]->dtype)},
                                .parameters = &p,
                                .parameter_bytes = sizeof(p),
                                .n_pointers = 3,
@@ -238,7 +233,6 @@ leat_status lt_cuda_where_supports(const leat_kernel_node *node, leat_error *err
 leat_status lt_cuda_where_prepare(const leat_kernel_node *node, void *device, const leat_host *host,
                                   leat_plan *plan, leat_kernel *out_kernel, leat_error *err)
 {
-    static const char *const suffixes[] = {"1", "2", "4", "8"};
     lt_cuda_builder b;
     const leat_value *out = leat_kernel_output(node, 0);
     lt_gpu_where p = {.count = leat_value_count(out)};
@@ -262,12 +256,11 @@ leat_status lt_cuda_where_prepare(const leat_kernel_node *node, void *device, co
     memcpy(p.condition_stride, walk.strides[0], sizeof(p.condition_stride));
     memcpy(p.a_stride, walk.strides[1], sizeof(p.a_stride));
     memcpy(p.b_stride, walk.strides[2], sizeof(p.b_stride));
-    uint32_t bytes = lt_cuda_element_bytes(out->dtype);
-    lt_cuda_kernel_name(name, "where", suffixes[bytes == 8 ? 3 : bytes / 2]);
+    lt_cuda_kernel_name(name, "where", lt_cuda_by_bytes(out->dtype));
     return lt_cuda_add(&b,
                        &(lt_cuda_launch){
                            .kernel = name,
-                           .grid = {blocks_of(&b, p.count, out->dtype)},
+                           .grid = {lt_cuda_blocks(&b, p.count, out->dtype)},
                            .parameters = &p,
                            .parameter_bytes = sizeof(p),
                            .n_pointers = 4,
@@ -340,7 +333,7 @@ leat_status lt_cuda_cast_prepare(const leat_kernel_node *node, void *device, con
     lt_cuda_kernel_name(name, "cast", fast_cast(p.x_dtype, p.y_dtype));
     return lt_cuda_add(&b, &(lt_cuda_launch){
                                .kernel = name,
-                               .grid = {blocks_of(&b, p.count, x->dtype)},
+                               .grid = {lt_cuda_blocks(&b, p.count, x->dtype)},
                                .parameters = &p,
                                .parameter_bytes = sizeof(p),
                                .n_pointers = 2,

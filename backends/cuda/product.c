@@ -14,16 +14,11 @@ enum {
     C
 };
 
-static bool has_residual(const leat_node *node)
-{
-    return leat_node_int(node, "residual", 0) != 0;
-}
-
-/* The third input where it is not the residual. */
+/* The bias, NULL for none. */
 static const leat_value *bias_of(const leat_kernel_node *node)
 {
-    bool residual_is_third = has_residual(node->node) && node->node->n_inputs == 3;
-    return residual_is_third ? NULL : leat_kernel_input(node, C);
+    int32_t input = lt_cuda_bias_input(node);
+    return input < 0 ? NULL : leat_kernel_input(node, (uint32_t)input);
 }
 
 leat_status lt_cuda_product_supports(const leat_kernel_node *node, leat_error *err)
@@ -166,8 +161,7 @@ static leat_status add_product(lt_cuda_builder *b, lt_gpu_gemm *p, bool bias, ui
     if (status == LEAT_OK && p->splits > 1) {
         int64_t count = (int64_t)p->batch * p->m * p->n;
         lt_cuda_kernel_name(name, "gemm_finish", type);
-        launch.grid[0] =
-            lt_gpu_blocks(count, 16 / lt_cuda_element_bytes(dtype), b->device->processors);
+        launch.grid[0] = lt_cuda_blocks(b, count, dtype);
         status = lt_cuda_add(b, &launch);
     }
     return status;
@@ -177,7 +171,8 @@ static leat_status add_product(lt_cuda_builder *b, lt_gpu_gemm *p, bool bias, ui
 static leat_status check_residual(const leat_kernel_node *node, uint32_t *out_input,
                                   leat_error *err)
 {
-    *out_input = has_residual(node->node) ? node->node->n_inputs - 1 : 0;
+    int32_t input = lt_cuda_residual_input(node->node);
+    *out_input = input < 0 ? 0 : (uint32_t)input;
     const leat_value *residual = *out_input ? leat_kernel_input(node, *out_input) : NULL;
     if (residual != NULL &&
         leat_value_count(residual) != leat_value_count(leat_kernel_output(node, 0))) {

@@ -7,13 +7,6 @@
 
 #include <stddef.h>
 
-/* Blocks that take an item each, as many as are worth having. */
-static uint32_t item_blocks(const lt_cuda_builder *b, int64_t items)
-{
-    int64_t most = (int64_t)b->device->processors * 32;
-    return (uint32_t)(items < most ? items : most);
-}
-
 /* ---- Reduce* --------------------------------------------------------------------------------- */
 
 /* Bit i: axis i is reduced. False when the axes are not known or out of range. */
@@ -117,7 +110,7 @@ leat_status lt_cuda_reduce_prepare(const leat_kernel_node *node, void *device,
     return lt_cuda_add(
         &b, &(lt_cuda_launch){.kernel = name,
                               .grid = {threads ? lt_gpu_blocks(p.n_kept, 1, b.device->processors)
-                                               : item_blocks(&b, p.n_kept)},
+                                               : lt_cuda_item_blocks(&b, p.n_kept)},
                               .parameters = &p,
                               .parameter_bytes = sizeof(p),
                               .n_pointers = 2,
@@ -168,7 +161,7 @@ leat_status lt_cuda_arg_prepare(const leat_kernel_node *node, void *device, cons
     lt_cuda_kernel_name(name, "arg", lt_cuda_type_name(x->dtype));
     return lt_cuda_add(
         &b, &(lt_cuda_launch){.kernel = name,
-                              .grid = {item_blocks(&b, (int64_t)p.outer * p.inner)},
+                              .grid = {lt_cuda_item_blocks(&b, (int64_t)p.outer * p.inner)},
                               .parameters = &p,
                               .parameter_bytes = sizeof(p),
                               .n_pointers = 2,
@@ -201,7 +194,7 @@ leat_status lt_cuda_softmax_prepare(const leat_kernel_node *node, void *device,
     out_kernel->flops = 4 * (uint64_t)leat_value_count(x);
     return lt_cuda_add(
         &b, &(lt_cuda_launch){.kernel = name,
-                              .grid = {item_blocks(&b, blocks ? rows : (rows + 7) / 8)},
+                              .grid = {lt_cuda_item_blocks(&b, blocks ? rows : (rows + 7) / 8)},
                               .parameters = &p,
                               .parameter_bytes = sizeof(p),
                               .n_pointers = 2,

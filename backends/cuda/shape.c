@@ -37,6 +37,13 @@ uint32_t lt_cuda_element_bytes(leat_dtype dtype)
     return bit & (LT_CUDA_HALVES | LT_CUDA_T(U16) | LT_CUDA_T(I16)) ? 2 : 1;
 }
 
+const char *lt_cuda_by_bytes(leat_dtype dtype)
+{
+    static const char *const suffixes[] = {"1", "2", "4", "8"};
+    uint32_t bytes = lt_cuda_element_bytes(dtype);
+    return suffixes[bytes == 8 ? 3 : bytes / 2];
+}
+
 static bool value_fits(const leat_value *value)
 {
     int64_t count = 1;
@@ -152,6 +159,17 @@ bool lt_cuda_activation(const leat_node *node, lt_gpu_activation *out)
         }
     }
     return false;
+}
+
+int32_t lt_cuda_residual_input(const leat_node *node)
+{
+    return leat_node_int(node, "residual", 0) != 0 ? (int32_t)node->n_inputs - 1 : -1;
+}
+
+int32_t lt_cuda_bias_input(const leat_kernel_node *node)
+{
+    bool absent = leat_kernel_input(node, 2) == NULL;
+    return absent || lt_cuda_residual_input(node->node) == 2 ? -1 : 2;
 }
 
 int64_t lt_cuda_ints(const leat_kernel_node *node, uint32_t input, int64_t *out)

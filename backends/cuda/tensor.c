@@ -40,7 +40,7 @@ leat_status lt_cuda_tensor_open(lt_cuda_device *device, leat_error *err)
 {
     const lt_cuda_driver *cu = device->cu;
     const lt_cuda_gemm_driver driver = {
-        .module_get_function = cu->module_get_function_of,
+        .module_get_function = cu->module_get_function,
         .func_set_attribute = cu->func_set_attribute,
         .tensor_map_encode_tiled = cu->tensor_map_encode_tiled,
         .tensor_map_encode_im2col = cu->tensor_map_encode_im2col,
@@ -61,8 +61,8 @@ leat_status lt_cuda_tensor_open(lt_cuda_device *device, leat_error *err)
     result = result ? result : cu->module_load_data(&tensor->modules[1], lt_cuda_gemm_bf16_kernels);
     leat_status status = lt_cuda_check(cu, result, "loading the tensor cores' kernels", err);
     if (status == LEAT_OK) {
-        void *const modules[2] = {tensor->modules[0], tensor->modules[1]};
-        status = lt_cuda_gemm_open(&driver, modules, device->processors, &tensor->gemm, err);
+        status =
+            lt_cuda_gemm_open(&driver, tensor->modules, device->processors, &tensor->gemm, err);
     }
     if (status != LEAT_OK) {
         lt_cuda_tensor_close(device);

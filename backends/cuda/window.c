@@ -7,7 +7,6 @@
 #include "tensor.h"
 
 #include "../gpu/params/conv.h"
-#include "../gpu/params/layout.h"
 
 #include <stddef.h>
 
@@ -107,11 +106,6 @@ static leat_status refuse(const leat_kernel_node *node, const char *why, leat_er
 
 /* ---- Conv ------------------------------------------------------------------------------------ */
 
-static bool has_residual(const leat_node *node)
-{
-    return leat_node_int(node, "residual", 0) != 0;
-}
-
 leat_status lt_cuda_conv_supports(const leat_kernel_node *node, leat_error *err)
 {
     const leat_value *x = leat_kernel_input(node, 0), *w = leat_kernel_input(node, 1);
@@ -133,7 +127,7 @@ leat_status lt_cuda_conv_supports(const leat_kernel_node *node, leat_error *err)
         (leat_dtype)leat_node_int(node->node, "compute", (int64_t)x->dtype) != x->dtype) {
         return refuse(node, "this activation or type", err);
     }
-    if (has_residual(node->node) && !is_last(node)) {
+    if (lt_cuda_residual_input(node->node) >= 0 && !is_last(node)) {
         return refuse(node, "a residual needs channels-last data", err);
     }
     return lt_cuda_fits(node, err);
@@ -164,43 +158,17 @@ static leat_status pack_weights(void *out, size_t bytes, const leat_value *const
     return LEAT_OK;
 }
 
-static const char *by_bytes(uint32_t bytes)
-{
-    return bytes == 4 ? "4" : "2";
-}
-
-/* rows x columns of every image, transposed, between workspace and input 0 or output 0. */
-static leat_status add_transpose(lt_cuda_builder *b, int64_t images, int64_t rows, int64_t columns,
-                                 uint32_t bytes, lt_cuda_pointer from, lt_cuda_pointer to)
-{
-    lt_gpu_transpose p = {
-        .batch = (int32_t)images, .rows = (int32_t)rows, .columns = (int32_t)columns};
-    int64_t tiles = lt_gpu_transpose_tiles(&p);
-    char name[64];
-    lt_cuda_kernel_name(name, "transpose", by_bytes(bytes));
-    from.offset = offsetof(lt_gpu_transpose, x);
-    to.offset = offsetof(lt_gpu_transpose, y);
-    return lt_cuda_add(b, &(lt_cuda_launch){.kernel = name,
-                                            .grid = {tiles < 65536 ? (uint32_t)tiles : 65536u},
-                                            .parameters = &p,
-                                            .parameter_bytes = sizeof(p),
-                                            .n_pointers = 2,
-                                            .pointers = {from, to}});
-}
-
 static leat_status add_conv(lt_cuda_builder *b, lt_gpu_conv *p, bool depthwise, leat_dtype dtype,
                             lt_cuda_pointer from, lt_cuda_pointer to)
 {
     const leat_node *node = b->node->node;
-    bool residual = has_residual(node);
-    bool bias = leat_kernel_input(b->node, 2) != NULL && !(residual && node->n_inputs == 3);
+    int32_t residual = lt_cuda_residual_input(node), bias = lt_cuda_bias_input(b->node);
     char name[64];
     int64_t items = lt_gpu_conv_items(p);
     int64_t count =
         (int64_t)p->images * p->window.out_h.value * p->window.out_w.value * p->out_channels;
-    uint32_t grid =
-        depthwise ? lt_gpu_blocks(count, 16 / lt_cuda_element_bytes(dtype), b->device->processors)
-                  : (uint32_t)(items < (1 << 30) ? items : 1 << 30);
+    uint32_t grid = depthwise ? lt_cuda_blocks(b, count, dtype)
+                              : (uint32_t)(items < (1 << 30) ? items : 1 << 30);
     from.offset = offsetof(lt_gpu_conv, x);
     to.offset = offsetof(lt_gpu_conv, y);
     lt_cuda_launch launch = {.kernel = name,
@@ -209,13 +177,13 @@ static leat_status add_conv(lt_cuda_builder *b, lt_gpu_conv *p, bool depthwise, 
                              .parameter_bytes = sizeof(*p),
                              .n_pointers = 2,
                              .pointers = {from, to}};
-    if (bias) {
+    if (bias >= 0) {
         launch.pointers[launch.n_pointers++] =
-            (lt_cuda_pointer){offsetof(lt_gpu_conv, bias), LT_CUDA_INPUT, 2, 0};
+            (lt_cuda_pointer){offsetof(lt_gpu_conv, bias), LT_CUDA_INPUT, (uint32_t)bias, 0};
     }
-    if (residual) {
+    if (residual >= 0) {
         launch.pointers[launch.n_pointers++] = (lt_cuda_pointer){
-            offsetof(lt_gpu_conv, residual), LT_CUDA_INPUT, node->n_inputs - 1, 0};
+            offsetof(lt_gpu_conv, residual), LT_CUDA_INPUT, (uint32_t)residual, 0};
     }
     lt_cuda_kernel_name(name, depthwise ? "depthwise" : "conv", lt_cuda_type_name(dtype));
     return lt_cuda_add(b, &launch);
@@ -254,18 +222,14 @@ static bool on_tensor_cores(lt_cuda_builder *b, const lt_gpu_conv *p, leat_dtype
 {
     const leat_node *node = b->node->node;
     const lt_gpu_window *w = &p->window;
-    bool residual = has_residual(node);
-    bool bias = leat_kernel_input(b->node, 2) != NULL && !(residual && node->n_inputs == 3);
-    lt_cuda_tensor_inputs inputs = {.a = 0,
-                                    .b = -1,
-                                    .bias = bias ? 2 : -1,
-                                    .residual = residual ? (int32_t)node->n_inputs - 1 : -1,
-                                    .packed_b = p->w};
+    int32_t residual = lt_cuda_residual_input(node), bias = lt_cuda_bias_input(b->node);
+    lt_cuda_tensor_inputs inputs = {
+        .a = 0, .b = -1, .bias = bias, .residual = residual, .packed_b = p->w};
     lt_cuda_gemm_conv_desc desc = {
         .dtype = dtype,
         .out_dtype = dtype,
-        .bias_dtype = bias ? dtype : LEAT_DTYPE_UNDEFINED,
-        .residual_dtype = residual ? dtype : LEAT_DTYPE_UNDEFINED,
+        .bias_dtype = bias >= 0 ? dtype : LEAT_DTYPE_UNDEFINED,
+        .residual_dtype = residual >= 0 ? dtype : LEAT_DTYPE_UNDEFINED,
         .alpha = p->activation.alpha,
         .beta = p->activation.beta,
         .scale = 1,
@@ -326,9 +290,9 @@ leat_status lt_cuda_conv_prepare(const leat_kernel_node *node, void *device, con
     lt_cuda_pointer x_last = {0, LT_CUDA_WORKSPACE, 0, 0};
     lt_cuda_pointer y_last = {0, LT_CUDA_WORKSPACE, 0, x_bytes};
     out_kernel->workspace_bytes = (size_t)(x_bytes + y.n * y.c * y.h * y.w * bytes);
-    status = add_transpose(&b, x.n, x.c, x.h * x.w, bytes, in, x_last);
+    status = lt_cuda_add_transpose(&b, x.n, x.c, x.h * x.w, dtype, in, x_last);
     status = status ? status : add_conv(&b, &p, depthwise, dtype, x_last, y_last);
-    return status ? status : add_transpose(&b, y.n, y.h * y.w, y.c, bytes, y_last, out);
+    return status ? status : lt_cuda_add_transpose(&b, y.n, y.h * y.w, y.c, dtype, y_last, out);
 }
 
 /* ---- pools ----------------------------------------------------------------------------------- */
