@@ -127,9 +127,6 @@ leat_status lt_cuda_conv_supports(const leat_kernel_node *node, leat_error *err)
         (leat_dtype)leat_node_int(node->node, "compute", (int64_t)x->dtype) != x->dtype) {
         return refuse(node, "this activation or type", err);
     }
-    if (lt_cuda_residual_input(node->node) >= 0 && !is_last(node)) {
-        return refuse(node, "a residual needs channels-last data", err);
-    }
     return lt_cuda_fits(node, err);
 }
 
@@ -158,32 +155,37 @@ static leat_status pack_weights(void *out, size_t bytes, const leat_value *const
     return LEAT_OK;
 }
 
+/* Channels-last data of a convolution: x, y, and the residual where `has_residual`. */
+typedef struct conv_data {
+    lt_cuda_pointer x, y, residual;
+    bool has_residual;
+} conv_data;
+
 static leat_status add_conv(lt_cuda_builder *b, lt_gpu_conv *p, bool depthwise, leat_dtype dtype,
-                            lt_cuda_pointer from, lt_cuda_pointer to)
+                            conv_data data)
 {
-    const leat_node *node = b->node->node;
-    int32_t residual = lt_cuda_residual_input(node), bias = lt_cuda_bias_input(b->node);
+    int32_t bias = lt_cuda_bias_input(b->node);
     char name[64];
     int64_t items = lt_gpu_conv_items(p);
     int64_t count =
         (int64_t)p->images * p->window.out_h.value * p->window.out_w.value * p->out_channels;
     uint32_t grid = depthwise ? lt_cuda_blocks(b, count, dtype)
                               : (uint32_t)(items < (1 << 30) ? items : 1 << 30);
-    from.offset = offsetof(lt_gpu_conv, x);
-    to.offset = offsetof(lt_gpu_conv, y);
+    data.x.offset = offsetof(lt_gpu_conv, x);
+    data.y.offset = offsetof(lt_gpu_conv, y);
+    data.residual.offset = offsetof(lt_gpu_conv, residual);
     lt_cuda_launch launch = {.kernel = name,
                              .grid = {grid},
                              .parameters = p,
                              .parameter_bytes = sizeof(*p),
                              .n_pointers = 2,
-                             .pointers = {from, to}};
+                             .pointers = {data.x, data.y}};
     if (bias >= 0) {
         launch.pointers[launch.n_pointers++] =
             (lt_cuda_pointer){offsetof(lt_gpu_conv, bias), LT_CUDA_INPUT, (uint32_t)bias, 0};
     }
-    if (residual >= 0) {
-        launch.pointers[launch.n_pointers++] = (lt_cuda_pointer){
-            offsetof(lt_gpu_conv, residual), LT_CUDA_INPUT, (uint32_t)residual, 0};
+    if (data.has_residual) {
+        launch.pointers[launch.n_pointers++] = data.residual;
     }
     lt_cuda_kernel_name(name, depthwise ? "depthwise" : "conv", lt_cuda_type_name(dtype));
     return lt_cuda_add(b, &launch);
@@ -251,6 +253,35 @@ static bool on_tensor_cores(lt_cuda_builder *b, const lt_gpu_conv *p, leat_dtype
            lt_cuda_tensor_conv(b, &desc, &inputs);
 }
 
+/* A convolution of channels-first data: through the workspace, transposed there and back. */
+static leat_status add_conv_first(lt_cuda_builder *b, lt_gpu_conv *p, bool depthwise,
+                                  leat_dtype dtype, conv_data data)
+{
+    const lt_gpu_window *w = &p->window;
+    const int64_t images = p->images, x_pixels = (int64_t)w->height * w->width;
+    const int64_t y_pixels = (int64_t)w->out_h.value * w->out_w.value;
+    const int64_t bytes = lt_cuda_element_bytes(dtype);
+    const int64_t x_bytes = (images * p->channels * x_pixels * bytes + 255) / 256 * 256;
+    const int64_t y_bytes = (images * p->out_channels * y_pixels * bytes + 255) / 256 * 256;
+    const conv_data last = {
+        .x = {0, LT_CUDA_WORKSPACE, 0, 0},
+        .y = {0, LT_CUDA_WORKSPACE, 0, x_bytes},
+        .residual = {0, LT_CUDA_WORKSPACE, 0, x_bytes + y_bytes},
+        .has_residual = data.has_residual,
+    };
+    b->kernel->workspace_bytes = (size_t)(x_bytes + y_bytes * (data.has_residual ? 2 : 1));
+    leat_status status =
+        lt_cuda_add_transpose(b, images, p->channels, x_pixels, dtype, data.x, last.x);
+    if (status == LEAT_OK && data.has_residual) {
+        status = lt_cuda_add_transpose(b, images, p->out_channels, y_pixels, dtype, data.residual,
+                                       last.residual);
+    }
+    status = status ? status : add_conv(b, p, depthwise, dtype, last);
+    return status
+               ? status
+               : lt_cuda_add_transpose(b, images, y_pixels, p->out_channels, dtype, last.y, data.y);
+}
+
 leat_status lt_cuda_conv_prepare(const leat_kernel_node *node, void *device, const leat_host *host,
                                  leat_plan *plan, leat_kernel *out_kernel, leat_error *err)
 {
@@ -260,7 +291,7 @@ leat_status lt_cuda_conv_prepare(const leat_kernel_node *node, void *device, con
     const leat_value *w = leat_kernel_input(node, 1);
     leat_dtype dtype = leat_kernel_input(node, 0)->dtype;
     uint32_t bytes = lt_cuda_element_bytes(dtype);
-    leat_status status = lt_cuda_begin(&b, node, device, host, plan, out_kernel, 3, err);
+    leat_status status = lt_cuda_begin(&b, node, device, host, plan, out_kernel, 4, err);
     if (status != LEAT_OK || leat_value_count(leat_kernel_output(node, 0)) == 0) {
         return status;
     }
@@ -279,20 +310,18 @@ leat_status lt_cuda_conv_prepare(const leat_kernel_node *node, void *device, con
     out_kernel->unread_mask = 2;
     out_kernel->flops = 2 * (uint64_t)leat_value_count(leat_kernel_output(node, 0)) *
                         (uint64_t)(shape.i * shape.window);
-    lt_cuda_pointer in = {0, LT_CUDA_INPUT, 0, 0}, out = {0, LT_CUDA_OUTPUT, 0, 0};
     if (status != LEAT_OK || on_tensor_cores(&b, &p, dtype, bottom, right)) {
         return status;
     }
-    if (is_last(node)) {
-        return add_conv(&b, &p, depthwise, dtype, in, out);
-    }
-    int64_t x_bytes = (x.n * x.c * x.h * x.w * bytes + 255) / 256 * 256;
-    lt_cuda_pointer x_last = {0, LT_CUDA_WORKSPACE, 0, 0};
-    lt_cuda_pointer y_last = {0, LT_CUDA_WORKSPACE, 0, x_bytes};
-    out_kernel->workspace_bytes = (size_t)(x_bytes + y.n * y.c * y.h * y.w * bytes);
-    status = lt_cuda_add_transpose(&b, x.n, x.c, x.h * x.w, dtype, in, x_last);
-    status = status ? status : add_conv(&b, &p, depthwise, dtype, x_last, y_last);
-    return status ? status : lt_cuda_add_transpose(&b, y.n, y.h * y.w, y.c, dtype, y_last, out);
+    int32_t residual = lt_cuda_residual_input(node->node);
+    const conv_data data = {
+        .x = {0, LT_CUDA_INPUT, 0, 0},
+        .y = {0, LT_CUDA_OUTPUT, 0, 0},
+        .residual = {0, LT_CUDA_INPUT, residual < 0 ? 0 : (uint32_t)residual, 0},
+        .has_residual = residual >= 0,
+    };
+    return is_last(node) ? add_conv(&b, &p, depthwise, dtype, data)
+                         : add_conv_first(&b, &p, depthwise, dtype, data);
 }
 
 /* ---- pools ----------------------------------------------------------------------------------- */
