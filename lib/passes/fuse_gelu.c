@@ -29,7 +29,7 @@ static bool is_power(const lt_graph *graph, const lt_uses *uses, uint32_t value,
 {
     lt_monomial m;
     return lt_read_monomial(graph, uses, value, formula, &m) && m.n == 1 && m.values[0] == x &&
-           m.powers[0] == power && lt_about(m.factor, number);
+           m.powers[0] == power && lt_about(m.factor, number, graph->values[x].dtype);
 }
 
 /* value = x + 0.044715 x^3. */
@@ -53,7 +53,7 @@ static bool is_tanh_argument(const lt_graph *graph, const lt_uses *uses, uint32_
     uint32_t rest;
     double one;
     if (!lt_read_monomial(graph, uses, value, formula, &m) ||
-        !lt_about(m.factor, sqrt(2 / 3.14159265358979323846))) {
+        !lt_about(m.factor, sqrt(2 / 3.14159265358979323846), graph->values[x].dtype)) {
         return false;
     }
     if (m.n == 1 && m.powers[0] == 1) {
@@ -93,7 +93,7 @@ static gelu read_gate(const lt_graph *graph, const lt_uses *uses, uint32_t x, ui
     const leat_node *inner = lt_read_node(uses, rest, "Erf", formula);
     if (inner != NULL) {
         bool good = is_multiple(graph, uses, inner->inputs[0], x, formula, &number) &&
-                    lt_about(number, sqrt(0.5));
+                    lt_about(number, sqrt(0.5), graph->values[x].dtype);
         return good ? (gelu){"Gelu", false, 0} : none;
     }
     inner = lt_read_node(uses, rest, "Tanh", formula);

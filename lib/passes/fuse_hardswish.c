@@ -43,7 +43,7 @@ static leat_status fuse_hardswish(lt_graph *graph, const lt_uses *uses, const le
     lt_monomial m;
     if ((!lt_is_onnx(last, "Mul") && !lt_is_onnx(last, "Div")) || last->n_outputs != 1 ||
         !lt_read_product(graph, uses, last, &formula, &m) || m.n != 2 || m.powers[0] != 1 ||
-        m.powers[1] != 1 || !lt_about(m.factor * 6, 1)) {
+        m.powers[1] != 1 || !lt_about(m.factor * 6, 1, graph->values[last->outputs[0]].dtype)) {
         return LEAT_OK;
     }
     for (uint32_t i = 0; i < 2; i++) {

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "passes/match.h"
 
+#include <math.h>
+
 bool lt_is_onnx(const leat_node *node, const char *op)
 {
     return node->domain[0] == '\0' && strcmp(node->op, op) == 0;
@@ -27,6 +29,16 @@ leat_node *lt_only_reader(const lt_uses *uses, uint32_t value)
     return uses->count[value] == 1 && !uses->is_output[value] ? uses->reader[value] : NULL;
 }
 
+/* IEEE binary16. */
+static double half_number(uint16_t bits)
+{
+    int exponent = bits >> 10 & 31, fraction = bits & 1023;
+    double size = exponent == 31 ? (fraction ? (double)NAN : (double)INFINITY)
+                  : exponent     ? ldexp(1024 + fraction, exponent - 25)
+                                 : ldexp(fraction, -24);
+    return bits >> 15 ? -size : size;
+}
+
 bool lt_constant_float(const lt_graph *graph, uint32_t value, double *out)
 {
     size_t count;
@@ -37,17 +49,30 @@ bool lt_constant_float(const lt_graph *graph, uint32_t value, double *out)
     if (v->data == NULL || !lt_shape_count(v->rank, v->shape, &count) || count != 1) {
         return false;
     }
-    if (v->dtype == LEAT_DTYPE_F32) {
-        float f;
-        memcpy(&f, v->data, sizeof(f));
-        *out = (double)f;
-        return true;
-    }
-    if (v->dtype == LEAT_DTYPE_F64) {
+    float f;
+    uint32_t wide;
+    uint16_t half;
+    switch (v->dtype) {
+    case LEAT_DTYPE_F64:
         memcpy(out, v->data, sizeof(*out));
         return true;
+    case LEAT_DTYPE_F32:
+        memcpy(&f, v->data, sizeof(f));
+        break;
+    case LEAT_DTYPE_F16:
+        memcpy(&half, v->data, sizeof(half));
+        *out = half_number(half);
+        return true;
+    case LEAT_DTYPE_BF16:
+        memcpy(&half, v->data, sizeof(half));
+        wide = (uint32_t)half << 16;
+        memcpy(&f, &wide, sizeof(f));
+        break;
+    default:
+        return false;
     }
-    return false;
+    *out = (double)f;
+    return true;
 }
 
 uint32_t lt_position(const lt_graph *graph, const leat_node *node)

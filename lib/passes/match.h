@@ -20,7 +20,7 @@ uint32_t lt_output_of(const leat_node *node, uint32_t i);
 /* The one node that reads the value, when exactly one does, once, and nothing else needs it. */
 leat_node *lt_only_reader(const lt_uses *uses, uint32_t value);
 
-/* Whether the value is a constant of one element of a float type; *out is that number. */
+/* Whether the value is a constant of one element, F64, F32, F16 or BF16; *out is that number. */
 bool lt_constant_float(const lt_graph *graph, uint32_t value, double *out);
 
 /* Position of a node in the order; n_nodes when it is not there. */

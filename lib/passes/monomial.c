@@ -26,9 +26,10 @@ void lt_formula_remove(lt_graph *graph, const lt_formula *formula)
     }
 }
 
-bool lt_about(double a, double b)
+bool lt_about(double a, double b, leat_dtype dtype)
 {
-    return fabs(a - b) <= 2e-5 * fabs(b);
+    double unit = dtype == LEAT_DTYPE_F16 ? 0x1p-10 : dtype == LEAT_DTYPE_BF16 ? 0x1p-7 : 2e-5;
+    return fabs(a - b) <= unit * fabs(b);
 }
 
 int lt_monomial_power(const lt_monomial *m, uint32_t value)

@@ -37,9 +37,10 @@ bool lt_read_product(const lt_graph *graph, const lt_uses *uses, const leat_node
 /* The power of `value` in the product; 0 when it is not there. */
 int lt_monomial_power(const lt_monomial *m, uint32_t value);
 
-/* Whether two numbers agree to single precision's sixth digit: exporters write constants such as
- * sqrt(2 / pi) with five digits or more. */
-bool lt_about(double a, double b);
+/* Whether two numbers agree as far as a formula of that type tells: to single precision's sixth
+ * digit, for exporters write constants such as sqrt(2 / pi) with five digits or more; halves to two
+ * roundings. */
+bool lt_about(double a, double b, leat_dtype dtype);
 
 /* `value` = *out_rest + *out_number, a constant of one element; the Add's result must have one
  * reader. Adds the node to `formula`. */

@@ -5,8 +5,28 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Nodes as "Op in,in out", separated by ';'. Constants by name: see constants(). */
-static onnx_builder *build(const char *nodes, const char *extra_output)
+/* Rounds to the nearest; for numbers of normal size. */
+static uint16_t half_of(float value, leat_dtype dtype)
+{
+    uint32_t bits, drop = dtype == LEAT_DTYPE_F16 ? 13 : 16;
+    memcpy(&bits, &value, sizeof(bits));
+    bits += (1u << (drop - 1)) - 1 + (bits >> drop & 1);
+    return (uint16_t)(dtype == LEAT_DTYPE_F16 ? (bits - (112u << 23)) >> 13 : bits >> 16);
+}
+
+static void number(onnx_builder *b, const char *name, leat_dtype dtype, float value)
+{
+    uint16_t half = half_of(value, dtype);
+    leat_array array = {dtype, 0, {0}, &half, sizeof(half)};
+    if (dtype == LEAT_DTYPE_F32) {
+        onnx_builder_floats(b, name, "", &value);
+    } else {
+        onnx_builder_constant(b, name, &array);
+    }
+}
+
+/* Nodes as "Op in,in out", separated by ';', and constants by name, all of one type. */
+static onnx_builder *build_of(leat_dtype dtype, const char *nodes, const char *extra_output)
 {
     onnx_builder *b = onnx_builder_create(17);
     static const struct {
@@ -21,22 +41,27 @@ static onnx_builder *build(const char *nodes, const char *extra_output)
                    {"c", 0.044715f},
                    {"k", 0.7978845608f},
                    {"q", 1.702f},
-                   {"wrong", 0.8f}};
+                   {"wrong", 0.81f}};
     char text[512], *rest = text, *node;
-    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "Nx3");
+    onnx_builder_input(b, "x", dtype, "Nx3");
     for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
-        onnx_builder_floats(b, numbers[i].name, "", &numbers[i].value);
+        number(b, numbers[i].name, dtype, numbers[i].value);
     }
     snprintf(text, sizeof(text), "%s", nodes);
     while ((node = strsep(&rest, ";")) != NULL) {
         char *op = strsep(&node, " "), *inputs = strsep(&node, " ");
         onnx_builder_node(b, op, inputs, node, NULL, 0);
     }
-    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "Nx3");
+    onnx_builder_output(b, "y", dtype, "Nx3");
     if (extra_output != NULL) {
-        onnx_builder_output(b, extra_output, LEAT_DTYPE_F32, "Nx3");
+        onnx_builder_output(b, extra_output, dtype, "Nx3");
     }
     return b;
+}
+
+static onnx_builder *build(const char *nodes, const char *extra_output)
+{
+    return build_of(LEAT_DTYPE_F32, nodes, extra_output);
 }
 
 static void check(const char *nodes, const char *expected)
@@ -48,12 +73,17 @@ static void check(const char *nodes, const char *expected)
     passes_case_end(&c);
 }
 
-static void check_stays(const char *nodes, const char *extra_output)
+static void check_stays_of(leat_dtype dtype, const char *nodes, const char *extra_output)
 {
     passes_case c;
-    passes_case_start(&c, build(nodes, extra_output));
+    passes_case_start(&c, build_of(dtype, nodes, extra_output));
     passes_case_run(&c, lt_pass_fuse_gelu, false);
     passes_case_end(&c);
+}
+
+static void check_stays(const char *nodes, const char *extra_output)
+{
+    check_stays_of(LEAT_DTYPE_F32, nodes, extra_output);
 }
 
 static void fuse_gelu_knows_the_forms_with_erf(void **state)
@@ -131,6 +161,35 @@ static void fuse_gelu_finds_a_formula_inside_a_product(void **state)
           "g = Gelu(x) : f32[N,3]\ny = Mul(g, two) : f32[N,3]\n");
 }
 
+/* Numbers rounded to halves. */
+static void fuse_gelu_knows_halves(void **state)
+{
+    static const leat_dtype types[] = {LEAT_DTYPE_F16, LEAT_DTYPE_BF16};
+    static const char *const names[] = {"f16", "bf16"};
+    static const struct {
+        const char *nodes, *expected;
+    } cases[] = {
+        {"Div x,root2 d;Erf d e;Add e,one a;Mul x,a m;Mul m,half y", "Gelu(x)"},
+        {"Mul rroot2,x d;Erf d e;Add one,e a;Mul a,half h;Mul x,h y", "Gelu(x)"},
+        {"Pow x,three p;Mul p,c t;Add x,t s;Mul s,k w;Tanh w h;Add h,one a;Mul x,half b;Mul b,a y",
+         "Gelu(x) {approximate=\"tanh\"}"},
+    };
+    (void)state;
+    for (size_t t = 0; t < 2; t++) {
+        for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+            char expected[96];
+            passes_case c;
+            snprintf(expected, sizeof(expected), "y = %s : %s[N,3]\n", cases[i].expected, names[t]);
+            passes_case_start(&c, build_of(types[t], cases[i].nodes, NULL));
+            passes_case_run(&c, lt_pass_fuse_gelu, true);
+            passes_case_expect(&c, expected);
+            passes_case_end(&c);
+        }
+        check_stays_of(types[t], "Div x,wrong d;Erf d e;Add e,one a;Mul x,a m;Mul m,half y", NULL);
+        check_stays_of(types[t], "Div x,root2 d;Erf d e;Add e,c a;Mul x,a m;Mul m,half y", NULL);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -141,6 +200,7 @@ int main(void)
         cmocka_unit_test(fuse_gelu_leaves_two_values),
         cmocka_unit_test(fuse_gelu_leaves_values_that_others_read),
         cmocka_unit_test(fuse_gelu_finds_a_formula_inside_a_product),
+        cmocka_unit_test(fuse_gelu_knows_halves),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
