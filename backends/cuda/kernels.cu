@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* All kernels of backends/gpu, for nvcc. */
+#include "../gpu/attention.hpp"
+#include "../gpu/attention_mma.hpp"
 #include "../gpu/conv.hpp"
 #include "../gpu/gemm.hpp"
 #include "../gpu/layout.hpp"

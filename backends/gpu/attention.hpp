@@ -36,6 +36,9 @@ GPU_FN float attention_mask(const lt_gpu_attention &p, int64_t base, int row, in
         return hidden;
     }
     const int64_t at = base + row * p.mask_stride[2] + column * p.mask_stride[3];
+    if (p.mask_kind != LT_GPU_MASK_NONE && column >= p.mask_columns) {
+        return hidden;
+    }
     switch (p.mask_kind) {
     case LT_GPU_MASK_ADDED:
         return to_f32(((const T *)p.mask)[at]);
@@ -126,11 +129,12 @@ template <class T, int D> GPU_FN void attention_item(const lt_gpu_attention &p, 
     if (first + row < p.q_rows) {
         T *y =
             (T *)p.y + image * p.y_stride[0] + head * p.y_stride[1] + (first + row) * p.y_stride[2];
-        const float factor = total != 0.0f ? 1.0f / total : 0.0f;
+        const bool none = largest == max_op::start;
+        const float factor = 1.0f / total;
         GPU_UNROLL
         for (int j = 0; j < D / 8; j++) {
             if (lane + 8 * j < p.v_size) {
-                y[lane + 8 * j] = from_f32<T>(sums[j] * factor);
+                y[lane + 8 * j] = from_f32<T>(none ? p.nothing : sums[j] * factor);
             }
         }
     }

@@ -13,6 +13,7 @@
 
 #define GPU_FN inline
 #define GPU_KERNEL(name, params) extern "C" void name(const params &p)
+#define GPU_KERNEL_OF(name, params, threads, blocks) GPU_KERNEL(name, params)
 #define GPU_UNROLL
 #define GPU_SHARED(type, name, count) static gpu::shared_array<type, (count)> name
 

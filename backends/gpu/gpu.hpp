@@ -8,6 +8,8 @@
  *
  *   GPU_FN                          mark of a device function
  *   GPU_KERNEL(name, params)        head of a kernel; its body sees the struct as `p`
+ *   GPU_KERNEL_OF(name, params, threads, blocks)    for blocks of as many threads, that many at a
+ *                                   time on a multiprocessor (tensor cores: mma.hpp)
  *   GPU_SHARED(type, name, count)   array of a block: name[i], name.span(i, n) -> pointer
  *   GPU_UNROLL                      before a loop of few, known steps: registers stay registers
  *   thread_x, block_x, block_y, block_z, grid_x     who am I

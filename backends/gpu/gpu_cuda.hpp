@@ -7,6 +7,9 @@
 #define GPU_KERNEL(name, params)                                                                   \
     extern "C" __global__ void __launch_bounds__(LT_GPU_THREADS)                                   \
         name(const __grid_constant__ params p)
+#define GPU_KERNEL_OF(name, params, threads, blocks)                                               \
+    extern "C" __global__ void __launch_bounds__(threads, blocks)                                  \
+        name(const __grid_constant__ params p)
 #define GPU_UNROLL _Pragma("unroll")
 #define GPU_SHARED(type, name, count) __shared__ gpu::shared_array<type, (count)> name
 

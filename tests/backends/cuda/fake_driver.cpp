@@ -15,6 +15,8 @@
  *   lost        waiting for a stream finds a fault */
 /* dlsym finds the kernels. */
 #pragma GCC visibility push(default)
+#include "attention.hpp"
+#include "attention_mma.hpp"
 #include "conv.hpp"
 #include "gemm.hpp"
 #include "layout.hpp"

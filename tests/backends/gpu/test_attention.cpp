@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "attention.hpp"
+#include "attention_mma.hpp"
 #include "gpu_test.hpp"
 
 #include <vector>
@@ -9,6 +10,7 @@ struct attention_case {
     int mask; /* lt_gpu_mask; the added one is alike for all heads, the other for
                  all rows */
     int causal, past;
+    int hidden; /* columns that the mask lacks */
 };
 
 template <class T> static double score(const lt_gpu_attention &p, int b, int h, int i, int c)
@@ -28,7 +30,8 @@ template <class T> static double score(const lt_gpu_attention &p, int b, int h, 
     } else if (p.mask_kind == LT_GPU_MASK_BOOL && ((const uint8_t *)p.mask)[at] == 0) {
         s = -INFINITY;
     }
-    return p.causal && c > i + p.past ? -INFINITY : s;
+    const bool cut = p.mask_kind != LT_GPU_MASK_NONE && c >= p.mask_columns;
+    return cut || (p.causal && c > i + p.past) ? -INFINITY : s;
 }
 
 /* One row of y. */
@@ -43,7 +46,7 @@ template <class T> static void expect_row(const lt_gpu_attention &p, int b, int 
         largest = fmax(largest, s.back());
     }
     for (int d = 0; d < p.v_size; d++) {
-        y[d] = 0;
+        y[d] = isinf(largest) ? p.nothing : 0;
     }
     if (isinf(largest)) {
         return;
@@ -67,13 +70,40 @@ static void set_strides(int64_t (&stride)[3], int rows, int heads, int size)
     stride[2] = (int64_t)heads * size;
 }
 
+/* A kernel; rows of q in a block, 0 without tensor cores: those with them have twice as many
+ * threads, and round weights to T. */
+struct attention_kernel {
+    void (*run)(const lt_gpu_attention &);
+    int rows;
+};
+
 template <class T>
-static void check_attention(const attention_case &c, void (*kernel)(const lt_gpu_attention &))
+static void run_in_all_ways(const attention_kernel &k, const lt_gpu_attention &p, buffer<T> &y,
+                            const double *expected, tolerance t)
 {
-    buffer<T> q((size_t)(c.batch * c.q_rows * c.heads * c.head_size));
-    buffer<T> k((size_t)(c.batch * c.kv_rows * c.kv_heads * c.head_size));
-    buffer<T> v((size_t)(c.batch * c.kv_rows * c.kv_heads * c.v_size));
-    buffer<T> y((size_t)(c.batch * c.q_rows * c.heads * c.v_size));
+    static const way ways[] = {{32, 1}, {32, 77}, {64, 0}}; /* fragments move lane by lane: slow */
+    for (const way &w : ways) {
+        const int64_t items = lt_gpu_attention_items(&p, k.rows);
+        gpu::launch_options options = {
+            {(unsigned)(items > 1 ? items - 1 : 1), 1, 1}, 2 * (unsigned)k.rows, w.warp, w.seed};
+        y.fill_bytes(0xa5);
+        const char *fault = gpu::launch(k.run, p, options);
+        if (fault != nullptr) {
+            fail_msg("warp %u, seed %lu: %s", w.warp, (unsigned long)w.seed, fault);
+        }
+        compare(y, expected, t, "on tensor cores");
+    }
+}
+
+/* `shift`: elements that q, k, v and y are off 16 bytes. */
+template <class T>
+static void check_attention(const attention_case &c, const attention_kernel &kernel,
+                            size_t shift = 0)
+{
+    buffer<T> q((size_t)(c.batch * c.q_rows * c.heads * c.head_size), shift);
+    buffer<T> k((size_t)(c.batch * c.kv_rows * c.kv_heads * c.head_size), shift);
+    buffer<T> v((size_t)(c.batch * c.kv_rows * c.kv_heads * c.v_size), shift);
+    buffer<T> y((size_t)(c.batch * c.q_rows * c.heads * c.v_size), shift);
     buffer<T> added((size_t)(c.batch * c.q_rows * c.kv_rows));
     buffer<uint8_t> shown((size_t)(c.batch * c.kv_rows));
     fill(q, 1, -2, 2);
@@ -100,6 +130,8 @@ static void check_attention(const attention_case &c, void (*kernel)(const lt_gpu
     p.mask_kind = c.mask;
     p.causal = c.causal;
     p.past = c.past;
+    p.mask_columns = c.kv_rows - c.hidden;
+    p.nothing = c.hidden ? NAN : 0;
     p.scale = 1 / sqrtf((float)c.head_size);
     set_strides(p.q_stride, c.q_rows, c.heads, c.head_size);
     set_strides(p.k_stride, c.kv_rows, c.kv_heads, c.head_size);
@@ -117,17 +149,22 @@ static void check_attention(const attention_case &c, void (*kernel)(const lt_gpu
             }
         }
     }
-    const int64_t items = lt_gpu_attention_items(&p);
-    check_kernel(kernel, p, (unsigned)(items > 1 ? items - 1 : 1), y, expected.data(),
-                 within<T>(c.head_size + c.kv_rows + 32));
+    tolerance t = within<T>(c.head_size + c.kv_rows + 32);
+    if (kernel.rows != 0) {
+        t.absolute += rounding<T>();
+        run_in_all_ways<T>(kernel, p, y, expected.data(), t);
+        return;
+    }
+    const int64_t items = lt_gpu_attention_items(&p, LT_GPU_ATTENTION_ROWS);
+    check_kernel(kernel.run, p, (unsigned)(items > 1 ? items - 1 : 1), y, expected.data(), t);
 }
 
 static const attention_case cases[] = {
-    {1, 1, 1, 1, 1, 1, 1, LT_GPU_MASK_NONE, 0, 0},
-    {2, 3, 3, 33, 65, 40, 24, LT_GPU_MASK_ADDED, 0, 0},
-    {1, 4, 2, 40, 40, 64, 64, LT_GPU_MASK_NONE, 1, 0},
-    {2, 2, 1, 5, 37, 16, 33, LT_GPU_MASK_BOOL, 1, 32},
-    {1, 2, 2, 7, 31, 64, 63, LT_GPU_MASK_BOOL, 0, 0},
+    {1, 1, 1, 1, 1, 1, 1, LT_GPU_MASK_NONE, 0, 0, 0},
+    {2, 3, 3, 33, 65, 40, 24, LT_GPU_MASK_ADDED, 0, 0, 0},
+    {1, 4, 2, 40, 40, 64, 64, LT_GPU_MASK_NONE, 1, 0, 0},
+    {2, 2, 1, 5, 37, 16, 33, LT_GPU_MASK_BOOL, 1, 32, 0},
+    {1, 2, 2, 7, 31, 64, 63, LT_GPU_MASK_BOOL, 0, 0, 4},
 };
 
 template <class T>
@@ -135,11 +172,11 @@ static void check_attentions(void (*small)(const lt_gpu_attention &),
                              void (*large)(const lt_gpu_attention &))
 {
     for (const attention_case &c : cases) {
-        check_attention<T>(c, small);
+        check_attention<T>(c, {small, 0});
     }
-    check_attention<T>(cases[1], large);
-    const attention_case wide = {1, 2, 1, 35, 70, 128, 100, LT_GPU_MASK_ADDED, 1, 3};
-    check_attention<T>(wide, large);
+    check_attention<T>(cases[1], {large, 0});
+    const attention_case wide = {1, 2, 1, 35, 70, 128, 100, LT_GPU_MASK_ADDED, 1, 3, 0};
+    check_attention<T>(wide, {large, 0});
 }
 
 static void attention_with_masks_and_shared_heads(void **)
@@ -149,10 +186,45 @@ static void attention_with_masks_and_shared_heads(void **)
     check_attentions<gpu::bf16>(lt_gpu_attention_bf16_64, lt_gpu_attention_bf16_128);
 }
 
+/* Sizes are multiples of 8; several tiles of keys, tails of them and of the queries. */
+static const attention_case mma_cases[] = {
+    {1, 1, 1, 1, 1, 8, 8, LT_GPU_MASK_NONE, 0, 0, 0},
+    {1, 2, 1, 70, 97, 64, 64, LT_GPU_MASK_BOOL, 0, 0, 0},
+    {2, 1, 1, 33, 65, 40, 24, LT_GPU_MASK_ADDED, 0, 0, 0},
+    {1, 2, 2, 90, 150, 64, 56, LT_GPU_MASK_NONE, 1, 5, 0},
+    {1, 1, 1, 20, 140, 16, 64, LT_GPU_MASK_BOOL, 1, 100, 70},
+};
+
+template <class T>
+static void check_mma(const attention_kernel &small, const attention_kernel &small_wide,
+                      const attention_kernel &large, const attention_kernel &large_wide)
+{
+    for (const attention_case &c : mma_cases) {
+        check_attention<T>(c, small);
+    }
+    check_attention<T>(mma_cases[1], small, 3);
+    check_attention<T>(mma_cases[3], small_wide);
+    check_attention<T>(mma_cases[2], large);
+    const attention_case wide = {1, 2, 1, 35, 70, 128, 104, LT_GPU_MASK_ADDED, 1, 3, 2};
+    check_attention<T>(wide, large);
+    check_attention<T>(wide, large_wide);
+}
+
+static void attention_on_tensor_cores(void **)
+{
+    check_mma<gpu::f16>(
+        {lt_gpu_attention_mma_f16_64x64, 64}, {lt_gpu_attention_mma_f16_64x128, 128},
+        {lt_gpu_attention_mma_f16_128x64, 64}, {lt_gpu_attention_mma_f16_128x128, 128});
+    check_mma<gpu::bf16>(
+        {lt_gpu_attention_mma_bf16_64x64, 64}, {lt_gpu_attention_mma_bf16_64x128, 128},
+        {lt_gpu_attention_mma_bf16_128x64, 64}, {lt_gpu_attention_mma_bf16_128x128, 128});
+}
+
 int main()
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(attention_with_masks_and_shared_heads),
+        cmocka_unit_test(attention_on_tensor_cores),
     };
     return cmocka_run_group_tests(tests, nullptr, nullptr);
 }

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Rows of Attention: ai.onnx's (opset 23) without caches, and leat's. Q, K and V are [B, heads, S,
+ * D] or [B, S, heads * D]; both are only strides here. */
+#include "cuda.h"
+#include "rows.h"
+
+#include "../gpu/params/attention.h"
+
+#include <math.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#define LARGEST_HEAD 128
+
+enum {
+    Q = 0,
+    K,
+    V,
+    MASK
+};
+
+/* Elements of a head of Q, K or V; -1 when that is not known. */
+static int64_t head_size(const leat_kernel_node *node, uint32_t input)
+{
+    const leat_value *x = leat_kernel_input(node, input);
+    int64_t heads = leat_node_int(node->node, input == Q ? "q_num_heads" : "kv_num_heads", 0);
+    if (x == NULL || (x->rank != 4 && (x->rank != 3 || heads < 1)) || x->shape[x->rank - 1] < 0) {
+        return -1;
+    }
+    return x->rank == 4 ? x->shape[3] : x->shape[2] / heads;
+}
+
+leat_status lt_cuda_attention_supports(const leat_kernel_node *node, leat_error *err)
+{
+    const leat_value *q = leat_kernel_input(node, Q), *mask = leat_kernel_input(node, MASK);
+    for (uint32_t i = MASK + 1; i < node->node->n_inputs; i++) {
+        if (leat_kernel_input(node, i) != NULL) {
+            return lt_cuda_fail(err, LEAT_UNSUPPORTED, "cuda: Attention: a cache or lengths");
+        }
+    }
+    for (uint32_t i = 1; i < node->node->n_outputs; i++) {
+        if (leat_kernel_output(node, i) != NULL) {
+            return lt_cuda_fail(err, LEAT_UNSUPPORTED, "cuda: Attention: output %u", i);
+        }
+    }
+    if (leat_node_float(node->node, "softcap", 0) != 0) {
+        return lt_cuda_fail(err, LEAT_UNSUPPORTED, "cuda: Attention: a softcap");
+    }
+    for (uint32_t i = K; i <= V; i++) {
+        const leat_value *x = leat_kernel_input(node, i);
+        if (x == NULL || x->dtype != q->dtype) {
+            return lt_cuda_fail(err, LEAT_UNSUPPORTED, "cuda: Attention: several types");
+        }
+    }
+    if (mask != NULL && mask->dtype != q->dtype && mask->dtype != LEAT_DTYPE_BOOL) {
+        return lt_cuda_fail(err, LEAT_UNSUPPORTED, "cuda: Attention: a mask of another type");
+    }
+    for (uint32_t i = Q; i <= V; i++) {
+        int64_t size = head_size(node, i);
+        if (size < 0 || size > LARGEST_HEAD) {
+            return lt_cuda_fail(err, LEAT_UNSUPPORTED,
+                                "cuda: Attention: heads of more than %d elements or of unknown "
+                                "size",
+                                LARGEST_HEAD);
+        }
+    }
+    return lt_cuda_fits(node, err);
+}
+
+/* Sizes and strides (batch, head, row) of an operand. */
+typedef struct operand {
+    int64_t batch, heads, rows, size, stride[3];
+} operand;
+
+/* heads: of a value of rank 3, whose last dimension is divided among them. */
+static bool read_operand(const leat_value *value, int64_t heads, operand *o)
+{
+    const int64_t *s = value->shape;
+    if (value->rank == 4) {
+        *o = (operand){s[0], s[1], s[2], s[3], {s[1] * s[2] * s[3], s[2] * s[3], s[3]}};
+        return true;
+    }
+    if (value->rank != 3 || heads < 1 || s[2] % heads != 0) {
+        return false;
+    }
+    *o = (operand){s[0], heads, s[1], s[2] / heads, {s[1] * s[2], s[2] / heads, s[2]}};
+    return true;
+}
+
+static bool read_operands(const leat_kernel_node *node, lt_gpu_attention *p)
+{
+    operand q, k, v, y;
+    int64_t heads = leat_node_int(node->node, "q_num_heads", 0);
+    int64_t kv_heads = leat_node_int(node->node, "kv_num_heads", 0);
+    if (!read_operand(leat_kernel_input(node, Q), heads, &q) ||
+        !read_operand(leat_kernel_input(node, K), kv_heads, &k) ||
+        !read_operand(leat_kernel_input(node, V), kv_heads, &v) ||
+        !read_operand(leat_kernel_output(node, 0), heads, &y)) {
+        return false;
+    }
+    p->batch = (int32_t)q.batch;
+    p->heads = (int32_t)q.heads;
+    p->kv_heads = (int32_t)k.heads;
+    p->q_rows = (int32_t)q.rows;
+    p->kv_rows = (int32_t)k.rows;
+    p->head_size = (int32_t)q.size;
+    p->v_size = (int32_t)v.size;
+    memcpy(p->q_stride, q.stride, sizeof(p->q_stride));
+    memcpy(p->k_stride, k.stride, sizeof(p->k_stride));
+    memcpy(p->v_stride, v.stride, sizeof(p->v_stride));
+    memcpy(p->y_stride, y.stride, sizeof(p->y_stride));
+    return k.batch == q.batch && v.batch == q.batch && k.heads == v.heads && k.rows == v.rows &&
+           k.size == q.size && k.heads > 0 && q.heads % k.heads == 0 && y.batch == q.batch &&
+           y.heads == q.heads && y.rows == q.rows && y.size == v.size && q.size <= LARGEST_HEAD &&
+           v.size <= LARGEST_HEAD;
+}
+
+/* A mask that broadcasts to [batch, heads, rows of q, of k]; fewer columns are allowed. */
+static bool read_mask(const leat_value *mask, lt_gpu_attention *p)
+{
+    int64_t want[4] = {p->batch, p->heads, p->q_rows, p->kv_rows}, stride = 1;
+    p->mask_columns = p->kv_rows;
+    if (mask == NULL) {
+        return true;
+    }
+    p->mask_kind = mask->dtype == LEAT_DTYPE_BOOL ? LT_GPU_MASK_BOOL : LT_GPU_MASK_ADDED;
+    for (int32_t i = 3; i >= 0; i--) {
+        int32_t from = i - 4 + mask->rank;
+        int64_t dim = from < 0 ? 1 : mask->shape[from];
+        if (i == 3 && dim < want[3] && dim != 1) {
+            p->mask_columns = (int32_t)dim;
+        } else if (dim != 1 && dim != want[i]) {
+            return false;
+        }
+        p->mask_stride[i] = dim == 1 ? 0 : stride;
+        stride *= dim;
+    }
+    return mask->rank <= 4;
+}
+
+/* Whether the kernels of tensor cores take these sizes. */
+static bool suits_tensor_cores(const lt_gpu_attention *p, leat_dtype dtype)
+{
+    int64_t all = p->head_size | p->v_size;
+    for (int i = 0; i < 3; i++) {
+        all |= p->q_stride[i] | p->k_stride[i] | p->v_stride[i] | p->y_stride[i];
+    }
+    return (LT_CUDA_HALVES >> dtype & 1) != 0 && all % 8 == 0;
+}
+
+/* Adds the kernel; `rows` of q a block. */
+static leat_status add(lt_cuda_builder *b, const lt_gpu_attention *p, const char *kernel,
+                       int32_t rows, uint32_t threads)
+{
+    lt_cuda_launch launch = {.kernel = kernel,
+                             .grid = {lt_cuda_item_blocks(b, lt_gpu_attention_items(p, rows))},
+                             .block = threads,
+                             .parameters = p,
+                             .parameter_bytes = sizeof(*p),
+                             .n_pointers = 4,
+                             .pointers = {{offsetof(lt_gpu_attention, q), LT_CUDA_INPUT, Q, 0},
+                                          {offsetof(lt_gpu_attention, k), LT_CUDA_INPUT, K, 0},
+                                          {offsetof(lt_gpu_attention, v), LT_CUDA_INPUT, V, 0},
+                                          {offsetof(lt_gpu_attention, y), LT_CUDA_OUTPUT, 0, 0}}};
+    if (p->mask_kind != LT_GPU_MASK_NONE) {
+        launch.pointers[launch.n_pointers++] =
+            (lt_cuda_pointer){offsetof(lt_gpu_attention, mask), LT_CUDA_INPUT, MASK, 0};
+    }
+    return lt_cuda_add(b, &launch);
+}
+
+/* Blocks of 128 rows read keys and values half as often; of 64, when those would be too few. */
+static leat_status add_kernel(lt_cuda_builder *b, const lt_gpu_attention *p, leat_dtype dtype)
+{
+    const char *type = lt_cuda_type_name(dtype);
+    bool small = p->head_size <= 64 && p->v_size <= 64;
+    char family[32], name[64];
+    if (suits_tensor_cores(p, dtype)) {
+        bool many = lt_gpu_attention_items(p, 128) >= 2 * (int64_t)b->device->processors;
+        const char *shape = small ? many ? "64x128" : "64x64" : many ? "128x128" : "128x64";
+        snprintf(family, sizeof(family), "attention_mma_%s", type);
+        lt_cuda_kernel_name(name, family, shape);
+        return add(b, p, name, many ? 128 : 64, many ? 256 : 128);
+    }
+    snprintf(family, sizeof(family), "attention_%s", type);
+    lt_cuda_kernel_name(name, family, small ? "64" : "128");
+    return add(b, p, name, LT_GPU_ATTENTION_ROWS, LT_GPU_THREADS);
+}
+
+leat_status lt_cuda_attention_prepare(const leat_kernel_node *node, void *device,
+                                      const leat_host *host, leat_plan *plan,
+                                      leat_kernel *out_kernel, leat_error *err)
+{
+    lt_cuda_builder b;
+    lt_gpu_attention p = {.causal = leat_node_int(node->node, "is_causal", 0) != 0};
+    leat_status status = lt_cuda_begin(&b, node, device, host, plan, out_kernel, 1, err);
+    if (status != LEAT_OK || leat_value_count(leat_kernel_output(node, 0)) == 0) {
+        return status;
+    }
+    if (!read_operands(node, &p) || !read_mask(leat_kernel_input(node, MASK), &p)) {
+        return lt_cuda_fail(err, LEAT_INVALID, "cuda: Attention node '%s': shapes that do not fit",
+                            node->node->name);
+    }
+    /* ai.onnx says 0; a Softmax in the model, of which leat's node was made, gives NaN. */
+    p.nothing = strcmp(node->node->domain, "leat") == 0 ? NAN : 0;
+    p.scale =
+        leat_node_float(node->node, "scale", 1 / sqrtf(p.head_size > 0 ? (float)p.head_size : 1));
+    out_kernel->flops = 2 * (uint64_t)p.batch * (uint64_t)p.heads * (uint64_t)p.q_rows *
+                        (uint64_t)p.kv_rows * (uint64_t)(p.head_size + p.v_size);
+    return add_kernel(&b, &p, leat_kernel_input(node, Q)->dtype);
+}

@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Fused attention on tensor cores: y = softmax(scale * q * k^T + mask) * v, letters, strides and
+ * masks as in params/attention.h; q, k, v, y of T (f16, bf16), sums and softmax f32, weights
+ * rounded to T as factors of the second product. After Dao, "FlashAttention-2" (arXiv:2307.08691).
+ *
+ * A warp has 16 rows of q in registers, a block ROWS. Keys and values come in tiles of KEYS rows to
+ * shared memory, two at a time: one is computed with while the next is copied. For each tile
+ *
+ *     s = q k^T           KEYS / 8 fragments of 16 x 8; a lane has 2 numbers of rows l / 4 and + 8
+ *     softmax, online     row maximum over 4 lanes; weights by exp2; sums shrink as it grows
+ *     o += weights v      the fragments of s are those of the left operand here
+ *
+ * What is alike for all rows of q - a mask of one row, the end of the keys - is a row of biases in
+ * shared memory beside each tile; other masks are read where they are needed.
+ * Rows of D elements in shared memory: the 16-byte pieces of row r are exchanged by r % 8, so that
+ * eight rows' pieces lie in all banks.
+ * Tails: rows of q beyond the end are zeros and not stored; keys beyond are zeros with bias
+ * -infinity; head sizes below D are zeros.
+ * Bound by tensor cores and the exponential: bench/ladder/attention. */
+#ifndef LT_GPU_ATTENTION_MMA_HPP
+#define LT_GPU_ATTENTION_MMA_HPP
+
+#include "mma.hpp"
+#include "params/attention.h"
+
+namespace gpu
+{
+
+template <class T_, int D_, int ROWS_> struct attention_shape {
+    using T = T_;
+    static constexpr int D = D_, ROWS = ROWS_;
+    static constexpr int KEYS = 4096 / D, THREADS = 2 * ROWS;
+    static constexpr int TILE = KEYS * D; /* elements of a tile of k or v */
+};
+
+/* One block's work: pointers at its head, the first of its rows. */
+template <class T> struct attention_head {
+    const T *q, *k, *v;
+    T *y;
+    int64_t mask; /* element of the mask */
+    int first;
+    int columns; /* that any row of the block sees */
+};
+
+template <class C>
+GPU_FN attention_head<typename C::T> attention_locate(const lt_gpu_attention &p, int64_t item)
+{
+    using T = typename C::T;
+    const int blocks = (p.q_rows + C::ROWS - 1) / C::ROWS;
+    const int64_t head = item / blocks % p.heads, image = item / blocks / p.heads;
+    const int64_t kv_head = head / (p.heads / p.kv_heads);
+    attention_head<T> h;
+    h.first = (int)(item % blocks) * C::ROWS;
+    h.q = (const T *)p.q + image * p.q_stride[0] + head * p.q_stride[1];
+    h.k = (const T *)p.k + image * p.k_stride[0] + kv_head * p.k_stride[1];
+    h.v = (const T *)p.v + image * p.v_stride[0] + kv_head * p.v_stride[1];
+    h.y = (T *)p.y + image * p.y_stride[0] + head * p.y_stride[1];
+    h.mask = image * p.mask_stride[0] + head * p.mask_stride[1];
+    h.columns = p.kv_rows;
+    if (p.causal != 0 && h.first + C::ROWS + p.past < h.columns) {
+        h.columns = h.first + C::ROWS + p.past;
+    }
+    return h;
+}
+
+/* Where piece `piece` (8 elements) of a tile's row begins. */
+template <class C> GPU_FN int attention_place(int row, int piece)
+{
+    return row * C::D + ((piece ^ (row & 7)) << 3);
+}
+
+/* Begins to copy the tile that starts at row `row` of data; `wide`: on 16 bytes. */
+template <class C, class Tile>
+GPU_FN void attention_fetch(Tile &tile, int to, const typename C::T *data, int64_t stride, int row,
+                            int rows, int size, bool wide)
+{
+    constexpr int pieces = C::D / 8;
+    GPU_UNROLL
+    for (int i = 0; i < C::KEYS * pieces / C::THREADS; i++) {
+        const int e = i * C::THREADS + thread_x(), r = e / pieces, piece = e % pieces;
+        const bool inside = row + r < rows && 8 * piece < size;
+        const typename C::T *from = data + (inside ? (row + r) * stride + 8 * piece : 0);
+        const int at = to + attention_place<C>(r, piece);
+        if (wide) {
+            copy_8(tile, at, from, inside);
+        } else {
+            uint16_t *out = tile.span(at, 8);
+            for (int k = 0; k < 8; k++) {
+                out[k] = inside ? from[k].bits : (uint16_t)0;
+            }
+        }
+    }
+}
+
+/* What is added to the scaled score of a column in any row, to base 2. */
+template <class T> GPU_FN float attention_bias(const lt_gpu_attention &p, int64_t mask, int column)
+{
+    const bool masked = p.mask_kind != LT_GPU_MASK_NONE;
+    if (column >= p.kv_rows || (masked && column >= p.mask_columns)) {
+        return max_op::start;
+    }
+    if (!masked || p.mask_stride[2] != 0) {
+        return 0.0f;
+    }
+    const int64_t at = mask + column * p.mask_stride[3];
+    if (p.mask_kind == LT_GPU_MASK_ADDED) {
+        return 1.44269504f * to_f32(((const T *)p.mask)[at]);
+    }
+    return ((const uint8_t *)p.mask)[at] != 0 ? 0.0f : max_op::start;
+}
+
+/* What hides or changes a score in this row alone. */
+template <class T>
+GPU_FN float attention_own_bias(const lt_gpu_attention &p, int64_t mask, int row, int column)
+{
+    if (row >= p.q_rows || column >= p.kv_rows) {
+        return 0.0f; /* hidden already, or not stored */
+    }
+    if (p.causal != 0 && column > row + p.past) {
+        return max_op::start;
+    }
+    if (p.mask_kind == LT_GPU_MASK_NONE || p.mask_stride[2] == 0 || column >= p.mask_columns) {
+        return 0.0f;
+    }
+    const int64_t at = mask + row * p.mask_stride[2] + column * p.mask_stride[3];
+    if (p.mask_kind == LT_GPU_MASK_ADDED) {
+        return 1.44269504f * to_f32(((const T *)p.mask)[at]);
+    }
+    return ((const uint8_t *)p.mask)[at] != 0 ? 0.0f : max_op::start;
+}
+
+template <class C>
+GPU_FN void attention_add_own(const lt_gpu_attention &p, float (&s)[C::KEYS / 8][4], int64_t mask,
+                              int row, int column)
+{
+    GPU_UNROLL
+    for (int n = 0; n < C::KEYS / 8; n++) {
+        GPU_UNROLL
+        for (int i = 0; i < 4; i++) {
+            s[n][i] += attention_own_bias<typename C::T>(p, mask, row + 8 * (i >> 1),
+                                                         column + 8 * n + (i & 1));
+        }
+    }
+}
+
+/* The fragments of 16 rows of q: two elements, zeros outside. */
+template <class T>
+GPU_FN uint32_t attention_query(const lt_gpu_attention &p, const T *q, int row, int column,
+                                bool wide)
+{
+    if (row >= p.q_rows || column >= p.head_size) {
+        return 0;
+    }
+    const T *from = q + row * p.q_stride[2] + column;
+    return wide ? *(const uint32_t *)from : from[0].bits | (uint32_t)from[1].bits << 16;
+}
+
+/* Over the 4 lanes of a row. */
+template <class Op> GPU_FN float quad_reduce(float v)
+{
+    v = Op::apply(v, shuffle_xor(v, 2));
+    return Op::apply(v, shuffle_xor(v, 1));
+}
+
+/* s = q k^T of a tile. */
+template <class C, class Tile>
+GPU_FN void attention_scores(float (&s)[C::KEYS / 8][4], const uint32_t (&q)[C::D / 16][4],
+                             Tile &keys, int at, int lane)
+{
+    const int row = (lane >> 4) * 8 + (lane & 7), piece = lane >> 3 & 1;
+    GPU_UNROLL
+    for (int n = 0; n < C::KEYS / 8; n++) {
+        GPU_UNROLL
+        for (int i = 0; i < 4; i++) {
+            s[n][i] = 0.0f;
+        }
+    }
+    GPU_UNROLL
+    for (int k = 0; k < C::D / 16; k++) {
+        GPU_UNROLL
+        for (int n = 0; n < C::KEYS / 8; n += 2) {
+            uint32_t b[4];
+            load_matrices(b, keys, at + attention_place<C>(8 * n + row, 2 * k + piece));
+            mma<typename C::T>(s[n], q[k], b[0], b[1]);
+            mma<typename C::T>(s[n + 1], q[k], b[2], b[3]);
+        }
+    }
+}
+
+/* o += weights v. */
+template <class C, class Tile>
+GPU_FN void attention_mix(float (&o)[C::D / 8][4], const float (&s)[C::KEYS / 8][4], Tile &values,
+                          int at, int lane)
+{
+    using T = typename C::T;
+    const int row = (lane >> 3 & 1) * 8 + (lane & 7), piece = lane >> 4;
+    GPU_UNROLL
+    for (int k = 0; k < C::KEYS / 16; k++) {
+        const uint32_t a[4] = {pair<T>(s[2 * k][0], s[2 * k][1]), pair<T>(s[2 * k][2], s[2 * k][3]),
+                               pair<T>(s[2 * k + 1][0], s[2 * k + 1][1]),
+                               pair<T>(s[2 * k + 1][2], s[2 * k + 1][3])};
+        GPU_UNROLL
+        for (int n = 0; n < C::D / 8; n += 2) {
+            uint32_t b[4];
+            load_transposed(b, values, at + attention_place<C>(16 * k + row, n + piece));
+            mma<T>(o[n], a, b[0], b[1]);
+            mma<T>(o[n + 1], a, b[2], b[3]);
+        }
+    }
+}
+
+/* Where the softmax of a lane's two rows stands; `total` is of the lane's own columns. */
+struct attention_state {
+    float largest[2];
+    float total[2];
+};
+
+/* Scores become weights, o shrinks. */
+template <class C>
+GPU_FN void attention_softmax(float (&s)[C::KEYS / 8][4], float (&o)[C::D / 8][4],
+                              attention_state &state)
+{
+    GPU_UNROLL
+    for (int half = 0; half < 2; half++) {
+        float most = state.largest[half], added = 0.0f;
+        GPU_UNROLL
+        for (int n = 0; n < C::KEYS / 8; n++) {
+            most = max_op::apply(max_op::apply(most, s[n][2 * half]), s[n][2 * half + 1]);
+        }
+        most = quad_reduce<max_op>(most);
+        const float from = most == max_op::start ? 0.0f : most; /* nothing seen yet: weights 0 */
+        const float shrink = f_exp2(state.largest[half] - from);
+        GPU_UNROLL
+        for (int n = 0; n < C::KEYS / 8; n++) {
+            GPU_UNROLL
+            for (int i = 2 * half; i < 2 * half + 2; i++) {
+                s[n][i] = f_exp2(s[n][i] - from);
+                added += s[n][i];
+            }
+        }
+        GPU_UNROLL
+        for (int n = 0; n < C::D / 8; n++) {
+            o[n][2 * half] *= shrink;
+            o[n][2 * half + 1] *= shrink;
+        }
+        state.total[half] = state.total[half] * shrink + added;
+        state.largest[half] = most;
+    }
+}
+
+/* One of a lane's two rows of y. */
+template <class C>
+GPU_FN void attention_store(const lt_gpu_attention &p, typename C::T *y,
+                            const float (&o)[C::D / 8][4], int half, float factor, bool none,
+                            int column, bool wide)
+{
+    using T = typename C::T;
+    GPU_UNROLL
+    for (int n = 0; n < C::D / 8; n++) {
+        if (8 * n >= p.v_size) {
+            continue;
+        }
+        const float low = none ? p.nothing : o[n][2 * half] * factor;
+        const float high = none ? p.nothing : o[n][2 * half + 1] * factor;
+        if (wide) {
+            *(uint32_t *)(y + 8 * n + column) = pair<T>(low, high);
+        } else {
+            y[8 * n + column] = from_f32<T>(low);
+            y[8 * n + column + 1] = from_f32<T>(high);
+        }
+    }
+}
+
+template <class C> GPU_FN void attention_mma_item(const lt_gpu_attention &p, int64_t item)
+{
+    using T = typename C::T;
+    GPU_SHARED(uint16_t, keys, 2 * C::TILE);
+    GPU_SHARED(uint16_t, values, 2 * C::TILE);
+    GPU_SHARED(float, biases, 2 * C::KEYS);
+    const attention_head<T> h = attention_locate<C>(p, item);
+    const bool wide = aligned_16(p.q) && aligned_16(p.k) && aligned_16(p.v) && aligned_16(p.y);
+    const bool own = p.mask_kind != LT_GPU_MASK_NONE && p.mask_stride[2] != 0;
+    const int lane = thread_x() % 32, column = 2 * (lane % 4);
+    const int row = h.first + thread_x() / 32 * 16 + lane / 4;
+    const float scale = p.scale * 1.44269504f;
+    uint32_t q[C::D / 16][4];
+    float o[C::D / 8][4] = {}, s[C::KEYS / 8][4], bias = 0.0f;
+    attention_state state = {{max_op::start, max_op::start}, {0.0f, 0.0f}};
+    barrier(); /* those who still read the tiles of the item before */
+    attention_fetch<C>(keys, 0, h.k, p.k_stride[2], 0, p.kv_rows, p.head_size, wide);
+    attention_fetch<C>(values, 0, h.v, p.v_stride[2], 0, p.kv_rows, p.v_size, wide);
+    if (thread_x() < C::KEYS) {
+        bias = attention_bias<T>(p, h.mask, thread_x());
+    }
+    GPU_UNROLL
+    for (int k = 0; k < C::D / 16; k++) {
+        GPU_UNROLL
+        for (int i = 0; i < 4; i++) {
+            q[k][i] =
+                attention_query<T>(p, h.q, row + 8 * (i & 1), 16 * k + column + 8 * (i >> 1), wide);
+        }
+    }
+    for (int c0 = 0, turn = 0; c0 < h.columns; c0 += C::KEYS, turn ^= 1) {
+        const int next = c0 + C::KEYS, tile = turn * C::TILE;
+        if (thread_x() < C::KEYS) {
+            biases[turn * C::KEYS + thread_x()] = bias;
+        }
+        copies_wait();
+        barrier(); /* this tile is here, and nobody reads the one before */
+        if (next < h.columns) {
+            attention_fetch<C>(keys, C::TILE - tile, h.k, p.k_stride[2], next, p.kv_rows,
+                               p.head_size, wide);
+            attention_fetch<C>(values, C::TILE - tile, h.v, p.v_stride[2], next, p.kv_rows,
+                               p.v_size, wide);
+            if (thread_x() < C::KEYS) {
+                bias = attention_bias<T>(p, h.mask, next + thread_x());
+            }
+        }
+        attention_scores<C>(s, q, keys, tile, lane);
+        GPU_UNROLL
+        for (int n = 0; n < C::KEYS / 8; n++) {
+            GPU_UNROLL
+            for (int i = 0; i < 4; i++) {
+                const int at = turn * C::KEYS + 8 * n + column + (i & 1);
+                s[n][i] = f_fma(s[n][i], scale, biases[at]);
+            }
+        }
+        if (own || (p.causal != 0 && next > h.first + p.past)) {
+            attention_add_own<C>(p, s, h.mask, row, c0 + column);
+        }
+        attention_softmax<C>(s, o, state);
+        attention_mix<C>(o, s, values, tile, lane);
+    }
+    GPU_UNROLL
+    for (int half = 0; half < 2; half++) {
+        const float total = quad_reduce<add_op>(state.total[half]);
+        const int at = row + 8 * half;
+        if (at < p.q_rows) {
+            attention_store<C>(p, h.y + at * p.y_stride[2], o, half, 1.0f / total,
+                               state.largest[half] == max_op::start, column, wide);
+        }
+    }
+}
+
+template <class C> GPU_FN void attention_mma(const lt_gpu_attention &p)
+{
+    const int64_t items = (int64_t)p.batch * p.heads * ((p.q_rows + C::ROWS - 1) / C::ROWS);
+    for (int64_t item = block_x(); item < items; item += grid_x()) {
+        attention_mma_item<C>(p, item);
+    }
+}
+
+} // namespace gpu
+
+#define LT_GPU_ATTENTION_MMA(type, name, d, rows)                                                  \
+    GPU_KERNEL_OF(lt_gpu_attention_mma_##name##_##d##x##rows, lt_gpu_attention, 2 * rows,          \
+                  d == 128      ? 1                                                                \
+                  : rows == 128 ? 2                                                                \
+                                : 3)                                                               \
+    {                                                                                              \
+        gpu::attention_mma<gpu::attention_shape<type, d, rows>>(p);                                \
+    }
+LT_GPU_ATTENTION_MMA(gpu::f16, f16, 64, 64)
+LT_GPU_ATTENTION_MMA(gpu::f16, f16, 64, 128)
+LT_GPU_ATTENTION_MMA(gpu::f16, f16, 128, 64)
+LT_GPU_ATTENTION_MMA(gpu::f16, f16, 128, 128)
+LT_GPU_ATTENTION_MMA(gpu::bf16, bf16, 64, 64)
+LT_GPU_ATTENTION_MMA(gpu::bf16, bf16, 64, 128)
+LT_GPU_ATTENTION_MMA(gpu::bf16, bf16, 128, 64)
+LT_GPU_ATTENTION_MMA(gpu::bf16, bf16, 128, 128)
+#undef LT_GPU_ATTENTION_MMA
+
+#endif
