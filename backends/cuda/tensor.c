@@ -17,6 +17,9 @@ typedef struct tensor_state {
     lt_cuda_gemm_plan plan; /* first: it is aligned on 64 bytes, as the block is */
     const lt_cuda_device *device;
     lt_cuda_tensor_inputs inputs;
+    /* The node's other launches, where they fill the workspace; else NULL. */
+    leat_status (*before)(const void *state, const leat_kernel_args *args, leat_error *err);
+    const void *before_state;
 } tensor_state;
 
 #define CAPABILITY 90
@@ -72,7 +75,9 @@ leat_status lt_cuda_tensor_open(lt_cuda_device *device, leat_error *err)
 
 static const void *input_of(const leat_kernel_args *args, int32_t input)
 {
-    return input < 0 ? NULL : args->inputs[input];
+    return input == LT_CUDA_TENSOR_WORKSPACE ? args->workspace
+           : input < 0                       ? NULL
+                                             : args->inputs[input];
 }
 
 static leat_status launch(const void *opaque, const leat_kernel_args *args, leat_error *err)
@@ -88,8 +93,10 @@ static leat_status launch(const void *opaque, const leat_kernel_args *args, leat
         .residual = input_of(args, in->residual),
         .d = args->outputs[0],
     };
-    leat_status status = lt_cuda_check(device->cu, device->cu->ctx_set_current(device->context),
-                                       "taking the device", err);
+    leat_status status =
+        state->before ? state->before(state->before_state, args, err)
+                      : lt_cuda_check(device->cu, device->cu->ctx_set_current(device->context),
+                                      "taking the device", err);
     return status ? status
                   : lt_cuda_gemm_launch(&device->tensor->gemm, &state->plan, &operands,
                                         stream->queue, err);
@@ -106,6 +113,10 @@ static bool keep(lt_cuda_builder *b, const lt_cuda_gemm_plan *plan,
     state->plan = *plan;
     state->device = b->device;
     state->inputs = *inputs;
+    if (inputs->a == LT_CUDA_TENSOR_WORKSPACE) {
+        state->before = b->kernel->launch;
+        state->before_state = b->kernel->state;
+    }
     b->kernel->launch = launch;
     b->kernel->state = state;
     b->kernel->name = lt_cuda_gemm_kernel_name(plan->kernel);

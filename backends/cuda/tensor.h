@@ -12,7 +12,11 @@
 leat_status lt_cuda_tensor_open(lt_cuda_device *device, leat_error *err);
 void lt_cuda_tensor_close(lt_cuda_device *device);
 
-/* Where the operands come from: inputs of the node, -1 for none; b may be a packed block. */
+#define LT_CUDA_TENSOR_WORKSPACE (-2)
+
+/* Where the operands come from: inputs of the node, -1 for none; b may be a packed block. a may be
+ * LT_CUDA_TENSOR_WORKSPACE, which the builder's launches, run before, fill; the caller then sets
+ * the kernel's workspace_bytes. */
 typedef struct lt_cuda_tensor_inputs {
     int32_t a, b, bias, residual;
     const void *packed_b;
@@ -23,6 +27,11 @@ typedef struct lt_cuda_tensor_inputs {
 bool lt_cuda_tensor_product(lt_cuda_builder *b, const lt_cuda_gemm_desc *desc,
                             const lt_cuda_tensor_inputs *inputs);
 bool lt_cuda_tensor_conv(lt_cuda_builder *b, const lt_cuda_gemm_conv_desc *desc,
+                         const lt_cuda_tensor_inputs *inputs);
+
+/* A convolution of fewer than 8 channels by way of the workspace (narrow.c); inputs->b is packed
+ * anew from input 1. */
+bool lt_cuda_narrow_conv(lt_cuda_builder *b, const lt_cuda_gemm_conv_desc *desc,
                          const lt_cuda_tensor_inputs *inputs);
 
 /* The activation in gemm/'s numbers; false when it has none such. */

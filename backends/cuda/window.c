@@ -247,10 +247,11 @@ static bool on_tensor_cores(lt_cuda_builder *b, const lt_gpu_conv *p, leat_dtype
         .dilation_h = w->dilation_h,
         .dilation_w = w->dilation_w,
         .pad = {w->pad_top, w->pad_left, bottom, right},
+        .overlap = 1,
     };
     return (LT_CUDA_HALVES >> dtype & 1) != 0 && p->groups == 1 && is_last(b->node) &&
            lt_cuda_tensor_activation(&p->activation, &desc.activation) &&
-           lt_cuda_tensor_conv(b, &desc, &inputs);
+           (lt_cuda_tensor_conv(b, &desc, &inputs) || lt_cuda_narrow_conv(b, &desc, &inputs));
 }
 
 /* A convolution of channels-first data: through the workspace, transposed there and back. */
@@ -339,6 +340,28 @@ leat_status lt_cuda_pool_supports(const leat_kernel_node *node, leat_error *err)
     return lt_cuda_fits(node, err);
 }
 
+/* All pixels of channels-last data. */
+static leat_status add_global_pool(lt_cuda_builder *b, dims x, bool average, leat_dtype dtype)
+{
+    const int64_t parts =
+        (x.c + LT_GPU_GLOBAL_POOL_CHANNELS - 1) / LT_GPU_GLOBAL_POOL_CHANNELS * x.n;
+    const lt_gpu_global_pool p = {.images = (int32_t)x.n,
+                                  .pixels = (int32_t)x.w,
+                                  .channels = (int32_t)x.c,
+                                  .average = average};
+    char name[64];
+    lt_cuda_kernel_name(name, "global_pool", lt_cuda_type_name(dtype));
+    return lt_cuda_add(
+        b,
+        &(lt_cuda_launch){.kernel = name,
+                          .grid = {lt_cuda_item_blocks(b, parts)},
+                          .parameters = &p,
+                          .parameter_bytes = sizeof(p),
+                          .n_pointers = 2,
+                          .pointers = {{offsetof(lt_gpu_global_pool, x), LT_CUDA_INPUT, 0, 0},
+                                       {offsetof(lt_gpu_global_pool, y), LT_CUDA_OUTPUT, 0, 0}}});
+}
+
 leat_status lt_cuda_pool_prepare(const leat_kernel_node *node, void *device, const leat_host *host,
                                  leat_plan *plan, leat_kernel *out_kernel, leat_error *err)
 {
@@ -359,6 +382,9 @@ leat_status lt_cuda_pool_prepare(const leat_kernel_node *node, void *device, con
         x = (dims){in->shape[0], in->shape[last ? in->rank - 1 : 1], 1,
                    leat_value_count(in) / (outside > 0 ? outside : 1)};
         y = (dims){x.n, x.c, 1, 1};
+        if (last) {
+            return add_global_pool(&b, x, p.average != 0, in->dtype);
+        }
         p.window = (lt_gpu_window){.height = 1,
                                    .width = (int32_t)x.w,
                                    .kernel_h = 1,
@@ -396,7 +422,7 @@ leat_status lt_cuda_pool_prepare(const leat_kernel_node *node, void *device, con
     lt_cuda_kernel_name(name, "pool", lt_cuda_type_name(in->dtype));
     return lt_cuda_add(
         &b, &(lt_cuda_launch){.kernel = name,
-                              .grid = {lt_gpu_blocks(p.count, 1, b.device->processors)},
+                              .grid = {lt_gpu_blocks(p.count, last ? 4 : 1, b.device->processors)},
                               .parameters = &p,
                               .parameter_bytes = sizeof(p),
                               .n_pointers = 2,

@@ -62,6 +62,33 @@ template <class T> GPU_FN void transpose(const lt_gpu_transpose &p)
     }
 }
 
+template <class T> GPU_FN void interleave(const lt_gpu_interleave &p)
+{
+    constexpr int V = per_16_bytes<T>;
+    for (int64_t i = global_thread() * V; i < p.count; i += grid_threads() * V) {
+        uint32_t image = (uint32_t)i;
+        int e = (int)split(image, p.pixel);
+        int column = (int)split(image, p.columns) - p.left;
+        const int first = (int)split(image, p.groups) * p.rows - p.top;
+        const T *x = (const T *)p.x + image * p.x_stride[0];
+        pack<T, V> v;
+        GPU_UNROLL
+        for (int k = 0; k < V; k++) {
+            const int row = first + (e >> p.slots_log2);
+            const int c = e & ((1 << p.slots_log2) - 1);
+            const bool inside =
+                c < p.channels && row >= 0 && row < p.height && column >= 0 && column < p.width;
+            v.v[k] =
+                inside ? x[c * p.x_stride[1] + row * p.x_stride[2] + column * p.x_stride[3]] : (T)0;
+            if (++e == (int)p.pixel.value) {
+                e = 0;
+                column++;
+            }
+        }
+        store_pack<V>((T *)p.y + i, v);
+    }
+}
+
 /* The element of a dimension that padding repeats; negative: none. */
 GPU_FN int pad_source(int i, int size, int mode)
 {
@@ -138,6 +165,10 @@ template <class T> GPU_FN void gather(const lt_gpu_gather &p)
     {                                                                                              \
         gpu::gather<type>(p);                                                                      \
     }
+GPU_KERNEL(lt_gpu_interleave_2, lt_gpu_interleave)
+{
+    gpu::interleave<uint16_t>(p);
+}
 LT_GPU_MOVES(uint8_t, 1)
 LT_GPU_MOVES(uint16_t, 2)
 LT_GPU_MOVES(uint32_t, 4)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* MaxPool and AveragePool, any layout by strides: a thread for an element of y. Bound by bytes; the
- * windows' overlaps come from cache. Global pooling is a reduction (reduce.hpp). Parameters:
- * params/conv.h. */
+/* MaxPool and AveragePool, any layout by strides: a thread for an element of y, or 16 bytes of them
+ * in NHWC. Bound by bytes; the windows' overlaps come from cache. Global pooling in NHWC: a block
+ * for an image's 64 channels. Parameters: params/conv.h. */
 #ifndef LT_GPU_POOL_HPP
 #define LT_GPU_POOL_HPP
 
@@ -22,11 +22,16 @@ GPU_FN int window_count(int begin, int taps, int dilation, int lowest, int highe
     return n;
 }
 
-template <class T>
-GPU_FN float pool_window(const lt_gpu_pool &p, const T *x, int top, int left, int &count)
+/* V channels of a window from x on; `count` elements of each lie within the image. */
+template <class T, int V>
+GPU_FN void pool_window(const lt_gpu_pool &p, const T *x, int top, int left, float (&v)[V],
+                        int &count)
 {
     const lt_gpu_window &w = p.window;
-    float v = p.average != 0 ? add_op::start : max_op::start;
+    GPU_UNROLL
+    for (int i = 0; i < V; i++) {
+        v[i] = p.average != 0 ? add_op::start : max_op::start;
+    }
     count = 0;
     for (int kh = 0; kh < w.kernel_h; kh++) {
         const int row = top + kh * w.dilation_h;
@@ -38,18 +43,22 @@ GPU_FN float pool_window(const lt_gpu_pool &p, const T *x, int top, int left, in
             if (column < 0 || column >= w.width) {
                 continue;
             }
-            const float u = to_f32(x[row * p.x_stride[2] + column * p.x_stride[3]]);
-            v = p.average != 0 ? v + u : max_op::apply(v, u);
+            const pack<T, V> u = load_pack<V>(x + row * p.x_stride[2] + column * p.x_stride[3]);
+            GPU_UNROLL
+            for (int i = 0; i < V; i++) {
+                const float f = to_f32(u.v[i]);
+                v[i] = p.average != 0 ? v[i] + f : max_op::apply(v[i], f);
+            }
             count++;
         }
     }
-    return v;
 }
 
-template <class T> GPU_FN void pool(const lt_gpu_pool &p)
+/* V elements of y a thread: neighbours along the innermost dimension, channels where V > 1. */
+template <class T, int V> GPU_FN void pool_by(const lt_gpu_pool &p)
 {
     const lt_gpu_window &w = p.window;
-    for (int64_t i = global_thread(); i < p.count; i += grid_threads()) {
+    for (int64_t i = global_thread() * V; i < p.count; i += grid_threads() * V) {
         uint32_t left_over = (uint32_t)i;
         int at[4] = {}; /* n, c, h, w */
         for (int d = 3; d >= 0; d--) {
@@ -62,18 +71,90 @@ template <class T> GPU_FN void pool(const lt_gpu_pool &p)
         const int top = at[2] * w.stride_h - w.pad_top;
         const int left = at[3] * w.stride_w - w.pad_left;
         const T *x = (const T *)p.x + at[0] * p.x_stride[0] + at[1] * p.x_stride[1];
+        float v[V];
         int count;
-        float v = pool_window<T>(p, x, top, left, count);
-        if (p.average != 0) {
-            if (p.count_pad != 0) {
-                count = window_count(top, w.kernel_h, w.dilation_h, -w.pad_top,
-                                     w.height + p.pad_bottom) *
-                        window_count(left, w.kernel_w, w.dilation_w, -w.pad_left,
-                                     w.width + p.pad_right);
-            }
-            v = v / (float)count;
+        pool_window<T, V>(p, x, top, left, v, count);
+        if (p.average != 0 && p.count_pad != 0) {
+            count =
+                window_count(top, w.kernel_h, w.dilation_h, -w.pad_top, w.height + p.pad_bottom) *
+                window_count(left, w.kernel_w, w.dilation_w, -w.pad_left, w.width + p.pad_right);
         }
-        ((T *)p.y)[i] = from_f32<T>(v);
+        pack<T, V> y;
+        GPU_UNROLL
+        for (int k = 0; k < V; k++) {
+            y.v[k] = from_f32<T>(p.average != 0 ? v[k] / (float)count : v[k]);
+        }
+        store_pack<V>((T *)p.y + i, y);
+    }
+}
+
+template <class T> GPU_FN void pool(const lt_gpu_pool &p)
+{
+    constexpr int V = per_16_bytes<T>;
+    bool packed = p.c == 3 && p.x_stride[1] == 1 && p.index.size[3].value % V == 0 &&
+                  aligned_16(p.x) && aligned_16(p.y);
+    for (int d = 0; d < 4; d++) {
+        packed = packed && (d == 1 || p.x_stride[d] % V == 0);
+    }
+    if (packed) {
+        pool_by<T, V>(p);
+    } else {
+        pool_by<T, 1>(p);
+    }
+}
+
+/* A block's threads stand as `across` packs of V channels by LT_GPU_THREADS / across pixels: each
+ * goes over every so many pixels, then they meet in shared memory. */
+template <class T, int V>
+GPU_FN void global_pool_item(const lt_gpu_global_pool &p, int image, int first)
+{
+    constexpr int C = LT_GPU_GLOBAL_POOL_CHANNELS, across = C / V, down = LT_GPU_THREADS / across;
+    GPU_SHARED(float, parts, down *C);
+    const int lane = thread_x() % across * V, c = first + lane;
+    const float start = p.average != 0 ? add_op::start : max_op::start;
+    float v[V];
+    GPU_UNROLL
+    for (int i = 0; i < V; i++) {
+        v[i] = start;
+    }
+    const T *x = (const T *)p.x + (int64_t)image * p.pixels * p.channels + c;
+    for (int at = thread_x() / across; at < p.pixels && c < p.channels; at += down) {
+        const pack<T, V> u = load_pack<V>(x + (int64_t)at * p.channels);
+        GPU_UNROLL
+        for (int i = 0; i < V; i++) {
+            const float f = to_f32(u.v[i]);
+            v[i] = p.average != 0 ? v[i] + f : max_op::apply(v[i], f);
+        }
+    }
+    GPU_UNROLL
+    for (int i = 0; i < V; i++) {
+        parts[thread_x() / across * C + lane + i] = v[i];
+    }
+    barrier();
+    if (thread_x() < C && first + thread_x() < p.channels) {
+        float sum = start;
+        for (int i = 0; i < down; i++) {
+            const float f = parts[i * C + thread_x()];
+            sum = p.average != 0 ? sum + f : max_op::apply(sum, f);
+        }
+        sum = p.average != 0 ? sum / (float)p.pixels : sum;
+        ((T *)p.y)[(int64_t)image * p.channels + first + thread_x()] = from_f32<T>(sum);
+    }
+    barrier();
+}
+
+template <class T> GPU_FN void global_pool(const lt_gpu_global_pool &p)
+{
+    constexpr int V = per_16_bytes<T>;
+    const int parts = (p.channels + LT_GPU_GLOBAL_POOL_CHANNELS - 1) / LT_GPU_GLOBAL_POOL_CHANNELS;
+    const bool packed = p.channels % V == 0 && aligned_16(p.x);
+    for (int item = block_x(); item < p.images * parts; item += grid_x()) {
+        const int first = item % parts * LT_GPU_GLOBAL_POOL_CHANNELS;
+        if (packed) {
+            global_pool_item<T, V>(p, item / parts, first);
+        } else {
+            global_pool_item<T, 1>(p, item / parts, first);
+        }
     }
 }
 
@@ -83,6 +164,10 @@ template <class T> GPU_FN void pool(const lt_gpu_pool &p)
     GPU_KERNEL(lt_gpu_pool_##name, lt_gpu_pool)                                                    \
     {                                                                                              \
         gpu::pool<type>(p);                                                                        \
+    }                                                                                              \
+    GPU_KERNEL(lt_gpu_global_pool_##name, lt_gpu_global_pool)                                      \
+    {                                                                                              \
+        gpu::global_pool<type>(p);                                                                 \
     }
 LT_GPU_POOLS(float, f32)
 LT_GPU_POOLS(gpu::f16, f16)

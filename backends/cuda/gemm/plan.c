@@ -284,7 +284,11 @@ static leat_status check_conv(const lt_cuda_gemm_conv_desc *d, leat_error *err)
         return lt_cuda_gemm_fail(err, LEAT_UNSUPPORTED, "%d channels are not a multiple of 8",
                                  (int)d->c);
     }
-    return LEAT_OK;
+    leat_status status = LEAT_OK;
+    for (size_t i = 0; i < 3 && status == LEAT_OK && d->x_strides[0] != 0; i++) {
+        status = check_stride("stride of pixels", d->x_strides[i], 8, err);
+    }
+    return status;
 }
 
 /* A gathers pixels: base pixels walk over the padded image by strides, a load adds its tap. */
@@ -298,6 +302,9 @@ static leat_status conv_maps(const lt_cuda_gemm *gemm, const lt_cuda_gemm_conv_d
     uint64_t h = (uint64_t)d->h;
     uint64_t dims[4] = {c, w, h, (uint64_t)d->images};
     uint64_t strides[3] = {c * 2, c * 2 * w, c * 2 * w * h};
+    for (int i = 0; i < 3 && d->x_strides[0] != 0; i++) {
+        strides[i] = (uint64_t)d->x_strides[i] * 2;
+    }
     const int lower[2] = {-d->pad[1], -d->pad[0]};
     const int upper[2] = {d->pad[3] - (d->kw - 1) * d->dilation_w,
                           d->pad[2] - (d->kh - 1) * d->dilation_h};

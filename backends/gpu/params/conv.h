@@ -60,7 +60,7 @@ static inline int64_t lt_gpu_conv_items(const lt_gpu_conv *p)
  *   dimensions named by n, c, h, w (0 to 3): NHWC and NCHW. x_stride is in n, c, h, w order. Max:
  *   padding is ignored, NaN wins. Average: divided by the window's elements that lie within x, or
  *   with count_pad by those within x and its padding of pad_top, pad_left, pad_bottom, pad_right.
- *   Pointwise grid over count. */
+ *   Pointwise grid over count, one element a thread; 16 bytes where x and y are aligned NHWC. */
 typedef struct lt_gpu_pool {
     const void *x;
     void *y;
@@ -77,5 +77,19 @@ typedef struct lt_gpu_pool {
     int32_t average;
     int32_t count_pad;
 } lt_gpu_pool;
+
+#define LT_GPU_GLOBAL_POOL_CHANNELS 64
+
+/* lt_gpu_global_pool_{f32,f16,bf16}: y[n][c] over all pixels of x[n][pixel][c], NHWC: the largest,
+ *   NaN wins, or with `average` the mean. Items: images * ceil(channels /
+ *   LT_GPU_GLOBAL_POOL_CHANNELS); a block takes one at a time (grid: at most that many blocks). */
+typedef struct lt_gpu_global_pool {
+    const void *x;
+    void *y;
+    int32_t images;
+    int32_t pixels;
+    int32_t channels;
+    int32_t average;
+} lt_gpu_global_pool;
 
 #endif

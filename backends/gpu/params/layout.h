@@ -19,6 +19,27 @@ typedef struct lt_gpu_copy {
     int64_t y_stride[LT_GPU_MAX_RANK];
 } lt_gpu_copy;
 
+/* lt_gpu_interleave_2: y[n][g][j][r][c] = x[n][c][g * rows + r - top][j - left], zeros where that
+ * lies outside of x: an image of few channels with `rows` of its rows side by side and its channels
+ * padded to 1 << slots_log2. Dimensions of y: groups, columns, rows, slots; count is a multiple of
+ * 16 bytes' elements. Pointwise grid over count, 16 / bytes of an element a thread. */
+typedef struct lt_gpu_interleave {
+    const void *x;
+    void *y; /* aligned on 16 bytes */
+    int64_t count;
+    int64_t x_stride[4]; /* n, c, h, w */
+    lt_gpu_divisor groups;
+    lt_gpu_divisor columns;
+    lt_gpu_divisor pixel; /* rows << slots_log2 */
+    int32_t rows;
+    int32_t slots_log2;
+    int32_t channels;
+    int32_t height;
+    int32_t width;
+    int32_t top;
+    int32_t left;
+} lt_gpu_interleave;
+
 #define LT_GPU_TRANSPOSE_TILE 32
 
 /* lt_gpu_transpose_{1,2,4,8}: y[b][c][r] = x[b][r][c] through shared memory: NCHW to NHWC (rows C,

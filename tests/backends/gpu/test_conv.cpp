@@ -209,10 +209,49 @@ template <class T> static void check_pools(void (*kernel)(const lt_gpu_pool &))
 {
     const conv_case a = {2, 5, 5, 1, {7, 9}, {3, 3}, {2, 2}, {1, 1}, {1, 1}, {4, 5}, false};
     const conv_case b = {1, 8, 8, 1, {8, 5}, {2, 3}, {1, 2}, {2, 1}, {0, 1}, {6, 3}, false};
+    const conv_case wide = {2, 24, 24, 1, {5, 7}, {3, 3}, {2, 2}, {1, 1}, {1, 1}, {3, 4}, false};
     for (int c = 0; c < 6; c++) {
         check_pool<T>(a, kernel, c % 2 == 1, c >= 2, c >= 4, 1);
         check_pool<T>(b, kernel, c % 2 == 1, c >= 2, c >= 4, 0);
+        check_pool<T>(wide, kernel, c % 2 == 1, c >= 2, c >= 4, 1);
     }
+}
+
+template <class T>
+static void check_global_pool(void (*kernel)(const lt_gpu_global_pool &), int images, int pixels,
+                              int channels, bool average)
+{
+    buffer<T> x((size_t)(images * pixels * channels)), y((size_t)(images * channels));
+    fill(x, 37);
+    x[x.count / 2] = stored<T>(NAN);
+    std::vector<double> expected(y.count);
+    for (size_t i = 0; i < y.count; i++) {
+        const size_t image = i / (size_t)channels, c = i % (size_t)channels;
+        double v = average ? 0 : -INFINITY;
+        for (int k = 0; k < pixels; k++) {
+            double u = value(x[(image * (size_t)pixels + (size_t)k) * (size_t)channels + c]);
+            v = average ? v + u / pixels : isnan(u) || isnan(v) ? NAN : fmax(v, u);
+        }
+        expected[i] = v;
+    }
+    const lt_gpu_global_pool p = {x.data, y.data, images, pixels, channels, average};
+    check_kernel(kernel, p, 3, y, expected.data(), within<T>(pixels + 4));
+}
+
+template <class T> static void check_global_pools(void (*kernel)(const lt_gpu_global_pool &))
+{
+    for (bool average : {false, true}) {
+        check_global_pool<T>(kernel, 2, 49, 136, average);
+        check_global_pool<T>(kernel, 3, 7, 67, average);
+        check_global_pool<T>(kernel, 1, 300, 8, average);
+    }
+}
+
+static void global_pools_of_channels_last_data(void **)
+{
+    check_global_pools<float>(lt_gpu_global_pool_f32);
+    check_global_pools<gpu::f16>(lt_gpu_global_pool_f16);
+    check_global_pools<gpu::bf16>(lt_gpu_global_pool_bf16);
 }
 
 static void pools_in_both_layouts(void **)
@@ -227,6 +266,7 @@ int main()
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(convolutions_of_any_window),
         cmocka_unit_test(pools_in_both_layouts),
+        cmocka_unit_test(global_pools_of_channels_last_data),
     };
     return cmocka_run_group_tests(tests, nullptr, nullptr);
 }

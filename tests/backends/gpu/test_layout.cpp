@@ -205,6 +205,58 @@ static void gather_checks_its_indices(void **)
     check_gather<uint64_t, int64_t>(lt_gpu_gather_8);
 }
 
+/* Rows side by side: stride, slots, channels; from NHWC or NCHW. */
+static void check_interleave(int rows, int slots_log2, int channels, bool first)
+{
+    const int images = 2, height = 7, width = 9, top = 2, left = 3, groups = 5;
+    const int slots = 1 << slots_log2, columns = slots == 4 && rows % 2 ? 16 : 15;
+    buffer<uint16_t> x((size_t)(images * height * width * channels));
+    buffer<uint16_t> y((size_t)(images * groups * columns * rows * slots));
+    fill(x, 41, 1, 60000);
+    lt_gpu_interleave p = {};
+    p.x = x.data;
+    p.y = y.data;
+    p.count = (int64_t)y.count;
+    p.x_stride[0] = height * width * channels;
+    p.x_stride[1] = first ? height * width : 1;
+    p.x_stride[2] = width * (first ? 1 : channels);
+    p.x_stride[3] = first ? 1 : channels;
+    p.groups = lt_gpu_divisor_make(groups);
+    p.columns = lt_gpu_divisor_make((uint32_t)columns);
+    p.pixel = lt_gpu_divisor_make((uint32_t)(rows * slots));
+    p.rows = rows;
+    p.slots_log2 = slots_log2;
+    p.channels = channels;
+    p.height = height;
+    p.width = width;
+    p.top = top;
+    p.left = left;
+    std::vector<double> expected(y.count);
+    for (int i = 0; i < (int)y.count; i++) {
+        const int c = i % slots, r = i / slots % rows;
+        const int column = i / slots / rows % columns - left;
+        const int row = i / slots / rows / columns % groups * rows + r - top;
+        const int image = i / slots / rows / columns / groups;
+        const bool inside =
+            c < channels && row >= 0 && row < height && column >= 0 && column < width;
+        expected[(size_t)i] = inside
+                                  ? value(x[(size_t)(image * p.x_stride[0] + c * p.x_stride[1] +
+                                                     row * p.x_stride[2] + column * p.x_stride[3])])
+                                  : 0;
+    }
+    check_kernel(lt_gpu_interleave_2, p, 2, y, expected.data(), {0, 0});
+}
+
+static void rows_are_interleaved(void **)
+{
+    for (bool first : {false, true}) {
+        check_interleave(2, 2, 3, first);
+        check_interleave(1, 3, 5, first);
+        check_interleave(3, 3, 7, first);
+        check_interleave(1, 2, 1, first);
+    }
+}
+
 int main()
 {
     const struct CMUnitTest tests[] = {
@@ -213,6 +265,7 @@ int main()
         cmocka_unit_test(tiles_transpose),
         cmocka_unit_test(pads_in_every_mode),
         cmocka_unit_test(gather_checks_its_indices),
+        cmocka_unit_test(rows_are_interleaved),
     };
     return cmocka_run_group_tests(tests, nullptr, nullptr);
 }

@@ -326,6 +326,9 @@ static double conv_at(const lt_cuda_gemm_conv_desc *d, const double *x, const do
                 continue;
             }
             const double *pixel = x + (((int64_t)at[0] * d->h + y) * d->w + z) * d->c;
+            if (d->x_strides[0] != 0) {
+                pixel = x + at[0] * d->x_strides[2] + y * d->x_strides[1] + z * d->x_strides[0];
+            }
             const double *tap = w + (((int64_t)at[3] * d->kh + i) * d->kw + j) * d->c;
             for (int32_t c = 0; c < d->c; c++) {
                 sum += pixel[c] * tap[c];
@@ -370,7 +373,9 @@ static void run_conv(const test_device *device, const lt_cuda_gemm_conv_desc *d)
              d->n, d->kh, d->kw, d->stride_h);
     int64_t results = (int64_t)plan.params.m * d->n;
     operand o[5] = {
-        operand_make(device, d->dtype, (int64_t)d->images * d->h * d->w * d->c, 5),
+        operand_make(device, d->dtype,
+                     d->images * (d->x_strides[2] ? d->x_strides[2] : (int64_t)d->h * d->w * d->c),
+                     5),
         operand_make(device, d->dtype, (int64_t)d->n * d->kh * d->kw * d->c, 6),
         operand_make(device, d->bias_dtype, d->n, 7),
         operand_make(device, d->residual_dtype, results, 8),
@@ -454,6 +459,35 @@ static void conv_strides_pads_dilations_match(void **state)
     }
 }
 
+/* Overlapping pixels, as narrow.c makes them: pixel w of row h begins at h * line + w * step. */
+static void conv_of_overlapping_pixels_matches(void **state)
+{
+    test_device *device = require_device(state);
+    const int64_t step = 16, line = 304, rows = 11;
+    for (uint32_t tile = 0; tile <= LT_GEMM_N_TILES; tile++) {
+        lt_cuda_gemm_conv_desc d = {.dtype = types[tile % 2],
+                                    .out_dtype = types[tile % 2],
+                                    .bias_dtype = LEAT_DTYPE_F32,
+                                    .activation = LT_GEMM_RELU,
+                                    .scale = 1,
+                                    .images = 3,
+                                    .h = (int32_t)rows,
+                                    .w = 16,
+                                    .c = 56,
+                                    .n = 72,
+                                    .kh = 4,
+                                    .kw = 1,
+                                    .stride_h = 1,
+                                    .stride_w = 1,
+                                    .dilation_h = 1,
+                                    .dilation_w = 1,
+                                    .x_strides = {step, line, line * rows},
+                                    .tile = tile,
+                                    .splits = 1};
+        run_conv(device, &d);
+    }
+}
+
 static void product_repeated_gives_the_same_bits(void **state)
 {
     test_device *device = require_device(state);
@@ -500,6 +534,7 @@ int main(void)
         cmocka_unit_test_prestate(product_repeated_gives_the_same_bits, state),
         cmocka_unit_test_prestate(conv_every_kernel_matches, state),
         cmocka_unit_test_prestate(conv_strides_pads_dilations_match, state),
+        cmocka_unit_test_prestate(conv_of_overlapping_pixels_matches, state),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

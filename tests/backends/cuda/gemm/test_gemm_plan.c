@@ -331,6 +331,39 @@ static void plan_conv_describes_the_padded_image(void **state)
     assert_int_equal(lt_cuda_gemm_plan_conv(&gemm, &d, &plan, &err), LEAT_INVALID);
 }
 
+static void plan_conv_takes_overlapping_pixels(void **state)
+{
+    (void)state;
+    lt_cuda_gemm gemm = open_kernels();
+    leat_error err = {0};
+    lt_cuda_gemm_plan plan;
+    lt_cuda_gemm_conv_desc d = {.dtype = LEAT_DTYPE_F16,
+                                .out_dtype = LEAT_DTYPE_F16,
+                                .scale = 1,
+                                .images = 2,
+                                .h = 115,
+                                .w = 112,
+                                .c = 56,
+                                .n = 64,
+                                .kh = 4,
+                                .kw = 1,
+                                .stride_h = 1,
+                                .stride_w = 1,
+                                .dilation_h = 1,
+                                .dilation_w = 1,
+                                .x_strides = {16, 1840, 211600}};
+    assert_ok(lt_cuda_gemm_plan_conv(&gemm, &d, &plan, &err), &err);
+    const map_call *a = &asked.maps[0];
+    assert_int_equal(plan.params.m, 2 * 112 * 112);
+    assert_int_equal(plan.params.steps, 4);
+    assert_true(a->dims[0] == 56 && a->dims[1] == 112 && a->dims[2] == 115);
+    assert_true(a->strides[0] == 32 && a->strides[1] == 3680 && a->strides[2] == 423200);
+    d.x_strides[1] = 1844;
+    assert_int_equal(lt_cuda_gemm_plan_conv(&gemm, &d, &plan, &err), LEAT_UNSUPPORTED);
+    d.x_strides[1] = 0;
+    assert_int_equal(lt_cuda_gemm_plan_conv(&gemm, &d, &plan, &err), LEAT_INVALID);
+}
+
 static void launch_passes_addresses_and_grid(void **state)
 {
     (void)state;
@@ -379,6 +412,7 @@ int main(void)
         cmocka_unit_test(plan_every_size_keeps_its_bounds),
         cmocka_unit_test(plan_misfits_are_refused),
         cmocka_unit_test(plan_conv_describes_the_padded_image),
+        cmocka_unit_test(plan_conv_takes_overlapping_pixels),
         cmocka_unit_test(launch_passes_addresses_and_grid),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
