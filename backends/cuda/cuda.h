@@ -187,6 +187,10 @@ int32_t lt_cuda_residual_input(const leat_node *node);
 /* Input 2 as the bias: -1 when it is absent or the residual. */
 int32_t lt_cuda_bias_input(const leat_kernel_node *node);
 
+/* Whether a product's factors (inputs 0 and 1) are of one type, that of a `compute` attribute where
+ * there is one, and bias, residual and output of that type, too, or with a half type of f32. */
+bool lt_cuda_product_types(const leat_kernel_node *node);
+
 /* Elements of a constant i32 or i64 input, at most LEAT_MAX_RANK; -1 when it is absent, -2 when it
  * is not known or of another type. */
 int64_t lt_cuda_ints(const leat_kernel_node *node, uint32_t input, int64_t *out);

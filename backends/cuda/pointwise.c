@@ -44,6 +44,15 @@ static const struct {
     {"Tanh", LT_GPU_TANH, 0, 0},
 };
 
+static float f16_number(uint16_t bits)
+{
+    uint32_t magnitude = (uint32_t)(bits & 0x7fff) << 13, sign = (uint32_t)(bits & 0x8000) << 16;
+    float v;
+    memcpy(&v, &magnitude, sizeof(v));
+    v = magnitude >= 0x0f800000u ? (magnitude > 0x0f800000u ? NAN : INFINITY) : v * 0x1p112f;
+    return sign ? -v : v;
+}
+
 /* A bound of Clip: a constant number, or `otherwise` when absent. False when it is not known. */
 static bool clip_bound(const leat_kernel_node *node, uint32_t input, float otherwise, float *out)
 {
@@ -52,11 +61,26 @@ static bool clip_bound(const leat_kernel_node *node, uint32_t input, float other
     if (value == NULL) {
         return true;
     }
-    if (value->data == NULL || value->dtype != LEAT_DTYPE_F32 || leat_value_count(value) != 1) {
+    if (value->data == NULL || leat_value_count(value) != 1) {
         return false;
     }
-    memcpy(out, value->data, sizeof(*out));
-    return true;
+    uint16_t bits;
+    switch (value->dtype) {
+    case LEAT_DTYPE_F32:
+        memcpy(out, value->data, sizeof(*out));
+        return true;
+    case LEAT_DTYPE_F16:
+        memcpy(&bits, value->data, sizeof(bits));
+        *out = f16_number(bits);
+        return true;
+    case LEAT_DTYPE_BF16:
+        memcpy(&bits, value->data, sizeof(bits));
+        memcpy((char *)out + 2, &bits, sizeof(bits)); /* the upper half of an f32 */
+        memset(out, 0, 2);
+        return true;
+    default:
+        return false;
+    }
 }
 
 static bool read_unary(const leat_kernel_node *node, lt_gpu_activation *out)
@@ -85,8 +109,8 @@ leat_status lt_cuda_unary_supports(const leat_kernel_node *node, leat_error *err
 {
     lt_gpu_activation op = {.function = LT_GPU_IDENTITY};
     if (!read_unary(node, &op)) {
-        return lt_cuda_fail(err, LEAT_UNSUPPORTED,
-                            "cuda: %s: bounds that are not constant f32 numbers", node->node->op);
+        return lt_cuda_fail(err, LEAT_UNSUPPORTED, "cuda: %s: bounds that are not constant numbers",
+                            node->node->op);
     }
     return lt_cuda_fits(node, err);
 }

@@ -24,17 +24,7 @@ static const leat_value *bias_of(const leat_kernel_node *node)
 leat_status lt_cuda_product_supports(const leat_kernel_node *node, leat_error *err)
 {
     lt_gpu_activation activation;
-    leat_dtype dtype = leat_kernel_input(node, A)->dtype;
-    for (uint32_t i = 1; i < node->node->n_inputs; i++) {
-        const leat_value *value = leat_kernel_input(node, i);
-        if (value != NULL && value->dtype != dtype) {
-            return lt_cuda_fail(err, LEAT_UNSUPPORTED, "cuda: %s: inputs of several types",
-                                node->node->op);
-        }
-    }
-    if (leat_kernel_output(node, 0)->dtype != dtype ||
-        !lt_cuda_activation(node->node, &activation) ||
-        (leat_dtype)leat_node_int(node->node, "compute", (int64_t)dtype) != dtype) {
+    if (!lt_cuda_product_types(node) || !lt_cuda_activation(node->node, &activation)) {
         return lt_cuda_fail(err, LEAT_UNSUPPORTED, "cuda: %s: this activation or type",
                             node->node->op);
     }
@@ -91,13 +81,14 @@ static choice choose(lt_gpu_gemm *p, leat_dtype dtype, uint32_t processors)
 static bool on_tensor_cores(lt_cuda_builder *b, const lt_gpu_gemm *p, bool bias, uint32_t residual)
 {
     leat_dtype dtype = leat_kernel_input(b->node, A)->dtype;
+    leat_dtype none = LEAT_DTYPE_UNDEFINED;
     lt_cuda_tensor_inputs inputs = {
         .a = A, .b = B, .bias = bias ? C : -1, .residual = residual ? (int32_t)residual : -1};
     lt_cuda_gemm_desc desc = {
         .dtype = dtype,
-        .out_dtype = dtype,
-        .bias_dtype = bias ? dtype : LEAT_DTYPE_UNDEFINED,
-        .residual_dtype = residual ? dtype : LEAT_DTYPE_UNDEFINED,
+        .out_dtype = leat_kernel_output(b->node, 0)->dtype,
+        .bias_dtype = bias ? leat_kernel_input(b->node, C)->dtype : none,
+        .residual_dtype = residual ? leat_kernel_input(b->node, residual)->dtype : none,
         .b_transposed = p->b_row == 1 && p->b_column != 1,
         .alpha = p->activation.alpha,
         .beta = p->activation.beta,
@@ -131,6 +122,10 @@ static leat_status add_product(lt_cuda_builder *b, lt_gpu_gemm *p, bool bias, ui
     if (on_tensor_cores(b, p, bias, residual)) {
         return LEAT_OK;
     }
+    p->wide_y = leat_kernel_output(b->node, 0)->dtype == LEAT_DTYPE_F32;
+    p->wide_bias = bias && leat_kernel_input(b->node, C)->dtype == LEAT_DTYPE_F32;
+    p->wide_residual =
+        residual != 0 && leat_kernel_input(b->node, residual)->dtype == LEAT_DTYPE_F32;
     choice c = choose(p, dtype, b->device->processors);
     lt_cuda_launch launch = {.kernel = name,
                              .grid = {c.blocks},

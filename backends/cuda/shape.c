@@ -172,6 +172,21 @@ int32_t lt_cuda_bias_input(const leat_kernel_node *node)
     return absent || lt_cuda_residual_input(node->node) == 2 ? -1 : 2;
 }
 
+bool lt_cuda_product_types(const leat_kernel_node *node)
+{
+    leat_dtype dtype = leat_kernel_input(node, 0)->dtype;
+    bool half = (LT_CUDA_HALVES >> dtype & 1) != 0;
+    for (uint32_t i = 1; i <= node->node->n_inputs; i++) {
+        const leat_value *value =
+            i < node->node->n_inputs ? leat_kernel_input(node, i) : leat_kernel_output(node, 0);
+        if (value != NULL && value->dtype != dtype &&
+            !(half && i > 1 && value->dtype == LEAT_DTYPE_F32)) {
+            return false;
+        }
+    }
+    return (leat_dtype)leat_node_int(node->node, "compute", (int64_t)dtype) == dtype;
+}
+
 int64_t lt_cuda_ints(const leat_kernel_node *node, uint32_t input, int64_t *out)
 {
     const leat_value *value = leat_kernel_input(node, input);

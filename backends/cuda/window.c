@@ -116,15 +116,7 @@ leat_status lt_cuda_conv_supports(const leat_kernel_node *node, leat_error *err)
     if (w->data == NULL || w->rank != x->rank) {
         return refuse(node, "weights must be constant", err);
     }
-    for (uint32_t i = 1; i < node->node->n_inputs; i++) {
-        const leat_value *value = leat_kernel_input(node, i);
-        if (value != NULL && value->dtype != x->dtype) {
-            return refuse(node, "inputs of several types", err);
-        }
-    }
-    if (!lt_cuda_activation(node->node, &activation) ||
-        leat_kernel_output(node, 0)->dtype != x->dtype ||
-        (leat_dtype)leat_node_int(node->node, "compute", (int64_t)x->dtype) != x->dtype) {
+    if (!lt_cuda_activation(node->node, &activation) || !lt_cuda_product_types(node)) {
         return refuse(node, "this activation or type", err);
     }
     return lt_cuda_fits(node, err);
@@ -191,6 +183,12 @@ static leat_status add_conv(lt_cuda_builder *b, lt_gpu_conv *p, bool depthwise, 
     return lt_cuda_add(b, &launch);
 }
 
+/* The type of an input; UNDEFINED for none (-1). */
+static leat_dtype type_of(const leat_kernel_node *node, int32_t input)
+{
+    return input < 0 ? LEAT_DTYPE_UNDEFINED : leat_kernel_input(node, (uint32_t)input)->dtype;
+}
+
 static leat_status fill_conv(const leat_kernel_node *node, lt_gpu_conv *p, dims *x, dims *y,
                              int32_t *out_bottom, int32_t *out_right, leat_error *err)
 {
@@ -214,6 +212,10 @@ static leat_status fill_conv(const leat_kernel_node *node, lt_gpu_conv *p, dims 
     p->groups = (int32_t)group;
     p->group_channels = lt_gpu_divisor_make((uint32_t)(x->c / group));
     p->kernel_w = lt_gpu_divisor_make((uint32_t)p->window.kernel_w);
+    int32_t residual = lt_cuda_residual_input(node->node), bias = lt_cuda_bias_input(node);
+    p->wide_bias = type_of(node, bias) == LEAT_DTYPE_F32;
+    p->wide_residual = type_of(node, residual) == LEAT_DTYPE_F32;
+    p->wide_y = leat_kernel_output(node, 0)->dtype == LEAT_DTYPE_F32;
     (void)lt_cuda_activation(node->node, &p->activation);
     return LEAT_OK;
 }
@@ -229,9 +231,9 @@ static bool on_tensor_cores(lt_cuda_builder *b, const lt_gpu_conv *p, leat_dtype
         .a = 0, .b = -1, .bias = bias, .residual = residual, .packed_b = p->w};
     lt_cuda_gemm_conv_desc desc = {
         .dtype = dtype,
-        .out_dtype = dtype,
-        .bias_dtype = bias >= 0 ? dtype : LEAT_DTYPE_UNDEFINED,
-        .residual_dtype = residual >= 0 ? dtype : LEAT_DTYPE_UNDEFINED,
+        .out_dtype = leat_kernel_output(b->node, 0)->dtype,
+        .bias_dtype = type_of(b->node, bias),
+        .residual_dtype = type_of(b->node, residual),
         .alpha = p->activation.alpha,
         .beta = p->activation.beta,
         .scale = 1,
@@ -254,6 +256,12 @@ static bool on_tensor_cores(lt_cuda_builder *b, const lt_gpu_conv *p, leat_dtype
            (lt_cuda_tensor_conv(b, &desc, &inputs) || lt_cuda_narrow_conv(b, &desc, &inputs));
 }
 
+/* Bytes of so many elements, and of the gap to the next ones. */
+static int64_t in_workspace(int64_t count, leat_dtype dtype)
+{
+    return (count * lt_cuda_element_bytes(dtype) + 255) / 256 * 256;
+}
+
 /* A convolution of channels-first data: through the workspace, transposed there and back. */
 static leat_status add_conv_first(lt_cuda_builder *b, lt_gpu_conv *p, bool depthwise,
                                   leat_dtype dtype, conv_data data)
@@ -261,26 +269,29 @@ static leat_status add_conv_first(lt_cuda_builder *b, lt_gpu_conv *p, bool depth
     const lt_gpu_window *w = &p->window;
     const int64_t images = p->images, x_pixels = (int64_t)w->height * w->width;
     const int64_t y_pixels = (int64_t)w->out_h.value * w->out_w.value;
-    const int64_t bytes = lt_cuda_element_bytes(dtype);
-    const int64_t x_bytes = (images * p->channels * x_pixels * bytes + 255) / 256 * 256;
-    const int64_t y_bytes = (images * p->out_channels * y_pixels * bytes + 255) / 256 * 256;
+    const leat_dtype y_dtype = leat_kernel_output(b->node, 0)->dtype;
+    const leat_dtype r_dtype = type_of(b->node, lt_cuda_residual_input(b->node->node));
+    const int64_t x_bytes = in_workspace(images * p->channels * x_pixels, dtype);
+    const int64_t y_bytes = in_workspace(images * p->out_channels * y_pixels, y_dtype);
+    const int64_t r_bytes =
+        data.has_residual ? in_workspace(images * p->out_channels * y_pixels, r_dtype) : 0;
     const conv_data last = {
         .x = {0, LT_CUDA_WORKSPACE, 0, 0},
         .y = {0, LT_CUDA_WORKSPACE, 0, x_bytes},
         .residual = {0, LT_CUDA_WORKSPACE, 0, x_bytes + y_bytes},
         .has_residual = data.has_residual,
     };
-    b->kernel->workspace_bytes = (size_t)(x_bytes + y_bytes * (data.has_residual ? 2 : 1));
+    b->kernel->workspace_bytes = (size_t)(x_bytes + y_bytes + r_bytes);
     leat_status status =
         lt_cuda_add_transpose(b, images, p->channels, x_pixels, dtype, data.x, last.x);
     if (status == LEAT_OK && data.has_residual) {
-        status = lt_cuda_add_transpose(b, images, p->out_channels, y_pixels, dtype, data.residual,
+        status = lt_cuda_add_transpose(b, images, p->out_channels, y_pixels, r_dtype, data.residual,
                                        last.residual);
     }
     status = status ? status : add_conv(b, p, depthwise, dtype, last);
-    return status
-               ? status
-               : lt_cuda_add_transpose(b, images, y_pixels, p->out_channels, dtype, last.y, data.y);
+    return status ? status
+                  : lt_cuda_add_transpose(b, images, y_pixels, p->out_channels, y_dtype, last.y,
+                                          data.y);
 }
 
 leat_status lt_cuda_conv_prepare(const leat_kernel_node *node, void *device, const leat_host *host,

@@ -41,9 +41,10 @@ template <class T>
 GPU_FN void conv_store(const lt_gpu_conv &p, int64_t pixel, int channel, float sum)
 {
     const int64_t at = pixel * p.out_channels + channel;
-    const float bias = p.bias != nullptr ? to_f32(((const T *)p.bias)[channel]) : 0.0f;
-    const float residual = p.residual != nullptr ? to_f32(((const T *)p.residual)[at]) : 0.0f;
-    ((T *)p.y)[at] = from_f32<T>(epilogue(sum, bias, residual, p.activation));
+    const float bias = p.bias != nullptr ? load_mixed<T>(p.bias, channel, p.wide_bias) : 0.0f;
+    const float residual =
+        p.residual != nullptr ? load_mixed<T>(p.residual, at, p.wide_residual) : 0.0f;
+    store_mixed<T>(p.y, at, p.wide_y, epilogue(sum, bias, residual, p.activation));
 }
 
 template <class T> GPU_FN void conv(const lt_gpu_conv &p)

@@ -122,6 +122,20 @@ GPU_FN float apply_function(const lt_gpu_activation &a, float x)
                                    : apply_other(a.function, a.alpha, a.beta, x);
 }
 
+/* Element i of an array of T, or of f32 with `wide`: what products of halves add and store. */
+template <class T> GPU_FN float load_mixed(const void *data, int64_t i, int32_t wide)
+{
+    return wide != 0 ? ((const float *)data)[i] : to_f32(((const T *)data)[i]);
+}
+template <class T> GPU_FN void store_mixed(void *data, int64_t i, int32_t wide, float v)
+{
+    if (wide != 0) {
+        ((float *)data)[i] = v;
+    } else {
+        ((T *)data)[i] = from_f32<T>(v);
+    }
+}
+
 /* y = activation(x + bias + residual), as every product's epilogue has it. */
 GPU_FN float epilogue(float x, float bias, float residual, const lt_gpu_activation &a)
 {

@@ -18,10 +18,10 @@ GPU_FN float gemm_result(const lt_gpu_gemm &p, int64_t matrix, int i, int j, flo
 {
     float bias = 0.0f, residual = 0.0f;
     if (p.bias != nullptr) {
-        bias = p.beta * to_f32(((const T *)p.bias)[i * p.bias_row + j * p.bias_column]);
+        bias = p.beta * load_mixed<T>(p.bias, i * p.bias_row + j * p.bias_column, p.wide_bias);
     }
     if (p.residual != nullptr) {
-        residual = to_f32(((const T *)p.residual)[(matrix * p.m + i) * p.n + j]);
+        residual = load_mixed<T>(p.residual, (matrix * p.m + i) * p.n + j, p.wide_residual);
     }
     return epilogue(p.alpha * sum, bias, residual, p.activation);
 }
@@ -34,7 +34,7 @@ GPU_FN void gemm_store(const lt_gpu_gemm &p, int split, int64_t matrix, int i, i
     if (p.splits > 1) {
         p.workspace[(int64_t)split * p.batch * p.m * p.n + at] = sum;
     } else {
-        ((T *)p.y)[at] = from_f32<T>(gemm_result<T>(p, matrix, i, j, sum));
+        store_mixed<T>(p.y, at, p.wide_y, gemm_result<T>(p, matrix, i, j, sum));
     }
 }
 
@@ -91,8 +91,9 @@ template <class T> GPU_FN void gemm_finish(const lt_gpu_gemm &p)
             sum += p.workspace[s * count + at];
         }
         const int64_t row = at / p.n;
-        ((T *)p.y)[at] =
-            from_f32<T>(gemm_result<T>(p, row / p.m, (int)(row % p.m), (int)(at % p.n), sum));
+        store_mixed<T>(
+            p.y, at, p.wide_y,
+            gemm_result<T>(p, row / p.m, (int)(row % p.m), (int)(at % p.n), sum));
     }
 }
 

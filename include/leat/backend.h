@@ -136,7 +136,8 @@ typedef struct leat_node_support {
  *   input, the bias and the residual may each be of another of these types. Sums, bias, residual
  *   and activation are f32, rounded once when stored. Their further attributes:
  *     compute        (int)    a leat_dtype, F16 or BF16: the factors of products may be rounded to
- *                             it first; never needed, for a device may compute better than asked
+ *                             it first; never needed, for a device may compute better than asked.
+ *                             A device that refuses f32 factors with it gets both in this type
  *     storage        (int)    a leat_dtype, F32, F16 or BF16: type of the output; otherwise that of
  *                             the data
  *

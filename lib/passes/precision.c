@@ -8,10 +8,12 @@
  *
  * Nodes come in three kinds. Products (the attributes `compute` and `storage` of domain leat) take
  * their data and give their result in any type, so that no Cast is needed: where an f32 value comes
- * in, the kernel rounds it on the way. Carriers give what they get: data movement, pooling,
- * elementwise functions without a sum over many elements. Attention is both: what it gets are
- * factors of its products. All others (normalisations, softmax, reductions, shapes, bodies of
- * control flow) keep f32.
+ * in, the kernel rounds it on the way. On a device whose products want their factors in the narrow
+ * type (it refuses an f32 one with `compute`) constants are rounded here once, and a Cast, shared
+ * by all products that read the value, rounds the others. Carriers give what they get: data
+ * movement, pooling, elementwise functions without a sum over many elements. Attention is both:
+ * what it gets are factors of its products. All others (normalisations, softmax, reductions,
+ * shapes, bodies of control flow) keep f32.
  *
  * Values that carriers tie together share one type. It becomes narrow when nothing holds it at f32
  * (a graph input or output, a node of the third kind) and at least one product reads it as a
@@ -48,6 +50,12 @@ static const carrier carriers[] = {
     {"Transpose", 1},     {"Unsqueeze", 1},
 };
 
+typedef enum role {
+    NO_PRODUCT = 0,
+    PRODUCT_OF_ANY,   /* the device takes f32 factors, too */
+    PRODUCT_OF_NARROW /* factors must be of the narrow type */
+} role;
+
 typedef struct plan {
     lt_graph *graph;
     const lt_pass_context *context;
@@ -56,8 +64,8 @@ typedef struct plan {
     uint32_t n_values;    /* before constants are added */
     uint32_t *tied;       /* per value: another of its group, or itself */
     bool *fixed, *factor; /* per value, valid for the group's root */
-    bool *is_product;     /* per node */
-    uint32_t *constants;  /* per value: its narrow copy; LEAT_NO_VALUE: not made yet */
+    role *roles;          /* per node */
+    uint32_t *copies;     /* per value: its narrow copy; LEAT_NO_VALUE: not made yet */
 } plan;
 
 static leat_status no_memory(leat_error *err)
@@ -136,28 +144,32 @@ static bool runs_narrow(const plan *p, const leat_node *node, uint32_t data)
     return runs;
 }
 
-/* A product that a device computes in the narrow type. */
-static bool is_product(const plan *p, const leat_node *node)
+/* Whether and how a device computes a product in the narrow type. */
+static role role_of(const plan *p, const leat_node *node)
 {
     uint32_t x = lt_input_of(node, 0), y = lt_output_of(node, 0);
     bool known = lt_is_op(node, "Conv") || lt_is_op(node, "Gemm") || lt_is_op(node, "MatMul");
     if (!known || node->n_outputs != 1 || x == LEAT_NO_VALUE || y == LEAT_NO_VALUE ||
         p->graph->values[x].dtype != LEAT_DTYPE_F32) {
-        return false;
+        return NO_PRODUCT;
     }
     leat_attr *attrs = lt_arena_array(p->scratch, node->n_attrs + 1u, sizeof(*attrs));
     if (attrs == NULL) {
-        return false;
+        return NO_PRODUCT;
     }
     if (node->n_attrs != 0) {
         memcpy(attrs, node->attrs, node->n_attrs * sizeof(*attrs));
     }
     attrs[node->n_attrs] = (leat_attr){"compute", LEAT_ATTR_INT, 1, {.i = (int64_t)p->narrow}};
     leat_node probe = *node;
+    leat_layout layout;
     probe.domain = "leat";
     probe.attrs = attrs;
     probe.n_attrs = node->n_attrs + 1u;
-    return runs_narrow(p, &probe, 1);
+    if (p->context->supports(p->context->user, p->graph, &probe, &layout)) {
+        return runs_narrow(p, &probe, 1) ? PRODUCT_OF_ANY : NO_PRODUCT;
+    }
+    return runs_narrow(p, &probe, 3) ? PRODUCT_OF_NARROW : NO_PRODUCT;
 }
 
 static void add_product(const plan *p, const leat_node *node)
@@ -228,10 +240,10 @@ static leat_status make_plan(plan *p, leat_error *err)
     p->tied = lt_arena_array(p->scratch, graph->n_values + 1u, sizeof(*p->tied));
     p->fixed = lt_arena_array(p->scratch, graph->n_values + 1u, sizeof(*p->fixed));
     p->factor = lt_arena_array(p->scratch, graph->n_values + 1u, sizeof(*p->factor));
-    p->constants = lt_arena_array(p->scratch, graph->n_values + 1u, sizeof(*p->constants));
-    p->is_product = lt_arena_array(p->scratch, graph->n_nodes + 1u, sizeof(*p->is_product));
+    p->copies = lt_arena_array(p->scratch, graph->n_values + 1u, sizeof(*p->copies));
+    p->roles = lt_arena_array(p->scratch, graph->n_nodes + 1u, sizeof(*p->roles));
     if (status == LEAT_OK && (p->tied == NULL || p->fixed == NULL || p->factor == NULL ||
-                              p->constants == NULL || p->is_product == NULL)) {
+                              p->copies == NULL || p->roles == NULL)) {
         status = no_memory(err);
     }
     if (status != LEAT_OK) {
@@ -240,13 +252,13 @@ static leat_status make_plan(plan *p, leat_error *err)
     for (uint32_t v = 0; v < graph->n_values; v++) {
         p->tied[v] = v;
         p->fixed[v] = !is_free(p, v) || uses.producer[v] == NULL || uses.is_output[v];
-        p->constants[v] = LEAT_NO_VALUE;
+        p->copies[v] = LEAT_NO_VALUE;
     }
     for (uint32_t i = 0; i < graph->n_nodes; i++) {
         const leat_node *node = graph->nodes[i];
         uint32_t data = carried(node);
-        p->is_product[i] = is_product(p, node);
-        if (p->is_product[i]) {
+        p->roles[i] = role_of(p, node);
+        if (p->roles[i] != NO_PRODUCT) {
             add_product(p, node);
         } else if (data != 0 && runs_narrow(p, node, data)) {
             add_carrier(p, node, data);
@@ -279,7 +291,7 @@ static leat_status narrow_constant(plan *p, uint32_t v, uint32_t *out, leat_erro
                             .inputs = &first,
                             .outputs = &second,
                             .attrs = &to};
-    *out = p->constants[v];
+    *out = p->copies[v];
     if (*out != LEAT_NO_VALUE) {
         return LEAT_OK;
     }
@@ -296,17 +308,65 @@ static leat_status narrow_constant(plan *p, uint32_t v, uint32_t *out, leat_erro
     void *outputs[1] = {array.data};
     leat_status status = p->context->evaluate(p->context->user, &cast, values, outputs, err);
     if (status == LEAT_OK) {
-        status = lt_graph_add_constant(p->graph, NULL, &array, false, &p->constants[v], err);
-        *out = p->constants[v];
+        status = lt_graph_add_constant(p->graph, NULL, &array, false, &p->copies[v], err);
+        *out = p->copies[v];
     }
     return status;
 }
 
-static leat_status rewrite_product(const plan *p, leat_node *node, leat_error *err)
+/* The value behind a Cast to the narrow type, made before `at`. */
+static leat_status narrow_copy(plan *p, uint32_t v, const leat_node *at, uint32_t *out,
+                               leat_error *err)
 {
+    const leat_value from = p->graph->values[v];
+    const leat_attr to = {"to", LEAT_ATTR_INT, 1, {.i = (int64_t)p->narrow}};
+    *out = p->copies[v];
+    if (*out != LEAT_NO_VALUE) {
+        return LEAT_OK; /* nodes are visited in order: it lies before this one, too */
+    }
+    leat_status status = lt_new_value(p->graph, p->narrow, from.rank, from.shape, out, err);
+    lt_node_desc desc = {.op = "Cast",
+                         .domain = "",
+                         .name = "",
+                         .inputs = &v,
+                         .n_inputs = 1,
+                         .outputs = out,
+                         .n_outputs = 1,
+                         .attrs = &to,
+                         .n_attrs = 1};
+    if (status == LEAT_OK) {
+        status = lt_graph_add_node(p->graph, &desc, lt_position(p->graph, at), NULL, err);
+        p->copies[v] = *out;
+    }
+    return status;
+}
+
+/* Both factors in the narrow type. */
+static leat_status narrow_factors(plan *p, leat_node *node, leat_error *err)
+{
+    leat_status status = LEAT_OK;
+    for (uint32_t i = 0; i < 2 && status == LEAT_OK; i++) {
+        uint32_t v = node->inputs[i], copy;
+        if (p->graph->values[v].dtype != LEAT_DTYPE_F32) {
+            continue;
+        }
+        status = is_constant_f32(p, v) ? narrow_constant(p, v, &copy, err)
+                                       : narrow_copy(p, v, node, &copy, err);
+        if (status == LEAT_OK) {
+            lt_node_set_input(node, i, copy);
+        }
+    }
+    return status;
+}
+
+static leat_status rewrite_product(plan *p, leat_node *node, role kind, leat_error *err)
+{
+    leat_status status = kind == PRODUCT_OF_NARROW ? narrow_factors(p, node, err) : LEAT_OK;
     leat_dtype x = p->graph->values[node->inputs[0]].dtype;
     leat_dtype y = p->graph->values[node->outputs[0]].dtype;
-    leat_status status = lt_node_set_op(p->graph, node, node->op, "leat", err);
+    if (status == LEAT_OK) {
+        status = lt_node_set_op(p->graph, node, node->op, "leat", err);
+    }
     if (status == LEAT_OK) {
         status = lt_node_set_int(p->graph, node, "compute", (int64_t)p->narrow, err);
     }
@@ -345,10 +405,20 @@ static leat_status run(lt_graph *graph, const lt_pass_context *context, lt_arena
             graph->values[v].bytes /= 2;
         }
     }
-    for (uint32_t i = 0; i < graph->n_nodes && status == LEAT_OK; i++) {
-        status = p.is_product[i] ? rewrite_product(&p, graph->nodes[i], err)
-                                 : rewrite_carrier(&p, graph->nodes[i], err);
-        *out_changed |= p.is_product[i];
+    /* The nodes as they are now: Casts made on the way are not to be visited. */
+    uint32_t n_nodes = graph->n_nodes;
+    leat_node **nodes = lt_arena_array(scratch, n_nodes + 1u, sizeof(*nodes));
+    if (status == LEAT_OK && nodes == NULL) {
+        status = no_memory(err);
+    }
+    if (status == LEAT_OK && n_nodes != 0) {
+        memcpy(nodes, graph->nodes, n_nodes * sizeof(*nodes));
+    }
+    for (uint32_t i = 0; i < n_nodes && status == LEAT_OK; i++) {
+        bool product = p.roles[i] != NO_PRODUCT;
+        status = product ? rewrite_product(&p, nodes[i], p.roles[i], err)
+                         : rewrite_carrier(&p, nodes[i], err);
+        *out_changed |= product;
     }
     return status;
 }

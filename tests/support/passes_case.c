@@ -46,8 +46,11 @@ static bool supports(void *user, const lt_graph *graph, const leat_node *node,
 {
     const passes_case *c = user;
     bool window = strstr(node->op, "Conv") != NULL || strstr(node->op, "Pool") != NULL;
-    (void)graph;
     *out_layout = window ? LEAT_LAYOUT_CHANNELS_LAST : LEAT_LAYOUT_ANY;
+    if (c->narrow_factors && leat_node_attr(node, "compute") != NULL) {
+        return graph->values[node->inputs[0]].dtype != LEAT_DTYPE_F32 &&
+               graph->values[node->inputs[1]].dtype != LEAT_DTYPE_F32;
+    }
     return !(c->refuse_leat && strcmp(node->domain, "leat") == 0);
 }
 

@@ -14,6 +14,7 @@ typedef struct passes_case {
     lt_graph *graph;
     lt_pass_context context; /* evaluates by the CPU's kernels; supports everything */
     bool refuse_leat;        /* the device takes no node of the domain leat */
+    bool narrow_factors;     /* its products with `compute` take no f32 factors */
 } passes_case;
 
 /* Reads and infers what the builder holds; builder is the case's from then on. */

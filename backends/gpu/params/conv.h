@@ -24,7 +24,7 @@ typedef struct lt_gpu_window {
 
 /* y[n][oh][ow][o] = activation(sum over kh, kw, i of x[n][ih][iw][i] * w[o][kh][kw][i] + bias[o] +
  * residual[n][oh][ow][o]); x, y, residual NHWC; w of [out_channels][kernel_h][kernel_w] [channels /
- * groups]; bias of T; bias and residual may be NULL.
+ * groups]; bias and residual may be NULL. wide_*: f32, not T.
  *
  * lt_gpu_conv_{f32,f16,bf16}: implicit GEMM with tiles of 64 pixels x 64 channels. Items:
  *   lt_gpu_conv_items; a block takes one at a time (grid: at most that many blocks).
@@ -44,6 +44,9 @@ typedef struct lt_gpu_conv {
     lt_gpu_divisor group_channels; /* channels / groups */
     lt_gpu_divisor kernel_w;
     lt_gpu_activation activation;
+    int32_t wide_bias;
+    int32_t wide_residual;
+    int32_t wide_y;
 } lt_gpu_conv;
 
 #define LT_GPU_CONV_TILE 64

@@ -11,8 +11,8 @@
 
 /* y[i][j] = activation(alpha * sum_k a[i][k] * b[k][j] + beta * bias[i][j] + residual[i][j]) for
  * each of `batch` matrices; y and residual dense. a[i][k] lies at a + i * a_row + k * a_column, so
- * that a transposed matrix is one with its strides exchanged; b likewise. bias is of T at i *
- * bias_row + j * bias_column, the same for all matrices; bias and residual may be NULL.
+ * that a transposed matrix is one with its strides exchanged; b likewise. bias lies at i * bias_row
+ * + j * bias_column, the same for all matrices; bias and residual may be NULL. wide_*: f32, not T.
  *
  * lt_gpu_gemm_{f32,f16,bf16}_{64x64,128x128}: any strides. Items: lt_gpu_gemm_items(p, 64 or 128);
  *   a block takes one at a time (grid: at most that many blocks).
@@ -49,6 +49,9 @@ typedef struct lt_gpu_gemm {
     float alpha;
     float beta;
     lt_gpu_activation activation;
+    int32_t wide_bias;
+    int32_t wide_residual;
+    int32_t wide_y;
 } lt_gpu_gemm;
 
 static inline int64_t lt_gpu_gemm_items(const lt_gpu_gemm *p, int32_t tile)

@@ -262,6 +262,45 @@ static void attention_passes_the_narrow_type_on(void **state)
     finish(&c);
 }
 
+/* A device whose products want narrow factors: one Cast serves all readers of a value, constants
+ * are rounded, the results' types stay as on other devices. */
+static void factors_are_cast_once_where_they_must_be_narrow(void **state)
+{
+    onnx_builder *b = onnx_builder_create(17);
+    (void)state;
+    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "Nx8");
+    onnx_builder_floats(b, "w", "8x8", numbers);
+    onnx_builder_node(b, "MatMul", "x,w", "a", NULL, 0);
+    onnx_builder_node(b, "MatMul", "x,w", "b", NULL, 0);
+    onnx_builder_node(b, "Softmax", "b", "s", NULL, 0);
+    onnx_builder_node(b, "MatMul", "s,a", "y", NULL, 0);
+    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "Nx8");
+    passes_case c;
+    leat_plan_options o = options(LEAT_PRECISION_F16);
+    passes_case_start(&c, b);
+    c.context.options = &o;
+    c.narrow_factors = true;
+    passes_case_run(&c, lt_pass_precision, true);
+    assert_int_equal(passes_case_count(&c, "Cast"), 2); /* of x and of s */
+    assert_int_equal(type_of(&c, "a"), LEAT_DTYPE_F16);
+    assert_int_equal(type_of(&c, "b"), LEAT_DTYPE_F32);
+    for (uint32_t n = 0; n < 3; n++) {
+        const leat_node *product = node_of(&c, "MatMul", n);
+        for (uint32_t i = 0; i < 2; i++) {
+            assert_int_equal(c.graph->values[product->inputs[i]].dtype, LEAT_DTYPE_F16);
+        }
+    }
+    const leat_node *first = node_of(&c, "MatMul", 0), *second = node_of(&c, "MatMul", 1);
+    assert_int_equal(first->inputs[0], second->inputs[0]);
+    assert_int_equal(first->inputs[1], second->inputs[1]);
+    const uint16_t *w = c.graph->values[first->inputs[1]].data;
+    assert_int_equal(w[0], 0x3c00); /* 1 */
+    assert_int_equal(w[1], 0x2e66); /* 0.1 */
+    assert_int_equal(leat_node_int(first, "storage", 0), 0);
+    assert_int_equal(leat_node_int(second, "storage", 0), LEAT_DTYPE_F32);
+    finish(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -273,6 +312,7 @@ int main(void)
         cmocka_unit_test(residual_stream_keeps_f32),
         cmocka_unit_test(constants_of_carriers_are_rounded),
         cmocka_unit_test(outputs_and_other_types_stay),
+        cmocka_unit_test(factors_are_cast_once_where_they_must_be_narrow),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
