@@ -2,6 +2,7 @@
 /* B into panels; see gemm.h for the layout. Bytes bound it: B is read once and written once. */
 #include "convert.h"
 #include "gemm/gemm.h"
+#include "shuffle.h"
 
 /* Rows of one piece when there are several taps; a multiple of every k_group. */
 #define TAP_ROWS 16
@@ -67,14 +68,13 @@ static inline void turn_four(const char *from, size_t stride, float *out, size_t
 {
     four a = load_four(from), b = load_four(from + stride);
     four c = load_four(from + 2 * stride), d = load_four(from + 3 * stride);
-    four ab0 = __builtin_shuffle(a, b, (order){0, 4, 1, 5});
-    four ab1 = __builtin_shuffle(a, b, (order){2, 6, 3, 7});
-    four cd0 = __builtin_shuffle(c, d, (order){0, 4, 1, 5});
-    four cd1 = __builtin_shuffle(c, d, (order){2, 6, 3, 7});
-    const four rows[4] = {__builtin_shuffle(ab0, cd0, (order){0, 1, 4, 5}),
-                          __builtin_shuffle(ab0, cd0, (order){2, 3, 6, 7}),
-                          __builtin_shuffle(ab1, cd1, (order){0, 1, 4, 5}),
-                          __builtin_shuffle(ab1, cd1, (order){2, 3, 6, 7})};
+    four ab0 = lt_cpu_shuffle(order, a, b, 0, 4, 1, 5);
+    four ab1 = lt_cpu_shuffle(order, a, b, 2, 6, 3, 7);
+    four cd0 = lt_cpu_shuffle(order, c, d, 0, 4, 1, 5);
+    four cd1 = lt_cpu_shuffle(order, c, d, 2, 6, 3, 7);
+    const four rows[4] = {
+        lt_cpu_shuffle(order, ab0, cd0, 0, 1, 4, 5), lt_cpu_shuffle(order, ab0, cd0, 2, 3, 6, 7),
+        lt_cpu_shuffle(order, ab1, cd1, 0, 1, 4, 5), lt_cpu_shuffle(order, ab1, cd1, 2, 3, 6, 7)};
     for (size_t i = 0; i < 4; i++) {
         memcpy(out + i * width, &rows[i], sizeof(rows[i]));
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* 4 x 8 sums of u8 by s8 in portable C, and the choice of kernels. */
 #include "int8/int8.h"
+#include "shuffle.h"
 
 #define MR 4
 #define NR 8
@@ -71,12 +72,15 @@ const lt_gemm_kernels *lt_int8_kernels_for(const lt_cpu_device *device, uint32_t
 typedef uint8_t bytes16 __attribute__((vector_size(16)));
 typedef uint16_t words8 __attribute__((vector_size(16)));
 
+/* Bytes of two rows in turns: the first eight of each, and the last. */
+#define LOW_BYTES(a, b)                                                                            \
+    lt_cpu_shuffle(bytes16, a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
+#define HIGH_BYTES(a, b)                                                                           \
+    lt_cpu_shuffle(bytes16, a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
+
 /* Columns of four rows, 16 a step: (a0 b0 c0 d0) (a1 b1 c1 d1) ... Returns the columns done. */
 static size_t weave_rows(const uint8_t *from, size_t stride, size_t n, uint8_t flip, uint8_t *to)
 {
-    const bytes16 low = {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23};
-    const bytes16 high = {8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
-    const words8 low2 = {0, 8, 1, 9, 2, 10, 3, 11}, high2 = {4, 12, 5, 13, 6, 14, 7, 15};
     size_t c = 0;
     for (; c + 16 <= n; c += 16) {
         bytes16 row[4];
@@ -84,12 +88,14 @@ static size_t weave_rows(const uint8_t *from, size_t stride, size_t n, uint8_t f
             memcpy(&row[i], from + i * stride + c, sizeof(row[i]));
             row[i] ^= flip;
         }
+        const words8 ab[2] = {(words8)LOW_BYTES(row[0], row[1]),
+                              (words8)HIGH_BYTES(row[0], row[1])};
+        const words8 cd[2] = {(words8)LOW_BYTES(row[2], row[3]),
+                              (words8)HIGH_BYTES(row[2], row[3])};
         for (size_t half = 0; half < 2; half++) {
-            bytes16 mask = half ? high : low;
-            words8 ab = (words8)__builtin_shuffle(row[0], row[1], mask);
-            words8 cd = (words8)__builtin_shuffle(row[2], row[3], mask);
-            const words8 out[2] = {__builtin_shuffle(ab, cd, low2),
-                                   __builtin_shuffle(ab, cd, high2)};
+            const words8 out[2] = {
+                lt_cpu_shuffle(words8, ab[half], cd[half], 0, 8, 1, 9, 2, 10, 3, 11),
+                lt_cpu_shuffle(words8, ab[half], cd[half], 4, 12, 5, 13, 6, 14, 7, 15)};
             memcpy(to + 4 * c + 32 * half, out, sizeof(out));
         }
     }
