@@ -15,7 +15,8 @@ typedef struct columns {
     char norm;       /* 'M'AX, '1', '2' */
     float threshold; /* Binarizer */
     /* Imputer */
-    double replaced;
+    double replaced;      /* among floats */
+    int64_t replaced_int; /* among integers */
     const float *floats;
     const int64_t *ints;
     size_t n_imputed;
@@ -182,7 +183,7 @@ static void impute_rows(void *argument, int64_t begin, int64_t end)
         size_t column = c->n_imputed == 1 ? 0 : (size_t)(at % c->features);
         if (c->ints != NULL) {
             int64_t v = lt_element_int(c->dtype, l->x, at);
-            lt_element_set_int(c->dtype, l->y, at, v == (int64_t)c->replaced ? c->ints[column] : v);
+            lt_element_set_int(c->dtype, l->y, at, v == c->replaced_int ? c->ints[column] : v);
         } else {
             double v = lt_element_get(c->dtype, l->x, at);
             bool missing = v == c->replaced || (v != v && c->replaced != c->replaced);
@@ -214,8 +215,8 @@ leat_status lt_cpu_imputer_prepare(const leat_kernel_node *node, void *device,
     bool whole = CPU_SIGNED >> c->dtype & 1;
     c->n_imputed = whole ? n_ints : n_floats;
     c->ints = whole ? c->ints : NULL;
-    c->replaced = whole ? (double)leat_node_int(node->node, "replaced_value_int64", 0)
-                        : (double)leat_node_float(node->node, "replaced_value_float", 0);
+    c->replaced = (double)leat_node_float(node->node, "replaced_value_float", 0);
+    c->replaced_int = leat_node_int(node->node, "replaced_value_int64", 0);
     if (c->n_imputed != 1 && c->n_imputed != (size_t)c->features) {
         return lt_ml_invalid(node, err, "%zu imputed values of the input's type for %lld columns",
                              c->n_imputed, (long long)c->features);
