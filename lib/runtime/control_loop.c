@@ -30,13 +30,19 @@ enum {
 uint32_t lt_host_loop_buffers(const leat_node *node, const lt_host_node *host)
 {
     uint32_t n_carried = node->n_inputs > 2 ? node->n_inputs - 2 : 0;
-    return 2 * n_carried + host->bodies[0]->graph->n_outputs + 1;
+    return 2 * n_carried + 2 * host->bodies[0]->graph->n_outputs + 1;
 }
 
-/* Buffers: two per carried value, then the condition's, then one per stacked output. */
+/* Buffers: two per carried value, then the condition's, then one per stacked output, then one for
+ * the text of each. */
 static uint32_t stack_buffer(const loop *l, uint32_t stacked)
 {
     return 2 * l->n_carried + 1 + stacked;
+}
+
+static uint32_t text_buffer(const loop *l, uint32_t stacked)
+{
+    return stack_buffer(l, l->n_stacked + stacked);
 }
 
 static leat_status place_stacked(loop *l, const lt_stage_output *output, uint32_t stacked,
@@ -69,8 +75,7 @@ static leat_status check_stacked(const loop *l, const lt_stage_output *output, l
                                  leat_error *err)
 {
     size_t count;
-    if (lt_is_container(output->dtype) || output->dtype == LEAT_DTYPE_STRING ||
-        output->rank >= LEAT_MAX_RANK) {
+    if (lt_is_container(output->dtype) || output->rank >= LEAT_MAX_RANK) {
         return lt_fail(err, LEAT_UNSUPPORTED, "output %u stacks up %s of rank %d", output->index,
                        leat_dtype_name(output->dtype), output->rank);
     }
@@ -183,6 +188,22 @@ static leat_status wrap_carried(loop *l, leat_error *err)
     return LEAT_OK;
 }
 
+/* What the body made of text is gone in the next iteration. */
+static leat_status keep_text(const loop *l, leat_error *err)
+{
+    leat_status status = LEAT_OK;
+    for (uint32_t s = 0; s < l->n_stacked && status == LEAT_OK; s++) {
+        if (stack_of(l, s) != NULL) {
+            const leat_array part = lt_frame_output(l->body, 1 + l->n_carried + s).array;
+            status = part.dtype == LEAT_DTYPE_STRING
+                         ? lt_call_keep_text(l->call, text_buffer(l, s), part.data,
+                                             part.bytes / sizeof(leat_string), err)
+                         : LEAT_OK;
+        }
+    }
+    return status;
+}
+
 static leat_status iterate(loop *l, leat_error *err)
 {
     lt_frame *body = l->body;
@@ -197,6 +218,7 @@ static leat_status iterate(loop *l, leat_error *err)
     const lt_item item = lt_frame_output(body, 0);
     status = lt_item_bool(&item, &condition, err);
     l->condition = condition;
+    status = status ? status : keep_text(l, err);
     for (uint32_t i = 0; i < l->n_carried && status == LEAT_OK; i++) {
         lt_item next = lt_frame_output(body, 1 + i);
         if (next.array.dtype == LEAT_DTYPE_STRING) { /* the text is gone in the next iteration */
@@ -254,6 +276,10 @@ static leat_status finish(loop *l, leat_error *err)
         if (status != LEAT_OK) {
             return status;
         }
+        if (whole->dtype == LEAT_DTYPE_STRING) {
+            lt_call_point_text(l->call, text_buffer(l, s), whole->data,
+                               whole->bytes / sizeof(leat_string));
+        }
     }
     return LEAT_OK;
 }
@@ -270,6 +296,9 @@ leat_status lt_host_loop(lt_host_call *call, leat_error *err)
                        body->graph->n_outputs, l.n_carried);
     }
     l.n_stacked = body->graph->n_outputs - 1 - l.n_carried;
+    for (uint32_t s = 0; s < l.n_stacked; s++) {
+        lt_call_drop_text(call, text_buffer(&l, s));
+    }
     leat_status status = start(&l, err);
     while (status == LEAT_OK && l.condition && l.done < l.total) {
         status = iterate(&l, err);

@@ -29,11 +29,12 @@ typedef struct scan {
 
 uint32_t lt_host_scan_buffers(const leat_node *node, const lt_host_node *host)
 {
-    return 4 * node->n_inputs + 2 * host->bodies[0]->graph->n_outputs;
+    return 6 * node->n_inputs + 3 * host->bodies[0]->graph->n_outputs;
 }
 
 /* Buffers: three per state (two in turns, and the rows of a batch), two per stacked output (as it
- * comes, and in order), one per sequence. */
+ * comes, and in order), one per sequence; for the text of strings two per state (in turns) and one
+ * per stacked output. */
 static uint32_t state_buffer(uint32_t state)
 {
     return 3 * state;
@@ -47,6 +48,16 @@ static uint32_t stack_buffer(const scan *s, uint32_t stacked)
 static uint32_t slice_buffer(const scan *s, uint32_t sequence)
 {
     return 3 * s->call->node->n_inputs + 2 * s->body->body->graph->n_outputs + sequence;
+}
+
+static uint32_t state_text(const scan *s, uint32_t state)
+{
+    return slice_buffer(s, s->call->node->n_inputs) + 2 * state + (uint32_t)(s->steps & 1);
+}
+
+static uint32_t stack_text(const scan *s, uint32_t stacked)
+{
+    return slice_buffer(s, 3 * s->call->node->n_inputs) + stacked;
 }
 
 /* Element i of an attribute that lists ints; 0 when it is not there. */
@@ -230,7 +241,7 @@ static leat_status place(void *user, const lt_stage_output *output, void **out_p
 {
     scan *s = user;
     uint32_t buffer = state_buffer(output->index) + (uint32_t)(s->steps & 1);
-    if (output->dtype == LEAT_DTYPE_STRING) { /* its text would be gone in the next step */
+    if (output->dtype == LEAT_DTYPE_STRING && s->batched) {
         return lt_fail(err, LEAT_UNSUPPORTED, "output %u of the body is of strings", output->index);
     }
     if (output->index >= s->n_states) {
@@ -302,6 +313,10 @@ static leat_status finish_stacks(scan *s, leat_error *err)
             }
         }
         status = status ? status : order_stack(s, i, whole, err);
+        if (status == LEAT_OK && whole->dtype == LEAT_DTYPE_STRING) {
+            lt_call_point_text(s->call, stack_text(s, i), whole->data,
+                               whole->bytes / sizeof(leat_string));
+        }
     }
     return status;
 }
@@ -309,6 +324,31 @@ static leat_status finish_stacks(scan *s, leat_error *err)
 /* ------------------------------------------------------------------------------------------------
  * Steps
  * --------------------------------------------------------------------------------------------- */
+
+/* What the body made of text is gone in the next step. */
+static leat_status keep_text(const scan *s, leat_error *err)
+{
+    leat_status status = LEAT_OK;
+    for (uint32_t i = 0; i < s->n_states + s->n_stacked && status == LEAT_OK; i++) {
+        const leat_array part = lt_frame_output(s->body, i).array;
+        size_t count = part.bytes / sizeof(leat_string);
+        if (part.dtype != LEAT_DTYPE_STRING) {
+            continue;
+        }
+        if (i >= s->n_states) {
+            status = wanted(s, i) ? lt_call_keep_text(s->call, stack_text(s, i - s->n_states),
+                                                      part.data, count, err)
+                                  : LEAT_OK;
+            continue;
+        }
+        lt_call_drop_text(s->call, state_text(s, i));
+        status = lt_call_keep_text(s->call, state_text(s, i), part.data, count, err);
+        if (status == LEAT_OK) {
+            lt_call_point_text(s->call, state_text(s, i), part.data, count);
+        }
+    }
+    return status;
+}
 
 static leat_status run_row(scan *s, int64_t length, leat_error *err)
 {
@@ -331,6 +371,7 @@ static leat_status run_row(scan *s, int64_t length, leat_error *err)
         }
         status =
             status ? status : lt_frame_run(body, body->inputs, body->input_held, place, s, err);
+        status = status ? status : keep_text(s, err);
         for (uint32_t i = 0; i < s->n_states && status == LEAT_OK; i++) {
             body->inputs[i] = lt_frame_output(body, i).array;
         }
@@ -410,6 +451,9 @@ static leat_status start(scan *s, leat_error *err)
     s->n_states = n_inputs - s->n_sequences;
     s->n_stacked = body->graph->n_outputs - s->n_states;
     s->n_rows = 1;
+    for (uint32_t i = 0; i < s->n_stacked; i++) {
+        lt_call_drop_text(s->call, stack_text(s, i));
+    }
     if (s->batched) {
         uint32_t last = node->n_inputs - 1;
         if (!lt_call_has(s->call, last) || lt_call_input(s->call, last).array.rank < 1) {

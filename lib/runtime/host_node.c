@@ -144,6 +144,49 @@ leat_status lt_call_reserve(const lt_host_call *call, uint32_t buffer, size_t by
     return LEAT_OK;
 }
 
+/* A buffer of text begins with how much of it is used. */
+#define TEXT_HEAD sizeof(size_t)
+
+void lt_call_drop_text(const lt_host_call *call, uint32_t buffer)
+{
+    if (call->state->buffers[buffer].data != NULL) {
+        *(size_t *)call->state->buffers[buffer].data = TEXT_HEAD;
+    }
+}
+
+leat_status lt_call_keep_text(const lt_host_call *call, uint32_t buffer, leat_string *strings,
+                              size_t count, leat_error *err)
+{
+    const lt_grow *text = &call->state->buffers[buffer];
+    size_t used = text->data ? *(const size_t *)text->data : TEXT_HEAD, end = used;
+    for (size_t i = 0; i < count; i++) {
+        if (!lt_add(end, strings[i].bytes, &end)) {
+            return lt_fail(err, LEAT_LIMIT, "its text is too long");
+        }
+    }
+    leat_status status = lt_call_reserve(call, buffer, end, text->data ? used : 0, err);
+    for (size_t i = 0; i < count && status == LEAT_OK; i++) {
+        if (strings[i].bytes != 0) {
+            memcpy((char *)text->data + used, strings[i].data, strings[i].bytes);
+        }
+        strings[i].data = (const char *)(uintptr_t)used;
+        used += strings[i].bytes;
+    }
+    if (status == LEAT_OK) {
+        *(size_t *)text->data = end;
+    }
+    return status;
+}
+
+void lt_call_point_text(const lt_host_call *call, uint32_t buffer, leat_string *strings,
+                        size_t count)
+{
+    const char *text = call->state->buffers[buffer].data;
+    for (size_t i = 0; i < count; i++) {
+        strings[i].data = strings[i].bytes != 0 ? text + (uintptr_t)strings[i].data : "";
+    }
+}
+
 /* ------------------------------------------------------------------------------------------------
  * Calls
  * --------------------------------------------------------------------------------------------- */

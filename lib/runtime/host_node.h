@@ -74,6 +74,17 @@ leat_status lt_item_bool(const lt_item *item, bool *out, leat_error *err) LEAT_M
 leat_status lt_call_reserve(const lt_host_call *call, uint32_t buffer, size_t bytes, size_t kept,
                             leat_error *err) LEAT_MUST_CHECK;
 
+/* Text of strings that is gone before the strings are, kept in a buffer of the state behind what is
+ * there. Until lt_call_point_text `data` of a string is its place there; of a string whose memory
+ * is 0, nowhere.
+ * Errors:   NO_MEMORY; LIMIT. */
+leat_status lt_call_keep_text(const lt_host_call *call, uint32_t buffer, leat_string *strings,
+                              size_t count, leat_error *err) LEAT_MUST_CHECK;
+void lt_call_point_text(const lt_host_call *call, uint32_t buffer, leat_string *strings,
+                        size_t count);
+/* Empties the buffer; its memory stays. */
+void lt_call_drop_text(const lt_host_call *call, uint32_t buffer);
+
 static inline lt_memory *lt_call_memory(const lt_host_call *call)
 {
     return &call->frame->runner->program->model->context->memory;

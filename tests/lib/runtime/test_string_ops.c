@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* StringConcat and StringNormalizer: broadcasting, letters of several alphabets, text that a loop
- * carries on, inputs that do not fit. */
+/* StringConcat and StringNormalizer: broadcasting, letters of several alphabets, text that loops
+ * carry on and stack up, inputs that do not fit. */
 #include "support/test.h"
 
 #include "support/run.h"
@@ -59,62 +59,159 @@ static void concat_broadcasts_both_inputs(void **state)
     onnx_builder_destroy(builder);
 }
 
+/* A Loop over strings: carried y begins as x, `n` times longer by x; with `stack` the output is
+ * what was in y at each iteration, twice. */
+typedef struct text_loop {
+    onnx_builder *builder, *body;
+} text_loop;
+
+static text_loop build_loop(bool stack)
+{
+    text_loop l = {onnx_builder_create(20), onnx_builder_create(20)};
+    const leat_attr attr = {"body", LEAT_ATTR_GRAPH, 1, {.graph = l.body}};
+    onnx_builder_input(l.body, "i", LEAT_DTYPE_I64, "");
+    onnx_builder_input(l.body, "go", LEAT_DTYPE_BOOL, "");
+    onnx_builder_input(l.body, "y", LEAT_DTYPE_STRING, "N");
+    onnx_builder_node(l.body, "Identity", "go", "on", NULL, 0);
+    onnx_builder_node(l.body, "StringConcat", "y,x", "longer", NULL, 0);
+    onnx_builder_output(l.body, "on", LEAT_DTYPE_BOOL, NULL);
+    onnx_builder_output(l.body, "longer", LEAT_DTYPE_STRING, NULL);
+    if (stack) {
+        onnx_builder_node(l.body, "StringConcat", "y,y", "twice", NULL, 0);
+        onnx_builder_output(l.body, "twice", LEAT_DTYPE_STRING, NULL);
+    }
+    onnx_builder_input(l.builder, "n", LEAT_DTYPE_I64, "");
+    onnx_builder_input(l.builder, "x", LEAT_DTYPE_STRING, "N");
+    onnx_builder_node(l.builder, "Loop", "n,,x", stack ? "last,y" : "y", &attr, 1);
+    onnx_builder_output(l.builder, "y", LEAT_DTYPE_STRING, NULL);
+    return l;
+}
+
+static void free_loop(text_loop *l, test_run *r)
+{
+    test_run_free(r);
+    onnx_builder_destroy(l->builder);
+    onnx_builder_destroy(l->body);
+}
+
 /* y = y + x, three times: each round reads the text that the last one made. */
 static void concat_in_a_loop_carries_text(void **state)
 {
-    onnx_builder *builder = onnx_builder_create(20), *body = onnx_builder_create(20);
-    const leat_attr attr = {"body", LEAT_ATTR_GRAPH, 1, {.graph = body}};
+    text_loop l = build_loop(false);
     leat_string x[] = {text("ab"), text("c")};
     int64_t trips = 3;
     leat_array in[2] = {{LEAT_DTYPE_I64, 0, {0}, &trips, 8}, texts(x, 2)}, out;
     test_run r = {0};
     (void)state;
-    onnx_builder_input(body, "i", LEAT_DTYPE_I64, "");
-    onnx_builder_input(body, "go", LEAT_DTYPE_BOOL, "");
-    onnx_builder_input(body, "y", LEAT_DTYPE_STRING, "N");
-    onnx_builder_node(body, "Identity", "go", "on", NULL, 0);
-    onnx_builder_node(body, "StringConcat", "y,x", "longer", NULL, 0);
-    onnx_builder_output(body, "on", LEAT_DTYPE_BOOL, NULL);
-    onnx_builder_output(body, "longer", LEAT_DTYPE_STRING, NULL);
-    onnx_builder_input(builder, "n", LEAT_DTYPE_I64, "");
-    onnx_builder_input(builder, "x", LEAT_DTYPE_STRING, "N");
-    onnx_builder_node(builder, "Loop", "n,,x", "y", &attr, 1);
-    onnx_builder_output(builder, "y", LEAT_DTYPE_STRING, NULL);
-    test_run_open(&r, builder);
+    test_run_open(&r, l.builder);
     test_run_ok(&r, in, 2, &out, 1);
     assert_text(&out, 0, "abababab");
     assert_text(&out, 1, "cccc");
-    test_run_free(&r);
-    onnx_builder_destroy(builder);
-    onnx_builder_destroy(body);
+    free_loop(&l, &r);
 }
 
-/* Text that a body makes lives until its next iteration: it cannot be stacked up. */
-static void text_is_not_stacked_up(void **state)
+/* Text that a body makes is gone in its next iteration; what is stacked up stays. A second run is
+ * longer, a third shorter, the last has no iteration. */
+static void loop_stacks_text_up(void **state)
 {
-    onnx_builder *builder = onnx_builder_create(20), *body = onnx_builder_create(20);
-    const leat_attr attr = {"body", LEAT_ATTR_GRAPH, 1, {.graph = body}};
-    leat_string x[] = {text("ab"), text("c")};
-    int64_t trips = 3;
-    leat_array in[2] = {{LEAT_DTYPE_I64, 0, {0}, &trips, 8}, texts(x, 2)}, out = {0};
+    static const int64_t all_trips[] = {3, 40, 2, 0};
+    text_loop l = build_loop(true);
+    leat_string x[] = {text("ab"), text("")};
+    int64_t trips;
+    leat_array in[2] = {{LEAT_DTYPE_I64, 0, {0}, &trips, 8}, texts(x, 2)}, out;
     test_run r = {0};
     (void)state;
-    onnx_builder_input(body, "i", LEAT_DTYPE_I64, "");
-    onnx_builder_input(body, "go", LEAT_DTYPE_BOOL, "");
-    onnx_builder_input(body, "y", LEAT_DTYPE_STRING, "N");
-    onnx_builder_node(body, "Identity", "go", "on", NULL, 0);
-    onnx_builder_node(body, "Identity", "y", "same", NULL, 0);
-    onnx_builder_node(body, "StringConcat", "y,y", "twice", NULL, 0);
-    onnx_builder_output(body, "on", LEAT_DTYPE_BOOL, NULL);
-    onnx_builder_output(body, "same", LEAT_DTYPE_STRING, NULL);
-    onnx_builder_output(body, "twice", LEAT_DTYPE_STRING, NULL);
-    onnx_builder_input(builder, "n", LEAT_DTYPE_I64, "");
-    onnx_builder_input(builder, "x", LEAT_DTYPE_STRING, "N");
-    onnx_builder_node(builder, "Loop", "n,,x", "last,y", &attr, 1);
-    onnx_builder_output(builder, "y", LEAT_DTYPE_STRING, NULL);
+    test_run_open(&r, l.builder);
+    for (size_t t = 0; t < sizeof(all_trips) / sizeof(all_trips[0]); t++) {
+        trips = all_trips[t];
+        test_run_ok(&r, in, 2, &out, 1);
+        assert_int_equal(out.rank, 2);
+        assert_int_equal(out.shape[0], trips);
+        assert_int_equal(out.shape[1], 2);
+        for (int64_t i = 0; i < trips; i++) {
+            char wanted[200] = "";
+            for (int64_t k = 0; k < 2 * i + 2; k++) {
+                strcat(wanted, "ab");
+            }
+            assert_text(&out, 2 * i, wanted);
+            assert_text(&out, 2 * i + 1, "");
+        }
+    }
+    free_loop(&l, &r);
+}
+
+static leat_status stack_text_once(void *argument, const leat_allocator *allocator, leat_error *err)
+{
+    text_loop *l = argument;
+    leat_context_desc desc = {.struct_size = sizeof(desc), .allocator = allocator, .threads = 1};
+    test_run r = {0};
+    leat_string x[] = {text("ab"), text("c")};
+    int64_t trips = 3;
+    size_t bytes;
+    const void *model = onnx_builder_finish(l->builder, &bytes);
+    leat_array in[2] = {{LEAT_DTYPE_I64, 0, {0}, &trips, 8}, texts(x, 2)}, out = {0};
+    leat_status status = leat_context_create(&desc, &r.context, err);
+    status = status ? status : leat_model_load_memory(r.context, model, bytes, NULL, &r.model, err);
+    status = status ? status : leat_session_create(r.model, NULL, &r.session, err);
+    status = status ? status : leat_session_run(r.session, in, 2, &out, 1, err);
+    if (status == LEAT_OK) {
+        assert_text(&out, 5, "cccccc");
+    }
+    test_run_free(&r);
+    return status;
+}
+
+static void loop_stacks_text_up_without_memory(void **state)
+{
+    text_loop l = build_loop(true);
+    (void)state;
+    test_walk_allocations(stack_text_once, &l);
+    onnx_builder_destroy(l.builder);
+    onnx_builder_destroy(l.body);
+}
+
+/* A Scan over the columns of x, from behind: its state is all of them so far, what is stacked up
+ * is each with a mark, in columns, in their own order. */
+static void scan_carries_and_stacks_text(void **state)
+{
+    onnx_builder *builder = onnx_builder_create(20), *body = onnx_builder_create(20);
+    const int64_t one[] = {1};
+    const leat_attr attrs[] = {{"body", LEAT_ATTR_GRAPH, 1, {.graph = body}},
+                               {"num_scan_inputs", LEAT_ATTR_INT, 1, {.i = 1}},
+                               {"scan_input_axes", LEAT_ATTR_INTS, 1, {.ints = one}},
+                               {"scan_output_axes", LEAT_ATTR_INTS, 1, {.ints = one}},
+                               {"scan_input_directions", LEAT_ATTR_INTS, 1, {.ints = one}},
+                               {"scan_output_directions", LEAT_ATTR_INTS, 1, {.ints = one}}};
+    leat_string begin[] = {text("<"), text("")}, mark[] = {text("!")};
+    leat_string x[] = {text("a"), text("b"), text("cc"), text("d"), text(""), text("f")};
+    leat_array in[3] = {texts(begin, 2), texts(mark, 1), texts(x, 6)}, out[2];
+    test_run r = {0};
+    (void)state;
+    in[2].rank = 2, in[2].shape[0] = 2, in[2].shape[1] = 3;
+    onnx_builder_input(body, "so_far", LEAT_DTYPE_STRING, "R");
+    onnx_builder_input(body, "column", LEAT_DTYPE_STRING, "R");
+    onnx_builder_node(body, "StringConcat", "so_far,column", "longer", NULL, 0);
+    onnx_builder_node(body, "StringConcat", "column,mark", "marked", NULL, 0);
+    onnx_builder_output(body, "longer", LEAT_DTYPE_STRING, NULL);
+    onnx_builder_output(body, "marked", LEAT_DTYPE_STRING, NULL);
+    onnx_builder_input(builder, "begin", LEAT_DTYPE_STRING, "R");
+    onnx_builder_input(builder, "mark", LEAT_DTYPE_STRING, "1");
+    onnx_builder_input(builder, "x", LEAT_DTYPE_STRING, "RxC");
+    onnx_builder_node(builder, "Scan", "begin,x", "all,columns", attrs, 6);
+    onnx_builder_output(builder, "all", LEAT_DTYPE_STRING, NULL);
+    onnx_builder_output(builder, "columns", LEAT_DTYPE_STRING, NULL);
     test_run_open(&r, builder);
-    assert_int_equal(leat_session_run(r.session, in, 2, &out, 1, &r.err), LEAT_UNSUPPORTED);
-    assert_non_null(strstr(r.err.message, "stacks up"));
+    for (int again = 0; again < 2; again++) {
+        static const char *const wanted[] = {"a!", "b!", "cc!", "d!", "!", "f!"};
+        test_run_ok(&r, in, 3, out, 2);
+        assert_text(&out[0], 0, "<ccba");
+        assert_text(&out[0], 1, "fd");
+        assert_int_equal(out[1].shape[0], 2);
+        assert_int_equal(out[1].shape[1], 3);
+        for (int64_t i = 0; i < 6; i++) {
+            assert_text(&out[1], i, wanted[i]);
+        }
+    }
     test_run_free(&r);
     onnx_builder_destroy(builder);
     onnx_builder_destroy(body);
@@ -197,7 +294,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(concat_broadcasts_both_inputs),
         cmocka_unit_test(concat_in_a_loop_carries_text),
-        cmocka_unit_test(text_is_not_stacked_up),
+        cmocka_unit_test(loop_stacks_text_up),
+        cmocka_unit_test(loop_stacks_text_up_without_memory),
+        cmocka_unit_test(scan_carries_and_stacks_text),
         cmocka_unit_test(normalizer_changes_case),
         cmocka_unit_test(normalizer_drops_stopwords),
     };
