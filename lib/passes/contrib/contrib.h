@@ -18,6 +18,7 @@ typedef struct lt_contrib {
     lt_graph *graph;
     const leat_node *node; /* the one to be expanded */
     const lt_pass_context *context;
+    lt_arena *scratch;
     uint32_t at;     /* its position */
     leat_node *last; /* emitted last; attributes go there */
     uint32_t target; /* what the next emitted node writes; LEAT_NO_VALUE: a new value */
@@ -90,6 +91,10 @@ uint32_t lt_emit_quantize(lt_contrib *c, uint32_t x, uint32_t scale, uint32_t ze
 bool lt_emit_own(lt_contrib *c, const char *op, const uint32_t *inputs, uint32_t n_inputs,
                  uint32_t *output);
 
+/* What a graph of one input and one output, the node's attribute of that name, makes of x: its
+ * nodes move to here. x itself without the attribute. */
+uint32_t lt_emit_body(lt_contrib *c, const char *name, uint32_t x);
+
 /* Writes a value that is there already to output i. */
 void lt_contrib_give(lt_contrib *c, uint32_t output, uint32_t value);
 
@@ -108,6 +113,7 @@ extern const lt_contrib_op lt_contrib_quantized[];
 extern const lt_contrib_op lt_contrib_decoder[];
 extern const lt_contrib_op lt_contrib_older[];    /* of ai.onnx before opset 7 */
 extern const lt_contrib_op lt_contrib_formulas[]; /* of ai.onnx, any opset, where */
-bool lt_contrib_is_formula(const leat_node *node);
+/* graph NULL: the types of the node's inputs are not known. */
+bool lt_contrib_is_formula(const lt_graph *graph, const leat_node *node);
 
 #endif

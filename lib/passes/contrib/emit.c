@@ -3,6 +3,7 @@
 #include "passes/contrib/contrib.h"
 
 #include "base/error.h"
+#include "passes/inline.h"
 
 #include <math.h>
 #include <string.h>
@@ -135,6 +136,34 @@ bool lt_emit_own(lt_contrib *c, const char *op, const uint32_t *inputs, uint32_t
     c->at--;
     c->target = target;
     return false;
+}
+
+uint32_t lt_emit_body(lt_contrib *c, const char *name, uint32_t x)
+{
+    const leat_attr *attr = leat_node_attr(c->node, name);
+    const lt_graph *body = attr && attr->type == LEAT_ATTR_GRAPH ? attr->u.graph : NULL;
+    uint32_t output = LEAT_NO_VALUE;
+    if (attr == NULL) {
+        return x;
+    }
+    lt_contrib_infer(c);
+    if (body == NULL || body->n_inputs != 1 || body->n_outputs != 1) {
+        lt_contrib_refuse(c, "an attribute that must be a graph of one input and one output");
+        return x;
+    }
+    c->status = c->status ? c->status : lt_graph_add_value(c->graph, NULL, &output, c->err);
+    const lt_inline_desc desc = {.graph = c->graph,
+                                 .body = body,
+                                 .inputs = &x,
+                                 .outputs = &output,
+                                 .opset = LT_CONTRIB_OPSET,
+                                 .at = c->at};
+    c->status = c->status ? c->status : lt_inline_body(&desc, c->scratch, &c->at, c->err);
+    for (uint32_t i = desc.at; i < c->at && c->status == LEAT_OK; i++) {
+        c->last = c->graph->nodes[i];
+        lt_contrib_infer(c);
+    }
+    return output;
 }
 
 /* --- attributes ---------------------------------------------------------------------------------

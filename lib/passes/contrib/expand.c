@@ -26,10 +26,10 @@ static lt_contrib_fn find_in(const lt_contrib_op *family, const leat_node *node)
     return NULL;
 }
 
-static lt_contrib_fn find(const leat_node *node)
+static lt_contrib_fn find(const lt_graph *graph, const leat_node *node)
 {
     lt_contrib_fn found = NULL;
-    if (lt_contrib_is_formula(node)) {
+    if (lt_contrib_is_formula(graph, node)) {
         return find_in(lt_contrib_formulas, node);
     }
     if (node->domain[0] == '\0' && node->opset < 7) {
@@ -45,7 +45,7 @@ static lt_contrib_fn find(const leat_node *node)
 bool lt_contrib_knows(const char *domain, const char *op)
 {
     const leat_node probe = {.op = op, .domain = domain, .opset = 1};
-    return find(&probe) != NULL;
+    return find(NULL, &probe) != NULL;
 }
 
 /* Values behind an expanded node were not inferred before. */
@@ -65,9 +65,8 @@ static leat_status run(lt_graph *graph, const lt_pass_context *context, lt_arena
 {
     leat_status status = LEAT_OK;
     bool any = false;
-    (void)scratch;
     for (uint32_t i = 0; i < graph->n_nodes && status == LEAT_OK; i++) {
-        lt_contrib_fn expand = find(graph->nodes[i]);
+        lt_contrib_fn expand = find(graph, graph->nodes[i]);
         if (expand == NULL) {
             status = any ? infer(graph, graph->nodes[i], err) : LEAT_OK;
             continue;
@@ -75,6 +74,7 @@ static leat_status run(lt_graph *graph, const lt_pass_context *context, lt_arena
         lt_contrib c = {.graph = graph,
                         .node = graph->nodes[i],
                         .context = context,
+                        .scratch = scratch,
                         .at = i,
                         .target = LEAT_NO_VALUE,
                         .err = err};

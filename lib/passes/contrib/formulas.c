@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Operators of ai.onnx as the formulas that define them: SwiGLU; FlexAttention; Attention where it
- * asks for what kernels do not give (scores as an output, a window). */
+ * asks for what kernels do not give (scores as an output, a window); QLinearMatMul with scales of
+ * 16 bits. */
 #include "passes/contrib/contrib.h"
 
 #include <math.h>
@@ -270,11 +271,6 @@ static void attend(lt_contrib *c)
 static void flex_attention(lt_contrib *c)
 {
     attention a;
-    if (leat_node_attr(c->node, "score_mod") != NULL ||
-        leat_node_attr(c->node, "prob_mod") != NULL) {
-        lt_contrib_refuse(c, "score_mod and prob_mod are not served");
-        return;
-    }
     read_operands(c, &a);
     bool narrow = a.dtype == LEAT_DTYPE_F16 || a.dtype == LEAT_DTYPE_BF16;
     int64_t heads = lt_contrib_value(c, a.q)->shape[1];
@@ -282,20 +278,54 @@ static void flex_attention(lt_contrib *c)
     a.v = repeat_heads(c, a.v, heads);
     leat_dtype wide = (leat_dtype)leat_node_int(c->node, "softmax_precision",
                                                 (int64_t)(narrow ? LEAT_DTYPE_F32 : a.dtype));
-    uint32_t p = lt_emit_cast(c, scores_of(c, &a), wide);
+    uint32_t p = lt_emit_body(c, "score_mod", lt_emit_cast(c, scores_of(c, &a), wide));
     p = lt_emit1(c, "Softmax", p);
     lt_with_int(c, "axis", -1);
+    p = lt_emit_body(c, "prob_mod", p);
     uint32_t y = lt_emit2(c, "MatMul", p, lt_emit_cast(c, a.v, wide));
     lt_contrib_to(c, 0);
     lt_emit_cast(c, y, a.dtype);
 }
 
-const lt_contrib_op lt_contrib_formulas[] = {
-    {"SwiGLU", swiglu}, {"FlexAttention", flex_attention}, {"Attention", attend}, {NULL, NULL}};
+/* --- QLinearMatMul with scales of 16 bits: those of f32, which holds their values ----------------
+ */
 
-bool lt_contrib_is_formula(const leat_node *node)
+static bool is_narrow_scale(const lt_graph *graph, const leat_node *node, uint32_t i)
 {
-    return lt_is_onnx(node, "SwiGLU") ||
+    uint32_t v = lt_input_of(node, i);
+    leat_dtype dtype = v == LEAT_NO_VALUE ? LEAT_DTYPE_UNDEFINED : graph->values[v].dtype;
+    return dtype == LEAT_DTYPE_F16 || dtype == LEAT_DTYPE_BF16;
+}
+
+static void widen_scales(lt_contrib *c)
+{
+    uint32_t inputs[8];
+    for (uint32_t i = 0; i < 8; i++) {
+        inputs[i] = lt_contrib_in(c, i);
+        if (is_narrow_scale(c->graph, c->node, i)) {
+            inputs[i] = lt_emit_cast(c, inputs[i], LEAT_DTYPE_F32);
+        }
+    }
+    lt_contrib_to(c, 0);
+    lt_emit(c, "QLinearMatMul", inputs, 8);
+}
+
+static bool has_narrow_scales(const lt_graph *graph, const leat_node *node)
+{
+    return graph != NULL && (is_narrow_scale(graph, node, 1) || is_narrow_scale(graph, node, 4) ||
+                             is_narrow_scale(graph, node, 6));
+}
+
+const lt_contrib_op lt_contrib_formulas[] = {{"SwiGLU", swiglu},
+                                             {"FlexAttention", flex_attention},
+                                             {"Attention", attend},
+                                             {"QLinearMatMul", widen_scales},
+                                             {NULL, NULL}};
+
+bool lt_contrib_is_formula(const lt_graph *graph, const leat_node *node)
+{
+    return (lt_is_onnx(node, "QLinearMatMul") && has_narrow_scales(graph, node)) ||
+           lt_is_onnx(node, "SwiGLU") ||
            (strcmp(node->domain, "ai.onnx.preview") == 0 &&
             strcmp(node->op, "FlexAttention") == 0) ||
            (lt_is_onnx(node, "Attention") && needs_formula(node));

@@ -4,7 +4,9 @@
 #include "support/test.h"
 
 #include "passes/contrib/contrib.h"
+#include "support/run.h"
 
+#include <math.h>
 #include <string.h>
 
 #define MOST_INPUTS 12
@@ -136,11 +138,94 @@ static void expand_unknown_operator_leaves_it(void **state)
     lt_graph_destroy(graph);
 }
 
+/* FlexAttention whose score_mod is `body`. */
+static leat_status run_modified(onnx_builder *body, float *q, float *y, leat_error *err)
+{
+    onnx_builder *builder = onnx_builder_create(20);
+    const leat_attr attr = {"score_mod", LEAT_ATTR_GRAPH, 1, {.graph = body}};
+    const float caps[1] = {3};
+    leat_array in = test_f32(q, "1x1x3x2"), out;
+    test_run r = {0};
+    onnx_builder_import(builder, "ai.onnx.preview", 1);
+    onnx_builder_input(builder, "q", LEAT_DTYPE_F32, "1x1xLx2");
+    onnx_builder_floats(builder, "cap", "", caps);
+    onnx_builder_node(builder, "ai.onnx.preview.FlexAttention", "q,q,q", "y", &attr, 1);
+    onnx_builder_output(builder, "y", LEAT_DTYPE_F32, NULL);
+    test_run_load(&r, builder);
+    leat_status status = leat_session_create(r.model, NULL, &r.session, err);
+    if (status == LEAT_OK) {
+        test_run_ok(&r, &in, 1, &out, 1);
+        memcpy(y, out.data, out.bytes);
+    }
+    test_run_free(&r);
+    onnx_builder_destroy(builder);
+    onnx_builder_destroy(body);
+    return status;
+}
+
+/* score_mod: at least a number of the graph outside. */
+static onnx_builder *clipping_body(uint32_t n_inputs)
+{
+    onnx_builder *body = onnx_builder_create(20);
+    onnx_builder_input(body, "scores", LEAT_DTYPE_F32, NULL);
+    for (uint32_t i = 1; i < n_inputs; i++) {
+        onnx_builder_input(body, "more", LEAT_DTYPE_F32, NULL);
+    }
+    onnx_builder_node(body, "Max", "scores,cap", "clipped", NULL, 0);
+    onnx_builder_output(body, "clipped", LEAT_DTYPE_F32, NULL);
+    return body;
+}
+
+static void flex_attention_inlines_its_body(void **state)
+{
+    float q[6] = {2, -1, 0.5f, 3, -2, 1}, y[6];
+    leat_error err = {0};
+    (void)state;
+    assert_ok(run_modified(clipping_body(1), q, y, &err), &err);
+    for (int i = 0; i < 3; i++) {
+        double sum = 0, wanted[2] = {0, 0};
+        for (int j = 0; j < 3; j++) {
+            double s = (q[2 * i] * q[2 * j] + q[2 * i + 1] * q[2 * j + 1]) / sqrt(2);
+            double p = exp(s > 3 ? s : 3);
+            sum += p;
+            wanted[0] += p * q[2 * j];
+            wanted[1] += p * q[2 * j + 1];
+        }
+        assert_float_equal(y[2 * i], wanted[0] / sum, 1e-5);
+        assert_float_equal(y[2 * i + 1], wanted[1] / sum, 1e-5);
+    }
+}
+
+/* The body hands its input on: the scores stay as they are. */
+static void flex_attention_body_may_be_empty(void **state)
+{
+    float q[6] = {2, -1, 0.5f, 3, -2, 1}, y[6];
+    onnx_builder *body = onnx_builder_create(20);
+    leat_error err = {0};
+    (void)state;
+    onnx_builder_input(body, "scores", LEAT_DTYPE_F32, NULL);
+    onnx_builder_output(body, "scores", LEAT_DTYPE_F32, NULL);
+    assert_ok(run_modified(body, q, y, &err), &err);
+    assert_true(y[0] > 1 && y[0] < 2);
+}
+
+static void flex_attention_refuses_bodies_that_do_not_fit(void **state)
+{
+    float q[6] = {0}, y[6];
+    leat_error err = {0};
+    (void)state;
+    assert_int_equal(run_modified(clipping_body(2), q, y, &err), LEAT_UNSUPPORTED);
+    assert_non_null(strstr(err.message, "one input and one output"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(expand_any_inputs_refuses_or_succeeds),
         cmocka_unit_test(expand_unknown_operator_leaves_it),
+        cmocka_unit_test(flex_attention_inlines_its_body),
+        cmocka_unit_test(flex_attention_body_may_be_empty),
+        cmocka_unit_test(flex_attention_refuses_bodies_that_do_not_fit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
