@@ -87,7 +87,7 @@ typedef struct lt_cuda_pointer {
     int64_t bytes;
 } lt_cuda_pointer;
 
-#define LT_CUDA_MAX_POINTERS 10
+#define LT_CUDA_MAX_POINTERS 16
 #define LT_CUDA_MAX_PARAMETERS 2048
 
 typedef struct lt_cuda_launch {
@@ -140,6 +140,7 @@ leat_status lt_cuda_add_transpose(lt_cuda_builder *b, int64_t batch, int64_t row
 
 #define LT_CUDA_T(name) (1ull << LEAT_DTYPE_##name)
 #define LT_CUDA_HALVES (LT_CUDA_T(F16) | LT_CUDA_T(BF16))
+#define LT_CUDA_BYTES (LT_CUDA_T(U8) | LT_CUDA_T(I8))
 #define LT_CUDA_FLOATS (LT_CUDA_T(F32) | LT_CUDA_HALVES)
 /* Types that the kernels compute in, and those that Cast knows. */
 #define LT_CUDA_ARITHMETIC (LT_CUDA_FLOATS | LT_CUDA_T(I32) | LT_CUDA_T(I64) | LT_CUDA_T(U8))

@@ -8,4 +8,5 @@
 #include "../gpu/norm.hpp"
 #include "../gpu/pointwise.hpp"
 #include "../gpu/pool.hpp"
+#include "../gpu/qconv.hpp"
 #include "../gpu/reduce.hpp"

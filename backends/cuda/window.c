@@ -2,11 +2,10 @@
 /* Rows of convolution and pooling over one or two spatial dimensions. The kernels of convolution
  * want channels-last data: a node of the domain leat has it; for one of ai.onnx the data goes
  * through the workspace, transposed there and back. */
+#include "window.h"
 #include "cuda.h"
 #include "rows.h"
 #include "tensor.h"
-
-#include "../gpu/params/conv.h"
 
 #include <stddef.h>
 
@@ -189,29 +188,45 @@ static leat_dtype type_of(const leat_kernel_node *node, int32_t input)
     return input < 0 ? LEAT_DTYPE_UNDEFINED : leat_kernel_input(node, (uint32_t)input)->dtype;
 }
 
-static leat_status fill_conv(const leat_kernel_node *node, lt_gpu_conv *p, dims *x, dims *y,
-                             int32_t *out_bottom, int32_t *out_right, leat_error *err)
+bool lt_cuda_conv_shape_read(const leat_kernel_node *node, const leat_value *weights,
+                             lt_cuda_conv_shape *out)
 {
-    const leat_value *in = leat_kernel_input(node, 0), *w = leat_kernel_input(node, 1);
+    const leat_value *in = leat_kernel_input(node, 0), *w = weights;
     int64_t group = leat_node_int(node->node, "group", 1);
-    *x = dims_of(in, is_last(node));
-    *y = dims_of(leat_kernel_output(node, 0), is_last(node));
-    p->window.kernel_h = in->rank == 4 ? (int32_t)w->shape[2] : 1;
-    p->window.kernel_w = (int32_t)w->shape[w->rank - 1];
-    if (group < 1 || x->c % group != 0 || y->c % group != 0 || w->shape[0] != y->c ||
-        w->shape[1] != x->c / group || p->window.kernel_h < 1 || p->window.kernel_w < 1 ||
-        x->c < 1 || !fill_window(node->node, in->rank, *x, *y, &p->window, out_bottom, out_right)) {
+    dims x = dims_of(in, is_last(node)), y = dims_of(leat_kernel_output(node, 0), is_last(node));
+    lt_gpu_window *window = &out->window;
+    window->kernel_h = in->rank == 4 ? (int32_t)w->shape[2] : 1;
+    window->kernel_w = (int32_t)w->shape[w->rank - 1];
+    if (group < 1 || x.c % group != 0 || y.c % group != 0 || w->shape[0] != y.c ||
+        w->shape[1] != x.c / group || window->kernel_h < 1 || window->kernel_w < 1 || x.c < 1) {
+        return false;
+    }
+    out->images = (int32_t)x.n;
+    out->channels = (int32_t)x.c;
+    out->out_channels = (int32_t)y.c;
+    out->groups = (int32_t)group;
+    return fill_window(node->node, in->rank, x, y, window, &out->pad_bottom, &out->pad_right);
+}
+
+static leat_status fill_conv(const leat_kernel_node *node, lt_gpu_conv *p, int32_t *out_bottom,
+                             int32_t *out_right, leat_error *err)
+{
+    lt_cuda_conv_shape shape;
+    if (!lt_cuda_conv_shape_read(node, leat_kernel_input(node, 1), &shape)) {
         return lt_cuda_fail(err, LEAT_INVALID,
                             "cuda: Conv node '%s': shapes or attributes that "
                             "make no sense",
                             node->node->name);
     }
-    p->images = (int32_t)x->n;
-    p->channels = (int32_t)x->c;
-    p->out_channels = (int32_t)y->c;
-    p->groups = (int32_t)group;
-    p->group_channels = lt_gpu_divisor_make((uint32_t)(x->c / group));
+    p->window = shape.window;
+    p->images = shape.images;
+    p->channels = shape.channels;
+    p->out_channels = shape.out_channels;
+    p->groups = shape.groups;
+    p->group_channels = lt_gpu_divisor_make((uint32_t)(p->channels / p->groups));
     p->kernel_w = lt_gpu_divisor_make((uint32_t)p->window.kernel_w);
+    *out_bottom = shape.pad_bottom;
+    *out_right = shape.pad_right;
     int32_t residual = lt_cuda_residual_input(node->node), bias = lt_cuda_bias_input(node);
     p->wide_bias = type_of(node, bias) == LEAT_DTYPE_F32;
     p->wide_residual = type_of(node, residual) == LEAT_DTYPE_F32;
@@ -299,7 +314,6 @@ leat_status lt_cuda_conv_prepare(const leat_kernel_node *node, void *device, con
 {
     lt_cuda_builder b;
     lt_gpu_conv p = {.x = NULL};
-    dims x, y;
     const leat_value *w = leat_kernel_input(node, 1);
     leat_dtype dtype = leat_kernel_input(node, 0)->dtype;
     uint32_t bytes = lt_cuda_element_bytes(dtype);
@@ -308,7 +322,7 @@ leat_status lt_cuda_conv_prepare(const leat_kernel_node *node, void *device, con
         return status;
     }
     int32_t bottom = 0, right = 0;
-    status = fill_conv(node, &p, &x, &y, &bottom, &right, err);
+    status = fill_conv(node, &p, &bottom, &right, err);
     bool depthwise = p.groups == p.channels && p.channels == p.out_channels;
     pack_shape shape = {.o = w->shape[0],
                         .i = w->shape[1],
@@ -430,7 +444,8 @@ leat_status lt_cuda_pool_prepare(const leat_kernel_node *node, void *device, con
     const int64_t strides_last[4] = {x.c * x.h * x.w, 1, x.w * x.c, x.c};
     const int64_t strides_first[4] = {x.c * x.h * x.w, x.h * x.w, x.w, 1};
     memcpy(p.x_stride, last ? strides_last : strides_first, sizeof(p.x_stride));
-    lt_cuda_kernel_name(name, "pool", lt_cuda_type_name(in->dtype));
+    const char *type = in->dtype == LEAT_DTYPE_I8 ? "i8" : lt_cuda_type_name(in->dtype);
+    lt_cuda_kernel_name(name, "pool", type);
     return lt_cuda_add(
         &b, &(lt_cuda_launch){.kernel = name,
                               .grid = {lt_gpu_blocks(p.count, last ? 4 : 1, b.device->processors)},

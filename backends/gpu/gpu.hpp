@@ -73,6 +73,16 @@ template <> GPU_FN bf16 from_f32<bf16>(float v)
     return {f32_to_bf16(v)};
 }
 
+/* Bytes hold what is one already, the largest of some, or -infinity for the largest of none. */
+template <> GPU_FN uint8_t from_f32<uint8_t>(float v)
+{
+    return (uint8_t)(int)(v > 0.0f ? v : 0.0f);
+}
+template <> GPU_FN int8_t from_f32<int8_t>(float v)
+{
+    return (int8_t)(int)(v > -128.0f ? v : -128.0f);
+}
+
 /* V elements that move in one access. */
 template <class T, int V> struct alignas(sizeof(T) * V) pack {
     T v[V];

@@ -172,6 +172,8 @@ template <class T> GPU_FN void global_pool(const lt_gpu_global_pool &p)
 LT_GPU_POOLS(float, f32)
 LT_GPU_POOLS(gpu::f16, f16)
 LT_GPU_POOLS(gpu::bf16, bf16)
+LT_GPU_POOLS(uint8_t, u8)
+LT_GPU_POOLS(int8_t, i8)
 #undef LT_GPU_POOLS
 
 #endif

@@ -147,6 +147,10 @@ GPU_FN void q_store(const lt_gpu_qconv &p, int64_t at, const lt_gpu_scale &scale
 GPU_FN void q_epilogue(const lt_gpu_qconv &p, int64_t pixel, int channel, int32_t sum)
 {
     const int64_t at = pixel * p.out_channels + channel;
+    if (p.x_scale == nullptr) {
+        ((int32_t *)p.y)[at] = sum;
+        return;
+    }
     const float scale = *p.x_scale * p.w_scale[channel * p.w_scale_step];
     if (p.bias != nullptr && p.bias_i32 != 0) {
         sum += ((const int32_t *)p.bias)[channel];
@@ -175,29 +179,33 @@ template <class X, bool Zero> GPU_FN void qconv(const lt_gpu_qconv &p)
     const int64_t down = (pixels + S - 1) / S;
     const int across = (group_out + S - 1) / S;
     const int x_zero = p.x_zero != nullptr ? *(const X *)p.x_zero : 0;
-    for (int64_t item = block_x(); item < down * across * p.groups; item += grid_x()) {
+    const int64_t items = down * across * p.groups;
+    for (int64_t i = block_x(); i < items * (p.batch > 1 ? p.batch : 1); i += grid_x()) {
+        const int64_t item = i % items;
+        const int batch = (int)(i / items);
         const int64_t first = item % down * S;
         const int group = (int)(item / down / across);
         const int o0 = group * group_out + (int)(item / down % across) * S;
+        const int w0 = batch * p.out_channels + o0; /* its place among all weights */
         const int rows = (group + 1) * group_out - o0;
-        const byte_image_loader<S> a(p, (const uint8_t *)p.x + group * p.group_channels, first,
-                                     pixels, words, (uint32_t)x_zero);
-        const byte_weight_loader<S> b = {(const uint32_t *)p.w + (int64_t)o0 * words, rows, words};
+        const uint8_t *x = (const uint8_t *)p.x + batch * p.x_batch + group * p.group_channels;
+        const byte_image_loader<S> a(p, x, first, pixels, words, (uint32_t)x_zero);
+        const byte_weight_loader<S> b = {(const uint32_t *)p.w + (int64_t)w0 * words, rows, words};
         tile_sums<S, S, int32_t> sums;
         gemm_tile<S, S, byte_math<X, Zero>>(a, b, 0, words, sums);
-        for (int i = 0; i < S / 16; i++) {
+        for (int r = 0; r < S / 16; r++) {
             for (int j = 0; j < S / 16; j++) {
-                const int64_t pixel = first + tile_row(i);
-                const int o = o0 + tile_column(j);
-                if (pixel >= pixels || tile_column(j) >= rows) {
+                const int64_t pixel = first + tile_row(r);
+                const int o = tile_column(j);
+                if (pixel >= pixels || o >= rows) {
                     continue;
                 }
-                int32_t sum = sums.v[i][j] - x_zero * p.w_sum[o];
+                int32_t sum = sums.v[r][j] - x_zero * p.w_sum[w0 + o];
                 if (Zero) {
-                    const int w_zero = p.w_zero[o * p.w_zero_step];
-                    sum -= w_zero * (sums.rows[i] - taps * p.group_channels * x_zero);
+                    const int w_zero = p.w_zero[(w0 + o) * p.w_zero_step];
+                    sum -= w_zero * (sums.rows[r] - taps * p.group_channels * x_zero);
                 }
-                q_epilogue(p, pixel, o, sum);
+                q_epilogue(p, batch * pixels + pixel, o0 + o, sum);
             }
         }
     }
@@ -236,7 +244,72 @@ template <class X> GPU_FN void qdepthwise(const lt_gpu_qconv &p)
     }
 }
 
+/* ---- what goes before ------------------------------------------------------------------------ */
+
+GPU_FN void qpack(const lt_gpu_qpack &p)
+{
+    const bool is_signed = p.is_signed != 0;
+    const int shift = is_signed ? 0 : 128, words = (p.inputs + 3) / 4;
+    for (int64_t o = global_thread(); o < p.outputs; o += grid_threads()) {
+        const int64_t from = o / p.n * p.batch_stride + o % p.n * p.o_stride;
+        int32_t sum = 0;
+        for (int tap = 0; tap < p.taps; tap++) {
+            for (int i = 0; i < words * 4; i++) {
+                if (p.depthwise != 0 && i > 0) {
+                    break;
+                }
+                const int64_t at = from + i * p.i_stride + tap * p.tap_stride;
+                const int v = i < p.inputs ? load_byte(p.w, at, is_signed) - shift : 0;
+                const int64_t to = p.depthwise != 0 ? (int64_t)tap * p.outputs + o
+                                                    : (o * p.taps + tap) * words * 4 + i;
+                p.packed[to] = (int8_t)v;
+                sum += v;
+            }
+        }
+        p.sums[o] = sum;
+        const int zero =
+            p.w_zero != nullptr ? load_byte(p.w_zero, o % p.n * p.zero_step, is_signed) : 0;
+        p.zeros[o] = (int8_t)(zero - shift);
+    }
+}
+
+GPU_FN void byte_columns(const lt_gpu_byte_columns &p)
+{
+    const lt_gpu_window &w = p.window;
+    const int64_t packs = p.pixels * (p.row / 16);
+    for (int64_t item = global_thread(); item < packs; item += grid_threads()) {
+        uint32_t at = (uint32_t)item;
+        const int k0 = (int)split(at, p.row_packs) * 16;
+        const int64_t pixel = at;
+        const int left = (int)split(at, w.out_w) * w.stride_w - w.pad_left;
+        const int top = (int)split(at, w.out_h) * w.stride_h - w.pad_top;
+        pack<uint8_t, 16> v;
+        GPU_UNROLL
+        for (int i = 0; i < 16; i++) {
+            uint32_t tap = (uint32_t)(k0 + i);
+            const int channel = (int)split(tap, p.channels);
+            const int column = left + (int)split(tap, p.kernel_w) * w.dilation_w;
+            const int row = top + (int)tap * w.dilation_h;
+            const bool inside = row >= 0 && row < w.height && column >= 0 && column < w.width;
+            const int64_t from = ((int64_t)at * w.height + row) * w.width + column;
+            v.v[i] = k0 + i >= p.end ? (uint8_t)0
+                     : inside        ? p.x[from * p.channels.value + channel]
+                                     : (uint8_t)p.zero;
+        }
+        store_pack<16>(p.out + pixel * p.row + k0, v);
+    }
+}
+
 } // namespace gpu
+
+GPU_KERNEL(lt_gpu_qpack_i8, lt_gpu_qpack)
+{
+    gpu::qpack(p);
+}
+GPU_KERNEL(lt_gpu_byte_columns_u8, lt_gpu_byte_columns)
+{
+    gpu::byte_columns(p);
+}
 
 #define LT_GPU_QCONVS(type, name)                                                                  \
     GPU_KERNEL(lt_gpu_qconv_##name##_plain, lt_gpu_qconv)                                          \

@@ -46,15 +46,35 @@ template <class T> GPU_FN void dequantize(const lt_gpu_quantize &p)
     }
 }
 
+GPU_FN void range(const lt_gpu_range &p)
+{
+    float smallest = min_op::start, largest = max_op::start;
+    for (int64_t i = global_thread(); i < p.count; i += grid_threads()) {
+        smallest = min_op::apply(smallest, p.x[i]);
+        largest = max_op::apply(largest, p.x[i]);
+    }
+    smallest = block_reduce<min_op>(smallest);
+    largest = block_reduce<max_op>(largest);
+    if (thread_x() == 0) {
+        p.parts[2 * block_x()] = smallest;
+        p.parts[2 * block_x() + 1] = largest;
+    }
+}
+
 GPU_FN void dynamic_scale(const lt_gpu_dynamic_scale &p)
 {
-    if (global_thread() != 0) {
-        return;
+    float lowest = 0.0f, highest = 0.0f;
+    for (int i = thread_x(); i < p.count; i += LT_GPU_THREADS) {
+        lowest = min_op::apply(lowest, p.parts[2 * i]);
+        highest = max_op::apply(highest, p.parts[2 * i + 1]);
     }
-    const float lowest = f_min(*p.smallest, 0.0f), highest = f_max(*p.largest, 0.0f);
-    const float scale = (highest - lowest) / 255.0f;
-    *p.scale = scale;
-    *p.zero = scale > 0.0f ? (uint8_t)quantized(-lowest / scale, 0, false) : 0;
+    lowest = block_reduce<min_op>(lowest);
+    highest = block_reduce<max_op>(highest);
+    if (thread_x() == 0) {
+        const float scale = (highest - lowest) / 255.0f;
+        *p.scale = scale;
+        *p.zero = scale > 0.0f ? (uint8_t)quantized(-lowest / scale, 0, false) : 0;
+    }
 }
 
 } // namespace gpu
@@ -73,6 +93,10 @@ LT_GPU_QUANTIZES(gpu::f16, f16)
 LT_GPU_QUANTIZES(gpu::bf16, bf16)
 #undef LT_GPU_QUANTIZES
 
+GPU_KERNEL(lt_gpu_range_f32, lt_gpu_range)
+{
+    gpu::range(p);
+}
 GPU_KERNEL(lt_gpu_dynamic_scale_u8, lt_gpu_dynamic_scale)
 {
     gpu::dynamic_scale(p);

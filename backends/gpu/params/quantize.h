@@ -20,13 +20,21 @@ typedef struct lt_gpu_quantize {
     int32_t is_signed;
 } lt_gpu_quantize;
 
-/* lt_gpu_dynamic_scale_u8: DynamicQuantizeLinear's scale and zero point (u8) from the smallest and
- * the largest number (which reductions find). One block. */
+/* lt_gpu_range_f32: the smallest and the largest number of every block's share of x, parts of
+ *   [blocks][2]. Pointwise grid, one element a thread. */
+typedef struct lt_gpu_range {
+    const float *x;
+    float *parts;
+    int64_t count;
+} lt_gpu_range;
+
+/* lt_gpu_dynamic_scale_u8: DynamicQuantizeLinear's scale and zero point (u8) from the parts of
+ * lt_gpu_range_f32. One block. */
 typedef struct lt_gpu_dynamic_scale {
-    const float *smallest;
-    const float *largest;
+    const float *parts;
     float *scale;
     uint8_t *zero;
+    int32_t count; /* of parts */
 } lt_gpu_dynamic_scale;
 
 /* How one number is quantized; scale NULL: not at all. */
@@ -42,7 +50,11 @@ typedef struct lt_gpu_scale {
  *
  * w: i8 (u8 weights: flip the top bit, subtract 128 from the zero points), [out_channels][kernel_h]
  * [kernel_w][words * 4], words = (channels / groups + 3) / 4, each tap padded by zeros; w_sum[o] is
- * the sum of an output channel's weights. w_zero, where given, is i8.
+ * the sum of an output channel's weights. w_zero, where given, is i8. x_scale NULL: y is the i32 sum
+ * and nothing else of the epilogue is done.
+ *
+ * batch > 1 (groups 1): as many products; x of one lies x_batch bytes behind that of the one before,
+ * w, w_sum, w_zero and y follow each other.
  *
  * lt_gpu_qconv_{u8,i8}_{plain,zero}: by the type of x; "zero" where w_zero is given. Items:
  *   lt_gpu_qconv_items; a block takes one at a time (grid: at most that many).
@@ -63,7 +75,9 @@ typedef struct lt_gpu_qconv {
     int32_t w_zero_step;
     int32_t bias_i32;
     int32_t residual_dtype; /* lt_gpu_dtype; bytes with r */
-    int32_t y_dtype;        /* of what is stored: U8, I8, F32, F16 or BF16 */
+    int32_t y_dtype;        /* of what is stored: U8, I8, F32, F16, BF16 or I32 */
+    int32_t batch;
+    int64_t x_batch;
     int32_t images;
     int32_t channels;
     int32_t out_channels;
@@ -83,7 +97,46 @@ static inline int64_t lt_gpu_qconv_items(const lt_gpu_qconv *p)
     int64_t tile = LT_GPU_CONV_TILE;
     int64_t pixels = (int64_t)p->images * p->window.out_h.value * p->window.out_w.value;
     return (pixels + tile - 1) / tile * p->groups *
-           ((p->out_channels / p->groups + tile - 1) / tile);
+           ((p->out_channels / p->groups + tile - 1) / tile) * (p->batch > 1 ? p->batch : 1);
 }
+
+/* lt_gpu_qpack_i8: weights into the form above, with their sums and zero points, one of each for an
+ * output channel. Element (o, i, tap) lies at o / n * batch_stride + o % n * o_stride + i * i_stride +
+ * tap * tap_stride. A thread for each of `outputs` channels. */
+typedef struct lt_gpu_qpack {
+    const void *w;
+    const void *w_zero; /* NULL: 0; of the type of w */
+    int8_t *packed;
+    int32_t *sums;
+    int8_t *zeros;
+    int64_t batch_stride;
+    int64_t o_stride;
+    int64_t i_stride;
+    int64_t tap_stride;
+    int32_t outputs;
+    int32_t n;
+    int32_t inputs; /* of a group */
+    int32_t taps;
+    int32_t is_signed;
+    int32_t zero_step; /* 0: one zero point */
+    int32_t depthwise;
+} lt_gpu_qpack;
+
+/* lt_gpu_byte_columns_u8: the matrix whose product with weights of [out_channels][row] is a
+ * convolution of one group: out of [images * out_h * out_w][row] bytes, k = (kh, kw, channel), zero
+ * points where the window is outside, 0 behind the last k. row: a multiple of 16. Pointwise grid
+ * over pixels * row, 16 a thread. */
+typedef struct lt_gpu_byte_columns {
+    const uint8_t *x; /* NHWC */
+    uint8_t *out;
+    int64_t pixels;
+    int32_t row;
+    int32_t end; /* kernel_h * kernel_w * channels */
+    uint32_t zero;
+    lt_gpu_divisor channels;
+    lt_gpu_divisor kernel_w;
+    lt_gpu_divisor row_packs; /* row / 16 */
+    lt_gpu_window window;
+} lt_gpu_byte_columns;
 
 #endif

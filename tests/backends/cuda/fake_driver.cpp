@@ -23,6 +23,7 @@
 #include "norm.hpp"
 #include "pointwise.hpp"
 #include "pool.hpp"
+#include "qconv.hpp"
 #include "reduce.hpp"
 #pragma GCC visibility pop
 

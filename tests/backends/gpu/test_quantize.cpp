@@ -76,7 +76,13 @@ static void dynamic_scale_covers_zero(void **)
     for (const float(&c)[4] : cases) {
         float scale = -1;
         uint8_t zero = 77;
-        const lt_gpu_dynamic_scale p = {&c[0], &c[1], &scale, &zero};
+        float x[2000], parts[2 * 3];
+        for (int i = 0; i < 2000; i++) {
+            x[i] = i == 1234 ? c[0] : i == 777 ? c[1] : c[0] + (c[1] - c[0]) * (float)i / 2000;
+        }
+        const lt_gpu_range range = {x, parts, 2000};
+        const lt_gpu_dynamic_scale p = {parts, &scale, &zero, 3};
+        launch_ok(lt_gpu_range_f32, range, 3, 1, 1, all_ways[0]);
         launch_ok(lt_gpu_dynamic_scale_u8, p, 1, 1, 1, all_ways[0]);
         assert_true(scale == c[2]);
         assert_int_equal(zero, (int)c[3]);

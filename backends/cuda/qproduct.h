@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Products of bytes: what qproduct.c has read of a node, for the tensor cores' way (qtensor.c). */
+#ifndef LEAT_CUDA_QPRODUCT_H
+#define LEAT_CUDA_QPRODUCT_H
+
+#include "window.h"
+
+#include "../gpu/params/quantize.h"
+
+/* Numbers of inputs, -1 where there is none. */
+typedef struct lt_cuda_qinputs {
+    int32_t x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero, bias;
+    int32_t r_scale, r_zero, z_scale, z_zero, residual;
+} lt_cuda_qinputs;
+
+typedef struct lt_cuda_qproduct {
+    lt_cuda_qinputs in;
+    bool conv, depthwise;
+    bool last;              /* data is channels-last, or a matrix */
+    bool constant;          /* the weights and their zero points */
+    int64_t m, n, k, batch; /* of a product; of a convolution n is out_channels, k of a group */
+    lt_cuda_conv_shape shape;
+    lt_gpu_qpack pack;
+} lt_cuda_qproduct;
+
+/* Input i of the node, NULL for -1. */
+static inline const leat_value *lt_cuda_qinput(const leat_kernel_node *node, int32_t i)
+{
+    return i < 0 ? NULL : leat_kernel_input(node, (uint32_t)i);
+}
+
+#endif
