@@ -92,6 +92,7 @@ FUZZERS := $(patsubst %.c,$(BUILD)/%,$(FUZZ_SRC))
 CUDA_GEMM_OBJ := $(call objects,$(sort $(wildcard backends/cuda/gemm/*.c)))
 NVCCFLAGS ?= -O3 -std=c++17
 SM90A := -gencode arch=compute_90a,code=sm_90a
+lower = $(shell echo $(1) | tr A-Z a-z)
 CUDA_GEMM_FATBINS := $(if $(NVCC),$(patsubst %.cu,$(ROOT)/%.fatbin,$(wildcard backends/cuda/gemm/*.cu)))
 STATIC := $(BUILD)/libleat.a
 SHARED := $(BUILD)/libleat.so.$(VERSION)
@@ -128,12 +129,12 @@ $(BUILD)/obj/backends/cuda/%.o: backends/cuda/%.c $(STAMP)
 
 $(ROOT)/backends/cuda/gemm/%.fatbin: backends/cuda/gemm/%.cu $(wildcard backends/cuda/gemm/*.h backends/cuda/gemm/*.cuh)
 	@mkdir -p $(@D)
-	$(filter ccache,$(CC)) $(NVCC) $(NVCCFLAGS) $(SM90A) -fatbin $< -o $@
+	$(filter ccache,$(CC)) $(NVCC) $(NVCCFLAGS) $(SM90A) --compress-mode=size -fatbin $< -o $@
 
 # A ladder compares with vendor libraries: built where nvcc is, on request.
 $(BUILD)/bench/ladder/%: bench/ladder/%.cu $(wildcard bench/ladder/*.h bench/ladder/*.cuh backends/cuda/gemm/*.h backends/cuda/gemm/*.cuh) $(CUDA_GEMM_OBJ)
 	@mkdir -p $(@D)
-	$(NVCC) $(NVCCFLAGS) $(SM90A) -Iinclude $< $(CUDA_GEMM_OBJ) -lcublas -o $@
+	$(NVCC) $(NVCCFLAGS) $(SM90A) -Iinclude $< $(CUDA_GEMM_OBJ) -lcublas -lcublasLt -o $@
 
 $(BUILD)/obj/bench/%.o: bench/%.c $(STAMP)
 	@mkdir -p $(@D)
@@ -208,8 +209,9 @@ $(CUDA_FATBIN): backends/cuda/kernels.cu $(CUDA_STAMP) $(wildcard backends/gpu/*
 
 $(BUILD)/obj/backends/cuda/kernels.o: backends/cuda/kernels.S $(CUDA_FATBIN) $(CUDA_GEMM_FATBINS) $(STAMP)
 	@mkdir -p $(@D)
-	$(CC) -DLT_CUDA_FATBIN='"$(CUDA_FATBIN)"' -DLT_CUDA_GEMM_F16_FATBIN='"$(ROOT)/backends/cuda/gemm/gemm_f16.fatbin"' \
-	    -DLT_CUDA_GEMM_BF16_FATBIN='"$(ROOT)/backends/cuda/gemm/gemm_bf16.fatbin"' -c $< -o $@
+	$(CC) -DLT_CUDA_FATBIN='"$(CUDA_FATBIN)"' \
+	    $(foreach type,F16 BF16 I8 U8,-DLT_CUDA_GEMM_$(type)_FATBIN='"$(ROOT)/backends/cuda/gemm/gemm_$(call lower,$(type)).fatbin"') \
+	    -c $< -o $@
 # For tests without a device or nvcc: the plugin without machine code, and a driver that runs the kernels by fibres.
 CUDA_FAKES := $(BUILD)/tests/backends/cuda/libleat_cuda.so $(BUILD)/tests/backends/cuda/libcuda.so.1
 $(BUILD)/obj/backends/cuda/no_kernels.o: backends/cuda/kernels.S $(STAMP)

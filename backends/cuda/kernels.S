@@ -31,4 +31,16 @@
 #endif
     done lt_cuda_gemm_bf16_kernels
 
+    blob lt_cuda_gemm_i8_kernels
+#ifdef LT_CUDA_FATBIN
+    .incbin LT_CUDA_GEMM_I8_FATBIN
+#endif
+    done lt_cuda_gemm_i8_kernels
+
+    blob lt_cuda_gemm_u8_kernels
+#ifdef LT_CUDA_FATBIN
+    .incbin LT_CUDA_GEMM_U8_FATBIN
+#endif
+    done lt_cuda_gemm_u8_kernels
+
     .section .note.GNU-stack, "", @progbits

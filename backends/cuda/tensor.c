@@ -10,7 +10,7 @@ _Static_assert((int)LT_GEMM_RELU == (int)LT_GPU_RELU &&
 
 typedef struct lt_cuda_tensor {
     lt_cuda_gemm gemm;
-    cu_module modules[2];
+    cu_module modules[LT_GEMM_N_MODULES];
 } lt_cuda_tensor;
 
 typedef struct tensor_state {
@@ -30,7 +30,7 @@ void lt_cuda_tensor_close(lt_cuda_device *device)
     if (tensor == NULL) {
         return;
     }
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < LT_GEMM_N_MODULES; i++) {
         if (tensor->modules[i] != NULL) {
             (void)device->cu->module_unload(tensor->modules[i]);
         }
@@ -60,8 +60,13 @@ leat_status lt_cuda_tensor_open(lt_cuda_device *device, leat_error *err)
     }
     memset(tensor, 0, sizeof(*tensor));
     device->tensor = tensor;
-    cu_result result = cu->module_load_data(&tensor->modules[0], lt_cuda_gemm_f16_kernels);
-    result = result ? result : cu->module_load_data(&tensor->modules[1], lt_cuda_gemm_bf16_kernels);
+    const unsigned char *const kernels[LT_GEMM_N_MODULES] = {
+        lt_cuda_gemm_f16_kernels, lt_cuda_gemm_bf16_kernels, lt_cuda_gemm_i8_kernels,
+        lt_cuda_gemm_u8_kernels};
+    cu_result result = 0;
+    for (int i = 0; i < LT_GEMM_N_MODULES && result == 0; i++) {
+        result = cu->module_load_data(&tensor->modules[i], kernels[i]);
+    }
     leat_status status = lt_cuda_check(cu, result, "loading the tensor cores' kernels", err);
     if (status == LEAT_OK) {
         status =
@@ -92,6 +97,8 @@ static leat_status launch(const void *opaque, const leat_kernel_args *args, leat
         .bias = input_of(args, in->bias),
         .residual = input_of(args, in->residual),
         .d = args->outputs[0],
+        .offset = in->offset,
+        .scale = in->scale,
     };
     leat_status status =
         state->before ? state->before(state->before_state, args, err)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Rows' way to the tensor cores (gemm/): products and convolutions in f16 and bf16 on devices of
- * compute capability 9.0. */
+/* Rows' way to the tensor cores (gemm/): products and convolutions of halves and bytes on devices
+ * of compute capability 9.0. */
 #ifndef LEAT_CUDA_TENSOR_H
 #define LEAT_CUDA_TENSOR_H
 
@@ -20,6 +20,8 @@ void lt_cuda_tensor_close(lt_cuda_device *device);
 typedef struct lt_cuda_tensor_inputs {
     int32_t a, b, bias, residual;
     const void *packed_b;
+    const int32_t *offset; /* of bytes: on the device, as lt_cuda_gemm_operands */
+    const float *scale;
 } lt_cuda_tensor_inputs;
 
 /* Make the node's kernel a tensor-core one. False, with nothing changed, where these sizes or this

@@ -8,14 +8,15 @@
 #include "support.h"
 
 #define CYCLES_PER_NS 1.7
-#define MULTIPLY_ADDS 2048.0 /* a cycle */
-#define CACHE_BYTES 5544.0   /* a cycle, to all multiprocessors */
-#define ENGINE_BYTES 64.0    /* a cycle, to one of them */
-#define MEMORY_BYTES 2900.0  /* a ns */
-#define START_CYCLES 1500.0  /* of a block: barriers, the first loads */
-#define EPILOGUE_RATE 16.0   /* results a cycle */
-#define SPLIT_CYCLES 4200.0
-#define PARTIAL_CYCLES 0.085 /* of a result, for each block that shares it */
+#define MULTIPLY_ADDS                                                                              \
+    2048.0 /* a cycle, of halves; twice as many of bytes, of which a step has twice */
+#define CACHE_BYTES 5544.0  /* a cycle, to all multiprocessors */
+#define ENGINE_BYTES 64.0   /* a cycle, to one of them */
+#define MEMORY_BYTES 2900.0 /* a ns */
+#define START_CYCLES 1500.0 /* of a block: barriers, the first loads */
+#define EPILOGUE_RATE 16.0  /* results a cycle */
+#define SPLIT_CYCLES 2000.0
+#define PARTIAL_CYCLES 0.04 /* of a result, for each block that shares it */
 #define LAUNCH_NS 2500.0
 
 static int64_t ceil_div(int64_t a, int64_t b)
@@ -34,6 +35,12 @@ static int64_t blocks_at_once(uint32_t cluster, uint32_t n_multiprocessors)
     return blocks ? blocks : 1;
 }
 
+/* Blocks of a tile that a multiprocessor holds. */
+static uint32_t blocks_held(const lt_cuda_gemm_tile *tile)
+{
+    return tile->rows == 64 ? 2 : 1;
+}
+
 static double larger(double a, double b)
 {
     return a > b ? a : b;
@@ -43,18 +50,21 @@ static double larger(double a, double b)
 static double tile_ns(const lt_cuda_gemm_tile *tile, int64_t steps, uint32_t splits, int64_t tiles,
                       double bytes, uint32_t n_multiprocessors)
 {
-    int64_t blocks = tiles * splits, at_once = blocks_at_once(splits, n_multiprocessors);
+    int64_t blocks = tiles * splits, places = blocks_at_once(splits, n_multiprocessors);
+    int64_t at_once = places * blocks_held(tile);
     double waves = (double)ceil_div(blocks, at_once);
-    double busy = (double)(blocks < at_once ? blocks : at_once);
+    double busy = (double)(blocks < places ? blocks : places);
+    double shared = (double)ceil_div(blocks < at_once ? blocks : at_once, places);
     double rate = CACHE_BYTES / busy < ENGINE_BYTES ? CACHE_BYTES / busy : ENGINE_BYTES;
-    double products = (double)tile->rows * tile->columns * LT_GEMM_STEP / MULTIPLY_ADDS;
-    double step = larger(products, ((double)tile->rows + tile->columns) * LT_GEMM_STEP * 2 / rate);
+    double products = (double)tile->rows * tile->columns * 64 / MULTIPLY_ADDS;
+    double step =
+        larger(products, ((double)tile->rows + tile->columns) * LT_GEMM_STEP_BYTES / rate);
     double results = (double)tile->rows * tile->columns;
     double once = results / splits / EPILOGUE_RATE;
     if (splits > 1) {
         once += SPLIT_CYCLES + results * splits * PARTIAL_CYCLES;
     }
-    double stream = waves * (double)ceil_div(steps, splits) * step / CYCLES_PER_NS;
+    double stream = waves * shared * (double)ceil_div(steps, splits) * step / CYCLES_PER_NS;
     return LAUNCH_NS + larger(stream, bytes / MEMORY_BYTES) +
            (START_CYCLES + waves * once) / CYCLES_PER_NS;
 }
@@ -70,8 +80,8 @@ static double cut_ns(const int64_t sizes[3], int64_t steps, uint32_t i, uint32_t
 {
     const lt_cuda_gemm_tile *tile = &lt_cuda_gemm_tiles[i];
     int64_t tiles = ceil_div(sizes[0], tile->rows) * ceil_div(sizes[1], tile->columns) * sizes[2];
-    double m = (double)sizes[0], n = (double)sizes[1], k = (double)steps * LT_GEMM_STEP;
-    double bytes = 2.0 * (double)sizes[2] * (m * k + n * k + m * n);
+    double m = (double)sizes[0], n = (double)sizes[1], k = (double)steps * LT_GEMM_STEP_BYTES;
+    double bytes = (double)sizes[2] * (m * k + n * k + 2 * m * n);
     return tile_ns(tile, steps, splits, tiles, bytes, n_multiprocessors);
 }
 
@@ -89,7 +99,7 @@ leat_status lt_cuda_gemm_choose(const int64_t sizes[3], int64_t steps, const uin
         return LEAT_OK;
     }
     for (uint32_t i = 0; i < LT_GEMM_N_TILES; i++) {
-        for (uint32_t splits = 1; is_possible(steps, splits); splits *= 2) {
+        for (uint32_t splits = 1; is_possible(steps, splits); splits++) {
             double ns = cut_ns(sizes, steps, i, splits, n_multiprocessors);
             if (out->cost_ns == 0 || ns < out->cost_ns) {
                 *out = (lt_cuda_gemm_cut){i, splits, ns};
@@ -112,9 +122,11 @@ void lt_cuda_gemm_apply(const lt_cuda_gemm *gemm, lt_cuda_gemm_plan *plan, lt_cu
     p->a_box_rows = p->m < tile->rows ? (uint32_t)ceil_div(p->m, 8) * 8 : tile->rows;
     plan->cluster = cut.splits;
     plan->grid = p->n_tiles * cut.splits;
-    if (cut.splits == 1 && plan->grid > gemm->n_multiprocessors) {
-        plan->grid = gemm->n_multiprocessors;
+    uint32_t at_once = gemm->n_multiprocessors * blocks_held(tile);
+    if (cut.splits == 1 && plan->grid > at_once) {
+        plan->grid = at_once;
     }
+    plan->threads = tile->threads;
     plan->shared_bytes = tile->shared_bytes;
     plan->cost_ns = cut.cost_ns;
 }

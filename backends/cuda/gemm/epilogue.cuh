@@ -54,9 +54,15 @@ __device__ __forceinline__ uint32_t pack_pair(uint32_t type, float x, float y)
     return bits;
 }
 
+/* F32, and I32, whose bits lie in a float. */
+__device__ __forceinline__ bool is_4_bytes(uint32_t type)
+{
+    return type == LT_GEMM_F32 || type == LT_GEMM_I32;
+}
+
 __device__ __forceinline__ void store_real(uint64_t base, uint32_t type, int64_t i, float x)
 {
-    if (type == LT_GEMM_F32) {
+    if (is_4_bytes(type)) {
         ((float *)base)[i] = x;
     } else {
         ((uint16_t *)base)[i] = (uint16_t)pack_pair(type, x, 0);
@@ -275,7 +281,7 @@ __device__ __forceinline__ void store_direct(const lt_cuda_gemm_params &p, const
                 continue;
             }
             float x = s[4 * j + 2 * half], y = s[4 * j + 2 * half + 1];
-            if (p.wide && p.out_type == LT_GEMM_F32) {
+            if (p.wide && is_4_bytes(p.out_type)) {
                 *(float2 *)((float *)p.d + start + c) = make_float2(x, y);
             } else {
                 store_real(p.d, p.out_type, start + c, x);
@@ -317,6 +323,17 @@ __device__ __forceinline__ void store_staged(const lt_cuda_gemm_params &p, const
     __syncwarp();
 }
 
+template <int COUNT>
+__device__ __forceinline__ void store(const lt_cuda_gemm_params &p, const float (&s)[COUNT],
+                                      uint32_t row, uint32_t column, const place &at)
+{
+    if (p.wide && p.out_type != LT_GEMM_F32) {
+        store_staged(p, s, at);
+    } else {
+        store_direct(p, s, row, column, at.batch);
+    }
+}
+
 /* Finishes a warp's 16 rows of 2 COUNT columns. */
 template <int COUNT>
 __device__ __forceinline__ void finish(const lt_cuda_gemm_params &p, float (&s)[COUNT],
@@ -338,11 +355,7 @@ __device__ __forceinline__ void finish(const lt_cuda_gemm_params &p, float (&s)[
         add_residual(p, s, row, column, at);
     }
     activate(p, s);
-    if (p.wide && p.out_type != LT_GEMM_F32) {
-        store_staged(p, s, at);
-    } else {
-        store_direct(p, s, row, column, at.batch);
-    }
+    store(p, s, row, column, at);
 }
 
 } // namespace gemm

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Products and convolutions on Hopper's tensor cores: D = act(scale * A B + bias + residual).
+/* Products and convolutions on Hopper's tensor cores: D = act(scale * A B + bias + residual) of
+ * halves, and of bytes with sums in s32 that are requantized (lt_cuda_gemm_requantize).
  *
- * The host side of gemm_f16.cu and gemm_bf16.cu: an lt_cuda_gemm per device, a plan per node and
- * shape, a launch per run. Nothing here allocates, links the driver or needs its headers: the
- * caller gives a table of driver functions, of which CUresult is int and every handle void *.
+ * The host side of gemm_f16.cu, gemm_bf16.cu, gemm_i8.cu and gemm_u8.cu: an lt_cuda_gemm per
+ * device, a plan per node and shape, a launch per run. Nothing here allocates, links the driver or
+ * needs its headers: the caller gives a table of driver functions, of which CUresult is int and
+ * every handle void *.
  *
  * Kernels need compute capability 9.0 and are compiled for sm_90a alone, into a module of their
  * own; on other devices lt_cuda_gemm_open is not called and its rows are not offered. */
@@ -55,8 +57,13 @@ typedef struct lt_cuda_gemm {
  * Units:    strides in elements: lda, ldb, ldd, ldr from row to row; *_batch from matrix to matrix,
  *           0 where all share one.
  * Types:    A and B of dtype, F16 or BF16; D, bias and residual each F16, BF16 or F32.
- * Alignment: A and B on 16 bytes, their strides multiples of 8 elements. D, bias, residual: of
- *           their elements (16 bytes and strides that are multiples of 8 are faster). */
+ *           Bytes: A of dtype, I8 or U8, B I8 and b_transposed (weights of U8: flip the top bit,
+ *           take 128 from their zero point). The weights' zero points must be 0; A's is taken off
+ *           by operand `offset`, i32 [n]: -a_zero * (sum over k of B), plus a bias of integers.
+ *           Operand `scale`, f32 [n]: what a sum is multiplied with. bias F32; residual F32, F16,
+ *           BF16, I8 or U8; D F32, F16, BF16, I8, U8 or I32 (sums with offsets, nothing else).
+ * Alignment: A and B on 16 bytes, their strides multiples of 16 bytes. D, bias, residual: of
+ *           their elements (16 bytes and strides that are multiples of 16 bytes are faster). */
 typedef struct lt_cuda_gemm_desc {
     leat_dtype dtype;
     leat_dtype out_dtype;
@@ -65,24 +72,28 @@ typedef struct lt_cuda_gemm_desc {
     int32_t b_transposed;
     int32_t activation; /* lt_cuda_gemm_activation */
     float alpha, beta;  /* of the activation */
-    float scale;        /* of the product; 1 for none */
+    float scale;        /* of the product; 1 for none; not of bytes */
     int64_t m, n, k, batch;
     int64_t lda, ldb, ldd, ldr;
     int64_t a_batch, b_batch, d_batch, r_batch;
     /* 1: may start while the kernel before it in the stream ends. It waits for that kernel before
      * it touches memory; safe when every kernel of the stream does so, or has this off. */
     int32_t overlap;
+    /* 1: no kernel writes B: with overlap it is fetched before the kernel ahead has ended. */
+    int32_t b_constant;
     /* 0: the plan's model of time chooses. Otherwise, for measuring, tile - 1 of LT_GEMM_TILES and
-     * the blocks that share a tile: 1 to 8, at most one a step of 64 of k. */
+     * the blocks that share a tile: 1 to 8, at most one a step of 128 bytes of k. */
     uint32_t tile, splits;
+    lt_cuda_gemm_requantize requantize; /* of bytes */
 } lt_cuda_gemm_desc;
 
 /* A convolution of channels-last data as a product: m = images * out_h * out_w pixels, n filters.
  * Shapes:   x [images][h][w][c], weights [n][kh][kw][c] (packed so by the caller), y and residual
  *           [images][out_h][out_w][n], bias [n]; out_h = (h + pad[0] + pad[2] - (kh - 1) *
  *           dilation_h - 1) / stride_h + 1.
- * Limits:   c a multiple of 8; strides 1 to 8; pads, dilated filters below 128; one group.
- * Types, alignment: as in lt_cuda_gemm_desc. */
+ * Limits:   c a multiple of 8, of bytes of 16; strides 1 to 8; pads, dilated filters below 128; one
+ *           group. Pads are zero bytes: where x has another zero point there must be none.
+ * Types, alignment: as in lt_cuda_gemm_desc. The weights are constant. */
 typedef struct lt_cuda_gemm_conv_desc {
     leat_dtype dtype, out_dtype, bias_dtype, residual_dtype;
     int32_t activation;
@@ -95,6 +106,7 @@ typedef struct lt_cuda_gemm_conv_desc {
     int64_t x_strides[3];
     int32_t overlap;
     uint32_t tile, splits; /* as in lt_cuda_gemm_desc */
+    lt_cuda_gemm_requantize requantize;
 } lt_cuda_gemm_conv_desc;
 
 /* What to launch. Plain data, to be kept by value. */
@@ -103,27 +115,32 @@ typedef struct lt_cuda_gemm_plan {
     uint32_t kernel;            /* index into lt_cuda_gemm.functions */
     uint32_t grid;              /* blocks */
     uint32_t cluster;           /* blocks of a cluster */
+    uint32_t threads;           /* of a block */
     uint32_t shared_bytes;
     int32_t overlap;
     double cost_ns; /* estimate of one run */
 } lt_cuda_gemm_plan;
 
-/* Device addresses. bias and residual: NULL where the plan has none. D may be the residual. */
+/* Device addresses. bias and residual: NULL where the plan has none. D may be the residual. offset
+ * and scale: of bytes alone; offset may be NULL. */
 typedef struct lt_cuda_gemm_operands {
     const void *a, *b, *bias, *residual;
     void *d;
+    const int32_t *offset;
+    const float *scale;
 } lt_cuda_gemm_operands;
 
 /* Name of kernel i < LT_GEMM_N_KERNELS in its module, such as
  * "lt_cuda_gemm_f16_nk_128x256x64_sm90". Static. */
 const char *lt_cuda_gemm_kernel_name(uint32_t i);
 
-/* Looks the kernels up and lets them use all shared memory; modules[0] holds those of F16,
- * modules[1] those of BF16 (NULL: that type is then refused by the plans).
+/* Looks the kernels up and lets them use all shared memory. Modules: F16, BF16, I8, U8 (NULL: that
+ * type is then refused by the plans).
  * Threads:  any; the device's context must be current.
  * Errors:   NO_DEVICE when the driver refuses. */
-leat_status lt_cuda_gemm_open(const lt_cuda_gemm_driver *driver, void *const modules[2],
-                              uint32_t n_multiprocessors, lt_cuda_gemm *out, leat_error *err);
+leat_status lt_cuda_gemm_open(const lt_cuda_gemm_driver *driver,
+                              void *const modules[LT_GEMM_N_MODULES], uint32_t n_multiprocessors,
+                              lt_cuda_gemm *out, leat_error *err);
 
 /* Chooses tile and split, encodes the tensor maps.
  * Threads:  any.

@@ -3,11 +3,11 @@
 #include "mainloop.cuh"
 
 #define KERNEL_NK(rows, columns, stages)                                                \
-    LT_GEMM_KERNEL(__nv_bfloat16, bf16, LT_GEMM_NK, nk, rows, columns, stages)
+    LT_GEMM_KERNEL(__nv_bfloat16, bf16, LT_GEMM_NK, nk, 64, rows, columns, stages)
 #define KERNEL_KN(rows, columns, stages)                                                \
-    LT_GEMM_KERNEL(__nv_bfloat16, bf16, LT_GEMM_KN, kn, rows, columns, stages)
+    LT_GEMM_KERNEL(__nv_bfloat16, bf16, LT_GEMM_KN, kn, 64, rows, columns, stages)
 #define KERNEL_CONV(rows, columns, stages)                                              \
-    LT_GEMM_KERNEL(__nv_bfloat16, bf16, LT_GEMM_CONV, conv, rows, columns, stages)
+    LT_GEMM_KERNEL(__nv_bfloat16, bf16, LT_GEMM_CONV, conv, 64, rows, columns, stages)
 
 LT_GEMM_TILES(KERNEL_NK)
 LT_GEMM_TILES(KERNEL_KN)

@@ -5,36 +5,62 @@
 
 #include <stddef.h>
 
-#define NAMES(family, source) LT_GEMM_TILES(NAME_##family##_##source)
-#define NAME(family, source, m, n) "lt_cuda_" family "_" source "_" #m "x" #n "x64_sm90",
-#define NAME_f16_nk(m, n, stages) NAME("gemm_f16", "nk", m, n)
-#define NAME_f16_kn(m, n, stages) NAME("gemm_f16", "kn", m, n)
-#define NAME_f16_conv(m, n, stages) NAME("gemm_f16", "conv", m, n)
-#define NAME_bf16_nk(m, n, stages) NAME("gemm_bf16", "nk", m, n)
-#define NAME_bf16_kn(m, n, stages) NAME("gemm_bf16", "kn", m, n)
-#define NAME_bf16_conv(m, n, stages) NAME("gemm_bf16", "conv", m, n)
+/* A tile's name of one family; the names of all tiles of all families follow. */
+#define NAME(type, source, step, m, n)                                                             \
+    "lt_cuda_gemm_" #type "_" #source "_" #m "x" #n "x" #step "_sm90",
+#define NAME_f16_nk(m, n, stages) NAME(f16, nk, 64, m, n)
+#define NAME_f16_kn(m, n, stages) NAME(f16, kn, 64, m, n)
+#define NAME_f16_conv(m, n, stages) NAME(f16, conv, 64, m, n)
+#define NAME_bf16_nk(m, n, stages) NAME(bf16, nk, 64, m, n)
+#define NAME_bf16_kn(m, n, stages) NAME(bf16, kn, 64, m, n)
+#define NAME_bf16_conv(m, n, stages) NAME(bf16, conv, 64, m, n)
+#define NAME_i8_nk(m, n, stages) NAME(i8, nk, 128, m, n)
+#define NAME_i8_conv(m, n, stages) NAME(i8, conv, 128, m, n)
+#define NAME_u8_nk(m, n, stages) NAME(u8, nk, 128, m, n)
+#define NAME_u8_conv(m, n, stages) NAME(u8, conv, 128, m, n)
+#define NAMES(type, source) LT_GEMM_TILES(NAME_##type##_##source)
+static const char *const names[LT_GEMM_N_KERNELS] = {LT_GEMM_FAMILIES(NAMES)};
 
-static const char *const names[LT_GEMM_N_KERNELS] = {NAMES(f16, nk) NAMES(f16, kn) NAMES(
-    f16, conv) NAMES(bf16, nk) NAMES(bf16, kn) NAMES(bf16, conv)};
+enum {
+    F16_NK = 0,
+    BF16_NK = 3,
+    I8_NK = 6,
+    U8_NK = 8
+};
+
+/* The module of each family. */
+static const uint8_t modules_of[LT_GEMM_N_FAMILIES] = {0, 0, 0, 1, 1, 1, 2, 2, 3, 3};
 
 #define TILE(rows, columns, stages)                                                                \
-    {rows, columns, stages, LT_GEMM_SHARED_BYTES(rows, columns, stages)},
+    {rows, columns, stages, LT_GEMM_THREADS(rows), LT_GEMM_SHARED_BYTES(rows, columns, stages)},
 const lt_cuda_gemm_tile lt_cuda_gemm_tiles[LT_GEMM_N_TILES] = {LT_GEMM_TILES(TILE)};
+
+uint32_t lt_cuda_gemm_kernel(leat_dtype dtype, enum lt_cuda_gemm_source source, uint32_t tile)
+{
+    uint32_t family = 0;
+    if (lt_cuda_gemm_unit(dtype) == 1) {
+        family = (dtype == LEAT_DTYPE_I8 ? I8_NK : U8_NK) + (source == LT_GEMM_CONV);
+    } else {
+        family = (dtype == LEAT_DTYPE_F16 ? F16_NK : BF16_NK) + (uint32_t)source;
+    }
+    return family * LT_GEMM_N_TILES + tile;
+}
 
 const char *lt_cuda_gemm_kernel_name(uint32_t i)
 {
     return names[i];
 }
 
-leat_status lt_cuda_gemm_open(const lt_cuda_gemm_driver *driver, void *const modules[2],
-                              uint32_t n_multiprocessors, lt_cuda_gemm *out, leat_error *err)
+leat_status lt_cuda_gemm_open(const lt_cuda_gemm_driver *driver,
+                              void *const modules[LT_GEMM_N_MODULES], uint32_t n_multiprocessors,
+                              lt_cuda_gemm *out, leat_error *err)
 {
     enum {
         MAX_DYNAMIC_SHARED_SIZE_BYTES = 8
     };
     *out = (lt_cuda_gemm){.driver = *driver, .n_multiprocessors = n_multiprocessors};
     for (uint32_t i = 0; i < LT_GEMM_N_KERNELS; i++) {
-        void *module = modules[i / (LT_GEMM_N_KERNELS / 2)];
+        void *module = modules[modules_of[i / LT_GEMM_N_TILES]];
         if (module == NULL) {
             continue;
         }

@@ -32,11 +32,6 @@ static int is_aligned(const void *address, uintptr_t bytes)
     return (uintptr_t)address % bytes == 0;
 }
 
-static uintptr_t type_bytes(uint32_t type)
-{
-    return type == LT_GEMM_F32 ? 4 : 2;
-}
-
 static leat_status check_operands(const lt_cuda_gemm_params *p, const lt_cuda_gemm_operands *o,
                                   leat_error *err)
 {
@@ -49,9 +44,14 @@ static leat_status check_operands(const lt_cuda_gemm_params *p, const lt_cuda_ge
         return lt_cuda_gemm_fail(err, LEAT_INVALID,
                                  "factors of a product are not aligned on 16 bytes");
     }
-    if (!is_aligned(o->d, type_bytes(p->out_type)) ||
-        !is_aligned(o->bias, type_bytes(p->bias_type)) ||
-        !is_aligned(o->residual, type_bytes(p->residual_type))) {
+    if ((o->scale == NULL) != (p->bytes == 0 || p->out_type == LT_GEMM_I32) ||
+        (o->offset != NULL && p->bytes == 0) || !is_aligned(o->scale, 4) ||
+        !is_aligned(o->offset, 4)) {
+        return lt_cuda_gemm_fail(err, LEAT_INVALID, "scales and offsets are for bytes");
+    }
+    if (!is_aligned(o->d, lt_cuda_gemm_type_bytes(p->out_type)) ||
+        !is_aligned(o->bias, lt_cuda_gemm_type_bytes(p->bias_type)) ||
+        !is_aligned(o->residual, lt_cuda_gemm_type_bytes(p->residual_type))) {
         return lt_cuda_gemm_fail(err, LEAT_INVALID, "operand of a product is not aligned");
     }
     return LEAT_OK;
@@ -69,6 +69,8 @@ leat_status lt_cuda_gemm_launch(const lt_cuda_gemm *gemm, const lt_cuda_gemm_pla
     params.d = (uint64_t)(uintptr_t)operands->d;
     params.bias = (uint64_t)(uintptr_t)operands->bias;
     params.residual = (uint64_t)(uintptr_t)operands->residual;
+    params.offset = (uint64_t)(uintptr_t)operands->offset;
+    params.column_scale = (uint64_t)(uintptr_t)operands->scale;
     params.wide = params.wide && is_aligned(operands->d, 16);
     params.residual_wide = params.residual_wide && is_aligned(operands->residual, 16);
     const lt_cuda_gemm_driver *driver = &gemm->driver;
@@ -83,7 +85,7 @@ leat_status lt_cuda_gemm_launch(const lt_cuda_gemm *gemm, const lt_cuda_gemm_pla
         };
         launch_config config = {
             .grid = {plan->grid, 1, 1},
-            .block = {LT_GEMM_THREADS, 1, 1},
+            .block = {plan->threads, 1, 1},
             .shared_bytes = plan->shared_bytes,
             .stream = stream,
             .attributes = attributes,

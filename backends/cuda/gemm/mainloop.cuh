@@ -1,39 +1,57 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* D[m][n] = act(scale * sum over k of A[m][k] B[k][n] + bias[n] + residual[m][n]) on wgmma and TMA.
  *
- * Storage F16 or BF16, sums F32, results F16, BF16 or F32.
- * A block has a warpgroup that copies and two that compute. Its tile of ROWS x COLUMNS is cut by
- * rows (ROWS 128) or by columns (ROWS 64) between the two; each keeps its sums in registers. A
- * stage holds 64 elements of k: A as ROWS rows of 128 bytes, B as COLUMNS rows of 128 bytes (NK,
- * CONV) or as COLUMNS / 64 panels of 64 rows of k (KN), with the 128-byte swizzle in both.
+ * Storage F16 or BF16, sums F32, results F16, BF16 or F32; or bytes, sums S32, requantized.
+ * A block has one or two warpgroups that compute, each 64 rows of its tile of ROWS x COLUMNS, whose
+ * sums stay in registers, and a warp or warpgroup that copies. A stage holds 128 bytes of k: A as
+ * ROWS rows of 128 bytes, B as COLUMNS rows of 128 bytes (NK, CONV) or as COLUMNS / 64 panels of 64
+ * rows of k (KN), with the 128-byte swizzle in both.
  *
  *     producer:  wait empty[s]   announce bytes, copy A and B -> full[s]
- *     consumer:  wait full[s]    4 products of 16 elements of k; the stage before is given back
+ *     consumer:  wait full[s]    4 products of 32 bytes of k; the stage before is given back
  *
- * splits > 1: a cluster shares one tile's steps of k. Sums meet in shared memory: block r adds and
- * finishes every splits-th group of 16 columns, always in the same order.
+ * splits > 1: a cluster shares one tile's steps of k. Block r finishes every splits-th group of 16
+ * columns: the others push their sums into its shared memory, and it adds them in their order.
  * Otherwise blocks are persistent: block b takes tiles b, b + blocks, ...
+ * A kernel that may start before the one ahead has ended waits for it before it reads A or the
+ * residual or writes D; with b_early it fills its stages' B before.
  *
  * Tails: copies fill with zeros beyond m, n, k; stores are guarded.
- * Bounds: 2048 multiply-adds a cycle and multiprocessor (128 x 256: 85 FLOP a byte of L2 cache);
+ * Bounds: 2048 multiply-adds of halves a cycle and multiprocessor, 4096 of bytes (128 x 256: 85 FLOP a byte of L2 cache);
  * bench/ladder/gemm shows the rate. After the PTX ISA's chapters on wgmma and on tensor copies. */
 #ifndef LEAT_CUDA_GEMM_MAINLOOP_H
 #define LEAT_CUDA_GEMM_MAINLOOP_H
 
-#include "epilogue.cuh"
+#include "requantize.cuh"
+#include "wgmma.cuh"
 
 namespace gemm
 {
 
+template <class T> struct sum_of {
+    using type = float;
+};
+template <> struct sum_of<int8_t> {
+    using type = int32_t;
+};
+template <> struct sum_of<uint8_t> {
+    using type = int32_t;
+};
+
 template <class T_, int SOURCE_, int ROWS_, int COLUMNS_, int STAGES_> struct config {
     using T = T_;
+    using S = typename sum_of<T>::type;
     static constexpr int SOURCE = SOURCE_;
     static constexpr uint32_t ROWS = ROWS_, COLUMNS = COLUMNS_;
     static constexpr uint32_t STAGES = STAGES_;
-    static constexpr bool BY_ROWS = ROWS == 128;
-    static constexpr uint32_t N = BY_ROWS ? COLUMNS : COLUMNS / 2; /* of a warpgroup */
+    static constexpr uint32_t GROUPS = ROWS / 64; /* warpgroups that compute */
+    static constexpr uint32_t COMPUTING = GROUPS * 128;
+    static constexpr uint32_t BLOCKS = GROUPS == 1 ? 2 : 1; /* on a multiprocessor */
+    static constexpr uint32_t STEP = LT_GEMM_STEP_BYTES / sizeof(T);
     static constexpr uint32_t A_BYTES = ROWS * 128, B_BYTES = COLUMNS * 128;
     static constexpr uint32_t STAGE_BYTES = A_BYTES + B_BYTES;
+    /* Columns finished at a time; fewer where sums leave few registers. */
+    static constexpr uint32_t CHUNK = COLUMNS == 256 ? 32 : 64;
 };
 
 /* Addresses in shared memory. */
@@ -47,7 +65,7 @@ template <class C> __device__ __forceinline__ shared_map map_shared()
     shared_map s;
     s.stages = (ptx::shared_address(shared) + 1023) / 1024 * 1024;
     s.staging = s.stages + C::STAGES * C::STAGE_BYTES;
-    s.full = s.staging + LT_GEMM_STAGING_BYTES;
+    s.full = s.staging + LT_GEMM_STAGING_BYTES(C::ROWS);
     s.empty = s.full + C::STAGES * 8;
     return s;
 }
@@ -138,6 +156,25 @@ __device__ __forceinline__ steps share(const lt_cuda_gemm_params &p, uint32_t ra
     return {p.steps * rank / p.splits, p.steps * (rank + 1) / p.splits};
 }
 
+/* Fills the first stages' B, of the block's first tile, and announces their A. Returns how many. */
+template <class C>
+__device__ __forceinline__ uint32_t produce_early(const lt_cuda_gemm_params &p, const shared_map &s,
+                                                  uint32_t bytes, steps k, const tile &to)
+{
+    const uint32_t count = min(k.end - k.begin, C::STAGES);
+    for (uint32_t i = 0; i < count; i++) {
+        const uint32_t step = k.begin + i, full = s.full + i * 8;
+        int32_t c = (int32_t)(step * C::STEP), z = p.b_batched ? (int32_t)to.batch : 0;
+        if (C::SOURCE == LT_GEMM_CONV) {
+            z = (int32_t)(step / p.c_steps);
+            c = (int32_t)(step % p.c_steps * C::STEP);
+        }
+        ptx::barrier_expect(full, bytes);
+        copy_b<C>(p, s.stages + i * C::STAGE_BYTES + C::A_BYTES, full, c, to.column, z);
+    }
+    return count;
+}
+
 /* One thread: copies all stages of all tiles of the block. */
 template <class C>
 __device__ __forceinline__ void produce(const lt_cuda_gemm_params &p, const shared_map &s,
@@ -146,28 +183,38 @@ __device__ __forceinline__ void produce(const lt_cuda_gemm_params &p, const shar
     const uint32_t bytes = p.a_box_rows * 128 + C::B_BYTES;
     const steps k = share(p, rank);
     ring<C::STAGES> at;
+    uint32_t early = 0;
+    if (p.b_early) {
+        early = produce_early<C>(p, s, bytes, k, locate<C>(p, first));
+    }
+    ptx::wait_for_predecessor();
     for (uint32_t t = first; t < p.n_tiles; t += stride) {
         const tile to = locate<C>(p, t);
         gather from(p, C::SOURCE == LT_GEMM_CONV ? to.row : 0, k.begin);
         for (uint32_t step = k.begin; step < k.end; step++) {
             uint32_t a = s.stages + at.stage * C::STAGE_BYTES;
             uint32_t full = s.full + at.stage * 8;
-            ptx::barrier_wait(s.empty + at.stage * 8, at.parity ^ 1);
-            ptx::barrier_expect(full, bytes);
+            const bool has_b = early > 0;
+            if (has_b) {
+                early--;
+            } else {
+                ptx::barrier_wait(s.empty + at.stage * 8, at.parity ^ 1);
+                ptx::barrier_expect(full, bytes);
+            }
+            int32_t c = (int32_t)(step * C::STEP), z = p.b_batched ? (int32_t)to.batch : 0;
             if (C::SOURCE == LT_GEMM_CONV) {
-                int32_t c = (int32_t)(from.c * LT_GEMM_STEP);
+                c = (int32_t)(from.c * C::STEP);
+                z = (int32_t)(from.tap_h * p.kw + from.tap_w);
                 ptx::copy_im2col(a, &p.a, full, c, from.w, from.h, from.image,
                                  (uint16_t)(from.tap_w * p.dilation_w),
                                  (uint16_t)(from.tap_h * p.dilation_h));
-                copy_b<C>(p, a + C::A_BYTES, full, c, to.column,
-                          (int32_t)(from.tap_h * p.kw + from.tap_w));
                 from.next(p);
             } else {
-                int32_t c = (int32_t)(step * LT_GEMM_STEP);
                 ptx::copy_3d(a, &p.a, full, c, (int32_t)to.row,
                              p.a_batched ? (int32_t)to.batch : 0);
-                copy_b<C>(p, a + C::A_BYTES, full, c, to.column,
-                          p.b_batched ? (int32_t)to.batch : 0);
+            }
+            if (!has_b) {
+                copy_b<C>(p, a + C::A_BYTES, full, c, to.column, z);
             }
             at.next();
         }
@@ -184,26 +231,24 @@ __device__ __forceinline__ void release(const shared_map &s, uint32_t stage)
 
 /* Sums of one tile over steps; leaves the ring behind the last. */
 template <class C>
-__device__ __forceinline__ void accumulate(float (&sums)[C::N / 2], const shared_map &s,
-                                           ring<C::STAGES> &at, uint32_t count, uint32_t group)
+__device__ __forceinline__ void accumulate(typename C::S (&sums)[C::COLUMNS / 2],
+                                           const shared_map &s, ring<C::STAGES> &at, uint32_t count,
+                                           uint32_t group)
 {
     constexpr bool KN = C::SOURCE == LT_GEMM_KN;
-    const uint32_t a_offset = C::BY_ROWS ? group * 64 * 128 : 0;
-    const uint32_t column = C::BY_ROWS ? 0 : group * C::N;
-    const uint32_t b_offset =
-        C::A_BYTES + (KN ? column / 64 * 8192 + column % 64 * 2 : column * 128);
     uint32_t previous = 0;
     for (uint32_t i = 0; i < count; i++) {
-        uint32_t stage = s.stages + at.stage * C::STAGE_BYTES;
+        const uint32_t a_rows = s.stages + at.stage * C::STAGE_BYTES + group * 64 * 128;
+        const uint32_t b_rows = s.stages + at.stage * C::STAGE_BYTES + C::A_BYTES;
         ptx::barrier_wait(s.full + at.stage * 8, at.parity);
         ptx::product_hold(sums);
         ptx::product_fence();
 #pragma unroll
-        for (uint32_t k = 0; k < LT_GEMM_STEP / 16; k++) {
-            uint64_t a = ptx::descriptor(stage + a_offset + k * 32, 16);
-            uint64_t b = KN ? ptx::descriptor(stage + b_offset + k * 2048, 8192)
-                            : ptx::descriptor(stage + b_offset + k * 32, 16);
-            ptx::product<typename C::T, C::N, KN>(sums, a, b, i + k > 0);
+        for (uint32_t k = 0; k < LT_GEMM_STEP_BYTES / 32; k++) {
+            uint64_t a = ptx::descriptor(a_rows + k * 32, 16);
+            uint64_t b = KN ? ptx::descriptor(b_rows + k * 2048, 8192)
+                            : ptx::descriptor(b_rows + k * 32, 16);
+            ptx::product<typename C::T, C::COLUMNS, KN>(sums, a, b, i + k > 0);
         }
         ptx::product_commit();
         if (i > 0) {
@@ -218,69 +263,78 @@ __device__ __forceinline__ void accumulate(float (&sums)[C::N / 2], const shared
     release(s, previous);
 }
 
-/* Bytes from a cluster's tile of sums to the piece of 4 that thread t of a warpgroup holds. */
+/* Where block `from` of a cluster leaves 4 sums of each thread for the block that finishes them:
+ * half a group of 16 columns, the i-th group of the latter. */
 template <class C>
-__device__ __forceinline__ uint32_t partial(uint32_t group, uint32_t columns16, uint32_t half)
+__device__ __forceinline__ uint32_t partial(const shared_map &s, uint32_t splits, uint32_t from,
+                                            uint32_t i, uint32_t half)
 {
-    return (((group * (C::N / 16) + columns16) * 2 + half) * 128 + threadIdx.x % 128) * 16;
+    const uint32_t most = (C::COLUMNS / 16 + splits - 1) / splits; /* groups of a block */
+    return s.stages + (((from * most + i) * 2 + half) * C::COMPUTING + threadIdx.x) * 16;
 }
 
-/* Sums of 16 columns over a cluster's blocks; all loads are under way before the first addition. */
-template <class C>
-__device__ __forceinline__ void add_partials(float (&total)[8], const shared_map &s,
-                                             uint32_t splits, uint32_t group, uint32_t columns16)
+__device__ __forceinline__ void add_bits(float &sum, uint32_t bits)
 {
-    float4 v[LT_GEMM_MAX_SPLIT][2];
+    sum += __uint_as_float(bits);
+}
+
+__device__ __forceinline__ void add_bits(int32_t &sum, uint32_t bits)
+{
+    sum += (int32_t)bits;
+}
+
+/* Sums of the i-th group of 16 columns over a cluster's blocks, in their order. */
+template <class C>
+__device__ __forceinline__ void add_partials(typename C::S (&total)[8], const shared_map &s,
+                                             uint32_t splits, uint32_t i)
+{
 #pragma unroll
-    for (uint32_t block = 0; block < LT_GEMM_MAX_SPLIT; block++) {
-        if (block < splits) {
-            uint32_t stages = ptx::cluster_address(s.stages, block);
-            v[block][0] = ptx::load_cluster(stages + partial<C>(group, columns16, 0));
-            v[block][1] = ptx::load_cluster(stages + partial<C>(group, columns16, 1));
-        }
-    }
-#pragma unroll
-    for (int i = 0; i < 8; i++) {
-        total[i] = 0;
+    for (int e = 0; e < 8; e++) {
+        total[e] = 0;
     }
 #pragma unroll
     for (uint32_t block = 0; block < LT_GEMM_MAX_SPLIT; block++) {
         if (block < splits) {
 #pragma unroll
             for (int half = 0; half < 2; half++) {
-                total[4 * half] += v[block][half].x;
-                total[4 * half + 1] += v[block][half].y;
-                total[4 * half + 2] += v[block][half].z;
-                total[4 * half + 3] += v[block][half].w;
+                const uint4 v = ptx::load_16(partial<C>(s, splits, block, i, half));
+                add_bits(total[4 * half], v.x);
+                add_bits(total[4 * half + 1], v.y);
+                add_bits(total[4 * half + 2], v.z);
+                add_bits(total[4 * half + 3], v.w);
             }
         }
     }
 }
 
-/* Adds the sums of a cluster's blocks and finishes this block's share. */
+/* Gives each block of a cluster the sums that it finishes, and finishes this block's. */
 template <class C>
-__device__ __forceinline__ void finish_split(const lt_cuda_gemm_params &p, float (&sums)[C::N / 2],
-                                             const shared_map &s, place at, uint32_t group,
-                                             uint32_t rank)
+__device__ __forceinline__ void finish_split(const lt_cuda_gemm_params &p,
+                                             typename C::S (&sums)[C::COLUMNS / 2],
+                                             const shared_map &s, place at, uint32_t rank)
 {
-    ptx::group_sync(1, 256); /* the stages have been read */
+    uint32_t to = 0, i = 0;
+    ptx::cluster_sync(); /* all stages of all blocks have been read */
 #pragma unroll
-    for (uint32_t i = 0; i < C::N / 8; i++) {
-        asm volatile("st.shared.v4.f32 [%0], {%1, %2, %3, %4};" ::"r"(
-                         s.stages + partial<C>(group, i / 2, i % 2)),
-                     "f"(sums[4 * i]), "f"(sums[4 * i + 1]), "f"(sums[4 * i + 2]),
-                     "f"(sums[4 * i + 3])
-                     : "memory");
+    for (uint32_t g = 0; g < C::COLUMNS / 16; g++) {
+#pragma unroll
+        for (uint32_t half = 0; half < 2; half++) {
+            ptx::store_cluster(ptx::cluster_address(partial<C>(s, p.splits, rank, i, half), to),
+                               &sums[8 * g + 4 * half]);
+        }
+        if (++to == p.splits) {
+            to = 0;
+            i++;
+        }
     }
     ptx::cluster_sync();
     const uint32_t column = at.column;
-    for (uint32_t g = rank; g < C::N / 16; g += p.splits) {
-        float total[8];
-        add_partials<C>(total, s, p.splits, group, g);
+    for (uint32_t g = rank, own = 0; g < C::COLUMNS / 16; g += p.splits, own++) {
+        typename C::S total[8];
+        add_partials<C>(total, s, p.splits, own);
         at.column = column + g * 16;
         finish(p, total, at);
     }
-    ptx::cluster_sync(); /* others may still read this block's sums */
 }
 
 /* A warpgroup: computes all tiles of the block. */
@@ -288,29 +342,28 @@ template <class C>
 __device__ __forceinline__ void consume(const lt_cuda_gemm_params &p, const shared_map &s,
                                         uint32_t rank, uint32_t first, uint32_t stride)
 {
-    constexpr int CHUNK = C::N < 64 ? C::N : 64;
-    const uint32_t group = __shfl_sync(~0u, threadIdx.x / 128, 0) - 1; /* uniform, as seen */
-    const uint32_t warp = threadIdx.x / 32 - 4;
+    const uint32_t group = __shfl_sync(~0u, threadIdx.x / 128, 0); /* uniform, as seen */
+    const uint32_t warp = threadIdx.x / 32;
     const steps k = share(p, rank);
     ring<C::STAGES> at;
+    ptx::wait_for_predecessor();
     for (uint32_t t = first; t < p.n_tiles; t += stride) {
         const tile to = locate<C>(p, t);
-        float sums[C::N / 2];
+        typename C::S sums[C::COLUMNS / 2];
         accumulate<C>(sums, s, at, k.end - k.begin, group);
         place where;
-        where.row = to.row + (C::BY_ROWS ? group * 64 : 0) + warp % 4 * 16;
-        where.column = to.column + (C::BY_ROWS ? 0 : group * C::N);
+        where.row = to.row + warp * 16;
         where.batch = to.batch;
         where.staging = s.staging + warp * 2048;
+        where.column = to.column;
         if (p.splits > 1) {
-            finish_split<C>(p, sums, s, where, group, rank);
+            finish_split<C>(p, sums, s, where, rank);
             continue;
         }
-        const uint32_t column = where.column;
 #pragma unroll
-        for (uint32_t c = 0; c < C::N; c += CHUNK) {
-            where.column = column + c;
-            finish(p, reinterpret_cast<float(&)[CHUNK / 2]>(sums[c / 2]), where);
+        for (uint32_t c = 0; c < C::COLUMNS; c += C::CHUNK) {
+            where.column = to.column + c;
+            finish(p, reinterpret_cast<typename C::S(&)[C::CHUNK / 2]>(sums[c / 2]), where);
         }
     }
 }
@@ -320,21 +373,27 @@ template <class C> __device__ __forceinline__ void run(const lt_cuda_gemm_params
     const shared_map s = map_shared<C>();
     const uint32_t rank = p.splits > 1 ? ptx::cluster_rank() : 0;
     const uint32_t first = blockIdx.x / p.splits, stride = gridDim.x / p.splits;
-    if (threadIdx.x == 0) {
+    if (threadIdx.x == C::COMPUTING) {
         ptx::prefetch_map(&p.a);
         ptx::prefetch_map(&p.b);
         for (uint32_t i = 0; i < C::STAGES; i++) {
             ptx::barrier_init(s.full + i * 8, 1);
-            ptx::barrier_init(s.empty + i * 8, 8);
+            ptx::barrier_init(s.empty + i * 8, C::COMPUTING / 32);
         }
         ptx::barrier_init_fence();
     }
     __syncthreads();
     ptx::let_successor_start();
-    ptx::wait_for_predecessor();
-    if (threadIdx.x < 128) {
-        ptx::registers_less<40>();
-        if (threadIdx.x == 0) {
+    if (threadIdx.x < C::COMPUTING) {
+        if (C::GROUPS > 1) {
+            ptx::registers_more<232>();
+        }
+        consume<C>(p, s, rank, first, stride);
+    } else {
+        if (C::GROUPS > 1) {
+            ptx::registers_less<40>();
+        }
+        if (threadIdx.x == C::COMPUTING) {
             produce<C>(p, s, rank, first, stride);
         }
         __syncwarp();
@@ -342,19 +401,18 @@ template <class C> __device__ __forceinline__ void run(const lt_cuda_gemm_params
             ptx::cluster_sync();
             ptx::cluster_sync();
         }
-    } else {
-        ptx::registers_more<232>();
-        consume<C>(p, s, rank, first, stride);
     }
 }
 
 } // namespace gemm
 
-/* All kernels of one type. */
-#define LT_GEMM_KERNEL(type, name, source, source_name, rows, columns, stages)                     \
-    extern "C" __global__ void __launch_bounds__(LT_GEMM_THREADS, 1)                               \
-        lt_cuda_gemm_##name##_##source_name##_##rows##x##columns##x64_sm90(                        \
-            const __grid_constant__ lt_cuda_gemm_params p)                                         \
+/* All kernels of one type and source; step: elements of k. */
+#define LT_GEMM_KERNEL(type, name, source, source_name, step, rows, columns, stages)               \
+    extern "C" __global__ void                                                                     \
+        __launch_bounds__(LT_GEMM_THREADS(rows), gemm::config<type, source, rows, columns,         \
+                                                              stages>::BLOCKS)                     \
+            lt_cuda_gemm_##name##_##source_name##_##rows##x##columns##x##step##_sm90(              \
+                const __grid_constant__ lt_cuda_gemm_params p)                                     \
     {                                                                                              \
         gemm::run<gemm::config<type, source, rows, columns, stages>>(p);                           \
     }

@@ -5,15 +5,16 @@
 
 #include <stdint.h>
 
-/* Tiles: rows, columns, stages of the pipeline. A stage is a tile's A and B of LT_GEMM_STEP
- * elements of k. (Pairs of blocks that share B by multicast were tried: 128 x 256 ran at 0.6 of the
- * speed of single blocks.) */
+/* Tiles: rows, columns, stages of the pipeline. A stage is a tile's A and B of a step of k. A
+ * warpgroup computes 64 rows; of tiles of 64 rows two blocks fit on a multiprocessor. (Pairs of
+ * blocks that share B by multicast were tried: 128 x 256 ran at 0.6 of the speed of single blocks.)
+ */
 #define LT_GEMM_TILES(X)                                                                           \
     X(128, 256, 4)                                                                                 \
     X(128, 128, 6)                                                                                 \
     X(128, 64, 8)                                                                                  \
-    X(64, 128, 8)                                                                                  \
-    X(64, 64, 12)
+    X(64, 128, 4)                                                                                  \
+    X(64, 64, 6)
 #define LT_GEMM_N_TILES 5
 
 /* Kernels of one type and tile, by where their operands come from: B as [n][k], B as [k][n], and
@@ -21,22 +22,42 @@
 enum lt_cuda_gemm_source {
     LT_GEMM_NK = 0,
     LT_GEMM_KN = 1,
-    LT_GEMM_CONV = 2,
-    LT_GEMM_N_SOURCES = 3
+    LT_GEMM_CONV = 2
 };
 
-/* Order of kernels: [type][source][tile], type 0 F16, 1 BF16. */
-#define LT_GEMM_N_KERNELS (2 * LT_GEMM_N_SOURCES * LT_GEMM_N_TILES)
+/* Families of kernels: the type of A (of bytes B is I8, and lies as [n][k]) and the source. A
+ * family has a kernel for each tile. */
+#define LT_GEMM_FAMILIES(X)                                                                        \
+    X(f16, nk)                                                                                     \
+    X(f16, kn)                                                                                     \
+    X(f16, conv)                                                                                   \
+    X(bf16, nk)                                                                                    \
+    X(bf16, kn)                                                                                    \
+    X(bf16, conv)                                                                                  \
+    X(i8, nk)                                                                                      \
+    X(i8, conv)                                                                                    \
+    X(u8, nk)                                                                                      \
+    X(u8, conv)
+#define LT_GEMM_N_FAMILIES 10
+#define LT_GEMM_N_KERNELS (LT_GEMM_N_FAMILIES * LT_GEMM_N_TILES)
 
-#define LT_GEMM_STEP 64u             /* elements of k: 128 bytes, a row of the swizzle */
-#define LT_GEMM_THREADS 384u         /* a producing warpgroup and two that compute */
-#define LT_GEMM_STAGING_BYTES 16384u /* results on their way out: 16 x 64 a warp */
+/* Modules: F16, BF16, I8, U8. */
+#define LT_GEMM_N_MODULES 4
+
+#define LT_GEMM_STEP_BYTES 128u /* of k: 64 halves or 128 bytes, a row of the swizzle */
 #define LT_GEMM_BARRIER_BYTES 256u
 #define LT_GEMM_MAX_SPLIT 8u
 
+/* Threads of a block: warpgroups that compute, and behind them a warp that copies, or where there
+ * are two of them a warpgroup, which gives its registers away. */
+#define LT_GEMM_THREADS(rows) ((rows) == 128 ? 384u : 160u)
+
+/* Results on their way out: 16 x 128 bytes a warp. */
+#define LT_GEMM_STAGING_BYTES(rows) ((rows) / 16 * 2048u)
+
 /* Bytes of a block's shared memory; 1024 to align the stages. */
 #define LT_GEMM_SHARED_BYTES(rows, columns, stages)                                                \
-    ((stages) * ((rows) + (columns)) * LT_GEMM_STEP * 2u + LT_GEMM_STAGING_BYTES +                 \
+    ((stages) * ((rows) + (columns)) * LT_GEMM_STEP_BYTES + LT_GEMM_STAGING_BYTES(rows) +          \
      LT_GEMM_BARRIER_BYTES + 1024u)
 
 typedef enum lt_cuda_gemm_activation {
@@ -70,8 +91,32 @@ enum lt_cuda_gemm_type {
     LT_GEMM_NONE = 0,
     LT_GEMM_F32 = 1,
     LT_GEMM_F16 = 2,
-    LT_GEMM_BF16 = 3
+    LT_GEMM_BF16 = 3,
+    LT_GEMM_I8 = 4,
+    LT_GEMM_U8 = 5,
+    LT_GEMM_I32 = 6
 };
+
+/* What becomes of the sums of a product of bytes, in f32 and in this order; the CPU's kernels
+ * (backends/cpu/int8) compute the same:
+ *
+ *     f = (sum + offset[n]) * scale[n] + bias[n]                          one rounding
+ *     f = round(min(max(f, mid_low), mid_high))                           if mid
+ *     f = f * mid_factor + (R * residual_factor + residual_offset)        with a residual R
+ *     f = activation(f) * post                                            with an activation
+ *     f = min(max(f, low), high)
+ *     D = f, or of bytes round(f) + zero
+ *
+ * round is to nearest, halves to even. R of I8 counts from -128: R = 0 to 255, and residual_offset
+ * takes 128 residual_factor off. D of I32 is sum + offset[n], nothing else. */
+typedef struct lt_cuda_gemm_requantize {
+    int32_t mid;
+    float mid_low, mid_high, mid_factor; /* mid_factor: 1 where nothing is to be scaled */
+    float residual_factor, residual_offset;
+    float post;
+    float low, high; /* saturation, relative to zero, and activations that are a clamp */
+    int32_t zero;
+} lt_cuda_gemm_requantize;
 
 #ifdef __cplusplus
 #define LT_GEMM_ALIGNED alignas(64)
@@ -90,7 +135,8 @@ typedef struct lt_cuda_gemm_map {
  * of A and columns of B in the L2 cache. */
 typedef struct lt_cuda_gemm_params {
     lt_cuda_gemm_map a, b;
-    uint64_t d, bias, residual; /* device addresses */
+    uint64_t d, bias, residual;    /* device addresses */
+    uint64_t offset, column_scale; /* of bytes: i32 (0: none) and f32 by column */
     int64_t ldd, ldr, d_batch, r_batch;
     uint32_t m, n;
     uint32_t tiles_m, tiles_n, n_tiles; /* n_tiles: of the whole batch */
@@ -98,6 +144,8 @@ typedef struct lt_cuda_gemm_params {
     uint32_t steps;                /* of k */
     uint32_t splits;               /* blocks of a cluster that share a tile's steps */
     uint32_t a_batched, b_batched; /* 0: one matrix for the whole batch */
+    uint32_t bytes;                /* A and B are bytes */
+    uint32_t b_early;              /* B is there before the kernel ahead has ended */
     uint32_t a_box_rows;           /* rows of A that a load brings, at most the tile's */
     uint32_t finish;               /* lt_cuda_gemm_finish */
     float c[5];                    /* its constants */
@@ -105,6 +153,7 @@ typedef struct lt_cuda_gemm_params {
     uint32_t out_type, bias_type, residual_type; /* lt_cuda_gemm_type */
     uint32_t wide;                               /* D and its rows are aligned on 16 bytes */
     uint32_t residual_wide;                      /* the same of the residual, of 16 bits */
+    lt_cuda_gemm_requantize q;                   /* of bytes */
     /* Convolution: k is taps (kh outer, kw inner), each of c_steps steps. */
     uint32_t c_steps, kw;
     uint32_t out_h, out_w;

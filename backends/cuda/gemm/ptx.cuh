@@ -88,14 +88,19 @@ __device__ __forceinline__ uint32_t cluster_address(uint32_t address, uint32_t b
     return remote;
 }
 
-__device__ __forceinline__ float4 load_cluster(uint32_t address)
+/* Four sums, into any block's shared memory. */
+__device__ __forceinline__ void store_cluster(uint32_t address, const float *s)
 {
-    float4 v;
-    asm volatile("ld.shared::cluster.v4.f32 {%0, %1, %2, %3}, [%4];"
-                 : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
-                 : "r"(address)
+    asm volatile("st.shared::cluster.v4.f32 [%0], {%1, %2, %3, %4};" ::"r"(address), "f"(s[0]),
+                 "f"(s[1]), "f"(s[2]), "f"(s[3])
                  : "memory");
-    return v;
+}
+
+__device__ __forceinline__ void store_cluster(uint32_t address, const int32_t *s)
+{
+    asm volatile("st.shared::cluster.v4.s32 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(s[0]),
+                 "r"(s[1]), "r"(s[2]), "r"(s[3])
+                 : "memory");
 }
 
 /* Waits for the kernel before this one in the stream, and lets the next one be placed. */
@@ -178,59 +183,11 @@ template <int COUNT> __device__ __forceinline__ void product_hold(float (&sums)[
     }
 }
 
-#define LT_SUMS_4(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
-#define LT_SUMS_16(i) LT_SUMS_4(i), LT_SUMS_4(i + 4), LT_SUMS_4(i + 8), LT_SUMS_4(i + 12)
-#define LT_SUMS_32(i) LT_SUMS_16(i), LT_SUMS_16(i + 16)
-#define LT_NAMES_0 "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15"
-#define LT_NAMES_16 "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31"
-#define LT_NAMES_32                                                                                \
-    "%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,%52,%53,%54," \
-    "%55,%56,%57,%58,%59,%60,%61,%62,%63"
-#define LT_NAMES_64                                                                                \
-    "%64,%65,%66,%67,%68,%69,%70,%71,%72,%73,%74,%75,%76,%77,%78,%79,%80,%81,%82,%83,%84,%85,%86," \
-    "%87,%88,%89,%90,%91,%92,%93,%94,%95,%96,%97,%98,%99,%100,%101,%102,%103,%104,%105,%106,%107," \
-    "%108,%109,%110,%111,%112,%113,%114,%115,%116,%117,%118,%119,%120,%121,%122,%123,%124,%125,"   \
-    "%126,%127"
-
-/* One product of 64 x N x 16; a and b are the operands that follow the sums: descriptor of A,
- * descriptor of B, whether to add to the sums, whether B is MN-major. */
-#define LT_PRODUCT(n, type, names, a, b, add, b_mn, ...)                                           \
-    asm volatile("{\n"                                                                             \
-                 ".reg .pred add;\n"                                                               \
-                 "setp.ne.b32 add, " add ", 0;\n"                                                  \
-                 "wgmma.mma_async.sync.aligned.m64n" #n "k16.f32." type "." type " {" names        \
-                 "}, " a ", " b ", add, 1, 1, 0, " b_mn ";\n"                                      \
-                 "}\n"                                                                             \
-                 : __VA_ARGS__                                                                     \
-                 : "l"(a_descriptor), "l"(b_descriptor), "r"(accumulate), "n"(B_MN))
-
-#define LT_PRODUCTS(type)                                                                          \
-    if constexpr (N == 32) {                                                                       \
-        LT_PRODUCT(32, type, LT_NAMES_0, "%16", "%17", "%18", "%19", LT_SUMS_16(0));               \
-    } else if constexpr (N == 64) {                                                                \
-        LT_PRODUCT(64, type, LT_NAMES_0 "," LT_NAMES_16, "%32", "%33", "%34", "%35",               \
-                   LT_SUMS_32(0));                                                                 \
-    } else if constexpr (N == 128) {                                                               \
-        LT_PRODUCT(128, type, LT_NAMES_0 "," LT_NAMES_16 "," LT_NAMES_32, "%64", "%65", "%66",     \
-                   "%67", LT_SUMS_32(0), LT_SUMS_32(32));                                          \
-    } else {                                                                                       \
-        LT_PRODUCT(256, type, LT_NAMES_0 "," LT_NAMES_16 "," LT_NAMES_32 "," LT_NAMES_64, "%128",  \
-                   "%129", "%130", "%131", LT_SUMS_32(0), LT_SUMS_32(32), LT_SUMS_32(64),          \
-                   LT_SUMS_32(96));                                                                \
-    }
-
-/* Sums of 64 x N, += or (accumulate 0) = A B. Thread t holds rows t / 4 % 8 + 16 (t / 32) and
- * eight further; of each 8 columns those at 2 (t % 4): sums[4 j + {0, 1}] in the upper row,
- * {2, 3} in the lower. */
-template <class T, int N, int B_MN>
-__device__ __forceinline__ void product(float (&d)[N / 2], uint64_t a_descriptor,
-                                        uint64_t b_descriptor, uint32_t accumulate)
+template <int COUNT> __device__ __forceinline__ void product_hold(int32_t (&sums)[COUNT])
 {
-    static_assert(N == 32 || N == 64 || N == 128 || N == 256, "no such product");
-    if constexpr (sizeof(T) == 2 && __is_same(T, __half)) {
-        LT_PRODUCTS("f16")
-    } else {
-        LT_PRODUCTS("bf16")
+#pragma unroll
+    for (int i = 0; i < COUNT; i++) {
+        asm volatile("" : "+r"(sums[i])::"memory");
     }
 }
 
@@ -266,6 +223,18 @@ __device__ __forceinline__ uint4 load_16(uint32_t address)
                  : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
                  : "r"(address)
                  : "memory");
+    return v;
+}
+
+__device__ __forceinline__ void store_2(uint32_t address, uint32_t v)
+{
+    asm volatile("st.shared.u16 [%0], %1;" ::"r"(address), "h"((uint16_t)v) : "memory");
+}
+
+__device__ __forceinline__ uint32_t load_2(uint32_t address)
+{
+    uint16_t v;
+    asm volatile("ld.shared.u16 %0, [%1];" : "=h"(v) : "r"(address) : "memory");
     return v;
 }
 

@@ -9,7 +9,7 @@
 #include <stdio.h>
 
 typedef struct lt_cuda_gemm_tile {
-    uint32_t rows, columns, stages, shared_bytes;
+    uint32_t rows, columns, stages, threads, shared_bytes;
 } lt_cuda_gemm_tile;
 
 extern const lt_cuda_gemm_tile lt_cuda_gemm_tiles[LT_GEMM_N_TILES];
@@ -29,7 +29,57 @@ leat_status lt_cuda_gemm_choose(const int64_t sizes[3], int64_t steps, const uin
 void lt_cuda_gemm_apply(const lt_cuda_gemm *gemm, lt_cuda_gemm_plan *plan, lt_cuda_gemm_cut cut,
                         int64_t batch);
 
+/* The kernel of a type of A, a source and a tile. */
+uint32_t lt_cuda_gemm_kernel(leat_dtype dtype, enum lt_cuda_gemm_source source, uint32_t tile);
+
+/* Bytes of an element of A; 0 for a type that is not for tensor cores. */
+static inline uint32_t lt_cuda_gemm_unit(leat_dtype dtype)
+{
+    if (dtype == LEAT_DTYPE_F16 || dtype == LEAT_DTYPE_BF16) {
+        return 2;
+    }
+    return dtype == LEAT_DTYPE_I8 || dtype == LEAT_DTYPE_U8;
+}
+
+/* Steps of LT_GEMM_STEP_BYTES that k elements take. */
+static inline uint32_t lt_cuda_gemm_steps(leat_dtype dtype, int64_t k)
+{
+    int64_t step = LT_GEMM_STEP_BYTES / lt_cuda_gemm_unit(dtype);
+    return (uint32_t)((k + step - 1) / step);
+}
+
+/* Bytes of an element of D, bias or residual. */
+static inline uint32_t lt_cuda_gemm_type_bytes(uint32_t type)
+{
+    return type == LT_GEMM_F32 || type == LT_GEMM_I32 ? 4
+           : type == LT_GEMM_I8 || type == LT_GEMM_U8 ? 1
+                                                      : 2;
+}
+
+/* finish.c: types of D, bias and residual; an activation by its form; whether rows of such a type
+ * can be read or written by 16 bytes (the address is looked at when it is known). */
+leat_status lt_cuda_gemm_set_types(const lt_cuda_gemm *gemm, lt_cuda_gemm_plan *plan,
+                                   leat_dtype dtype, const leat_dtype others[3], leat_error *err);
+leat_status lt_cuda_gemm_set_activation(lt_cuda_gemm_params *p, int32_t activation, float alpha,
+                                        float beta, float scale, leat_error *err);
+uint32_t lt_cuda_gemm_is_wide(uint32_t type, int64_t n, int64_t ld, int64_t batch_stride);
+
+/* plan.c: what a convolution is checked for, too. */
+leat_status lt_cuda_gemm_check_sizes(int64_t m, int64_t n, int64_t k, int64_t batch,
+                                     leat_error *err);
+
+/* Values of the driver's enumerations. */
+enum {
+    LT_GEMM_SWIZZLE_128B = 3,
+    LT_GEMM_L2_PROMOTION_256B = 3
+};
+
+/* Tensor maps are made before addresses are known: any that is aligned serves. */
+#define LT_GEMM_ANY_ADDRESS ((void *)(uintptr_t)4096)
+
 /* Tensor maps of a plan; dims and strides as the driver wants them. */
+int lt_cuda_gemm_map_dtype(leat_dtype dtype);
+leat_status lt_cuda_gemm_map_made(int result, leat_error *err);
 leat_status lt_cuda_gemm_map_tiled(const lt_cuda_gemm *gemm, lt_cuda_gemm_map *map,
                                    leat_dtype dtype, const uint64_t dims[3],
                                    const uint64_t strides[2], const uint32_t box[2],

@@ -1,58 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Products and convolutions on a Hopper device against double-precision loops: every kernel, every
  * split, tails, strides, batches, epilogues. Skipped, with the reason, where there is no device. */
-#include "device.h"
-
-#include "support/oracle.h"
+#include "operands.h"
 
 #include <math.h>
 #include <stdlib.h>
-
-#define MARGIN 64 /* bytes behind an output that no kernel may touch */
-
-/* An operand on host and device. */
-typedef struct operand {
-    leat_array array;
-    uint64_t address;
-} operand;
-
-static size_t dtype_bytes(leat_dtype dtype)
-{
-    return dtype == LEAT_DTYPE_F32 ? 4 : 2;
-}
-
-static operand operand_make(const test_device *device, leat_dtype dtype, int64_t count,
-                            uint64_t seed)
-{
-    operand o = {{.dtype = dtype, .rank = 1, .shape = {count}}, 0};
-    if (dtype == LEAT_DTYPE_UNDEFINED) {
-        return o;
-    }
-    o.array.bytes = (size_t)count * dtype_bytes(dtype);
-    o.array.data = malloc(o.array.bytes + MARGIN);
-    assert_non_null(o.array.data);
-    assert_int_equal(device->memory_alloc(&o.address, o.array.bytes + MARGIN), 0);
-    if (seed != 0) {
-        oracle_fill(&o.array, seed);
-        assert_int_equal(device->to_device(o.address, o.array.data, o.array.bytes), 0);
-    } else {
-        assert_int_equal(device->fill_bytes(o.address, 0xff, o.array.bytes + MARGIN), 0);
-    }
-    return o;
-}
-
-static void operand_free(const test_device *device, operand *o)
-{
-    free(o->array.data);
-    if (o->address != 0) {
-        device->memory_free(o->address);
-    }
-}
-
-static const void *device_pointer(const operand *o)
-{
-    return (const void *)(uintptr_t)o->address;
-}
 
 static double clip(double x, double low, double high)
 {
@@ -104,24 +56,6 @@ static void check(const operand *d, int64_t i, double expected, int64_t k, const
     if (!(fabs(actual - expected) <= tolerance(d->array.dtype, expected, k))) {
         fail_msg("%s: element %lld is %.9g, not %.9g", what, (long long)i, actual, expected);
     }
-}
-
-/* What lies between rows and behind the last one is as before. */
-static void check_untouched(const operand *d, int64_t begin, int64_t end, const char *what)
-{
-    const unsigned char *bytes = d->array.data;
-    size_t unit = dtype_bytes(d->array.dtype);
-    for (size_t i = (size_t)begin * unit; i < (size_t)end * unit; i++) {
-        if (bytes[i] != 0xff) {
-            fail_msg("%s: byte %zu outside the result was written", what, i);
-        }
-    }
-}
-
-static void fetch(const test_device *device, operand *d)
-{
-    assert_int_equal(device->synchronize(), 0);
-    assert_int_equal(device->to_host(d->array.data, d->address, d->array.bytes + MARGIN), 0);
 }
 
 /* Result (b, r, c) of a product. */
@@ -184,9 +118,11 @@ static void run_product(const test_device *device, const lt_cuda_gemm_desc *d)
         operand_make(device, d->residual_dtype, last * d->r_batch + d->m * d->ldr, 4),
         operand_make(device, d->out_dtype, last * d->d_batch + d->m * d->ldd, 0),
     };
-    lt_cuda_gemm_operands operands = {device_pointer(&o[0]), device_pointer(&o[1]),
-                                      device_pointer(&o[2]), device_pointer(&o[3]),
-                                      (void *)(uintptr_t)o[4].address};
+    lt_cuda_gemm_operands operands = {.a = device_pointer(&o[0]),
+                                      .b = device_pointer(&o[1]),
+                                      .bias = device_pointer(&o[2]),
+                                      .residual = device_pointer(&o[3]),
+                                      .d = (void *)(uintptr_t)o[4].address};
     assert_ok(lt_cuda_gemm_launch(&device->gemm, &plan, &operands, NULL, &err), &err);
     fetch(device, &o[4]);
     check_product(d, o, what);
@@ -213,15 +149,6 @@ static lt_cuda_gemm_desc dense(leat_dtype dtype, int transposed, int64_t m, int6
                                .ldr = n};
 }
 
-static test_device *require_device(void **state)
-{
-    test_device *device = *state;
-    if (device == NULL) {
-        skip();
-    }
-    return device;
-}
-
 static const leat_dtype types[2] = {LEAT_DTYPE_F16, LEAT_DTYPE_BF16};
 
 static void product_every_kernel_and_split_matches(void **state)
@@ -230,7 +157,7 @@ static void product_every_kernel_and_split_matches(void **state)
     for (int type = 0; type < 2; type++) {
         for (int transposed = 0; transposed < 2; transposed++) {
             for (uint32_t tile = 1; tile <= LT_GEMM_N_TILES; tile++) {
-                for (uint32_t splits = 1; splits <= 8; splits *= 2) {
+                for (uint32_t splits = 1; splits <= 8; splits++) {
                     lt_cuda_gemm_desc d = dense(types[type], transposed, 333, 264, 530);
                     d.tile = tile;
                     d.splits = splits;
@@ -381,9 +308,11 @@ static void run_conv(const test_device *device, const lt_cuda_gemm_conv_desc *d)
         operand_make(device, d->residual_dtype, results, 8),
         operand_make(device, d->out_dtype, results, 0),
     };
-    lt_cuda_gemm_operands operands = {device_pointer(&o[0]), device_pointer(&o[1]),
-                                      device_pointer(&o[2]), device_pointer(&o[3]),
-                                      (void *)(uintptr_t)o[4].address};
+    lt_cuda_gemm_operands operands = {.a = device_pointer(&o[0]),
+                                      .b = device_pointer(&o[1]),
+                                      .bias = device_pointer(&o[2]),
+                                      .residual = device_pointer(&o[3]),
+                                      .d = (void *)(uintptr_t)o[4].address};
     assert_ok(lt_cuda_gemm_launch(&device->gemm, &plan, &operands, NULL, &err), &err);
     fetch(device, &o[4]);
     check_conv(d, &plan.params, o, what);
@@ -501,8 +430,8 @@ static void product_repeated_gives_the_same_bits(void **state)
     operand again = operand_make(device, d.dtype, d.m * d.n, 0);
     for (int i = 0; i < 200; i++) {
         operand *to = i == 0 ? &first : &again;
-        lt_cuda_gemm_operands o = {device_pointer(&a), device_pointer(&b), NULL, NULL,
-                                   (void *)(uintptr_t)to->address};
+        lt_cuda_gemm_operands o = {
+            .a = device_pointer(&a), .b = device_pointer(&b), .d = (void *)(uintptr_t)to->address};
         assert_ok(lt_cuda_gemm_launch(&device->gemm, &plan, &o, NULL, &err), &err);
         if (i == 0 || i % 50 == 49) {
             fetch(device, to);

@@ -40,7 +40,7 @@ static int set_attribute(void *function, int attribute, int value)
 {
     assert_non_null(function);
     assert_int_equal(attribute, 8);
-    assert_true(value > 100000 && value <= 232448);
+    assert_true(value > 50000 && value <= 232448);
     asked.n_attributes++;
     return asked.fail;
 }
@@ -122,7 +122,7 @@ static lt_cuda_gemm open_kernels(void)
     static const lt_cuda_gemm_driver driver = {get_function,  set_attribute,   encode_tiled,
                                                encode_im2col, replace_address, launch_kernel};
     static int module;
-    void *const modules[2] = {&module, &module};
+    void *const modules[LT_GEMM_N_MODULES] = {&module, &module, &module, &module};
     lt_cuda_gemm gemm;
     leat_error err = {0};
     memset(&asked, 0, sizeof asked);
@@ -152,7 +152,7 @@ static void kernel_names_differ(void **state)
     (void)state;
     assert_string_equal(lt_cuda_gemm_kernel_name(0), "lt_cuda_gemm_f16_nk_128x256x64_sm90");
     assert_string_equal(lt_cuda_gemm_kernel_name(LT_GEMM_N_KERNELS - 1),
-                        "lt_cuda_gemm_bf16_conv_64x64x64_sm90");
+                        "lt_cuda_gemm_u8_conv_64x64x128_sm90");
     for (uint32_t i = 0; i < LT_GEMM_N_KERNELS; i++) {
         for (uint32_t j = 0; j < i; j++) {
             assert_string_not_equal(lt_cuda_gemm_kernel_name(i), lt_cuda_gemm_kernel_name(j));
@@ -165,7 +165,7 @@ static void open_driver_refuses_returns_no_device(void **state)
     (void)state;
     lt_cuda_gemm gemm = open_kernels();
     asked.fail = 500;
-    void *const modules[2] = {&gemm, NULL};
+    void *const modules[LT_GEMM_N_MODULES] = {&gemm};
     leat_error err = {0};
     lt_cuda_gemm again;
     assert_int_equal(lt_cuda_gemm_open(&gemm.driver, modules, 132, &again, &err), LEAT_NO_DEVICE);
@@ -229,7 +229,7 @@ static void plan_every_size_keeps_its_bounds(void **state)
                 assert_true(p->splits >= 1 && p->splits <= LT_GEMM_MAX_SPLIT);
                 assert_true(p->splits <= p->steps);
                 assert_int_equal(p->steps, (k + 63) / 64);
-                assert_true(p->splits == 1 ? plan.grid <= 132 && plan.grid <= p->n_tiles
+                assert_true(p->splits == 1 ? plan.grid <= 264 && plan.grid <= p->n_tiles
                                            : plan.grid == p->n_tiles * p->splits);
                 assert_true(p->a_box_rows % 8 == 0 && p->a_box_rows <= 128);
                 assert_true((int64_t)p->a_box_rows >= (m < 64 ? m : 64));
@@ -283,6 +283,105 @@ static void plan_misfits_are_refused(void **state)
     d.tile = 2;
     d.splits = 5; /* of four steps */
     assert_int_equal(lt_cuda_gemm_plan_product(&gemm, &d, &plan, &err), LEAT_INVALID);
+}
+
+static lt_cuda_gemm_desc bytes_square(int64_t size)
+{
+    lt_cuda_gemm_desc d = square(size);
+    d.dtype = LEAT_DTYPE_U8;
+    d.out_dtype = LEAT_DTYPE_I8;
+    d.b_transposed = 1;
+    d.requantize = (lt_cuda_gemm_requantize){.mid_factor = 1, .post = 1, .low = -128, .high = 127};
+    return d;
+}
+
+static void plan_bytes_takes_steps_of_128(void **state)
+{
+    (void)state;
+    lt_cuda_gemm gemm = open_kernels();
+    leat_error err = {0};
+    lt_cuda_gemm_plan plan;
+    lt_cuda_gemm_desc d = bytes_square(4096);
+    assert_ok(lt_cuda_gemm_plan_product(&gemm, &d, &plan, &err), &err);
+    assert_string_equal(lt_cuda_gemm_kernel_name(plan.kernel),
+                        "lt_cuda_gemm_u8_nk_128x256x128_sm90");
+    const map_call *a = &asked.maps[0], *b = &asked.maps[1];
+    assert_true(a->dtype == 0 && a->box[0] == 128 && a->strides[0] == 4096);
+    assert_true(b->dtype == 0 && b->box[0] == 128 && b->box[1] == 256);
+    assert_int_equal(plan.params.steps, 32);
+    assert_true(plan.params.wide && plan.params.bytes && plan.params.q.high == 127);
+    asked.n_maps = 0;
+    lt_cuda_gemm_conv_desc c = {.dtype = LEAT_DTYPE_I8,
+                                .out_dtype = LEAT_DTYPE_U8,
+                                .images = 2,
+                                .h = 14,
+                                .w = 14,
+                                .c = 144,
+                                .n = 24,
+                                .kh = 3,
+                                .kw = 3,
+                                .stride_h = 1,
+                                .stride_w = 1,
+                                .dilation_h = 1,
+                                .dilation_w = 1,
+                                .pad = {1, 1, 1, 1}};
+    assert_ok(lt_cuda_gemm_plan_conv(&gemm, &c, &plan, &err), &err);
+    assert_int_equal(plan.params.steps, 9 * 2);
+    assert_int_equal(asked.maps[0].channels, 128);
+    assert_false(plan.params.wide); /* rows of 24 bytes */
+    assert_memory_equal(lt_cuda_gemm_kernel_name(plan.kernel), "lt_cuda_gemm_i8_conv_", 21);
+}
+
+static void plan_bytes_misfits_are_refused(void **state)
+{
+    (void)state;
+    lt_cuda_gemm gemm = open_kernels();
+    const struct {
+        size_t offset;
+        int32_t value;
+    } cases[] = {
+        {offsetof(lt_cuda_gemm_desc, b_transposed), 0},
+        {offsetof(lt_cuda_gemm_desc, lda), 264},
+        {offsetof(lt_cuda_gemm_desc, ldb), 264},
+        {offsetof(lt_cuda_gemm_desc, bias_dtype), LEAT_DTYPE_F16},
+        {offsetof(lt_cuda_gemm_desc, residual_dtype), LEAT_DTYPE_I32},
+        {offsetof(lt_cuda_gemm_desc, out_dtype), LEAT_DTYPE_I64},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        lt_cuda_gemm_desc d = bytes_square(256);
+        lt_cuda_gemm_plan plan;
+        leat_error err = {0};
+        memcpy((char *)&d + cases[i].offset, &cases[i].value, sizeof cases[i].value);
+        assert_int_equal(lt_cuda_gemm_plan_product(&gemm, &d, &plan, &err), LEAT_UNSUPPORTED);
+        assert_true(err.message[0] != '\0');
+    }
+    lt_cuda_gemm_desc d = square(256); /* halves do not become bytes */
+    lt_cuda_gemm_plan plan;
+    leat_error err;
+    d.out_dtype = LEAT_DTYPE_I8;
+    assert_int_equal(lt_cuda_gemm_plan_product(&gemm, &d, &plan, &err), LEAT_UNSUPPORTED);
+}
+
+static void launch_bytes_wants_scales(void **state)
+{
+    (void)state;
+    lt_cuda_gemm gemm = open_kernels();
+    leat_error err = {0};
+    lt_cuda_gemm_plan plan;
+    lt_cuda_gemm_desc d = bytes_square(512);
+    assert_ok(lt_cuda_gemm_plan_product(&gemm, &d, &plan, &err), &err);
+    lt_cuda_gemm_operands o = {.a = (void *)0x1000, .b = (void *)0x2000, .d = (void *)0x5000};
+    assert_int_equal(lt_cuda_gemm_launch(&gemm, &plan, &o, NULL, &err), LEAT_INVALID);
+    o.scale = (void *)0x6004;
+    o.offset = (void *)0x7004;
+    assert_ok(lt_cuda_gemm_launch(&gemm, &plan, &o, NULL, &err), &err);
+    assert_true(asked.params.column_scale == 0x6004 && asked.params.offset == 0x7004);
+    d.out_dtype = LEAT_DTYPE_I32;
+    asked.n_maps = asked.n_replaced = 0;
+    assert_ok(lt_cuda_gemm_plan_product(&gemm, &d, &plan, &err), &err);
+    assert_int_equal(lt_cuda_gemm_launch(&gemm, &plan, &o, NULL, &err), LEAT_INVALID);
+    o.scale = NULL;
+    assert_ok(lt_cuda_gemm_launch(&gemm, &plan, &o, NULL, &err), &err);
 }
 
 static void plan_conv_describes_the_padded_image(void **state)
@@ -376,15 +475,15 @@ static void launch_passes_addresses_and_grid(void **state)
     d.tile = 2;
     d.splits = 4;
     assert_ok(lt_cuda_gemm_plan_product(&gemm, &d, &plan, &err), &err);
-    lt_cuda_gemm_operands o = {(void *)0x1000, (void *)0x2010, (void *)0x3004, NULL,
-                               (void *)0x5000};
+    lt_cuda_gemm_operands o = {
+        .a = (void *)0x1000, .b = (void *)0x2010, .bias = (void *)0x3004, .d = (void *)0x5000};
     assert_ok(lt_cuda_gemm_launch(&gemm, &plan, &o, &gemm, &err), &err);
     assert_ptr_equal(asked.replaced[0], o.a);
     assert_ptr_equal(asked.replaced[1], o.b);
     assert_ptr_equal(asked.stream, &gemm);
     assert_ptr_equal(asked.function, gemm.functions[plan.kernel]);
     assert_true(asked.grid[0] == 16 * 4 && asked.grid[1] == 1 && asked.cluster == 4);
-    assert_true(asked.block[0] == LT_GEMM_THREADS && asked.n_launch_attributes == 2);
+    assert_true(asked.block[0] == LT_GEMM_THREADS(128) && asked.n_launch_attributes == 2);
     assert_int_equal(asked.shared_bytes, plan.shared_bytes);
     assert_true(asked.params.d == 0x5000 && asked.params.bias == 0x3004);
     assert_true(asked.params.wide);
@@ -411,6 +510,9 @@ int main(void)
         cmocka_unit_test(plan_few_tiles_covers_the_device),
         cmocka_unit_test(plan_every_size_keeps_its_bounds),
         cmocka_unit_test(plan_misfits_are_refused),
+        cmocka_unit_test(plan_bytes_takes_steps_of_128),
+        cmocka_unit_test(plan_bytes_misfits_are_refused),
+        cmocka_unit_test(launch_bytes_wants_scales),
         cmocka_unit_test(plan_conv_describes_the_padded_image),
         cmocka_unit_test(plan_conv_takes_overlapping_pixels),
         cmocka_unit_test(launch_passes_addresses_and_grid),

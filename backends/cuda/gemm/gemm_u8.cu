@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+// Products and convolutions of U8 with I8 on tensor cores: mainloop.cuh. For sm_90a alone.
+#include "mainloop.cuh"
+
+#define KERNEL_NK(rows, columns, stages)                                                \
+    LT_GEMM_KERNEL(uint8_t, u8, LT_GEMM_NK, nk, 128, rows, columns, stages)
+#define KERNEL_CONV(rows, columns, stages)                                              \
+    LT_GEMM_KERNEL(uint8_t, u8, LT_GEMM_CONV, conv, 128, rows, columns, stages)
+
+LT_GEMM_TILES(KERNEL_NK)
+LT_GEMM_TILES(KERNEL_CONV)
