@@ -111,7 +111,7 @@ static bool measure(const lt_cuda_gemm &gemm, cublasHandle_t handle, const layer
     require(status == LEAT_OK, err.message, status);
     lt_cuda_gemm_operands o = {x.dx, x.dw, x.db, x.dr, x.dy};
     launch run = [&](int) {
-        leat_status s = lt_cuda_gemm_launch(&gemm, &plan, &o, nullptr, &err);
+        leat_status s = lt_cuda_gemm_launch(&gemm, &plan, &o, stream, &err);
         require(s == LEAT_OK, err.message, s);
     };
     run(0);
@@ -143,6 +143,7 @@ int main(int argc, char **argv)
     lt_cuda_gemm gemm = open_kernels(argv[1]);
     cublasHandle_t handle;
     require(cublasCreate(&handle) == CUBLAS_STATUS_SUCCESS, "cublasCreate", 0);
+    require(cublasSetStream(handle, stream) == CUBLAS_STATUS_SUCCESS, "cublasSetStream", 0);
     for (int images : {1, 32, 256}) {
         for (const layer &l :
              {layer{images, 56, 64, 64, 1, 1}, layer{images, 56, 64, 64, 3, 1},

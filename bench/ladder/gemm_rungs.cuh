@@ -4,7 +4,7 @@
 #ifndef BENCH_LADDER_GEMM_RUNGS_H
 #define BENCH_LADDER_GEMM_RUNGS_H
 
-#include "../../backends/cuda/gemm/ptx.cuh"
+#include "../../backends/cuda/gemm/wgmma.cuh"
 
 // 1. A thread per result: every factor comes from memory or a cache each time.
 __global__ void gemm_naive(const __half *a, const __half *b, __half *d, int m, int n, int k)
