@@ -105,6 +105,8 @@ static bool on_tensor_cores(lt_cuda_builder *b, const lt_gpu_gemm *p, bool bias,
         .b_batch = p->batch_index.rank ? p->b_stride[0] : 0,
         .d_batch = (int64_t)p->m * p->n,
         .r_batch = (int64_t)p->m * p->n,
+        .overlap = 1,
+        .b_constant = leat_kernel_input(b->node, B)->data != NULL,
     };
     bool half = (LT_CUDA_HALVES >> dtype & 1) != 0;
     bool row = !bias || (p->bias_row == 0 && p->bias_column == 1 && p->beta == 1);
