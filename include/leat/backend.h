@@ -274,11 +274,13 @@ struct leat_kernel {
     leat_status (*launch)(const void *state, const leat_kernel_args *args, leat_error *err);
     const void *state; /* from plan_alloc */
     size_t workspace_bytes;
-    int32_t view_of;       /* input index + 1 whose bytes output 0 is (Reshape...); 0: none */
-    uint32_t inplace_mask; /* bit i: output 0 may share its memory with input i */
-    uint64_t flops;        /* arithmetic operations of one run; 0: not counted */
-    uint32_t unread_mask;  /* bit i: launch does not read input i (packed, or read by prepare); a
-                              constant is then not copied to the device, its pointer is NULL */
+    int32_t view_of;        /* input index + 1 whose bytes output 0 is (Reshape...); 0: none */
+    uint32_t inplace_mask;  /* bit i: output 0 may share its memory with input i */
+    uint64_t flops;         /* arithmetic operations of one run; 0: not counted */
+    uint32_t unread_mask;   /* bit i: launch does not read input i (packed, or read by prepare); a
+                               constant is then not copied to the device, its pointer is NULL */
+    int32_t not_capturable; /* 1: launch does more than to queue the same work each time (it looks
+                               at host memory, or waits): no device graph is made of it */
 };
 
 typedef struct leat_op_row {
@@ -382,6 +384,33 @@ typedef struct leat_backend {
     /* What a session that asks for `wanted` (BF16, F16 or AUTO) gets from the device: BF16, F16 or
      * F32 when it computes so; MODEL when it cannot. Pure. NULL: F32 for AUTO, MODEL otherwise. */
     leat_precision (*precision)(void *device, leat_precision wanted);
+
+    /* Device graphs. All four or none.
+     *
+     * Between capture_begin and capture_end the host queues on `stream` what a part of a run does
+     * (copies between host_alloc's memory and the device's, launches), none of which is carried
+     * out; capture_end makes a graph of it, which graph_launch queues as a whole as often as
+     * wanted. All addresses stay as they were queued, so the host replays a graph only while they
+     * hold. Owns:     *out_graph is the caller's until graph_destroy, which is called when no
+     * launch of it is under way and before the stream is destroyed. Threads:  one capture at a time
+     * per stream, by one thread, which calls nothing else of this device meanwhile. Other threads
+     * may allocate, free, launch and capture on streams of their own. A graph is launched on the
+     * stream that it was captured on. Errors:   any: the host then goes on with plain launches, and
+     * captures that part no more. Every capture_begin that succeeded is followed by one
+     * capture_end, which leaves the stream as usable as before, with *out_graph NULL when it fails.
+     * Work that cannot be recorded may fail when it is queued, or let capture_end fail. */
+    leat_status (*capture_begin)(void *device, void *stream, leat_error *err);
+    leat_status (*capture_end)(void *device, void *stream, void **out_graph, leat_error *err);
+    leat_status (*graph_launch)(void *device, void *stream, void *graph, leat_error *err);
+    void (*graph_destroy)(void *device, void *graph);
+
+    /* Host memory that the device reads and writes without a detour ("pinned"). Both or neither.
+     * The host keeps what it copies to and from the device there, planned with the rest.
+     * Errors:   NO_MEMORY: ordinary memory is used. */
+    leat_status (*host_alloc)(void *device, size_t bytes, void **out_block, leat_error *err);
+    void (*host_free)(void *device, void *block, size_t bytes);
+    /* 1 when `copy` takes that host memory, the application's own, without a detour. Fast. */
+    int32_t (*host_is_pinned)(void *device, const void *address, size_t bytes);
 } leat_backend;
 
 /* The sanitizer that this translation unit is built with; "" for none. */

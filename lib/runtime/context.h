@@ -10,6 +10,7 @@
 
 #include <leat/backend.h>
 #include <pthread.h>
+#include <stddef.h>
 
 /* A backend that is loaded. Lives as long as the context. */
 typedef struct lt_backend_entry {
@@ -69,6 +70,15 @@ static inline bool lt_device_is_host(const lt_device *device)
 leat_status lt_device_alloc(lt_device *device, size_t bytes, void **out_block,
                             leat_error *err) LEAT_MUST_CHECK;
 void lt_device_free(lt_device *device, void *block, size_t bytes);
+
+/* Whether a backend has an optional function. */
+#define LT_BACKEND_HAS(backend, function)                                                          \
+    ((backend)->struct_size >= offsetof(leat_backend, function) + sizeof((backend)->function) &&   \
+     (backend)->function != NULL)
+
+/* Pinned host memory of a device; NULL where there is none to be had. */
+void *lt_device_alloc_pinned(lt_device *device, size_t bytes);
+void lt_device_free_pinned(lt_device *device, void *block, size_t bytes);
 
 /* Copies in a stream of its own and waits; host devices copy at once. Not for the run path. */
 leat_status lt_device_copy(lt_device *device, leat_copy_kind kind, void *target, const void *source,

@@ -193,6 +193,23 @@ void lt_device_free(lt_device *device, void *block, size_t bytes)
     }
 }
 
+void *lt_device_alloc_pinned(lt_device *device, size_t bytes)
+{
+    void *block = NULL;
+    if (!LT_BACKEND_HAS(device->backend, host_alloc) || lt_device_is_host(device) ||
+        device->backend->host_alloc(device->handle, bytes, &block, NULL) != LEAT_OK) {
+        return NULL;
+    }
+    return block;
+}
+
+void lt_device_free_pinned(lt_device *device, void *block, size_t bytes)
+{
+    if (block != NULL) {
+        device->backend->host_free(device->handle, block, bytes);
+    }
+}
+
 leat_status lt_device_copy(lt_device *device, leat_copy_kind kind, void *target, const void *source,
                            size_t bytes, leat_error *err)
 {

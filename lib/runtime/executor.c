@@ -55,6 +55,16 @@ static leat_status compile_foreign(lt_executable *executable, const leat_segment
     return backend->executable_require(executable->foreign, &executable->requirements, err);
 }
 
+static int32_t are_capturable(const lt_steps *steps)
+{
+    for (uint32_t i = 0; i < steps->n_nodes; i++) {
+        if (steps->kernels[i].not_capturable) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
 leat_status lt_executor_compile(lt_device *device, const leat_segment *segment,
                                 const lt_compile_context *context, lt_executable **out_executable,
                                 uint32_t *out_refused, leat_error *err)
@@ -76,6 +86,8 @@ leat_status lt_executor_compile(lt_device *device, const leat_segment *segment,
                                 err);
         executable->requirements.workspace_bytes = executable->steps.workspace_bytes;
         executable->requirements.alignment = LT_ALIGNMENT;
+        executable->requirements.capturable =
+            status == LEAT_OK && are_capturable(&executable->steps);
     } else {
         status = compile_foreign(executable, segment, err);
     }

@@ -70,6 +70,7 @@ static leat_status make_stage(lt_frame *frame, const leat_array *inputs, lt_stag
                                 .content = content,
                                 .made = frame->run.made,
                                 .profile = runner->profile,
+                                .graphs = runner->graphs,
                                 .progress = runner->progress,
                                 .progress_user = runner->progress_user,
                                 .tuning = runner->tuning};

@@ -20,6 +20,7 @@ typedef struct lt_runner {
     uint32_t n_frames; /* initialised so far */
     uint32_t max_plans;
     bool profile;
+    bool graphs; /* devices may record runs */
     leat_progress_fn progress;
     void *progress_user;
     lt_tuning *tuning; /* NULL: none */

@@ -163,11 +163,14 @@ static void destroy_one(lt_stage *stage)
     for (uint32_t i = 0; i < stage->n_segments; i++) {
         lt_executable_destroy(stage->segments[i].executable);
     }
-    for (lt_buffer *buffer = stage->buffers; buffer != NULL; buffer = buffer->next) {
-        lt_device_free(buffer->device, buffer->block, buffer->bytes);
+    for (uint32_t i = 0; i < stage->n_spans; i++) {
+        lt_span_destroy(stage, &stage->spans[i]);
     }
+    lt_plan_free_buffers(stage);
     for (uint32_t i = 0; i < stage->n_outputs; i++) {
-        lt_free(memory, stage->outputs[i].own, stage->outputs[i].bytes);
+        if (!stage->outputs[i].is_staging) {
+            lt_free(memory, stage->outputs[i].own, stage->outputs[i].bytes);
+        }
     }
     lt_arena_destroy(&stage->arena);
     lt_free(memory, stage, sizeof(*stage));
@@ -271,9 +274,7 @@ static leat_status launch(const lt_action *action, const lt_run *run, leat_error
 {
     lt_segment *segment = action->segment;
     for (uint32_t i = 0; i < segment->n_patches; i++) {
-        const lt_patch *patch = &segment->patches[i];
-        const lt_ref from = {patch->kind, patch->index, NULL};
-        *patch->slot = lt_ref_resolve(run, &from);
+        *segment->patches[i].slot = lt_patch_resolve(run, &segment->patches[i]);
     }
     const leat_launch what = {.inputs = segment->inputs,
                               .outputs = segment->outputs,
@@ -289,9 +290,15 @@ static leat_status copy(const lt_stage *stage, const lt_action *action, const lt
 {
     void *target = lt_ref_resolve(run, &action->target);
     const void *source = lt_ref_resolve(run, &action->source);
+    bool staged = action->staging != NULL && !action->direct;
     if (action->copy_kind == 0) {
-        memmove(target, source, action->bytes);
+        lt_span_move(run->pool, target, source, action->bytes);
         return LEAT_OK;
+    }
+    if (staged && action->copy_kind == LEAT_COPY_HOST_TO_DEVICE) {
+        source = action->staging;
+    } else if (staged) {
+        target = action->staging;
     }
     const lt_device *device = stage->program->devices[action->device];
     return device->backend->copy(device->handle, run->streams[action->device],
@@ -306,6 +313,15 @@ static leat_status wait_for(const lt_stage *stage, uint32_t index, const lt_run 
     return device->backend->stream_wait(device->handle, run->streams[index], err);
 }
 
+static void unstage(const lt_stage *stage, const lt_action *action, const lt_run *run)
+{
+    const lt_action *from = &stage->actions[action->from];
+    void *target = lt_ref_resolve(run, &from->target);
+    if (!from->direct && target != from->staging) {
+        lt_span_move(run->pool, target, from->staging, from->bytes);
+    }
+}
+
 /* After a failure nothing may still be at work on the caller's memory. */
 static void drain(const lt_stage *stage, const lt_run *run)
 {
@@ -317,21 +333,33 @@ static void drain(const lt_stage *stage, const lt_run *run)
     }
 }
 
+leat_status lt_stage_act(lt_stage *stage, lt_action *action, const lt_run *run, leat_error *err)
+{
+    switch (action->kind) {
+    case LT_ACTION_LAUNCH:
+        return launch(action, run, err);
+    case LT_ACTION_COPY:
+        return copy(stage, action, run, err);
+    case LT_ACTION_WAIT:
+        return wait_for(stage, action->device, run, err);
+    case LT_ACTION_UNSTAGE:
+        unstage(stage, action, run);
+        break;
+    }
+    return LEAT_OK;
+}
+
 leat_status lt_stage_run(lt_stage *stage, const lt_run *run, leat_error *err)
 {
     leat_status status = LEAT_OK;
-    for (uint32_t i = 0; i < stage->n_actions && status == LEAT_OK; i++) {
-        const lt_action *action = &stage->actions[i];
-        switch (action->kind) {
-        case LT_ACTION_LAUNCH:
-            status = launch(action, run, err);
-            break;
-        case LT_ACTION_COPY:
-            status = copy(stage, action, run, err);
-            break;
-        case LT_ACTION_WAIT:
-            status = wait_for(stage, action->device, run, err);
-            break;
+    lt_span *span = stage->spans, *end = stage->spans + stage->n_spans;
+    for (uint32_t i = 0; i < stage->n_actions && status == LEAT_OK;) {
+        if (span != end && span->first == i) {
+            status = lt_span_run(stage, span, run, err);
+            i += span->count;
+            span++;
+        } else {
+            status = lt_stage_act(stage, &stage->actions[i++], run, err);
         }
     }
     if (status != LEAT_OK) {

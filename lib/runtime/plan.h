@@ -61,7 +61,8 @@ typedef struct lt_segment {
 typedef enum lt_action_kind {
     LT_ACTION_LAUNCH,
     LT_ACTION_COPY,
-    LT_ACTION_WAIT
+    LT_ACTION_WAIT,
+    LT_ACTION_UNSTAGE /* after the wait: from the staging of copy `from` to where it goes */
 } lt_action_kind;
 
 typedef struct lt_action {
@@ -72,7 +73,30 @@ typedef struct lt_action {
     lt_ref target;
     lt_ref source;
     size_t bytes;
+    /* Copies between host and device (span.c): */
+    void *staging; /* pinned memory between the caller's and the device's; NULL: none */
+    bool direct;   /* in this run without the staging: the caller's memory is pinned */
+    bool settled;  /* while compiling: its WAIT and UNSTAGE follow already */
+    uint32_t from; /* of LT_ACTION_UNSTAGE: an action */
 } lt_action;
+
+/* Graphs of a span that are kept, for callers that take turns with buffers. */
+#define LT_SPAN_GRAPHS 4u
+
+/* Actions in a row that one device carries out without the host in between: copies and launches. A
+ * device that can record them replays them as a whole. */
+typedef struct lt_span {
+    uint32_t device; /* of the program */
+    uint32_t first;  /* action */
+    uint32_t count;
+    bool capturable;
+    uint32_t n_keys;   /* addresses that may differ from run to run, stream and workspace first */
+    const void **now;  /* those of the run under way */
+    const void **last; /* those of the last run that was queued plainly; [0] NULL: none */
+    const void **keys; /* [graph * n_keys]: those of a graph */
+    void *graphs[LT_SPAN_GRAPHS];
+    uint32_t n_captures; /* so far */
+} lt_span;
 
 /* Memory of values that several segments or stages use. */
 typedef struct lt_buffer {
@@ -80,6 +104,7 @@ typedef struct lt_buffer {
     lt_device *device;
     void *block;
     size_t bytes;
+    bool pinned; /* host memory pinned for the device */
 } lt_buffer;
 
 /* Shape and content of a value that a stage was made for. Of sequences and optionals the type
@@ -98,9 +123,10 @@ typedef struct lt_stage_output {
     leat_dtype dtype;
     int32_t rank;
     int64_t shape[LEAT_MAX_RANK];
-    size_t bytes;  /* 0 for sequences and optionals, which are not copied */
-    void *own;     /* the plan's buffer, when the caller gives none; made when first needed */
-    uint32_t over; /* input of the graph whose memory it may be; LEAT_NO_VALUE: none */
+    size_t bytes;    /* 0 for sequences and optionals, which are not copied */
+    void *own;       /* the plan's buffer, when the caller gives none; made when first needed */
+    bool is_staging; /* own is the staging of a copy, which is one of `buffers` */
+    uint32_t over;   /* input of the graph whose memory it may be; LEAT_NO_VALUE: none */
 } lt_stage_output;
 
 typedef struct lt_stage lt_stage;
@@ -124,6 +150,8 @@ struct lt_stage {
 
     lt_action *actions;
     uint32_t n_actions;
+    lt_span *spans; /* in the order of their actions */
+    uint32_t n_spans;
     lt_segment *segments;
     uint32_t n_segments;
     lt_stage_output *outputs;
@@ -145,6 +173,7 @@ typedef struct lt_stage_desc {
     const void *content;      /* child: data of the parent's barrier value; or else */
     const lt_item *made;      /* child: per value of the graph, what nodes of the runtime made */
     bool profile;
+    bool graphs;
     leat_progress_fn progress; /* may be NULL */
     void *progress_user;
     lt_tuning *tuning; /* of ways to compute a node; NULL: by estimates */
@@ -155,6 +184,8 @@ typedef struct lt_stage_desc {
  * Errors:   INVALID for inputs that do not fit; UNSUPPORTED; CANCELLED; NO_MEMORY; LIMIT. */
 leat_status lt_stage_create(const lt_stage_desc *desc, lt_stage **out_stage,
                             leat_error *err) LEAT_MUST_CHECK;
+/* Frees what `buffers` lists. */
+void lt_plan_free_buffers(lt_stage *stage);
 /* Frees the stage and its children. */
 void lt_stage_destroy(lt_stage *stage);
 
@@ -227,6 +258,27 @@ typedef struct lt_placement {
 leat_status lt_plan_place(lt_stage *stage, const uint32_t *nodes, uint32_t n_nodes,
                           const bool *refused, lt_placement *out_placement,
                           leat_error *err) LEAT_MUST_CHECK;
+
+/* Where a patch or a copy finds what it is about. */
+static inline const void *lt_patch_resolve(const lt_run *run, const lt_patch *patch)
+{
+    const lt_ref from = {patch->kind, patch->index, NULL};
+    return lt_ref_resolve(run, &from);
+}
+
+/* plan.c: carries out one action. */
+leat_status lt_stage_act(lt_stage *stage, lt_action *action, const lt_run *run,
+                         leat_error *err) LEAT_MUST_CHECK;
+
+/* span.c: finds the spans of a stage whose actions are all there. */
+leat_status lt_plan_find_spans(lt_stage *stage, bool graphs, leat_error *err) LEAT_MUST_CHECK;
+/* Carries out a span: by a graph if there is one for these addresses. Records one when it has been
+ * run with them before. */
+leat_status lt_span_run(lt_stage *stage, lt_span *span, const lt_run *run,
+                        leat_error *err) LEAT_MUST_CHECK;
+void lt_span_destroy(lt_stage *stage, lt_span *span);
+/* Copies between host memories, a large one by all threads. */
+void lt_span_move(leat_pool *pool, void *target, const void *source, size_t bytes);
 
 /* plan_compile.c and plan_transfer.c: segments, buffers, actions. */
 leat_status lt_plan_compile(lt_stage *stage, const lt_stage_desc *desc, const uint32_t *nodes,

@@ -127,6 +127,9 @@ static leat_status add_launch(lt_plan_compiler *c, lt_segment *segment, const le
         bind_slot(segment, (const void **)&segment->outputs[i],
                   lt_plan_ref(c, space, view->outputs[i]));
     }
+    if (status == LEAT_OK && space == 0) {
+        status = lt_plan_settle(c, err);
+    }
     if (status != LEAT_OK) {
         return status;
     }
@@ -135,7 +138,7 @@ static leat_status add_launch(lt_plan_compiler *c, lt_segment *segment, const le
         return no_memory(err);
     }
     action->segment = segment;
-    c->used[segment->device] = space != 0;
+    c->used[segment->device] = c->used[segment->device] || space != 0;
     return LEAT_OK;
 }
 
@@ -195,10 +198,7 @@ static void forget(lt_plan_compiler *c, const lt_ref *refs_before)
         lt_executable_destroy(stage->segments[i].executable);
         stage->segments[i].executable = NULL;
     }
-    for (lt_buffer *buffer = stage->buffers; buffer != NULL; buffer = buffer->next) {
-        lt_device_free(buffer->device, buffer->block, buffer->bytes);
-    }
-    stage->buffers = NULL;
+    lt_plan_free_buffers(stage);
     stage->n_segments = 0;
     stage->n_actions = 0;
     memset(stage->workspace_bytes, 0, sizeof(stage->workspace_bytes));

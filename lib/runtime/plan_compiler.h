@@ -38,6 +38,9 @@ leat_status lt_plan_make_place(lt_plan_compiler *c, uint32_t space, uint32_t val
 leat_status lt_plan_bring(lt_plan_compiler *c, uint32_t device, uint32_t value,
                           leat_error *err) LEAT_MUST_CHECK;
 
+/* Waits for the copies to host memory that are under way: the host is about to read it. */
+leat_status lt_plan_settle(lt_plan_compiler *c, leat_error *err) LEAT_MUST_CHECK;
+
 /* Completes the outputs of the model whose values are there by now, brings the barrier value to
  * host memory, and waits for all devices at the end. */
 leat_status lt_plan_finish(lt_plan_compiler *c, leat_error *err) LEAT_MUST_CHECK;

@@ -6,6 +6,9 @@
 
 #include <string.h>
 
+/* Pinned memory of one value: more could starve the system. */
+#define MOST_STAGING ((size_t)1 << 30)
+
 static leat_status no_memory(leat_error *err)
 {
     return lt_fail(err, LEAT_NO_MEMORY, "no memory to plan a run");
@@ -64,6 +67,14 @@ lt_action *lt_plan_add_action(lt_plan_compiler *c, lt_action_kind kind, uint32_t
     return action;
 }
 
+static void keep_buffer(lt_stage *stage, lt_buffer *buffer, lt_device *device, size_t bytes)
+{
+    buffer->device = device;
+    buffer->bytes = bytes;
+    buffer->next = stage->buffers;
+    stage->buffers = buffer;
+}
+
 static leat_status add_buffer(lt_plan_compiler *c, uint32_t space, size_t bytes, void **out_block,
                               leat_error *err)
 {
@@ -76,13 +87,40 @@ static leat_status add_buffer(lt_plan_compiler *c, uint32_t space, size_t bytes,
     }
     leat_status status = lt_device_alloc(device, bytes, &buffer->block, err);
     if (status == LEAT_OK) {
-        buffer->device = device;
-        buffer->bytes = bytes;
-        buffer->next = stage->buffers;
-        stage->buffers = buffer;
+        buffer->pinned = false;
+        keep_buffer(stage, buffer, device, bytes);
         *out_block = buffer->block;
     }
     return status;
+}
+
+/* Pinned memory for a copy; *out_block NULL where it is not to be had, or too much. */
+static leat_status add_staging(lt_plan_compiler *c, uint32_t device, size_t bytes, void **out_block,
+                               leat_error *err)
+{
+    lt_stage *stage = c->stage;
+    lt_device *from = stage->program->devices[device];
+    lt_buffer *buffer = lt_arena_alloc(&stage->arena, sizeof(*buffer), 16);
+    *out_block = NULL;
+    if (buffer == NULL) {
+        return no_memory(err);
+    }
+    buffer->block = bytes <= MOST_STAGING ? lt_device_alloc_pinned(from, bytes) : NULL;
+    if (buffer->block != NULL) {
+        buffer->pinned = true;
+        keep_buffer(stage, buffer, from, bytes);
+        *out_block = buffer->block;
+    }
+    return LEAT_OK;
+}
+
+void lt_plan_free_buffers(lt_stage *stage)
+{
+    for (lt_buffer *buffer = stage->buffers; buffer != NULL; buffer = buffer->next) {
+        (buffer->pinned ? lt_device_free_pinned : lt_device_free)(buffer->device, buffer->block,
+                                                                  buffer->bytes);
+    }
+    stage->buffers = NULL;
 }
 
 /* Bytes of a value whose shape is known. */
@@ -124,6 +162,16 @@ leat_status lt_plan_make_place(lt_plan_compiler *c, uint32_t space, uint32_t val
     return status;
 }
 
+/* Whether a place of the plan's own is pinned memory. */
+static bool is_pinned_place(const lt_plan_compiler *c, const void *place)
+{
+    const lt_buffer *buffer = c->stage->buffers;
+    while (buffer != NULL && buffer->block != place) {
+        buffer = buffer->next;
+    }
+    return buffer != NULL && buffer->pinned;
+}
+
 static leat_status add_copy(lt_plan_compiler *c, uint32_t device, int32_t kind, lt_ref target,
                             lt_ref source, size_t bytes, leat_error *err)
 {
@@ -138,14 +186,56 @@ static leat_status add_copy(lt_plan_compiler *c, uint32_t device, int32_t kind, 
     copy->target = target;
     copy->source = source;
     copy->bytes = bytes;
-    c->used[device] = c->used[device] || kind != 0;
+    if (kind == 0) {
+        return LEAT_OK;
+    }
+    c->used[device] = true;
+    const lt_ref *host = kind == LEAT_COPY_HOST_TO_DEVICE ? &source : &target;
+    void *staging = NULL;
+    leat_status status = host->kind == LT_REF_FIXED && is_pinned_place(c, host->pointer)
+                             ? LEAT_OK
+                             : add_staging(c, device, bytes, &staging, err);
+    c->stage->actions[c->stage->n_actions - 1].staging = staging;
+    return status;
+}
+
+/* The wait, and then what the copies since the last one have left in staging memory. */
+static leat_status add_wait(lt_plan_compiler *c, uint32_t device, leat_error *err)
+{
+    lt_stage *stage = c->stage;
+    c->used[device] = false;
+    if (lt_plan_add_action(c, LT_ACTION_WAIT, device) == NULL) {
+        return no_memory(err);
+    }
+    for (uint32_t i = 0, n = stage->n_actions; i < n; i++) {
+        lt_action *copy = &stage->actions[i];
+        if (copy->kind != LT_ACTION_COPY || copy->copy_kind != LEAT_COPY_DEVICE_TO_HOST ||
+            copy->device != device || copy->settled) {
+            continue;
+        }
+        copy->settled = true;
+        if (copy->staging != NULL) {
+            lt_action *unstage = lt_plan_add_action(c, LT_ACTION_UNSTAGE, device);
+            if (unstage == NULL) {
+                return no_memory(err);
+            }
+            unstage->from = i;
+        }
+    }
     return LEAT_OK;
 }
 
-static leat_status add_wait(lt_plan_compiler *c, uint32_t device, leat_error *err)
+leat_status lt_plan_settle(lt_plan_compiler *c, leat_error *err)
 {
-    c->used[device] = false;
-    return lt_plan_add_action(c, LT_ACTION_WAIT, device) ? LEAT_OK : no_memory(err);
+    leat_status status = LEAT_OK;
+    for (uint32_t i = 0; i < c->stage->n_actions && status == LEAT_OK; i++) {
+        const lt_action *copy = &c->stage->actions[i];
+        if (copy->kind == LT_ACTION_COPY && copy->copy_kind == LEAT_COPY_DEVICE_TO_HOST &&
+            !copy->settled) {
+            status = add_wait(c, copy->device, err);
+        }
+    }
+    return status;
 }
 
 static uint32_t space_with_value(const lt_plan_compiler *c, uint32_t value)
@@ -157,7 +247,22 @@ static uint32_t space_with_value(const lt_plan_compiler *c, uint32_t value)
     return space;
 }
 
-/* Brings a value to host memory. */
+/* A place in host memory for a value that comes from a device: pinned, if it is the plan's own. */
+static leat_status make_host_place(lt_plan_compiler *c, uint32_t device, uint32_t value,
+                                   size_t bytes, leat_error *err)
+{
+    void *block = NULL;
+    leat_status status = LEAT_OK;
+    if (output_of_value(c, value) == c->graph->n_outputs) {
+        status = add_staging(c, device, bytes ? bytes : 1, &block, err);
+    }
+    if (block != NULL) {
+        *lt_plan_ref(c, 0, value) = (lt_ref){LT_REF_FIXED, 0, block};
+    }
+    return status || block ? status : lt_plan_make_place(c, 0, value, err);
+}
+
+/* Brings a value to host memory; it is there after the next lt_plan_settle. */
 static leat_status bring_to_host(lt_plan_compiler *c, uint32_t value, leat_error *err)
 {
     lt_ref *host = lt_plan_ref(c, 0, value);
@@ -174,15 +279,12 @@ static leat_status bring_to_host(lt_plan_compiler *c, uint32_t value, leat_error
         return lt_fail(err, LEAT_INTERNAL, "nothing has made the value '%s'", v->name);
     }
     size_t bytes;
-    leat_status status = value_bytes(c, value, &bytes, err);
-    status = status ? status : lt_plan_make_place(c, 0, value, err);
-    if (status != LEAT_OK) {
-        return status;
-    }
     uint32_t device = device_of_space(c->stage->program, space);
-    status = add_copy(c, device, LEAT_COPY_DEVICE_TO_HOST, *host, *lt_plan_ref(c, space, value),
-                      bytes, err);
-    return status ? status : add_wait(c, device, err);
+    leat_status status = value_bytes(c, value, &bytes, err);
+    status = status ? status : make_host_place(c, device, value, bytes, err);
+    return status ? status
+                  : add_copy(c, device, LEAT_COPY_DEVICE_TO_HOST, *host,
+                             *lt_plan_ref(c, space, value), bytes, err);
 }
 
 leat_status lt_plan_bring(lt_plan_compiler *c, uint32_t device, uint32_t value, leat_error *err)
@@ -197,7 +299,8 @@ leat_status lt_plan_bring(lt_plan_compiler *c, uint32_t device, uint32_t value, 
         return status;
     }
     size_t bytes;
-    status = value_bytes(c, value, &bytes, err);
+    status = lt_plan_ref(c, 0, value)->kind == LT_REF_INPUT ? LEAT_OK : lt_plan_settle(c, err);
+    status = status ? status : value_bytes(c, value, &bytes, err);
     status = status ? status : lt_plan_make_place(c, space, value, err);
     return status ? status
                   : add_copy(c, device, LEAT_COPY_HOST_TO_DEVICE, *lt_plan_ref(c, space, value),
@@ -208,8 +311,8 @@ leat_status lt_plan_bring(lt_plan_compiler *c, uint32_t device, uint32_t value, 
  * Outputs of the model
  * --------------------------------------------------------------------------------------------- */
 
-/* Completes output i if its value is there by now. */
-static leat_status finish_output(lt_plan_compiler *c, uint32_t i, leat_error *err)
+/* Lists output i if its value is there by now, and brings it to host memory. */
+static leat_status begin_output(lt_plan_compiler *c, uint32_t i, leat_error *err)
 {
     lt_stage *stage = c->stage;
     uint32_t value = c->graph->outputs[i];
@@ -228,16 +331,37 @@ static leat_status finish_output(lt_plan_compiler *c, uint32_t i, leat_error *er
         return LEAT_OK;
     }
     leat_status status = value_bytes(c, value, &output->bytes, err);
-    status = status ? status : bring_to_host(c, value, err);
-    if (status != LEAT_OK) {
-        return status;
+    return status ? status : bring_to_host(c, value, err);
+}
+
+/* Copies an output that is elsewhere in host memory. All others are there by now. */
+static leat_status end_output(lt_plan_compiler *c, lt_stage_output *output, leat_error *err)
+{
+    uint32_t i = output->index;
+    const lt_ref *host = lt_plan_ref(c, 0, c->graph->outputs[i]);
+    bool done = c->stage->output_done[i];
+    c->stage->output_done[i] = true;
+    if (done || (host->kind == LT_REF_OUTPUT && host->index == i)) {
+        return LEAT_OK;
     }
-    lt_ref *host = lt_plan_ref(c, 0, value);
-    if (host->kind != LT_REF_OUTPUT || host->index != i) {
-        status = add_copy(c, 0, 0, (lt_ref){LT_REF_OUTPUT, i, NULL}, *host, output->bytes, err);
+    return add_copy(c, 0, 0, (lt_ref){LT_REF_OUTPUT, i, NULL}, *host, output->bytes, err);
+}
+
+/* The session's own buffer of an output is where its copy from the device is staged. */
+static void use_staging(lt_stage *stage)
+{
+    for (uint32_t k = 0; k < stage->n_outputs; k++) {
+        lt_stage_output *output = &stage->outputs[k];
+        for (uint32_t i = 0; i < stage->n_actions; i++) {
+            const lt_action *copy = &stage->actions[i];
+            if (copy->kind == LT_ACTION_COPY && copy->copy_kind == LEAT_COPY_DEVICE_TO_HOST &&
+                copy->staging != NULL && copy->target.kind == LT_REF_OUTPUT &&
+                copy->target.index == output->index) {
+                output->own = copy->staging;
+                output->is_staging = true;
+            }
+        }
     }
-    stage->output_done[i] = true;
-    return status;
 }
 
 typedef struct bringing {
@@ -287,12 +411,22 @@ static void find_over(const lt_stage *stage)
     }
 }
 
-leat_status lt_plan_finish(lt_plan_compiler *c, leat_error *err)
+static leat_status finish_outputs(lt_plan_compiler *c, leat_error *err)
 {
     leat_status status = LEAT_OK;
     for (uint32_t i = 0; i < c->graph->n_outputs && status == LEAT_OK; i++) {
-        status = finish_output(c, i, err);
+        status = begin_output(c, i, err);
     }
+    status = status ? status : lt_plan_settle(c, err);
+    for (uint32_t k = 0; k < c->stage->n_outputs && status == LEAT_OK; k++) {
+        status = end_output(c, &c->stage->outputs[k], err);
+    }
+    return status;
+}
+
+leat_status lt_plan_finish(lt_plan_compiler *c, leat_error *err)
+{
+    leat_status status = finish_outputs(c, err);
     if (status == LEAT_OK && c->stage->barrier != LEAT_NO_VALUE) {
         status = bring_to_host(c, c->stage->barrier, err);
     }
@@ -307,7 +441,9 @@ leat_status lt_plan_finish(lt_plan_compiler *c, leat_error *err)
         }
     }
     if (status == LEAT_OK) {
+        use_staging(c->stage);
         find_over(c->stage);
+        status = lt_plan_find_spans(c->stage, c->desc->graphs && !c->desc->profile, err);
     }
     return status;
 }

@@ -62,6 +62,10 @@ static leat_status check_functions(const leat_backend *b, leat_error *err)
         {b->rows == NULL, b->executable_require, "executable_require"},
         {b->rows == NULL, b->launch, "launch"},
         {b->rows == NULL, b->executable_destroy, "executable_destroy"},
+        {LT_BACKEND_HAS(b, capture_begin), LT_BACKEND_HAS(b, capture_end), "capture_end"},
+        {LT_BACKEND_HAS(b, capture_begin), LT_BACKEND_HAS(b, graph_launch), "graph_launch"},
+        {LT_BACKEND_HAS(b, capture_begin), LT_BACKEND_HAS(b, graph_destroy), "graph_destroy"},
+        {LT_BACKEND_HAS(b, host_alloc), LT_BACKEND_HAS(b, host_free), "host_free"},
     };
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
         if (table[i].needed && !table[i].there) {

@@ -5,7 +5,6 @@
 #include "base/error.h"
 #include "base/tensor.h"
 
-#include <stddef.h>
 #include <string.h>
 
 #define DEFAULT_MAX_PLANS 16u
@@ -29,10 +28,8 @@ static leat_status choose_precision(lt_program_desc *desc, leat_error *err)
     if (wanted == LEAT_PRECISION_MODEL || wanted == LEAT_PRECISION_F32) {
         return LEAT_OK;
     }
-    bool knows =
-        backend->struct_size >= offsetof(leat_backend, precision) + sizeof(backend->precision) &&
-        backend->precision != NULL;
-    leat_precision got = knows ? backend->precision(device->handle, wanted)
+    leat_precision got = LT_BACKEND_HAS(backend, precision)
+                             ? backend->precision(device->handle, wanted)
                          : wanted == LEAT_PRECISION_AUTO ? LEAT_PRECISION_F32
                                                          : LEAT_PRECISION_MODEL;
     if (got != LEAT_PRECISION_F32 && got != LEAT_PRECISION_BF16 && got != LEAT_PRECISION_F16) {
@@ -177,6 +174,7 @@ leat_status leat_session_create(leat_model *model, const leat_session_desc *desc
     session->model = model;
     session->runner.max_plans = desc->max_plans ? desc->max_plans : DEFAULT_MAX_PLANS;
     session->runner.profile = desc->profile != 0;
+    session->runner.graphs = desc->no_graphs == 0;
     session->runner.progress = desc->progress;
     session->runner.progress_user = desc->progress_user;
     atomic_store(&session->busy, LT_SESSION_FREE);

@@ -9,11 +9,17 @@
  *   - It knows few operators: Relu, Add (equal shapes), MatMul (rank 2, constant or not), Reshape
  *     (a view) in f32; Sub is claimed but always refused when it is prepared.
  *
+ *   - It has pinned memory, and graphs, which hold the commands as they were queued: replaying one
+ *     after an address has changed gives wrong results. LEAT_FAKE_GRAPHS makes it fail: "begin",
+ *     "end" (with the stream still capturing nothing), "launch" or "queue" (a kernel that refuses
+ *     to be recorded). backend_fake_counts tells a test what has happened.
+ *
  * Devices: fake:0, fake:1, and fake:2, which cannot be opened.
  */
 #include <leat/backend.h>
 
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -65,10 +71,56 @@ typedef struct command {
     size_t bytes;
 } command;
 
+typedef struct fake_graph {
+    size_t n_commands;
+    command commands[];
+} fake_graph;
+
 typedef struct fake_stream {
     size_t n_commands;
     command commands[MAX_COMMANDS];
+    int capturing;
+    size_t first_captured;
 } fake_stream;
+
+/* Since the plugin was loaded, for tests: captures, launches of graphs, kernels queued plainly,
+ * graphs that are alive, pinned blocks that are alive. */
+typedef struct fake_counts {
+    atomic_size_t captures, replays, plain, graphs, pinned;
+} fake_counts;
+static fake_counts counts;
+
+LEAT_API const fake_counts *backend_fake_counts(void);
+
+LEAT_API const fake_counts *backend_fake_counts(void)
+{
+    return &counts;
+}
+
+/* Memory of a test that counts as pinned; NULL: none. */
+static const char *pinned_from;
+static size_t pinned_bytes;
+
+LEAT_API void backend_fake_pin(const void *address, size_t bytes);
+
+LEAT_API void backend_fake_pin(const void *address, size_t bytes)
+{
+    pinned_from = address;
+    pinned_bytes = bytes;
+}
+
+static int32_t fake_host_is_pinned(void *device, const void *address, size_t bytes)
+{
+    const char *from = address;
+    (void)device;
+    return pinned_from != NULL && from >= pinned_from && from + bytes <= pinned_from + pinned_bytes;
+}
+
+static int fails(const char *at)
+{
+    const char *wanted = getenv("LEAT_FAKE_GRAPHS");
+    return wanted != NULL && strcmp(wanted, at) == 0;
+}
 
 static void carry_out(fake_stream *stream)
 {
@@ -102,6 +154,7 @@ static leat_status fake_stream_create(void *device, void **out_stream, leat_erro
         return fail(err, LEAT_NO_MEMORY, "fake: no memory for a stream");
     }
     stream->n_commands = 0;
+    stream->capturing = 0;
     return LEAT_OK;
 }
 
@@ -127,6 +180,80 @@ static leat_status fake_copy(void *device, void *stream, leat_copy_kind kind, vo
     c->pointers[1] = kind == LEAT_COPY_HOST_TO_DEVICE ? (void *)source : to_host(source);
     c->bytes = bytes;
     return LEAT_OK;
+}
+
+static leat_status fake_capture_begin(void *device, void *opaque, leat_error *err)
+{
+    fake_stream *stream = opaque;
+    (void)device;
+    if (fails("begin")) {
+        return fail(err, LEAT_UNSUPPORTED, "fake: no graphs today");
+    }
+    stream->capturing = 1;
+    stream->first_captured = stream->n_commands;
+    return LEAT_OK;
+}
+
+static leat_status fake_capture_end(void *device, void *opaque, void **out_graph, leat_error *err)
+{
+    const leat_host *host = ((fake_device *)device)->host;
+    fake_stream *stream = opaque;
+    size_t n = stream->n_commands - stream->first_captured;
+    fake_graph *graph =
+        fails("end") ? NULL : host->alloc(host->context, sizeof(*graph) + n * sizeof(command), 64);
+    *out_graph = graph;
+    stream->capturing = 0;
+    stream->n_commands = stream->first_captured;
+    if (graph == NULL) {
+        return fail(err, LEAT_UNSUPPORTED, "fake: no graph can be made");
+    }
+    graph->n_commands = n;
+    memcpy(graph->commands, stream->commands + stream->first_captured, n * sizeof(command));
+    counts.captures++;
+    counts.graphs++;
+    return LEAT_OK;
+}
+
+static leat_status fake_graph_launch(void *device, void *stream, void *opaque, leat_error *err)
+{
+    const fake_graph *graph = opaque;
+    (void)device;
+    if (fails("launch")) {
+        return fail(err, LEAT_DEVICE_LOST, "fake: the graph does not start");
+    }
+    for (size_t i = 0; i < graph->n_commands; i++) {
+        *add_command(stream) = graph->commands[i];
+    }
+    counts.replays++;
+    return LEAT_OK;
+}
+
+static void fake_graph_destroy(void *device, void *opaque)
+{
+    const leat_host *host = ((fake_device *)device)->host;
+    fake_graph *graph = opaque;
+    host->free(host->context, graph, sizeof(*graph) + graph->n_commands * sizeof(command));
+    counts.graphs--;
+}
+
+/* Not by the host's allocator: a walk over failing allocations is about those that are needed. */
+static leat_status fake_host_alloc(void *device, size_t bytes, void **out_block, leat_error *err)
+{
+    (void)device;
+    *out_block = malloc(bytes ? bytes : 1);
+    if (*out_block == NULL) {
+        return fail(err, LEAT_NO_MEMORY, "fake: no pinned memory");
+    }
+    memset(*out_block, 0x5a, bytes);
+    counts.pinned++;
+    return LEAT_OK;
+}
+
+static void fake_host_free(void *device, void *block, size_t bytes)
+{
+    (void)device, (void)bytes;
+    free(block);
+    counts.pinned--;
 }
 
 /* Work of one stream only is ever in order, and tests use one at a time: events have no work. */
@@ -189,7 +316,11 @@ typedef struct op_state {
 static leat_status launch(const void *state, const leat_kernel_args *args, leat_error *err)
 {
     const op_state *op = state;
-    (void)err;
+    const fake_stream *stream = args->stream;
+    if (stream->capturing && fails("queue")) {
+        return fail(err, LEAT_UNSUPPORTED, "fake: this kernel is not recorded");
+    }
+    counts.plain += !stream->capturing;
     command *c = add_command(args->stream);
     c->work = op->work;
     c->state = op;
@@ -457,6 +588,13 @@ static const leat_backend backend = {
     .event_wait = fake_event_wait,
     .rows = rows,
     .n_rows = sizeof(rows) / sizeof(rows[0]),
+    .capture_begin = fake_capture_begin,
+    .capture_end = fake_capture_end,
+    .graph_launch = fake_graph_launch,
+    .graph_destroy = fake_graph_destroy,
+    .host_alloc = fake_host_alloc,
+    .host_free = fake_host_free,
+    .host_is_pinned = fake_host_is_pinned,
 };
 
 LEAT_API const leat_backend *leat_backend_query(uint32_t host_abi);
