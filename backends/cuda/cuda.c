@@ -141,6 +141,13 @@ static leat_backend backend = {
     .n_rows = LT_CUDA_N_ROWS,
     .stream_wrap = lt_cuda_stream_wrap,
     .precision = precision,
+    .capture_begin = lt_cuda_capture_begin,
+    .capture_end = lt_cuda_capture_end,
+    .graph_launch = lt_cuda_graph_launch,
+    .graph_destroy = lt_cuda_graph_destroy,
+    .host_alloc = lt_cuda_host_alloc,
+    .host_free = lt_cuda_host_free,
+    .host_is_pinned = lt_cuda_host_is_pinned,
 };
 
 LEAT_API const leat_backend *leat_backend_query(uint32_t host_abi);

@@ -29,6 +29,7 @@ typedef struct lt_cuda_stream {
     lt_cuda_device *device;
     cu_stream queue;
     bool wrapped;     /* the application's own queue */
+    cu_event done;    /* for a wait that lets the thread sleep */
     uint32_t *faults; /* pinned; kernels write it, the host reads it after it waited */
     cu_address faults_address;
 } lt_cuda_stream;
@@ -67,6 +68,15 @@ leat_status lt_cuda_event_create(void *device, void **out_event, leat_error *err
 void lt_cuda_event_destroy(void *device, void *event);
 leat_status lt_cuda_event_record(void *device, void *stream, void *event, leat_error *err);
 leat_status lt_cuda_event_wait(void *device, void *stream, void *event, leat_error *err);
+
+/* graph.c */
+leat_status lt_cuda_capture_begin(void *device, void *stream, leat_error *err);
+leat_status lt_cuda_capture_end(void *device, void *stream, void **out_graph, leat_error *err);
+leat_status lt_cuda_graph_launch(void *device, void *stream, void *graph, leat_error *err);
+void lt_cuda_graph_destroy(void *device, void *graph);
+leat_status lt_cuda_host_alloc(void *device, size_t bytes, void **out_block, leat_error *err);
+void lt_cuda_host_free(void *device, void *block, size_t bytes);
+int32_t lt_cuda_host_is_pinned(void *device, const void *address, size_t bytes);
 
 /* ------------------------------------------------------------------------------------------------
  * Launches (launch.c): a node is a list of kernels, each with a parameter struct whose pointers are

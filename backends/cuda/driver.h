@@ -15,11 +15,14 @@ typedef void *cu_module; /* untyped, as gemm/gemm.h takes them */
 typedef void *cu_function;
 typedef struct cu_stream_s *cu_stream;
 typedef struct cu_event_s *cu_event;
+typedef struct cu_graph_s *cu_graph;
+typedef struct cu_graph_exec_s *cu_graph_exec;
 
 enum {
     CU_ERROR_OUT_OF_MEMORY = 2,
     CU_ERROR_STUB_LIBRARY = 34,
     CU_ERROR_NO_DEVICE = 100,
+    CU_ERROR_NOT_READY = 600,
     CU_ERROR_SYSTEM_DRIVER_MISMATCH = 803,
 
     CU_ATTRIBUTE_MULTIPROCESSOR_COUNT = 16,
@@ -27,7 +30,11 @@ enum {
     CU_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR = 76,
 
     CU_STREAM_NON_BLOCKING = 1,
+    CU_STREAM_CAPTURE_MODE_THREAD_LOCAL = 1,
+    CU_EVENT_BLOCKING_SYNC = 1,
     CU_EVENT_DISABLE_TIMING = 2,
+    CU_POINTER_ATTRIBUTE_MEMORY_TYPE = 2,
+    CU_MEMORYTYPE_HOST = 1,
     CU_MEMHOSTALLOC_DEVICEMAP = 2
 };
 
@@ -61,8 +68,20 @@ enum {
       (cu_address target, cu_address source, size_t bytes, cu_stream stream))                      \
     X(stream_create, "cuStreamCreate", (cu_stream * out_stream, unsigned flags))                   \
     X(stream_destroy, "cuStreamDestroy", (cu_stream stream))                                       \
-    X(stream_synchronize, "cuStreamSynchronize", (cu_stream stream))                               \
     X(stream_wait_event, "cuStreamWaitEvent", (cu_stream stream, cu_event event, unsigned flags))  \
+    X(stream_query, "cuStreamQuery", (cu_stream stream))                                           \
+    X(stream_begin_capture, "cuStreamBeginCapture", (cu_stream stream, int mode))                  \
+    X(stream_end_capture, "cuStreamEndCapture", (cu_stream stream, cu_graph * out_graph))          \
+    X(graph_instantiate, "cuGraphInstantiateWithFlags",                                            \
+      (cu_graph_exec * out_exec, cu_graph graph, unsigned long long flags))                        \
+    X(graph_upload, "cuGraphUpload", (cu_graph_exec exec, cu_stream stream))                       \
+    X(graph_launch, "cuGraphLaunch", (cu_graph_exec exec, cu_stream stream))                       \
+    X(graph_exec_destroy, "cuGraphExecDestroy", (cu_graph_exec exec))                              \
+    X(graph_destroy, "cuGraphDestroy", (cu_graph graph))                                           \
+    X(pointer_get_attribute, "cuPointerGetAttribute",                                              \
+      (void *out_value, int attribute, cu_address address))                                        \
+    X(event_synchronize, "cuEventSynchronize", (cu_event event))                                   \
+    X(event_query, "cuEventQuery", (cu_event event))                                               \
     X(event_create, "cuEventCreate", (cu_event * out_event, unsigned flags))                       \
     X(event_destroy, "cuEventDestroy", (cu_event event))                                           \
     X(event_record, "cuEventRecord", (cu_event event, cu_stream stream))                           \

@@ -2,6 +2,12 @@
 /* Queues, copies, events. */
 #include "cuda.h"
 
+#include <time.h>
+
+/* How long a wait polls before the thread sleeps: waking it takes some 30 us, which matters less
+ * the longer the run has been. */
+#define SPIN_NS 2000000u
+
 static leat_status current(const lt_cuda_device *device, leat_error *err)
 {
     return lt_cuda_check(device->cu, device->cu->ctx_set_current(device->context),
@@ -29,10 +35,19 @@ static leat_status make(lt_cuda_device *device, cu_stream native, bool wrapped, 
     if (result == 0) {
         *stream->faults = 0;
     }
+    result = result ? result
+                    : device->cu->event_create(&stream->done,
+                                               CU_EVENT_BLOCKING_SYNC | CU_EVENT_DISABLE_TIMING);
+    if (result != 0) {
+        stream->done = NULL;
+    }
     if (result == 0 && !wrapped) {
         result = device->cu->stream_create(&stream->queue, CU_STREAM_NON_BLOCKING);
     }
     if (result != 0) {
+        if (stream->done != NULL) {
+            (void)device->cu->event_destroy(stream->done);
+        }
         if (stream->faults != NULL) {
             (void)device->cu->mem_free_host(stream->faults);
         }
@@ -61,9 +76,41 @@ void lt_cuda_stream_destroy(void *opaque, void *opaque_stream)
         if (!stream->wrapped) {
             (void)device->cu->stream_destroy(stream->queue);
         }
+        (void)device->cu->event_destroy(stream->done);
         (void)device->cu->mem_free_host(stream->faults);
     }
     device->host->free(device->host->context, stream, sizeof(*stream));
+}
+
+static uint64_t now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* Polls for a while, then sleeps. What the application queues in its own queue later is not waited
+ * for. */
+static cu_result wait_for(const lt_cuda_stream *stream)
+{
+    const lt_cuda_driver *cu = stream->device->cu;
+    uint64_t start = now_ns();
+    cu_result result = stream->wrapped ? cu->event_record(stream->done, stream->queue) : 0;
+    bool recorded = stream->wrapped;
+    while (result == 0) {
+        result = recorded ? cu->event_query(stream->done) : cu->stream_query(stream->queue);
+        if (result != CU_ERROR_NOT_READY) {
+            return result;
+        }
+        result = 0;
+        if (now_ns() - start > SPIN_NS) {
+            break;
+        }
+    }
+    if (result == 0 && !recorded) {
+        result = cu->event_record(stream->done, stream->queue);
+    }
+    return result ? result : cu->event_synchronize(stream->done);
 }
 
 leat_status lt_cuda_stream_wait(void *opaque, void *opaque_stream, leat_error *err)
@@ -72,8 +119,7 @@ leat_status lt_cuda_stream_wait(void *opaque, void *opaque_stream, leat_error *e
     lt_cuda_stream *stream = opaque_stream;
     leat_status status = current(device, err);
     if (status == LEAT_OK) {
-        status = lt_cuda_check(device->cu, device->cu->stream_synchronize(stream->queue),
-                               "waiting for a stream", err);
+        status = lt_cuda_check(device->cu, wait_for(stream), "waiting for a stream", err);
     }
     uint32_t faults = status == LEAT_OK ? *(volatile uint32_t *)stream->faults : 0;
     if (faults != 0) {

@@ -12,7 +12,13 @@
  *   no_binary   the module is not for this device
  *   no_memory   every allocation fails
  *   launch      kernels cannot be launched
- *   lost        waiting for a stream finds a fault */
+ *   lost        waiting for a stream finds a fault
+ *   no_pinned   no pinned memory but for a word
+ *   slow        a stream has never ended when it is asked
+ *   begin_capture, end_capture, instantiate, upload, graph_launch    that call fails
+ *
+ * As in CUDA, work that is captured is not done, and a thread that captures may not allocate, free
+ * or wait: the capture is lost then. fake_cuda_counts says what is alive and what has been called. */
 /* dlsym finds the kernels. */
 #pragma GCC visibility push(default)
 #include "attention.hpp"
@@ -27,10 +33,14 @@
 #include "reduce.hpp"
 #pragma GCC visibility pop
 
+#include <atomic>
 #include <dlfcn.h>
+#include <map>
+#include <mutex>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <vector>
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
@@ -120,53 +130,235 @@ EXPORT int cuModuleGetFunction(void **out, void *, const char *name)
     return *out ? 0 : 500;
 }
 
+/* ---- what is alive, for tests ------------------------------------------------------------------
+ */
+
+struct fake_cuda_counts {
+    std::atomic<size_t> device_blocks, pinned_blocks, streams, events, graphs;
+    std::atomic<size_t> allocations, launches, graph_launches, copies, captures;
+};
+static fake_cuda_counts counts;
+
+EXPORT fake_cuda_counts *fake_cuda_read_counts()
+{
+    return &counts;
+}
+
+/* ---- streams that capture ----------------------------------------------------------------------
+ */
+
+struct operation {
+    void *function; /* nullptr: a copy */
+    gpu::launch_options options;
+    std::vector<unsigned char> parameters;
+    void *target;
+    const void *source;
+    size_t bytes;
+};
+
+struct fake_graph {
+    std::vector<operation> operations;
+};
+
+struct fake_stream {
+    bool capturing = false, spoiled = false;
+    fake_graph *graph = nullptr;
+};
+
+static thread_local fake_stream *capturing;
+
+/* Calls that are not for a thread that captures. */
+static bool forbidden()
+{
+    if (capturing != nullptr) {
+        capturing->spoiled = true;
+    }
+    return capturing != nullptr;
+}
+
+static int carry_out(const operation &o)
+{
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    if (o.function == nullptr) {
+        memmove(o.target, o.source, o.bytes);
+        return 0;
+    }
+    pthread_mutex_lock(&lock);
+    const char *fault = gpu::launch_bytes(reinterpret_cast<void (*)(const void *)>(o.function),
+                                          o.parameters.data(), o.options);
+    pthread_mutex_unlock(&lock);
+    if (fault != nullptr) {
+        fprintf(stderr, "fake driver: %s\n", fault);
+    }
+    return fault ? 719 : 0;
+}
+
+static int queue(void *opaque, operation &&o)
+{
+    fake_stream *stream = static_cast<fake_stream *>(opaque);
+    if (stream != nullptr && stream->capturing) {
+        stream->graph->operations.push_back(std::move(o));
+        return 0;
+    }
+    return carry_out(o);
+}
+
+static int queue_copy(void *stream, void *target, const void *source, size_t bytes)
+{
+    operation o = {};
+    o.target = target;
+    o.source = source;
+    o.bytes = bytes;
+    counts.copies++;
+    return queue(stream, std::move(o));
+}
+
+EXPORT int cuStreamBeginCapture(void *opaque, int mode)
+{
+    fake_stream *stream = static_cast<fake_stream *>(opaque);
+    if (behaves("begin_capture") || stream->capturing || mode != 1) {
+        return 900;
+    }
+    stream->capturing = true;
+    stream->spoiled = false;
+    stream->graph = new fake_graph;
+    counts.graphs++;
+    capturing = stream;
+    return 0;
+}
+EXPORT int cuGraphDestroy(void *graph)
+{
+    delete static_cast<fake_graph *>(graph);
+    counts.graphs--;
+    return 0;
+}
+EXPORT int cuStreamEndCapture(void *opaque, void **out)
+{
+    fake_stream *stream = static_cast<fake_stream *>(opaque);
+    bool spoiled = stream->spoiled || behaves("end_capture");
+    *out = nullptr;
+    if (!stream->capturing) {
+        return 900;
+    }
+    capturing = nullptr;
+    stream->capturing = false;
+    if (spoiled) {
+        cuGraphDestroy(stream->graph);
+        return 901;
+    }
+    *out = stream->graph;
+    counts.captures++;
+    return 0;
+}
+EXPORT int cuGraphInstantiateWithFlags(void **out, void *graph, unsigned long long)
+{
+    *out = nullptr;
+    if (behaves("instantiate")) {
+        return 2;
+    }
+    *out = new fake_graph(*static_cast<fake_graph *>(graph));
+    counts.graphs++;
+    return 0;
+}
+EXPORT int cuGraphExecDestroy(void *graph)
+{
+    return cuGraphDestroy(graph);
+}
+EXPORT int cuGraphUpload(void *, void *)
+{
+    return behaves("upload") ? 2 : 0;
+}
+EXPORT int cuGraphLaunch(void *graph, void *)
+{
+    counts.graph_launches++;
+    if (behaves("graph_launch")) {
+        return 701;
+    }
+    int result = 0;
+    for (const operation &o : static_cast<fake_graph *>(graph)->operations) {
+        result = result ? result : carry_out(o);
+    }
+    return result;
+}
+
 /* ---- memory: filled with ones, so that nobody relies on zeros ----------------------------------
  */
 
 EXPORT int cuMemAlloc(uint64_t *out, size_t bytes)
 {
+    if (forbidden()) {
+        return 900;
+    }
+    counts.allocations++;
     void *block = behaves("no_memory") ? nullptr : aligned_alloc(256, (bytes + 255) / 256 * 256);
     if (block == nullptr) {
         return 2;
     }
     memset(block, 0xff, bytes);
     *out = (uint64_t)(uintptr_t)block;
+    counts.device_blocks++;
     return 0;
 }
 EXPORT int cuMemFree(uint64_t address)
 {
+    if (forbidden()) {
+        return 900;
+    }
     free((void *)(uintptr_t)address);
+    counts.device_blocks--;
     return 0;
 }
+/* Pinned blocks, so that cuPointerGetAttribute knows them. */
+static std::mutex pinned_lock;
+static std::map<uintptr_t, size_t> pinned;
+
 EXPORT int cuMemHostAlloc(void **out, size_t bytes, unsigned)
 {
-    *out = malloc(bytes);
-    return *out ? 0 : 2;
+    *out = forbidden() || (behaves("no_pinned") && bytes > 4) ? nullptr : malloc(bytes);
+    if (*out == nullptr) {
+        return 2;
+    }
+    std::lock_guard<std::mutex> guard(pinned_lock);
+    pinned[(uintptr_t)*out] = bytes;
+    counts.allocations++;
+    counts.pinned_blocks++;
+    return 0;
 }
 EXPORT int cuMemFreeHost(void *block)
 {
+    std::lock_guard<std::mutex> guard(pinned_lock);
+    pinned.erase((uintptr_t)block);
     free(block);
+    counts.pinned_blocks--;
     return 0;
+}
+EXPORT int cuPointerGetAttribute(void *out, int attribute, uint64_t address)
+{
+    std::lock_guard<std::mutex> guard(pinned_lock);
+    auto next = pinned.upper_bound((uintptr_t)address);
+    if (attribute != 2 || next == pinned.begin()) {
+        return 1;
+    }
+    --next;
+    *static_cast<unsigned *>(out) = 1;
+    return address < next->first + next->second ? 0 : 1;
 }
 EXPORT int cuMemHostGetDevicePointer(uint64_t *out, void *block, unsigned)
 {
     *out = (uint64_t)(uintptr_t)block;
     return 0;
 }
-EXPORT int cuMemcpyHtoDAsync(uint64_t target, const void *source, size_t bytes, void *)
+EXPORT int cuMemcpyHtoDAsync(uint64_t target, const void *source, size_t bytes, void *stream)
 {
-    memcpy((void *)(uintptr_t)target, source, bytes);
-    return 0;
+    return queue_copy(stream, (void *)(uintptr_t)target, source, bytes);
 }
-EXPORT int cuMemcpyDtoHAsync(void *target, uint64_t source, size_t bytes, void *)
+EXPORT int cuMemcpyDtoHAsync(void *target, uint64_t source, size_t bytes, void *stream)
 {
-    memcpy(target, (const void *)(uintptr_t)source, bytes);
-    return 0;
+    return queue_copy(stream, target, (const void *)(uintptr_t)source, bytes);
 }
-EXPORT int cuMemcpyDtoDAsync(uint64_t target, uint64_t source, size_t bytes, void *)
+EXPORT int cuMemcpyDtoDAsync(uint64_t target, uint64_t source, size_t bytes, void *stream)
 {
-    memmove((void *)(uintptr_t)target, (const void *)(uintptr_t)source, bytes);
-    return 0;
+    return queue_copy(stream, (void *)(uintptr_t)target, (const void *)(uintptr_t)source, bytes);
 }
 
 /* ---- streams, events, launches -----------------------------------------------------------------
@@ -174,17 +366,19 @@ EXPORT int cuMemcpyDtoDAsync(uint64_t target, uint64_t source, size_t bytes, voi
 
 EXPORT int cuStreamCreate(void **out, unsigned)
 {
-    *out = malloc(1);
-    return *out ? 0 : 2;
+    *out = new fake_stream;
+    counts.streams++;
+    return 0;
 }
 EXPORT int cuStreamDestroy(void *stream)
 {
-    free(stream);
+    delete static_cast<fake_stream *>(stream);
+    counts.streams--;
     return 0;
 }
-EXPORT int cuStreamSynchronize(void *)
+EXPORT int cuStreamQuery(void *)
 {
-    return behaves("lost") ? 700 : 0;
+    return forbidden() ? 900 : behaves("lost") ? 700 : behaves("slow") ? 600 : 0;
 }
 EXPORT int cuStreamWaitEvent(void *, void *, unsigned)
 {
@@ -193,39 +387,46 @@ EXPORT int cuStreamWaitEvent(void *, void *, unsigned)
 EXPORT int cuEventCreate(void **out, unsigned)
 {
     *out = malloc(1);
+    counts.events += *out != nullptr;
     return *out ? 0 : 2;
 }
 EXPORT int cuEventDestroy(void *event)
 {
     free(event);
+    counts.events--;
     return 0;
 }
 EXPORT int cuEventRecord(void *, void *)
 {
     return 0;
 }
-EXPORT int cuLaunchKernel(void *function, unsigned grid_x, unsigned grid_y, unsigned grid_z,
-                          unsigned block_x, unsigned, unsigned, unsigned, void *, void **parameters,
-                          void **)
+EXPORT int cuEventQuery(void *)
 {
-    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-    gpu::launch_options options = {};
-    options.grid[0] = grid_x;
-    options.grid[1] = grid_y;
-    options.grid[2] = grid_z;
-    options.threads = block_x;
-    options.warp = 32;
+    return behaves("lost") ? 700 : 0;
+}
+EXPORT int cuEventSynchronize(void *)
+{
+    return behaves("lost") ? 700 : 0;
+}
+EXPORT int cuLaunchKernel(void *function, unsigned grid_x, unsigned grid_y, unsigned grid_z,
+                          unsigned block_x, unsigned, unsigned, unsigned, void *stream,
+                          void **parameters, void **)
+{
+    operation o = {};
+    o.options.grid[0] = grid_x;
+    o.options.grid[1] = grid_y;
+    o.options.grid[2] = grid_z;
+    o.options.threads = block_x;
+    o.options.warp = 32;
+    o.function = function;
+    counts.launches++;
     if (behaves("launch")) {
         return 701;
     }
-    pthread_mutex_lock(&lock);
-    const char *fault = gpu::launch_bytes(reinterpret_cast<void (*)(const void *)>(function),
-                                          parameters[0], options);
-    pthread_mutex_unlock(&lock);
-    if (fault != nullptr) {
-        fprintf(stderr, "fake driver: %s\n", fault);
-    }
-    return fault ? 719 : 0;
+    /* Only the kernel knows how large its struct is: as many bytes as launch.c has room for. */
+    unsigned char *from = static_cast<unsigned char *>(parameters[0]);
+    o.parameters.assign(from, from + 2048);
+    return queue(stream, std::move(o));
 }
 
 /* ---- tensor cores: not in fibres, and the device says that it has none -------------------------

@@ -124,6 +124,21 @@ static void failures_of_the_driver_are_errors(void **state)
     expect("waiting for a stream");
 }
 
+/* Several runs of one session; test_graphs.c compares their results. */
+static void a_driver_that_cannot_record_runs_plainly(void **state)
+{
+    (void)state;
+    char line[1200];
+    static const char *const behaviours[] = {"good",        "begin_capture", "end_capture",
+                                             "instantiate", "upload",        "graph_launch",
+                                             "no_pinned",   "slow"};
+    snprintf(line, sizeof(line), "bench %s/model.onnx --device cuda:0 --seconds 0.01",
+             node_case("test_matmul_4d"));
+    for (size_t i = 0; i < sizeof(behaviours) / sizeof(behaviours[0]); i++) {
+        assert_int_equal(leat(behaviours[i], line), 0);
+    }
+}
+
 /* Writes a .npy of three i64. */
 static void write_indices(const char *path, int64_t a, int64_t b, int64_t c)
 {
@@ -164,6 +179,7 @@ int main(void)
         cmocka_unit_test(an_old_gpu_is_listed_but_not_opened),
         cmocka_unit_test(kernels_give_the_expected_results),
         cmocka_unit_test(failures_of_the_driver_are_errors),
+        cmocka_unit_test(a_driver_that_cannot_record_runs_plainly),
         cmocka_unit_test(an_index_out_of_range_is_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
