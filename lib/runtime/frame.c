@@ -67,6 +67,8 @@ static leat_status make_stage(lt_frame *frame, const leat_array *inputs, lt_stag
     const lt_stage_desc desc = {.body = frame->body,
                                 .parent = parent,
                                 .inputs = inputs,
+                                .input_spaces = frame->input_spaces,
+                                .output_spaces = frame->output_spaces,
                                 .content = content,
                                 .made = frame->run.made,
                                 .profile = runner->profile,
@@ -108,7 +110,8 @@ static leat_status find_plan(lt_frame *frame, const leat_array *inputs, lt_stage
                              leat_error *err)
 {
     lt_stage **link = &frame->plans;
-    while (*link != NULL && !lt_stage_matches(*link, inputs)) {
+    while (*link != NULL &&
+           !lt_stage_matches(*link, inputs, frame->input_spaces, frame->output_spaces)) {
         link = &(*link)->next;
     }
     lt_stage *plan = *link;

@@ -39,6 +39,8 @@ struct lt_frame {
     lt_stage *plans; /* first stages, the latest used first */
     lt_stage *last;  /* last stage of the latest run or warm; NULL: none */
     lt_run run;
+    const uint32_t *input_spaces;      /* per input: where it is; NULL: all in host memory */
+    const uint32_t *output_spaces;     /* per output, likewise: where it shall go */
     const leat_array *given;           /* inputs of the run under way */
     lt_held *const *given_held;        /* their blocks; NULL: none has one */
     const lt_stage_output **completed; /* per output of the graph: by the latest run */

@@ -38,21 +38,28 @@ static leat_status take_shape(lt_input_key *key, leat_value *value, const leat_a
     return LEAT_OK;
 }
 
-/* Shapes of the graph's inputs, as the caller gave them. */
-static leat_status take_inputs(lt_stage *stage, const leat_array *inputs, leat_error *err)
+/* Shapes and places of the graph's inputs, as the caller gave them, and places of its outputs. */
+static leat_status take_inputs(lt_stage *stage, const lt_stage_desc *desc, leat_error *err)
 {
     const lt_graph *graph = stage->body->graph;
-    stage->inputs = lt_arena_array(&stage->arena, graph->n_inputs + 1u, sizeof(*stage->inputs));
-    if (stage->inputs == NULL) {
+    lt_arena *arena = &stage->arena;
+    stage->inputs = lt_arena_array(arena, graph->n_inputs + 1u, sizeof(*stage->inputs));
+    stage->output_spaces = lt_arena_array(arena, graph->n_outputs + 1u, sizeof(uint32_t));
+    if (stage->inputs == NULL || stage->output_spaces == NULL) {
         return no_memory(err);
+    }
+    for (uint32_t i = 0; desc->output_spaces != NULL && i < graph->n_outputs; i++) {
+        stage->output_spaces[i] = desc->output_spaces[i];
     }
     for (uint32_t i = 0; i < graph->n_inputs; i++) {
         leat_value *value = &stage->values[graph->inputs[i]];
-        leat_status status = take_shape(&stage->inputs[i], value, &inputs[i], err);
+        leat_status status = take_shape(&stage->inputs[i], value, &desc->inputs[i], err);
         if (status != LEAT_OK) {
             return status;
         }
-        stage->refs[graph->inputs[i]] = (lt_ref){LT_REF_INPUT, i, NULL};
+        size_t space = desc->input_spaces ? desc->input_spaces[i] : 0;
+        stage->inputs[i].space = (uint32_t)space;
+        stage->refs[space * graph->n_values + graph->inputs[i]] = (lt_ref){LT_REF_INPUT, i, NULL};
     }
     return LEAT_OK;
 }
@@ -117,10 +124,11 @@ static leat_status start(lt_stage *stage, const lt_stage_desc *desc, leat_error 
     }
     if (parent != NULL) {
         stage->first_node = parent->barrier_node + parent->at_host;
+        stage->output_spaces = parent->output_spaces;
         return parent->at_host ? take_made(stage, desc->made, err)
                                : take_content(stage, desc->content, err);
     }
-    return take_inputs(stage, desc->inputs, err);
+    return take_inputs(stage, desc, err);
 }
 
 leat_status lt_stage_create(const lt_stage_desc *desc, lt_stage **out_stage, leat_error *err)
@@ -199,7 +207,7 @@ leat_status lt_stage_own_outputs(lt_stage *stage, leat_error *err)
     leat_status status = LEAT_OK;
     for (uint32_t i = 0; i < stage->n_outputs && status == LEAT_OK; i++) {
         lt_stage_output *output = &stage->outputs[i];
-        if (output->own == NULL) {
+        if (output->own == NULL && stage->output_spaces[output->index] == 0) {
             status = lt_device_alloc(cpu, output->bytes, &output->own, err);
         }
     }
@@ -228,14 +236,18 @@ static bool key_matches(const lt_input_key *key, const leat_array *array)
             memcmp(array->data, key->content, key->bytes) == 0);
 }
 
-bool lt_stage_matches(const lt_stage *stage, const leat_array *inputs)
+bool lt_stage_matches(const lt_stage *stage, const leat_array *inputs, const uint32_t *input_spaces,
+                      const uint32_t *output_spaces)
 {
-    for (uint32_t i = 0; i < stage->body->graph->n_inputs; i++) {
-        if (!key_matches(&stage->inputs[i], &inputs[i])) {
+    const lt_graph *graph = stage->body->graph;
+    for (uint32_t i = 0; i < graph->n_inputs; i++) {
+        if (stage->inputs[i].space != (input_spaces ? input_spaces[i] : 0) ||
+            !key_matches(&stage->inputs[i], &inputs[i])) {
             return false;
         }
     }
-    return true;
+    return output_spaces == NULL || memcmp(output_spaces, stage->output_spaces,
+                                           graph->n_outputs * sizeof(*output_spaces)) == 0;
 }
 
 lt_stage *lt_stage_find_child(const lt_stage *stage, const void *content)

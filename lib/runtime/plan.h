@@ -114,6 +114,7 @@ typedef struct lt_input_key {
     leat_dtype dtype;
     int64_t shape[LEAT_MAX_RANK];
     size_t bytes;
+    uint32_t space;      /* where the data is */
     const void *content; /* what the input must hold; NULL: anything */
 } lt_input_key;
 
@@ -142,11 +143,12 @@ struct lt_stage {
     const void *content;  /* child: what the parent's barrier value holds; or else */
     lt_input_key *made;   /* child: one per output of the node that the parent ends before */
 
-    leat_value *values;   /* of the graph, with this plan's shapes */
-    lt_ref *refs;         /* [space * n_values + value] */
-    bool *output_done;    /* per output of the graph, those of earlier stages among them */
-    bool *evaluated;      /* per node: its result is part of the plan */
-    const char **reasons; /* per node: why its device; NULL: the only one */
+    leat_value *values;      /* of the graph, with this plan's shapes */
+    lt_ref *refs;            /* [space * n_values + value] */
+    bool *output_done;       /* per output of the graph, those of earlier stages among them */
+    uint32_t *output_spaces; /* per output of the graph: where it goes; the first stage's */
+    bool *evaluated;         /* per node: its result is part of the plan */
+    const char **reasons;    /* per node: why its device; NULL: the only one */
 
     lt_action *actions;
     uint32_t n_actions;
@@ -169,9 +171,11 @@ struct lt_stage {
 typedef struct lt_stage_desc {
     const lt_body *body;
     lt_stage *parent;
-    const leat_array *inputs; /* of the run; data may be NULL where no shape depends on it */
-    const void *content;      /* child: data of the parent's barrier value; or else */
-    const lt_item *made;      /* child: per value of the graph, what nodes of the runtime made */
+    const leat_array *inputs;      /* of the run; data may be NULL where no shape depends on it */
+    const uint32_t *input_spaces;  /* per input; NULL: all in host memory */
+    const uint32_t *output_spaces; /* likewise */
+    const void *content;           /* child: data of the parent's barrier value; or else */
+    const lt_item *made; /* child: per value of the graph, what nodes of the runtime made */
     bool profile;
     bool graphs;
     leat_progress_fn progress; /* may be NULL */
@@ -189,8 +193,9 @@ void lt_plan_free_buffers(lt_stage *stage);
 /* Frees the stage and its children. */
 void lt_stage_destroy(lt_stage *stage);
 
-/* Whether a first stage serves these inputs. */
-bool lt_stage_matches(const lt_stage *stage, const leat_array *inputs);
+/* Whether a first stage serves these inputs. Spaces as in lt_stage_desc. */
+bool lt_stage_matches(const lt_stage *stage, const leat_array *inputs, const uint32_t *input_spaces,
+                      const uint32_t *output_spaces);
 
 /* The child made for that content of the barrier value; NULL when there is none. */
 lt_stage *lt_stage_find_child(const lt_stage *stage, const void *content);
@@ -219,7 +224,7 @@ const void *lt_stage_barrier_data(const lt_stage *stage, const lt_run *run);
 
 /* --- parts of making a stage, in files of their own ------------------------------------------- */
 
-/* Where a value is in host memory during a run, for a ref that is not LT_REF_NONE. */
+/* Where a value is during a run, for a ref that is not LT_REF_NONE. */
 static inline void *lt_ref_resolve(const lt_run *run, const lt_ref *ref)
 {
     return ref->kind == LT_REF_FIXED   ? ref->pointer

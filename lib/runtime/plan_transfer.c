@@ -134,11 +134,13 @@ static leat_status value_bytes(const lt_plan_compiler *c, uint32_t value, size_t
     return LEAT_OK;
 }
 
-/* The first output of the model that is this value and not complete yet; n_outputs: none. */
-static uint32_t output_of_value(const lt_plan_compiler *c, uint32_t value)
+/* The first output of the model that is this value, goes to that space and is not complete yet;
+ * n_outputs: none. */
+static uint32_t output_of_value(const lt_plan_compiler *c, uint32_t space, uint32_t value)
 {
     uint32_t i = 0;
-    while (i < c->graph->n_outputs && (c->graph->outputs[i] != value || c->stage->output_done[i])) {
+    while (i < c->graph->n_outputs && (c->graph->outputs[i] != value || c->stage->output_done[i] ||
+                                       c->stage->output_spaces[i] != space)) {
         i++;
     }
     return i;
@@ -147,7 +149,7 @@ static uint32_t output_of_value(const lt_plan_compiler *c, uint32_t value)
 leat_status lt_plan_make_place(lt_plan_compiler *c, uint32_t space, uint32_t value, leat_error *err)
 {
     lt_ref *ref = lt_plan_ref(c, space, value);
-    uint32_t output = space == 0 ? output_of_value(c, value) : c->graph->n_outputs;
+    uint32_t output = output_of_value(c, space, value);
     if (output != c->graph->n_outputs) {
         *ref = (lt_ref){LT_REF_OUTPUT, output, NULL};
         return LEAT_OK;
@@ -190,6 +192,9 @@ static leat_status add_copy(lt_plan_compiler *c, uint32_t device, int32_t kind, 
         return LEAT_OK;
     }
     c->used[device] = true;
+    if (kind == LEAT_COPY_DEVICE_TO_DEVICE) {
+        return LEAT_OK;
+    }
     const lt_ref *host = kind == LEAT_COPY_HOST_TO_DEVICE ? &source : &target;
     void *staging = NULL;
     leat_status status = host->kind == LT_REF_FIXED && is_pinned_place(c, host->pointer)
@@ -253,7 +258,7 @@ static leat_status make_host_place(lt_plan_compiler *c, uint32_t device, uint32_
 {
     void *block = NULL;
     leat_status status = LEAT_OK;
-    if (output_of_value(c, value) == c->graph->n_outputs) {
+    if (output_of_value(c, 0, value) == c->graph->n_outputs) {
         status = add_staging(c, device, bytes ? bytes : 1, &block, err);
     }
     if (block != NULL) {
@@ -311,7 +316,7 @@ leat_status lt_plan_bring(lt_plan_compiler *c, uint32_t device, uint32_t value, 
  * Outputs of the model
  * --------------------------------------------------------------------------------------------- */
 
-/* Lists output i if its value is there by now, and brings it to host memory. */
+/* Lists output i if its value is there by now, and brings it to the memory where it goes. */
 static leat_status begin_output(lt_plan_compiler *c, uint32_t i, leat_error *err)
 {
     lt_stage *stage = c->stage;
@@ -330,21 +335,27 @@ static leat_status begin_output(lt_plan_compiler *c, uint32_t i, leat_error *err
         stage->output_done[i] = true;
         return LEAT_OK;
     }
+    uint32_t space = stage->output_spaces[i], device = device_of_space(stage->program, space);
     leat_status status = value_bytes(c, value, &output->bytes, err);
-    return status ? status : bring_to_host(c, value, err);
+    if (status == LEAT_OK) {
+        status = space ? lt_plan_bring(c, device, value, err) : bring_to_host(c, value, err);
+    }
+    return status;
 }
 
-/* Copies an output that is elsewhere in host memory. All others are there by now. */
+/* Copies an output that is elsewhere in its memory. All others are there by now. */
 static leat_status end_output(lt_plan_compiler *c, lt_stage_output *output, leat_error *err)
 {
-    uint32_t i = output->index;
-    const lt_ref *host = lt_plan_ref(c, 0, c->graph->outputs[i]);
+    uint32_t i = output->index, space = c->stage->output_spaces[i];
+    const lt_ref *there = lt_plan_ref(c, space, c->graph->outputs[i]);
     bool done = c->stage->output_done[i];
     c->stage->output_done[i] = true;
-    if (done || (host->kind == LT_REF_OUTPUT && host->index == i)) {
+    if (done || (there->kind == LT_REF_OUTPUT && there->index == i)) {
         return LEAT_OK;
     }
-    return add_copy(c, 0, 0, (lt_ref){LT_REF_OUTPUT, i, NULL}, *host, output->bytes, err);
+    return add_copy(c, device_of_space(c->stage->program, space),
+                    space ? LEAT_COPY_DEVICE_TO_DEVICE : 0, (lt_ref){LT_REF_OUTPUT, i, NULL},
+                    *there, output->bytes, err);
 }
 
 /* The session's own buffer of an output is where its copy from the device is staged. */
@@ -388,23 +399,51 @@ static const lt_patch *find_patch(const lt_segment *segment, lt_ref_kind kind, u
     return NULL;
 }
 
-/* Which outputs may be the same memory as an input: where one launch in host memory is all there
- * is, what holds for its segment. */
+/* The stage's only launch; NULL when it has several or none. */
+static const lt_segment *only_launch(const lt_stage *stage)
+{
+    const lt_segment *only = NULL;
+    for (uint32_t i = 0; i < stage->n_actions; i++) {
+        if (stage->actions[i].kind == LT_ACTION_LAUNCH) {
+            if (only != NULL) {
+                return NULL;
+            }
+            only = stage->actions[i].segment;
+        }
+    }
+    return only;
+}
+
+/* Whether a copy reads the input. */
+static bool is_copied(const lt_stage *stage, uint32_t input)
+{
+    for (uint32_t i = 0; i < stage->n_actions; i++) {
+        const lt_action *action = &stage->actions[i];
+        if (action->kind == LT_ACTION_COPY && action->source.kind == LT_REF_INPUT &&
+            action->source.index == input) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Which outputs may be the same memory as an input: where there is one launch, what holds for its
+ * segment, if both are in its memory and nothing else reads the input. */
 static void find_over(const lt_stage *stage)
 {
+    const lt_segment *segment = only_launch(stage);
     if (stage->parent != NULL || stage->barrier != LEAT_NO_VALUE || stage->at_host ||
-        stage->n_actions != 1 || stage->actions[0].kind != LT_ACTION_LAUNCH ||
-        lt_plan_space(stage->program, stage->actions[0].device) != 0) {
+        segment == NULL) {
         return;
     }
-    const lt_segment *segment = stage->actions[0].segment;
     for (uint32_t k = 0; k < stage->n_outputs; k++) {
         const lt_patch *to = find_patch(segment, LT_REF_OUTPUT, stage->outputs[k].index);
         size_t slot = to ? (size_t)(to->slot - (const void **)segment->outputs) : SIZE_MAX;
         uint32_t from = lt_executable_over(segment->executable, slot);
         for (uint32_t p = 0; from != LEAT_NO_VALUE && p < segment->n_patches; p++) {
             const lt_patch *patch = &segment->patches[p];
-            if (patch->kind == LT_REF_INPUT && patch->slot == &segment->inputs[from]) {
+            if (patch->kind == LT_REF_INPUT && patch->slot == &segment->inputs[from] &&
+                !is_copied(stage, patch->index)) {
                 stage->outputs[k].over = patch->index;
             }
         }

@@ -40,6 +40,12 @@ static leat_status fix_content(lt_stage *stage, const lt_stage_desc *desc, uint3
             return lt_fail(err, LEAT_INVALID, "input '%s' decides shapes: its data is needed here",
                            stage->values[value].name);
         }
+        if (key->space != 0) {
+            return lt_fail(err, LEAT_INVALID,
+                           "input '%s' decides shapes: it must be in host memory, not bound to a "
+                           "tensor on a device",
+                           stage->values[value].name);
+        }
         /* In the first stage's memory, which outlives all others. */
         void *copy = lt_arena_alloc(&first->arena, key->bytes + 1, LT_ALIGNMENT);
         if (copy == NULL) {

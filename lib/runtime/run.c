@@ -16,11 +16,12 @@ static const char *input_name(const leat_session *session, size_t i)
     return session->model->signature.inputs[i].name;
 }
 
-/* The tensor bound to input i, on the host. */
+/* The tensor bound to input i, where the session's plans can read it. */
 static leat_status fetch_bound(leat_session *session, size_t i, leat_error *err)
 {
     const lt_binding *binding = &session->input_bindings[i];
     session->inputs[i] = binding->tensor->array;
+    session->input_spaces[i] = binding->space;
     if (binding->staging == NULL) {
         return LEAT_OK;
     }
@@ -39,11 +40,13 @@ static leat_status take_inputs(leat_session *session, const leat_array **inputs,
                        n_inputs);
     }
     if (session->n_bound_inputs == 0) {
+        memset(session->input_spaces, 0, session->n_inputs * sizeof(*session->input_spaces));
         return LEAT_OK;
     }
     for (size_t i = 0; i < session->n_inputs; i++) {
         const leat_array *given = n_inputs ? &(*inputs)[i] : NULL;
         leat_status status = LEAT_OK;
+        session->input_spaces[i] = 0;
         if (session->input_bindings[i].tensor != NULL && (given == NULL || given->data == NULL)) {
             status = fetch_bound(session, i, err);
         } else if (given != NULL) {
@@ -64,13 +67,24 @@ static leat_status take_inputs(leat_session *session, const leat_array **inputs,
  * Outputs
  * --------------------------------------------------------------------------------------------- */
 
-/* Where output i goes: the caller's buffer, a bound tensor, or NULL for the session's own. An array
- * that still points at what the last run gave out counts as empty. */
+/* The caller's buffer for output i; NULL for none. An array that still points at what the last run
+ * gave out, or at the tensor that is bound, counts as empty. */
+static const leat_array *given_buffer(const leat_session *session, const leat_array *outputs,
+                                      size_t i)
+{
+    const leat_array *given = outputs ? &outputs[i] : NULL;
+    const leat_tensor *bound = session->output_bindings[i].tensor;
+    bool empty = given == NULL || given->data == NULL || given->data == session->given_out[i] ||
+                 (bound != NULL && given->data == bound->array.data);
+    return empty ? NULL : given;
+}
+
+/* Where output i goes: the caller's buffer, a bound tensor, or NULL for the session's own. */
 static void *wanted_place(const leat_session *session, const leat_array *outputs, size_t i,
                           size_t *out_bytes)
 {
-    const leat_array *given = outputs ? &outputs[i] : NULL;
-    if (given != NULL && given->data != NULL && given->data != session->given_out[i]) {
+    const leat_array *given = given_buffer(session, outputs, i);
+    if (given != NULL) {
         *out_bytes = given->bytes;
         return given->data;
     }
@@ -80,6 +94,15 @@ static void *wanted_place(const leat_session *session, const leat_array *outputs
         return binding->staging ? binding->staging : binding->tensor->array.data;
     }
     return NULL;
+}
+
+/* Where the outputs of this run go. An array given for one that is bound goes before. */
+static void choose_spaces(leat_session *session, const leat_array *outputs)
+{
+    for (size_t i = 0; i < session->n_outputs; i++) {
+        bool taken = given_buffer(session, outputs, i) != NULL;
+        session->output_spaces[i] = taken ? 0 : session->output_bindings[i].space;
+    }
 }
 
 /* lt_place_fn of a session. */
@@ -172,6 +195,7 @@ leat_status lt_session_run_held(leat_session *session, const leat_array *inputs,
     }
     placing p = {session, NULL, n_outputs ? outputs : NULL};
     lt_runner_start(&session->runner);
+    choose_spaces(session, p.outputs);
     leat_status status = take_inputs(session, &inputs, n_inputs, err);
     p.inputs = inputs;
     if (status == LEAT_OK) {
@@ -229,6 +253,7 @@ leat_status leat_session_warm(leat_session *session, const leat_array *inputs, s
     if (status != LEAT_OK) {
         return status;
     }
+    choose_spaces(session, NULL);
     status = take_inputs(session, &inputs, n_inputs, err);
     if (status == LEAT_OK) {
         status = lt_frame_warm(lt_session_frame(session), inputs, err);

@@ -87,6 +87,8 @@ static leat_status make_tables(leat_session *session, leat_error *err)
     session->input_bindings = lt_arena_array(arena, session->n_inputs + 1, sizeof(lt_binding));
     session->output_bindings = lt_arena_array(arena, session->n_outputs + 1, sizeof(lt_binding));
     session->given_out = lt_arena_array(arena, session->n_outputs + 1, sizeof(void *));
+    session->input_spaces = lt_arena_array(arena, session->n_inputs + 1, sizeof(uint32_t));
+    session->output_spaces = lt_arena_array(arena, session->n_outputs + 1, sizeof(uint32_t));
     session->runner.program = session->program;
     session->runner.workspace_bytes = lt_arena_array(arena, n_devices, sizeof(size_t));
     session->runner.workspaces = lt_arena_array(arena, n_devices, sizeof(void *));
@@ -94,6 +96,7 @@ static leat_status make_tables(leat_session *session, leat_error *err)
     session->runner.pool = session->context->pool;
     if (session->inputs == NULL || session->input_bindings == NULL ||
         session->output_bindings == NULL || session->given_out == NULL ||
+        session->input_spaces == NULL || session->output_spaces == NULL ||
         session->runner.workspace_bytes == NULL || session->runner.workspaces == NULL ||
         session->runner.streams == NULL) {
         return no_memory(err);
@@ -109,7 +112,12 @@ static leat_status make_tables(leat_session *session, leat_error *err)
             }
         }
     }
-    return lt_runner_create(&session->runner, arena, err);
+    leat_status status = lt_runner_create(&session->runner, arena, err);
+    if (status == LEAT_OK) {
+        lt_session_frame(session)->input_spaces = session->input_spaces;
+        lt_session_frame(session)->output_spaces = session->output_spaces;
+    }
+    return status;
 }
 
 static leat_status report_progress(const leat_session *session, uint64_t done, leat_error *err)
@@ -285,6 +293,17 @@ static leat_status find_binding(leat_session *session, const char *name, lt_bind
     return lt_fail(err, LEAT_NOT_FOUND, "the model has no input or output '%s'", name);
 }
 
+/* The space of a device in the session's plans; 0 for host memory and for other devices. */
+static uint32_t space_of_device(const leat_session *session, const lt_device *device)
+{
+    for (uint32_t d = 0; d < session->program->n_devices; d++) {
+        if (session->program->devices[d] == device) {
+            return lt_plan_space(session->program, d);
+        }
+    }
+    return 0;
+}
+
 leat_status leat_session_bind(leat_session *session, const char *name, leat_tensor *tensor,
                               leat_error *err)
 {
@@ -298,6 +317,7 @@ leat_status leat_session_bind(leat_session *session, const char *name, leat_tens
         return status;
     }
     void *staging = NULL;
+    uint32_t space = tensor ? space_of_device(session, tensor->device) : 0;
     if (tensor != NULL) {
         const leat_array *array = &tensor->array;
         if (array->dtype != io->dtype || (io->rank >= 0 && array->rank != io->rank)) {
@@ -305,7 +325,7 @@ leat_status leat_session_bind(leat_session *session, const char *name, leat_tens
                            name, leat_dtype_name(io->dtype), io->rank,
                            leat_dtype_name(array->dtype), array->rank);
         }
-        if (!lt_device_is_host(tensor->device)) {
+        if (space == 0 && !lt_device_is_host(tensor->device)) {
             staging = lt_alloc(&session->context->memory, array->bytes, LT_ALIGNMENT);
             if (staging == NULL) {
                 return no_memory(err);
@@ -319,6 +339,7 @@ leat_status leat_session_bind(leat_session *session, const char *name, leat_tens
     *n_bound += (size_t)(tensor != NULL) - (size_t)(binding->tensor != NULL);
     unbind(session, binding);
     binding->tensor = tensor;
+    binding->space = space;
     binding->staging = staging;
     return LEAT_OK;
 }

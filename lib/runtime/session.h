@@ -8,7 +8,8 @@
 /* A tensor bound to an input or output. */
 typedef struct lt_binding {
     leat_tensor *tensor;
-    void *staging; /* host copy of a tensor in device memory; NULL otherwise */
+    uint32_t space; /* of a tensor on a device of the session; 0: in host memory */
+    void *staging;  /* host copy of a tensor on any other device; NULL otherwise */
 } lt_binding;
 
 /* What holds a session. A trim is short and holds the context's lock: a run waits for it. */
@@ -29,7 +30,9 @@ struct leat_session {
 
     size_t n_inputs;
     size_t n_outputs;
-    leat_array *inputs; /* of the run under way, bound tensors put in */
+    leat_array *inputs;      /* of the run under way, bound tensors put in */
+    uint32_t *input_spaces;  /* where they are */
+    uint32_t *output_spaces; /* where the outputs of the run under way go */
     lt_binding *input_bindings;
     lt_binding *output_bindings;
     size_t n_bound_inputs;

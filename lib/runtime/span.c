@@ -147,7 +147,9 @@ static void read_keys(const lt_stage *stage, lt_span *span, const lt_run *run)
     for (uint32_t i = 0; i < span->count; i++) {
         const lt_action *action = &stage->actions[span->first + i];
         if (action->kind == LT_ACTION_COPY) {
+            bool in = action->copy_kind == LEAT_COPY_HOST_TO_DEVICE;
             span->now[n++] = copy_key(action, run);
+            span->now[n++] = lt_ref_resolve(run, in ? &action->target : &action->source);
             continue;
         }
         for (uint32_t p = 0; p < action->segment->n_patches; p++) {
@@ -268,7 +270,7 @@ static void examine(const lt_stage *stage, lt_span *span, bool graphs)
     for (uint32_t i = 0; i < span->count; i++) {
         const lt_action *action = &stage->actions[span->first + i];
         if (action->kind == LT_ACTION_COPY) {
-            span->n_keys++;
+            span->n_keys += 2;
             continue;
         }
         launches = true;

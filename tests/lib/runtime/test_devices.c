@@ -398,6 +398,102 @@ static void tensor_on_a_device_can_be_bound(void **state)
     finish(&r, b);
 }
 
+/* A tensor on the fake device holding those floats. */
+static leat_tensor *put(test_run *r, const float *data, int32_t rank, const int64_t *shape)
+{
+    leat_array array = {LEAT_DTYPE_F32, rank, {0}, (void *)(uintptr_t)data, sizeof(float)};
+    for (int32_t d = 0; d < rank; d++) {
+        array.shape[d] = shape[d];
+        array.bytes *= (size_t)shape[d];
+    }
+    leat_tensor *host, *there;
+    assert_ok(leat_tensor_wrap(r->context, "cpu", &array, &host, &r->err), &r->err);
+    assert_ok(leat_tensor_create(r->context, "fake", LEAT_DTYPE_F32, rank, shape, &there, &r->err),
+              &r->err);
+    assert_ok(leat_tensor_copy(there, host, &r->err), &r->err);
+    leat_tensor_destroy(host);
+    return there;
+}
+
+static void assert_holds(test_run *r, const leat_tensor *tensor, const char *shape,
+                         const float *want)
+{
+    float data[16];
+    leat_array array = test_f32(data, shape);
+    leat_tensor *host;
+    assert_ok(leat_tensor_wrap(r->context, "cpu", &array, &host, &r->err), &r->err);
+    assert_ok(leat_tensor_copy(host, tensor, &r->err), &r->err);
+    test_assert_f32(&array, shape, want);
+    leat_tensor_destroy(host);
+}
+
+/* Values go where they are bound: one tensor as input and output (Relu may be in place), an output
+ * that also is read on the CPU, one that is an input. */
+static void bound_tensors_stay_on_the_device(void **state)
+{
+    (void)state;
+    onnx_builder *b = build_sandwich("Max");
+    onnx_builder_output(b, "first", LEAT_DTYPE_F32, "2x3");
+    test_run r;
+    start(&r, b, fake_names, 1, LEAT_FALLBACK_CPU);
+    const int64_t shape[2] = {2, 3};
+    const float y[6] = {2, 0, 6, 0, 10, 0}, none[6] = {0};
+    leat_tensor *in = put(&r, x, 2, shape), *first = put(&r, none, 2, shape);
+    assert_ok(leat_session_bind(r.session, "x", in, &r.err), &r.err);
+    assert_ok(leat_session_bind(r.session, "first", first, &r.err), &r.err);
+    leat_array out[2] = {{0}};
+    for (int round = 0; round < 3; round++) { /* the arrays still point at the last run's */
+        assert_ok(leat_session_run(r.session, NULL, 0, out, 2, &r.err), &r.err);
+        test_assert_f32(&out[0], "2x3", y);
+        assert_holds(&r, first, "2x3", zeros_and_more);
+    }
+    /* A buffer that is given goes before the tensor, an array before a bound input. */
+    float buffer[6], other[6] = {-1, 7, -1, -1, -1, -1};
+    const float from_other[6] = {0, 7, 0, 0, 0, 0};
+    leat_array given = test_f32(other, "2x3");
+    out[1] = test_f32(buffer, "2x3");
+    assert_ok(leat_session_run(r.session, &given, 1, out, 2, &r.err), &r.err);
+    test_assert_f32(&out[1], "2x3", from_other);
+    assert_holds(&r, first, "2x3", zeros_and_more);
+    leat_session_destroy(r.session);
+    r.session = NULL;
+    leat_tensor_destroy(in);
+    leat_tensor_destroy(first);
+    finish(&r, b);
+}
+
+/* Relu writes its input's memory where nobody else reads that. */
+static void bound_tensor_is_written_in_place(void **state)
+{
+    (void)state;
+    const int64_t shape[2] = {2, 3};
+    for (int late = 0; late < 2; late++) {
+        onnx_builder *b = build_relu();
+        if (late) {
+            onnx_builder_node(b, "Add", "x,y", "z", NULL, 0);
+            onnx_builder_output(b, "z", LEAT_DTYPE_F32, "Nx3");
+        }
+        test_run r;
+        start(&r, b, fake_names, 1, LEAT_FALLBACK_NONE);
+        leat_tensor *both = put(&r, x, 2, shape);
+        leat_array out[2] = {{0}};
+        assert_ok(leat_session_bind(r.session, "x", both, &r.err), &r.err);
+        assert_ok(leat_session_bind(r.session, "y", both, &r.err), &r.err);
+        leat_status status = leat_session_run(r.session, NULL, 0, out, 1 + (size_t)late, &r.err);
+        if (late) {
+            assert_int_equal(status, LEAT_INVALID);
+            assert_non_null(strstr(r.err.message, "overlaps input 'x'"));
+        } else {
+            assert_ok(status, &r.err);
+            assert_holds(&r, both, "2x3", zeros_and_more);
+        }
+        leat_session_destroy(r.session);
+        r.session = NULL;
+        leat_tensor_destroy(both);
+        finish(&r, b);
+    }
+}
+
 static void tensor_bad_shapes_return_invalid(void **state)
 {
     (void)state;
@@ -443,6 +539,8 @@ int main(void)
         cmocka_unit_test(graph_and_fake_and_cpu_work_together),
         cmocka_unit_test(tensor_copies_across_devices),
         cmocka_unit_test(tensor_on_a_device_can_be_bound),
+        cmocka_unit_test(bound_tensors_stay_on_the_device),
+        cmocka_unit_test(bound_tensor_is_written_in_place),
         cmocka_unit_test(tensor_bad_shapes_return_invalid),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
