@@ -3,6 +3,7 @@
 #include "../gpu/attention.hpp"
 #include "../gpu/attention_mma.hpp"
 #include "../gpu/conv.hpp"
+#include "../gpu/decode.hpp"
 #include "../gpu/gemm.hpp"
 #include "../gpu/layout.hpp"
 #include "../gpu/norm.hpp"

@@ -138,6 +138,10 @@ leat_status lt_cuda_transpose_prepare(const leat_kernel_node *node, void *device
     }
     lt_cuda_walk merged = walk;
     lt_cuda_walk_merge(&merged, 2);
+    if (merged.rank == 0 || (merged.rank == 1 && merged.strides[0][0] == 1)) {
+        *out_kernel = (leat_kernel){.name = "view", .view_of = 1};
+        return LEAT_OK;
+    }
     status = add_swap(&b, &merged, x->dtype, &done);
     return status != LEAT_OK || done ? status : add_copy(&b, &walk, x->dtype, 0, 0, 0, 0);
 }

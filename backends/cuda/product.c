@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rows of Gemm and MatMul. */
 #include "cuda.h"
+#include "gemv.h"
 #include "rows.h"
 #include "tensor.h"
 
@@ -121,8 +122,9 @@ static leat_status add_product(lt_cuda_builder *b, lt_gpu_gemm *p, bool bias, ui
     leat_dtype dtype = leat_kernel_input(b->node, A)->dtype;
     const char *type = lt_cuda_type_name(dtype);
     char name[64], suffix[32];
-    if (on_tensor_cores(b, p, bias, residual)) {
-        return LEAT_OK;
+    leat_status status = lt_cuda_gemv_pack(b, B, p);
+    if (status != LEAT_OK || (!lt_cuda_gemv_fits(p) && on_tensor_cores(b, p, bias, residual))) {
+        return status;
     }
     p->wide_y = leat_kernel_output(b->node, 0)->dtype == LEAT_DTYPE_F32;
     p->wide_bias = bias && leat_kernel_input(b->node, C)->dtype == LEAT_DTYPE_F32;
@@ -133,10 +135,13 @@ static leat_status add_product(lt_cuda_builder *b, lt_gpu_gemm *p, bool bias, ui
                              .grid = {c.blocks},
                              .parameters = p,
                              .parameter_bytes = sizeof(*p),
-                             .n_pointers = 3,
+                             .n_pointers = 2,
                              .pointers = {{offsetof(lt_gpu_gemm, a), LT_CUDA_INPUT, A, 0},
-                                          {offsetof(lt_gpu_gemm, b), LT_CUDA_INPUT, B, 0},
                                           {offsetof(lt_gpu_gemm, y), LT_CUDA_OUTPUT, 0, 0}}};
+    if (p->b == NULL) {
+        launch.pointers[launch.n_pointers++] =
+            (lt_cuda_pointer){offsetof(lt_gpu_gemm, b), LT_CUDA_INPUT, B, 0};
+    }
     if (bias) {
         launch.pointers[launch.n_pointers++] =
             (lt_cuda_pointer){offsetof(lt_gpu_gemm, bias), LT_CUDA_INPUT, C, 0};
@@ -154,7 +159,7 @@ static leat_status add_product(lt_cuda_builder *b, lt_gpu_gemm *p, bool bias, ui
     memcpy(suffix, type, strlen(type) + 1);
     memcpy(suffix + strlen(type), c.tile, strlen(c.tile) + 1);
     lt_cuda_kernel_name(name, c.family, suffix);
-    leat_status status = lt_cuda_add(b, &launch);
+    status = lt_cuda_add(b, &launch);
     if (status == LEAT_OK && p->splits > 1) {
         int64_t count = (int64_t)p->batch * p->m * p->n;
         lt_cuda_kernel_name(name, "gemm_finish", type);

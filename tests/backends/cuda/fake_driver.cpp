@@ -24,6 +24,7 @@
 #include "attention.hpp"
 #include "attention_mma.hpp"
 #include "conv.hpp"
+#include "decode.hpp"
 #include "gemm.hpp"
 #include "layout.hpp"
 #include "norm.hpp"
