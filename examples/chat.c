@@ -8,6 +8,7 @@
  *   --precision f32|bf16|auto    --threads N    --capacity N   tokens that the caches hold
  *   --tokens N   longest answer  --ids   print token numbers instead of text, the prompt's first
  *   --encode     print the numbers of QUESTION's own tokens and end
+ *   --device D   such as cuda:0, caches and all    --plugins DIR   where its backend is
  *
  * The caches of keys and values are tensors of a fixed capacity, bound as both past and present:
  * the model writes new ones behind the old, and nothing is copied. Prompts go in pieces of 1, 2, 4,
@@ -26,7 +27,7 @@
 #define MOST_PIECE 32
 
 typedef struct options {
-    const char *model, *pieces, *question;
+    const char *model, *pieces, *question, *device, *plugins;
     leat_precision precision;
     int32_t threads;
     int64_t capacity, tokens;
@@ -64,22 +65,35 @@ static int fail(chat *c, const char *message)
 /* --- the model ----------------------------------------------------------------------------------
  */
 
+/* Zeros, for padding behind the prompt is read though it does not count. */
+static int clear(chat *c, leat_tensor *tensor)
+{
+    leat_array array;
+    leat_tensor *zeros = NULL;
+    leat_tensor_info(tensor, &array);
+    array.data = calloc(1, array.bytes);
+    int good = array.data != NULL ? 1 : fail(c, "no memory");
+    good = good && !leat_tensor_wrap(c->context, "cpu", &array, &zeros, &c->err) &&
+           !leat_tensor_copy(tensor, zeros, &c->err);
+    leat_tensor_destroy(zeros);
+    free(array.data);
+    return good;
+}
+
 /* One tensor, bound to past_key_values.N.S and present.N.S. */
 static int bind_cache(chat *c, size_t i, const leat_io *io)
 {
     char present[96];
     int64_t shape[4] = {1, io->shape[1], c->o->capacity, io->shape[3]};
-    leat_array cache;
     snprintf(present, sizeof(present), "present%s", io->name + strlen("past_key_values"));
     if (io->rank != 4 || shape[1] < 1 || shape[3] < 1) {
         return fail(c, "a cache of the model is not batch x heads x capacity x size");
     }
-    if (leat_tensor_create(c->context, "cpu", io->dtype, 4, shape, &c->caches[i], &c->err) ||
-        leat_tensor_map(c->caches[i], &cache, &c->err)) {
+    if (leat_tensor_create(c->context, c->o->device, io->dtype, 4, shape, &c->caches[i], &c->err)) {
         return 0;
     }
-    memset(cache.data, 0, cache.bytes);
-    return !leat_session_bind(c->session, io->name, c->caches[i], &c->err) &&
+    return clear(c, c->caches[i]) &&
+           !leat_session_bind(c->session, io->name, c->caches[i], &c->err) &&
            !leat_session_bind(c->session, present, c->caches[i], &c->err);
 }
 
@@ -133,8 +147,12 @@ static int open_tokenizer(chat *c)
 
 static int load(chat *c)
 {
-    const leat_context_desc threads = {.struct_size = sizeof(threads), .threads = c->o->threads};
+    const leat_context_desc threads = {.struct_size = sizeof(threads),
+                                       .threads = c->o->threads,
+                                       .plugin_directory = c->o->plugins};
     const leat_session_desc precision = {.struct_size = sizeof(precision),
+                                         .devices = &c->o->device,
+                                         .n_devices = 1,
                                          .precision = c->o->precision};
     return !leat_context_create(&threads, &c->context, &c->err) &&
            !leat_model_load(c->context, c->o->model, NULL, &c->model, &c->err) &&
@@ -335,6 +353,10 @@ static int read_options(options *o, int argc, char **argv)
             o->capacity = atoll(value);
         } else if (strcmp(argv[i], "--tokens") == 0) {
             o->tokens = atoll(value);
+        } else if (strcmp(argv[i], "--device") == 0) {
+            o->device = value;
+        } else if (strcmp(argv[i], "--plugins") == 0) {
+            o->plugins = value;
         } else if (strcmp(argv[i], "--precision") == 0) {
             for (known = 4; known > 0 && strcmp(value, precisions[known]) != 0; known--) {
             }
@@ -352,11 +374,12 @@ static int read_options(options *o, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    options o = {.precision = LEAT_PRECISION_MODEL, .capacity = 2048, .tokens = 512};
+    options o = {
+        .device = "cpu", .precision = LEAT_PRECISION_MODEL, .capacity = 2048, .tokens = 512};
     if (!read_options(&o, argc, argv)) {
         fprintf(stderr, "usage: chat MODEL.onnx TOKENIZER.txt [--precision f32|bf16|auto] "
                         "[--threads N] [--capacity N (at most 8192)] [--tokens N] [--ids] "
-                        "[--encode] [QUESTION]\n");
+                        "[--encode] [--device D] [--plugins DIR] [QUESTION]\n");
         return 2;
     }
     chat c = {.o = &o};

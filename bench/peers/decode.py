@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tokens a second of a language model with caches, leat beside ONNX Runtime.
 
-  decode.py MODEL.onnx ... [--threads 2] [--peers ort leat leat-bf16] [--prompt 64] [--tokens 32] [--rounds 5]
+  decode.py MODEL.onnx ... [--threads 2] [--peers ort leat leat-bf16 leat-cuda] [--prompt 64] [--tokens 32]
+            [--rounds 5]
 
 Models as scripts/models/make_smollm2.py writes them.  Both runtimes handle the caches the same way: of fixed
 capacity, one buffer a cache, bound as past and present (ONNX Runtime: one OrtValue by IO binding), so that neither
-copies; or growing, each step's present being the next one's past without a copy in between.  Each peer runs in a
+copies; or growing, each step's present being the next one's past without a copy in between.  leat-cuda: on cuda:0,
+where caches of fixed capacity stay (beside f32 models, those that bench/models/make_half.py writes).  Each peer runs in a
 process of its own on cores 0..threads-1; they take turns: a round goes back to --prompt tokens and appends --tokens
 one by one, always the likeliest.  Printed: median and least ms of a token over all rounds, tokens a second at the
 median, ONNX Runtime's median divided by the peer's, and whether the tokens are those of ONNX Runtime.
@@ -33,10 +35,11 @@ class Ort:
         self.pasts = [i.name for i in self.session.get_inputs() if i.name.startswith("past_key_values.")]
         self.presents = [n.replace("past_key_values", "present") for n in self.pasts]
         self.fixed = self.session.get_inputs()[2].shape[2] == "capacity"
+        self.dtype = np.float16 if self.session.get_inputs()[2].type == "tensor(float16)" else np.float32
         self.reset()
 
     def empty(self, length):
-        return self.ort.OrtValue.ortvalue_from_numpy(np.zeros((1, KV_HEADS, length, HEAD), np.float32))
+        return self.ort.OrtValue.ortvalue_from_numpy(np.zeros((1, KV_HEADS, length, HEAD), self.dtype))
 
     def reset(self):
         self.caches = [self.empty(CAPACITY if self.fixed else 0) for _ in self.pasts]
@@ -68,11 +71,18 @@ class Ort:
 class Leat:
     def __init__(self, path, threads, peer):
         import leat
-        self.session = leat.Session(LIBRARY, path, threads, precision="bf16" if peer == "leat-bf16" else "model")
+        there = {"device": "cuda:0", "plugins": os.path.dirname(LIBRARY)} if peer == "leat-cuda" else {}
+        self.session = leat.Session(LIBRARY, path, threads, precision="bf16" if peer == "leat-bf16" else "model",
+                                    **there)
         inputs = self.session.inputs()
         self.fixed, self.n, self.calls = inputs[2][2][2] == "capacity", len(inputs) - 2, {}
-        shape = (1, KV_HEADS, CAPACITY, HEAD)
-        self.buffers = [[np.zeros(shape, np.float32) for _ in range(self.n)] for _ in range(1 if self.fixed else 3)]
+        self.bound = self.fixed and bool(there)
+        shape, dtype = (1, KV_HEADS, CAPACITY, HEAD), inputs[2][1]
+        self.buffers = [[np.zeros(shape, dtype) for _ in range(self.n)] for _ in range(1 if self.fixed else 3)]
+        for (name, _, _), x in zip(inputs[2:], self.buffers[0] if self.bound else []):
+            cache = self.session.place(x)
+            self.session.bind(name, cache)
+            self.session.bind(name.replace("past_key_values", "present"), cache)
         self.reset()
 
     def reset(self):
@@ -86,7 +96,7 @@ class Leat:
 
     def past(self, which, length):
         if self.fixed:
-            return self.buffers[0]
+            return [None] * self.n if self.bound else self.buffers[0]
         shape = (1, KV_HEADS, length, HEAD)
         return [b.ravel()[:KV_HEADS * length * HEAD].reshape(shape) for b in self.buffers[which]]
 
@@ -98,7 +108,7 @@ class Leat:
         if key is None or key not in self.calls:
             feeds = [ids.copy(), np.array([length])] + self.past(self.now, length)
             presents = self.past(to, length + count)
-            call = self.session.prepare(feeds, {i + 1: x for i, x in enumerate(presents)})
+            call = self.session.prepare(feeds, {i + 1: x for i, x in enumerate(presents) if x is not None})
             self.calls[key] = call, feeds
         call, feeds = self.calls[key]
         feeds[0][:], feeds[1][0] = ids, length
