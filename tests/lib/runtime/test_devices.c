@@ -455,10 +455,61 @@ static void bound_tensors_stay_on_the_device(void **state)
     assert_ok(leat_session_run(r.session, &given, 1, out, 2, &r.err), &r.err);
     test_assert_f32(&out[1], "2x3", from_other);
     assert_holds(&r, first, "2x3", zeros_and_more);
+    /* Other tensors in the place of those that a graph may have been made of. */
+    leat_tensor *others[2] = {put(&r, other, 2, shape), put(&r, none, 2, shape)};
+    assert_ok(leat_session_bind(r.session, "x", others[0], &r.err), &r.err);
+    assert_ok(leat_session_bind(r.session, "first", others[1], &r.err), &r.err);
+    for (int round = 0; round < 4; round++) {
+        out[1].data = NULL;
+        assert_ok(leat_session_run(r.session, NULL, 0, out, 2, &r.err), &r.err);
+        assert_holds(&r, others[1], "2x3", from_other);
+        assert_holds(&r, first, "2x3", zeros_and_more);
+    }
     leat_session_destroy(r.session);
     r.session = NULL;
     leat_tensor_destroy(in);
     leat_tensor_destroy(first);
+    leat_tensor_destroy(others[0]);
+    leat_tensor_destroy(others[1]);
+    finish(&r, b);
+}
+
+/* What the CPU makes of a bound input, and a constant, go to bound outputs: copies of a span whose
+ * addresses change. */
+static void outputs_made_elsewhere_are_copied(void **state)
+{
+    (void)state;
+    const int64_t shape[2] = {2, 3};
+    const float none[6] = {0}, three[6] = {3, 3, 3, 3, 3, 3};
+    onnx_builder *b = build_relu();
+    onnx_builder_floats(b, "c", "2x3", three);
+    onnx_builder_node(b, "Identity", "x", "copy", NULL, 0);
+    onnx_builder_node(b, "Identity", "c", "constant", NULL, 0);
+    onnx_builder_output(b, "copy", LEAT_DTYPE_F32, "Nx3");
+    onnx_builder_output(b, "constant", LEAT_DTYPE_F32, "2x3");
+    test_run r;
+    start(&r, b, fake_names, 1, LEAT_FALLBACK_CPU);
+    leat_tensor *in[2] = {put(&r, x, 2, shape), put(&r, three, 2, shape)};
+    leat_tensor *copy = put(&r, none, 2, shape), *constant = put(&r, none, 2, shape);
+    assert_ok(leat_session_bind(r.session, "copy", copy, &r.err), &r.err);
+    assert_ok(leat_session_bind(r.session, "constant", constant, &r.err), &r.err);
+    for (int round = 0; round < 8; round++) { /* each input four times, then from the host */
+        const float *data = round / 4 ? three : x;
+        leat_array given = test_f32(x, "2x3"), out[3] = {{0}};
+        assert_ok(leat_session_bind(r.session, "x", in[round / 4], &r.err), &r.err);
+        assert_ok(leat_session_run(r.session, NULL, 0, out, 3, &r.err), &r.err);
+        test_assert_f32(&out[0], "2x3", round / 4 ? three : zeros_and_more);
+        assert_holds(&r, copy, "2x3", data);
+        assert_holds(&r, constant, "2x3", three);
+        assert_ok(leat_session_run(r.session, &given, 1, out, 3, &r.err), &r.err);
+        assert_holds(&r, copy, "2x3", x);
+    }
+    leat_session_destroy(r.session);
+    r.session = NULL;
+    leat_tensor_destroy(in[0]);
+    leat_tensor_destroy(in[1]);
+    leat_tensor_destroy(copy);
+    leat_tensor_destroy(constant);
     finish(&r, b);
 }
 
@@ -540,6 +591,7 @@ int main(void)
         cmocka_unit_test(tensor_copies_across_devices),
         cmocka_unit_test(tensor_on_a_device_can_be_bound),
         cmocka_unit_test(bound_tensors_stay_on_the_device),
+        cmocka_unit_test(outputs_made_elsewhere_are_copied),
         cmocka_unit_test(bound_tensor_is_written_in_place),
         cmocka_unit_test(tensor_bad_shapes_return_invalid),
     };
