@@ -74,7 +74,9 @@ leat_status lt_cuda_layer_norm_prepare(const leat_kernel_node *node, void *devic
                             "cuda: %s node '%s': scale or bias of another shape than a row",
                             node->node->op, node->node->name);
     }
-    bool blocks = p.n > 4096 || p.rows < 4 * (int32_t)b.device->processors;
+    /* A warp keeps 4 times 16 bytes a lane of a row in registers. */
+    bool held = (int64_t)p.n * lt_cuda_element_bytes(x->dtype) <= 4 * 16 * 32;
+    bool blocks = p.n > 4096 || (!held && p.rows < 4 * (int32_t)b.device->processors);
     int64_t items = blocks ? p.rows : (p.rows + 7) / 8;
     lt_cuda_launch launch = {.kernel = name,
                              .grid = {lt_cuda_item_blocks(&b, items)},

@@ -43,16 +43,20 @@ template <class T, int V> GPU_FN void norm_load(const norm_row<T> &r, int i, flo
 
 /* y, scale, bias of V elements; the sum is stored last, for it may lie over x or skip. */
 template <class T, int V>
-GPU_FN void norm_store(const lt_gpu_layer_norm &p, const norm_row<T> &r, T *y, int i, float mean,
-                       float inverse)
+GPU_FN void norm_store(const lt_gpu_layer_norm &p, const norm_row<T> &r, T *y, int i,
+                       const float (&s)[V], float mean, float inverse)
 {
-    float s[V];
-    norm_load<T, V>(r, i, s);
-    pack<T, V> out, sums;
+    pack<T, V> out, sums, scale = {}, bias = {};
+    if (p.scale != nullptr) {
+        scale = load_pack<V>((const T *)p.scale + i);
+    }
+    if (p.bias != nullptr) {
+        bias = load_pack<V>((const T *)p.bias + i);
+    }
     for (int k = 0; k < V; k++) {
         float v = (s[k] - mean) * inverse;
-        v = p.scale != nullptr ? v * to_f32(((const T *)p.scale)[i + k]) : v;
-        v = p.bias != nullptr ? v + to_f32(((const T *)p.bias)[i + k]) : v;
+        v = p.scale != nullptr ? v * to_f32(scale.v[k]) : v;
+        v = p.bias != nullptr ? v + to_f32(bias.v[k]) : v;
         out.v[k] = from_f32<T>(v);
         sums.v[k] = from_f32<T>(s[k]);
     }
@@ -62,14 +66,69 @@ GPU_FN void norm_store(const lt_gpu_layer_norm &p, const norm_row<T> &r, T *y, i
     }
 }
 
+template <class T> GPU_FN norm_row<T> norm_row_at(const lt_gpu_layer_norm &p, int64_t at)
+{
+    return {(const T *)p.x + at, p.skip != nullptr ? (const T *)p.skip + at : nullptr,
+            (const T *)p.skip_bias, p.sum != nullptr ? (T *)p.sum + at : nullptr};
+}
+
+GPU_FN void norm_statistics(const lt_gpu_layer_norm &p, int64_t row, float mean, float inverse)
+{
+    if (p.mean != nullptr) {
+        p.mean[row] = mean;
+    }
+    if (p.inverse != nullptr) {
+        p.inverse[row] = inverse;
+    }
+}
+
+/* Rows that fit the team's registers: read once. A member has STEPS packs of V elements. */
+template <class T, class Team, int V, int STEPS>
+GPU_FN void layer_norm_held(const lt_gpu_layer_norm &p)
+{
+    const int step = Team::size() * V, first = member<Team>() * V;
+    for (int64_t row = Team::first(); row < p.rows; row += Team::count()) {
+        const norm_row<T> r = norm_row_at<T>(p, row * p.n);
+        float s[STEPS][V] = {}, mean = 0.0f, squares = 0.0f;
+        GPU_UNROLL
+        for (int j = 0; j < STEPS; j++) {
+            if (first + j * step < p.n) {
+                norm_load<T, V>(r, first + j * step, s[j]);
+            }
+        }
+        GPU_UNROLL
+        for (int j = 0; j < STEPS; j++) {
+            for (int k = 0; k < V; k++) {
+                mean += s[j][k];
+            }
+        }
+        mean = p.rms == 0 ? Team::template reduce<add_op>(mean) / (float)p.n : 0.0f;
+        GPU_UNROLL
+        for (int j = 0; j < STEPS; j++) {
+            for (int k = 0; k < V; k++) {
+                const float d = s[j][k] - mean;
+                squares += first + j * step < p.n ? d * d : 0.0f;
+            }
+        }
+        squares = Team::template reduce<add_op>(squares);
+        const float inverse = 1.0f / f_sqrt(squares / (float)p.n + p.epsilon);
+        GPU_UNROLL
+        for (int j = 0; j < STEPS; j++) {
+            if (first + j * step < p.n) {
+                norm_store<T, V>(p, r, (T *)p.y + row * p.n, first + j * step, s[j], mean, inverse);
+            }
+        }
+        if (member<Team>() == 0) {
+            norm_statistics(p, row, mean, inverse);
+        }
+    }
+}
+
 template <class T, class Team, int V> GPU_FN void layer_norm_rows(const lt_gpu_layer_norm &p)
 {
     const int step = Team::size() * V, first = member<Team>() * V;
     for (int64_t row = Team::first(); row < p.rows; row += Team::count()) {
-        const int64_t at = row * p.n;
-        const norm_row<T> r = {
-            (const T *)p.x + at, p.skip != nullptr ? (const T *)p.skip + at : nullptr,
-            (const T *)p.skip_bias, p.sum != nullptr ? (T *)p.sum + at : nullptr};
+        const norm_row<T> r = norm_row_at<T>(p, row * p.n);
         float s[V], mean = 0.0f, squares = 0.0f;
         if (p.rms == 0) {
             for (int i = first; i < p.n; i += step) {
@@ -89,28 +148,27 @@ template <class T, class Team, int V> GPU_FN void layer_norm_rows(const lt_gpu_l
         squares = Team::template reduce<add_op>(squares);
         const float inverse = 1.0f / f_sqrt(squares / (float)p.n + p.epsilon);
         for (int i = first; i < p.n; i += step) {
-            norm_store<T, V>(p, r, (T *)p.y + at, i, mean, inverse);
+            norm_load<T, V>(r, i, s);
+            norm_store<T, V>(p, r, (T *)p.y + row * p.n, i, s, mean, inverse);
         }
         if (member<Team>() == 0) {
-            if (p.mean != nullptr) {
-                p.mean[row] = mean;
-            }
-            if (p.inverse != nullptr) {
-                p.inverse[row] = inverse;
-            }
+            norm_statistics(p, row, mean, inverse);
         }
     }
 }
 
 template <class T, class Team> GPU_FN void layer_norm(const lt_gpu_layer_norm &p)
 {
-    constexpr int V = per_16_bytes<T>;
+    constexpr int V = per_16_bytes<T>, STEPS = 4;
     /* NULL is aligned. */
-    if (p.n % V == 0 && aligned_16(p.x) && aligned_16(p.y) && aligned_16(p.skip) &&
-        aligned_16(p.skip_bias) && aligned_16(p.sum)) {
-        layer_norm_rows<T, Team, V>(p);
-    } else {
+    if (p.n % V != 0 || !aligned_16(p.x) || !aligned_16(p.y) || !aligned_16(p.skip) ||
+        !aligned_16(p.skip_bias) || !aligned_16(p.sum) || !aligned_16(p.scale) ||
+        !aligned_16(p.bias)) {
         layer_norm_rows<T, Team, 1>(p);
+    } else if (p.n <= Team::size() * V * STEPS) {
+        layer_norm_held<T, Team, V, STEPS>(p);
+    } else {
+        layer_norm_rows<T, Team, V>(p);
     }
 }
 
