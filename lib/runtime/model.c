@@ -192,6 +192,27 @@ leat_status leat_model_load_memory(leat_context *context, const void *data, size
     return LEAT_OK;
 }
 
+leat_status lt_model_of_graph(leat_context *context, lt_graph *graph, leat_model **out_model,
+                              leat_error *err)
+{
+    leat_model *model;
+    *out_model = NULL;
+    leat_status status = create(context, &defaults, &model, err);
+    if (status != LEAT_OK) {
+        lt_graph_destroy(graph);
+        return status;
+    }
+    model->graph = graph;
+    graph->custom = &context->custom;
+    status = describe_model(model, err);
+    if (status != LEAT_OK) {
+        leat_model_destroy(model);
+        return status;
+    }
+    *out_model = model;
+    return LEAT_OK;
+}
+
 void leat_model_destroy(leat_model *model)
 {
     if (model == NULL) {

@@ -19,6 +19,12 @@ struct leat_model {
     struct lt_program *programs; /* shared by sessions */
 };
 
+/* A model of a graph that is ready to run: inferred, with the passes of load behind it.
+ * Owns:     the graph, also on failure; it may borrow data that outlives the model.
+ * Errors:   NO_MEMORY; *out_model is NULL then. */
+leat_status lt_model_of_graph(leat_context *context, lt_graph *graph, leat_model **out_model,
+                              leat_error *err) LEAT_MUST_CHECK;
+
 /* Lets the system take back the pages of the model's files; they are read again when touched. */
 void lt_model_release_pages(const leat_model *model);
 

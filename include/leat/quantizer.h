@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Post-training quantization: an f32 ONNX model in, a standard ONNX model with 8-bit products out.
+ *
+ *     leat_quantizer_create -> leat_quantizer_feed, once a batch -> leat_quantizer_finish
+ *
+ * or, from files and in one call, leat_quantize_file.
+ *
+ * Conv, MatMul and Gemm with constant weights are quantized. Weights: i8, symmetric, one scale for
+ * each output channel. Activations, by method:
+ *   dynamic  DynamicQuantizeLinear, MatMulInteger: ranges are those of each run, no data is needed;
+ *            Conv stays as it is.
+ *   static   QuantizeLinear and DequantizeLinear (opset 13) around the products and what lies
+ *            between them; ranges come from calibration data.
+ * What is written opens in any ONNX runtime. The conventions of leat.h hold. */
+#ifndef LEAT_QUANTIZER_H
+#define LEAT_QUANTIZER_H
+
+#include <leat/leat.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct leat_quantizer leat_quantizer;
+
+typedef enum leat_quantize_method {
+    LEAT_QUANTIZE_AUTO = 0, /* static when data was fed, else dynamic */
+    LEAT_QUANTIZE_DYNAMIC = 1,
+    LEAT_QUANTIZE_STATIC = 2
+} leat_quantize_method;
+
+/* Which grids activations get when they are quantized statically. */
+typedef enum leat_quantize_target {
+    LEAT_QUANTIZE_FOR_CPU = 0,  /* u8 with a zero point: the finer grid */
+    LEAT_QUANTIZE_FOR_CUDA = 1, /* i8 with zero point 0 */
+    LEAT_QUANTIZE_FOR_ANY = 2   /* as for CUDA: what every runtime accepts */
+} leat_quantize_target;
+
+/* How the range of an activation is read from its histogram. */
+typedef enum leat_quantize_range {
+    LEAT_RANGE_BEST = 0,       /* that of the four with which the model's outputs err least */
+    LEAT_RANGE_MIN_MAX = 1,    /* everything seen */
+    LEAT_RANGE_PERCENTILE = 2, /* all but 1 in 10,000 */
+    LEAT_RANGE_MSE = 3,        /* least mean square error of the tensor */
+    LEAT_RANGE_ENTROPY = 4     /* least Kullback-Leibler divergence: Migacz, GTC 2017 */
+} leat_quantize_range;
+
+typedef struct leat_quantizer_desc {
+    size_t struct_size;
+    leat_quantize_method method;
+    int32_t bits; /* of weights and activations; 0: 8, the only width yet */
+    leat_quantize_target target;
+    leat_quantize_range range;
+    double max_drop;         /* what the model may lose (leat_quantizer_report.drop), such as 0.01:
+                                layers go back to f32 until it loses no more; 0: no bound */
+    const char *const *keep; /* names of nodes that stay as they are */
+    size_t n_keep;
+    int32_t sensitivity; /* 1: measure for each layer the error of the outputs when it alone is
+                            quantized (the report's sqnr_db); done anyway when max_drop asks */
+    leat_progress_fn progress; /* stages "calibrate", "range", "sensitivity", "revert" */
+    void *progress_user;
+} leat_quantizer_desc;
+
+/* Prepares to quantize a model. The model is not changed; it must have been loaded with
+ * optimization, which folds normalizations into convolutions.
+ * Owns:     *out_quantizer is the caller's; borrows the model. Strings in desc are copied.
+ * Threads:  any; one call at a time per quantizer.
+ * Errors:   INVALID for a bad descriptor, a model that is quantized already, or a name in `keep`
+ *           that no node has; UNSUPPORTED for bits other than 8 or a model without a product that
+ *           could be quantized; NO_MEMORY. */
+LEAT_API leat_status leat_quantizer_create(leat_model *model, const leat_quantizer_desc *desc,
+                                           leat_quantizer **out_quantizer,
+                                           leat_error *err) LEAT_MUST_CHECK;
+
+/* Runs the model once and notes the ranges that its activations take. Memory does not grow with
+ * the number of batches: histograms have a fixed size, and only the first batches, up to 32 MB and
+ * 64 of them, are kept to measure errors with.
+ * Shapes:   as leat_session_run.
+ * Units:    labels: the right class of each row of the first output, or NULL; n_labels is 0 or the
+ *           first dimension of that output. With labels for all batches, the drop is that of
+ *           accuracy.
+ * Errors:   as leat_session_run; INVALID for NaN or infinity, in an input or behind a node, naming
+ *           it, for labels out of range, and after leat_quantizer_finish. The batch then counts as
+ *           not fed. */
+LEAT_API leat_status leat_quantizer_feed(leat_quantizer *quantizer, const leat_array *inputs,
+                                         size_t n_inputs, const int64_t *labels, size_t n_labels,
+                                         leat_error *err) LEAT_MUST_CHECK;
+
+/* A file of calibration data: of one input, or, input NULL, of the model's only one or (.npz) of
+ * all by their names. */
+typedef struct leat_quantizer_file {
+    const char *input;
+    const char *path; /* .npy; .npz as np.savez writes it; or a directory, whose .npy and .npz files
+                         are taken in the order of their names */
+} leat_quantizer_file;
+
+/* Feeds what lies in files, batch by batch; they are mapped, not read whole.
+ * Shapes:   an array has the input's rank, samples along the first axis: they are fed in batches as
+ *           large as the model's first dimension, 1 where that is open. An array of one rank more
+ *           holds whole inputs one after the other. All inputs have as many batches.
+ * Errors:   NOT_FOUND, IO, CORRUPT, and UNSUPPORTED for a compressed .npz; INVALID for a missing
+ *           input, another type or shape than the model's, another number of batches or labels,
+ *           an empty file or directory; those of leat_quantizer_feed. */
+LEAT_API leat_status leat_quantizer_feed_files(leat_quantizer *quantizer,
+                                               const leat_quantizer_file *files, size_t n_files,
+                                               const char *labels_path,
+                                               leat_error *err) LEAT_MUST_CHECK;
+
+/* Quantizes and writes PATH, whole or not at all (leat_model_save). The same data in the same order
+ * gives the same file. May be called once.
+ * Errors:   INVALID for the static method without data; LIMIT when max_drop cannot be reached: the
+ *           report says what was; CANCELLED; IO; NO_MEMORY. */
+LEAT_API leat_status leat_quantizer_finish(leat_quantizer *quantizer, const char *path,
+                                           leat_error *err) LEAT_MUST_CHECK;
+
+/* One product of the model.
+ * Owns:     strings live as long as the quantizer. */
+typedef struct leat_quantized_layer {
+    const char *name;
+    const char *op;
+    int32_t bits;              /* 8, or 32 when it stays f32 */
+    const char *reason;        /* why it stays, or went back; "" when it is quantized */
+    leat_quantize_range range; /* of its input; static only */
+    float scale;               /* of its input; static only, else 0 */
+    int32_t zero_point;
+    double weight_sqnr_db; /* signal to quantization noise of the weights, in decibels */
+    double sqnr_db;        /* of the outputs with this layer alone quantized; NaN: not measured */
+    uint64_t flops;        /* of a run of the first batch; 0 without data */
+    uint64_t weight_bytes; /* of the original weights */
+} leat_quantized_layer;
+
+typedef struct leat_quantizer_report {
+    size_t struct_size; /* set by the caller */
+    leat_quantize_method method;
+    size_t n_layers;
+    const leat_quantized_layer *layers; /* in the model's order */
+    uint64_t n_batches;                 /* fed */
+    uint64_t n_measured;                /* batches that errors were measured with */
+    uint64_t bytes_before;              /* constants of the model */
+    uint64_t bytes_after;
+    double sqnr_db;           /* of the outputs of the quantized model; NaN: no data */
+    const char *drop_measure; /* "accuracy" (with labels), "class" (rows of the first output whose
+                                 largest element is another one), "error" (root of the noise to
+                                 signal ratio, for outputs that are not [rows, classes]); "" */
+    double drop;              /* as a fraction: 0.01 is one in a hundred; NaN: not measured */
+} leat_quantizer_report;
+
+/* What was done; valid after leat_quantizer_finish, also when that failed with LIMIT.
+ * Errors:   INVALID before. */
+LEAT_API leat_status leat_quantizer_report_get(const leat_quantizer *quantizer,
+                                               leat_quantizer_report *out_report,
+                                               leat_error *err) LEAT_MUST_CHECK;
+
+LEAT_API void leat_quantizer_destroy(leat_quantizer *quantizer);
+
+/* From file to file: method "dynamic" or "static", bits and calibration data are all it needs.
+ *
+ *     leat_quantizer_desc desc = {.struct_size = sizeof(desc), .method = LEAT_QUANTIZE_STATIC};
+ *     leat_quantize_file(context, "model.onnx", "model-int8.onnx", &desc, "calib.npy", &err);
+ *
+ * calibration_data is the path of a leat_quantizer_file without a name; NULL: none.
+ * Errors:   as leat_model_load, leat_model_save and the calls above. */
+LEAT_API leat_status leat_quantize_file(leat_context *context, const char *model_path,
+                                        const char *out_path, const leat_quantizer_desc *desc,
+                                        const char *calibration_data,
+                                        leat_error *err) LEAT_MUST_CHECK;
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

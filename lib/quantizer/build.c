@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A quantized variant of the source graph, and the pieces that both methods put in. */
+#include "base/error.h"
+#include "base/tensor.h"
+#include "graph/infer.h"
+#include "passes/passes.h"
+#include "quantizer/quantizer.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Per-axis DequantizeLinear is of opset 13. */
+#define LEAST_OPSET 13
+
+/* --- pieces -------------------------------------------------------------------------------------
+ */
+
+/* STEM SUFFIX, made different from all names that are there; NULL: no memory. */
+static const char *new_name(lt_graph *graph, const char *stem, const char *suffix)
+{
+    size_t bytes = strlen(stem) + strlen(suffix) + 12;
+    char *name = lt_arena_alloc(lt_graph_arena(graph), bytes, 1);
+    if (name != NULL) {
+        snprintf(name, bytes, "%s%s", stem, suffix);
+        for (unsigned n = 2; lt_graph_find_value(graph, name) != LEAT_NO_VALUE; n++) {
+            snprintf(name, bytes, "%s%s_%u", stem, suffix, n);
+        }
+    }
+    return name;
+}
+
+leat_status lt_quant_add_value(lt_graph *graph, const char *stem, const char *suffix,
+                               uint32_t *out_value, leat_error *err)
+{
+    const char *name = new_name(graph, stem, suffix);
+    return name ? lt_graph_add_value(graph, name, out_value, err)
+                : lt_fail(err, LEAT_NO_MEMORY, "no memory for a quantized model");
+}
+
+leat_status lt_quant_add_constant(lt_graph *graph, const lt_quant_constant *c, uint32_t *out_value,
+                                  leat_error *err)
+{
+    const char *name = new_name(graph, c->stem, c->suffix);
+    leat_array array = {.dtype = c->dtype, .rank = c->rank, .data = (void *)(uintptr_t)c->data};
+    if (name == NULL) {
+        return lt_fail(err, LEAT_NO_MEMORY, "no memory for a quantized model");
+    }
+    for (int32_t i = 0; i < c->rank; i++) {
+        array.shape[i] = c->shape[i];
+    }
+    if (!lt_shape_bytes(array.dtype, array.rank, array.shape, &array.bytes)) {
+        return lt_fail(err, LEAT_INTERNAL, "'%s' has no size", name);
+    }
+    return lt_graph_add_constant(graph, name, &array, c->copy, out_value, err);
+}
+
+leat_status lt_quant_add_node(lt_graph *graph, const lt_quant_node *node, uint32_t *out_values,
+                              leat_error *err)
+{
+    leat_node *made;
+    leat_status status = LEAT_OK;
+    for (uint32_t i = 0; i < node->n_outputs && status == LEAT_OK; i++) {
+        status = lt_quant_add_value(graph, node->stem, node->suffix, &out_values[i], err);
+    }
+    if (status != LEAT_OK) {
+        return status;
+    }
+    lt_node_desc desc = {.op = node->op,
+                         .domain = "",
+                         .name = graph->values[out_values[0]].name,
+                         .inputs = node->inputs,
+                         .n_inputs = node->n_inputs,
+                         .outputs = out_values,
+                         .n_outputs = node->n_outputs};
+    status = lt_graph_add_node(graph, &desc, node->at ? node->at : graph->n_nodes, &made, err);
+    return status != LEAT_OK || node->axis < 0
+               ? status
+               : lt_node_set_int(graph, made, "axis", node->axis, err);
+}
+
+/* --- versions -----------------------------------------------------------------------------------
+ */
+
+/* Operators that mean in opset 13 what they meant in 7 to 12. Others of such a model are written as
+ * functions that import their own version (onnx/write_opsets.c). */
+static bool means_the_same(const leat_node *node)
+{
+    static const char *const ops[] = {
+        "Abs",      "Add",         "AveragePool", "Concat",  "Conv",      "ConvTranspose",
+        "Div",      "Elu",         "Equal",       "Erf",     "Exp",       "Expand",
+        "Flatten",  "Floor",       "Gather",      "Gemm",    "Greater",   "GlobalAveragePool",
+        "GRU",      "Identity",    "LSTM",        "LRN",     "LeakyRelu", "GlobalMaxPool",
+        "Less",     "Log",         "MatMul",      "MaxPool", "Mul",       "InstanceNormalization",
+        "Neg",      "Not",         "PRelu",       "Pow",     "RNN",       "Reciprocal",
+        "Relu",     "HardSigmoid", "Reshape",     "Shape",   "Sigmoid",   "Slice",
+        "Softplus", "Sqrt",        "Sub",         "Tanh",    "Transpose", "Where"};
+    for (size_t i = 0; i < sizeof(ops) / sizeof(ops[0]); i++) {
+        if (strcmp(node->op, ops[i]) == 0) {
+            return node->opset >= 7 && (node->opset >= 10 || strcmp(node->op, "Slice") != 0);
+        }
+    }
+    return node->opset >= LEAST_OPSET;
+}
+
+static void raise_opset(lt_graph *graph)
+{
+    for (size_t i = 0; i < graph->n_opsets; i++) {
+        lt_opset *opset = &graph->opsets[i];
+        bool onnx = opset->domain[0] == '\0' || strcmp(opset->domain, "ai.onnx") == 0;
+        if (!onnx || opset->version >= LEAST_OPSET) {
+            continue;
+        }
+        opset->version = LEAST_OPSET;
+        for (uint32_t n = 0; n < graph->n_nodes; n++) {
+            leat_node *node = graph->nodes[n];
+            if (node->domain[0] == '\0' && means_the_same(node)) {
+                node->opset = LEAST_OPSET;
+            }
+        }
+    }
+}
+
+/* ------------------------------------------------------------------------------------------------
+ */
+
+leat_status lt_quant_build(leat_quantizer *q, lt_graph **out_graph, leat_error *err)
+{
+    bool changed = false;
+    lt_graph *graph;
+    const lt_pass_context context = {.user = NULL};
+    leat_status status = lt_graph_clone(q->model->graph, &graph, err);
+    if (status != LEAT_OK) {
+        return status;
+    }
+    raise_opset(graph);
+    status = q->method == LEAT_QUANTIZE_DYNAMIC ? lt_quant_build_dynamic(q, graph, err)
+                                                : lt_quant_build_static(q, graph, err);
+    status = status ? status : lt_graph_sort(graph, err);
+    status = status ? status : lt_pass_remove_dead(graph, &context, &changed, err);
+    status = status ? status : lt_infer_graph(graph, true, err);
+    if (status != LEAT_OK) {
+        lt_graph_destroy(graph);
+        return status;
+    }
+    *out_graph = graph;
+    return LEAT_OK;
+}

@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The life of a quantizer: create, feed, finish, report. */
+#include "quantizer/quantizer.h"
+
+#include "base/error.h"
+#include "onnx/writer.h"
+
+#include <math.h>
+#include <string.h>
+
+static leat_status check_desc(const leat_quantizer_desc *desc, leat_error *err)
+{
+    if (desc->struct_size != sizeof(*desc)) {
+        return lt_fail(err, LEAT_INVALID,
+                       "leat_quantizer_desc.struct_size is %zu: set it to "
+                       "sizeof(leat_quantizer_desc)",
+                       desc->struct_size);
+    }
+    if (desc->bits != 0 && desc->bits != 8) {
+        return lt_fail(err, LEAT_UNSUPPORTED, "%d bits: only 8 are supported", desc->bits);
+    }
+    if ((unsigned)desc->method > LEAT_QUANTIZE_STATIC ||
+        (unsigned)desc->target > LEAT_QUANTIZE_FOR_ANY ||
+        (unsigned)desc->range > LEAT_RANGE_ENTROPY || !(desc->max_drop >= 0) ||
+        (desc->n_keep > 0 && desc->keep == NULL)) {
+        return lt_fail(err, LEAT_INVALID, "leat_quantizer_desc: a field has no meaning");
+    }
+    return LEAT_OK;
+}
+
+leat_status leat_quantizer_create(leat_model *model, const leat_quantizer_desc *desc,
+                                  leat_quantizer **out_quantizer, leat_error *err)
+{
+    static const leat_quantizer_desc defaults = {.struct_size = sizeof(defaults)};
+    if (out_quantizer != NULL) {
+        *out_quantizer = NULL;
+    }
+    if (model == NULL || out_quantizer == NULL) {
+        return lt_fail(err, LEAT_INVALID, "leat_quantizer_create: an argument is NULL");
+    }
+    desc = desc ? desc : &defaults;
+    leat_status status = check_desc(desc, err);
+    if (status == LEAT_OK && model->no_optimization) {
+        status = lt_fail(err, LEAT_INVALID,
+                         "the model was loaded without optimization: load it with, so that "
+                         "normalizations are folded");
+    }
+    leat_quantizer *q =
+        status ? NULL : lt_alloc_zeroed(&model->context->memory, sizeof(*q), LT_ALIGNMENT);
+    if (q == NULL) {
+        return status ? status : lt_fail(err, LEAT_NO_MEMORY, "no memory for a quantizer");
+    }
+    q->context = model->context;
+    q->model = model;
+    q->desc = *desc;
+    q->desc.keep = NULL;
+    q->desc.n_keep = 0;
+    q->all_labelled = true;
+    q->drop = q->sqnr_db = NAN;
+    q->drop_measure = "";
+    lt_arena_init(&q->arena, &q->context->memory, 1u << 20);
+    status = lt_quant_select(q, desc, err);
+    if (status != LEAT_OK) {
+        leat_quantizer_destroy(q);
+        return status;
+    }
+    *out_quantizer = q;
+    return LEAT_OK;
+}
+
+void leat_quantizer_destroy(leat_quantizer *q)
+{
+    if (q != NULL) {
+        lt_quant_stop_feeding(q);
+        lt_arena_destroy(&q->arena);
+        lt_free(&q->context->memory, q, sizeof(*q));
+    }
+}
+
+leat_status leat_quantizer_feed(leat_quantizer *q, const leat_array *inputs, size_t n_inputs,
+                                const int64_t *labels, size_t n_labels, leat_error *err)
+{
+    if (q == NULL || (inputs == NULL && n_inputs > 0) || (labels == NULL) != (n_labels == 0)) {
+        return lt_fail(err, LEAT_INVALID, "leat_quantizer_feed: an argument is NULL");
+    }
+    if (q->finished) {
+        return lt_fail(err, LEAT_INVALID, "the quantizer has finished: create another");
+    }
+    return lt_quant_feed(q, inputs, n_inputs, labels, n_labels, err);
+}
+
+leat_status lt_quant_progress(const leat_quantizer *q, const char *stage, uint64_t done,
+                              uint64_t total, leat_error *err)
+{
+    if (q->desc.progress != NULL &&
+        q->desc.progress(q->desc.progress_user, stage, done, total) != 0) {
+        return lt_fail(err, LEAT_CANCELLED, "quantization was cancelled (%s)", stage);
+    }
+    return LEAT_OK;
+}
+
+/* --- finishing ----------------------------------------------------------------------------------
+ */
+
+static leat_status choose_method(leat_quantizer *q, leat_error *err)
+{
+    q->method = q->desc.method;
+    if (q->method == LEAT_QUANTIZE_AUTO) {
+        q->method = q->n_fed > 0 ? LEAT_QUANTIZE_STATIC : LEAT_QUANTIZE_DYNAMIC;
+    }
+    if (q->method == LEAT_QUANTIZE_STATIC && q->n_fed == 0) {
+        return lt_fail(err, LEAT_INVALID,
+                       "static quantization needs calibration data: feed some, or choose dynamic");
+    }
+    if (q->desc.max_drop > 0 && q->n_batches == 0) {
+        return lt_fail(err, LEAT_INVALID,
+                       "a bound on the drop needs data to measure it with: feed some");
+    }
+    uint32_t able = 0;
+    for (uint32_t i = 0; i < q->n_layers; i++) {
+        lt_quant_layer *layer = &q->layers[i];
+        if (q->method == LEAT_QUANTIZE_DYNAMIC && layer->able &&
+            strcmp(layer->node->op, "Conv") == 0) {
+            layer->able = false;
+            layer->report.reason = "dynamic quantization is of matrix products";
+        }
+        layer->on = layer->able;
+        able += layer->able;
+    }
+    return able ? LEAT_OK
+                : lt_fail(err, LEAT_UNSUPPORTED,
+                          "nothing to quantize: the model's products are convolutions or kept; "
+                          "convolutions need the static method and calibration data");
+}
+
+/* Constants that something reads. */
+static leat_status constant_bytes(leat_quantizer *q, const lt_graph *graph, uint64_t *out,
+                                  leat_error *err)
+{
+    lt_uses uses;
+    leat_status status = lt_uses_build(graph, &q->arena, &uses, err);
+    *out = 0;
+    for (uint32_t i = 0; i < graph->n_values && status == LEAT_OK; i++) {
+        bool counts = graph->values[i].data != NULL && uses.count[i] > 0;
+        *out += counts ? graph->values[i].bytes : 0;
+    }
+    return status;
+}
+
+static void fill_layers(leat_quantizer *q)
+{
+    for (uint32_t i = 0; i < q->n_layers; i++) {
+        lt_quant_layer *layer = &q->layers[i];
+        layer->report.bits = layer->on ? 8 : 32;
+        if (layer->on && q->method == LEAT_QUANTIZE_STATIC) {
+            const lt_quant_tensor *x = &q->tensors[q->tensor_of[layer->x]];
+            layer->report.range = x->range;
+            layer->report.scale = x->grid.scale;
+            layer->report.zero_point = x->grid.zero;
+        }
+        q->reports[i] = layer->report;
+    }
+}
+
+/* Everything but writing. */
+static leat_status decide(leat_quantizer *q, leat_error *err)
+{
+    lt_quant_score score;
+    leat_status status = choose_method(q, err);
+    for (uint32_t i = 0; i < q->n_layers && status == LEAT_OK; i++) {
+        if (q->layers[i].on) {
+            status = lt_quant_weights(q, &q->layers[i], err);
+        }
+    }
+    if (status == LEAT_OK && q->method == LEAT_QUANTIZE_STATIC) {
+        status = lt_quant_choose_ranges(q, err);
+    }
+    status = status ? status : lt_quant_measure(q, q->n_batches, &score, err);
+    if (status != LEAT_OK) {
+        return status;
+    }
+    q->sqnr_db = score.sqnr_db;
+    q->drop = score.drop;
+    bool over = q->desc.max_drop > 0 && score.drop > q->desc.max_drop;
+    if (q->desc.sensitivity || over) {
+        status = lt_quant_sensitivity(q, err);
+    }
+    return status ? status : lt_quant_revert(q, err);
+}
+
+leat_status leat_quantizer_finish(leat_quantizer *q, const char *path, leat_error *err)
+{
+    lt_graph *graph;
+    if (q == NULL || path == NULL) {
+        return lt_fail(err, LEAT_INVALID, "leat_quantizer_finish: an argument is NULL");
+    }
+    if (q->finished) {
+        return lt_fail(err, LEAT_INVALID, "the quantizer has finished: create another");
+    }
+    lt_quant_stop_feeding(q);
+    leat_status status = decide(q, err);
+    q->finished = status == LEAT_OK || status == LEAT_LIMIT;
+    if (q->finished) {
+        fill_layers(q);
+    }
+    status = status ? status : constant_bytes(q, q->model->graph, &q->bytes_before, err);
+    status = status ? status : lt_quant_build(q, &graph, err);
+    if (status == LEAT_OK) {
+        status = constant_bytes(q, graph, &q->bytes_after, err);
+        status = status ? status : lt_onnx_write(graph, path, 0, err);
+        lt_graph_destroy(graph);
+    }
+    return status;
+}
+
+leat_status leat_quantizer_report_get(const leat_quantizer *q, leat_quantizer_report *out,
+                                      leat_error *err)
+{
+    if (q == NULL || out == NULL || out->struct_size != sizeof(*out)) {
+        return lt_fail(err, LEAT_INVALID,
+                       "leat_quantizer_report_get: an argument is NULL, or struct_size is not "
+                       "sizeof(leat_quantizer_report)");
+    }
+    if (!q->finished) {
+        return lt_fail(err, LEAT_INVALID, "the quantizer has not finished yet");
+    }
+    *out = (leat_quantizer_report){.struct_size = sizeof(*out),
+                                   .method = q->method,
+                                   .n_layers = q->n_layers,
+                                   .layers = q->reports,
+                                   .n_batches = q->n_fed,
+                                   .n_measured = q->n_batches,
+                                   .bytes_before = q->bytes_before,
+                                   .bytes_after = q->bytes_after,
+                                   .sqnr_db = q->sqnr_db,
+                                   .drop_measure = q->drop_measure,
+                                   .drop = q->drop};
+    return LEAT_OK;
+}
+
+leat_status leat_quantize_file(leat_context *context, const char *model_path, const char *out_path,
+                               const leat_quantizer_desc *desc, const char *calibration_data,
+                               leat_error *err)
+{
+    const leat_quantizer_file file = {NULL, calibration_data};
+    leat_model *model = NULL;
+    leat_quantizer *q = NULL;
+    leat_status status = leat_model_load(context, model_path, NULL, &model, err);
+    status = status ? status : leat_quantizer_create(model, desc, &q, err);
+    if (status == LEAT_OK && calibration_data != NULL) {
+        status = leat_quantizer_feed_files(q, &file, 1, NULL, err);
+    }
+    status = status ? status : leat_quantizer_finish(q, out_path, err);
+    leat_quantizer_destroy(q);
+    leat_model_destroy(model);
+    return status;
+}

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of the quantizer share. A model's products are its layers; the activations that
+ * get a grid are its tensors. The source graph, after the passes that hold for every device, is
+ * never changed: each variant (one layer quantized, all, all but some) is a clone with nodes put
+ * in. */
+#ifndef LT_QUANTIZER_QUANTIZER_H
+#define LT_QUANTIZER_QUANTIZER_H
+
+#include "graph/graph.h"
+#include "quantizer/histogram.h"
+#include "runtime/model.h"
+
+#define LT_QUANT_NONE UINT32_MAX
+
+typedef struct lt_quant_layer {
+    const leat_node *node;
+    uint32_t position; /* of the node in the source graph */
+    uint32_t x;        /* value of its data */
+    int32_t axis;      /* of the weights: output channels lie along it */
+    size_t channels;
+    bool able;       /* can be quantized by the method */
+    bool on;         /* is to be quantized */
+    int8_t *weights; /* as the original lies; NULL until they are asked for */
+    float *scales;   /* one a channel */
+    leat_quantized_layer report;
+} lt_quant_layer;
+
+typedef struct lt_quant_tensor {
+    uint32_t value;
+    uint32_t group; /* the first of the tensors that share its grid */
+    lt_histogram *histogram;
+    leat_quantize_range range;
+    lt_grid grid;
+} lt_quant_tensor;
+
+/* A batch that is kept to measure errors with. */
+typedef struct lt_quant_batch {
+    leat_array *inputs;
+    leat_array *outputs; /* of the f32 model */
+    int64_t *labels;     /* NULL: none */
+    size_t n_labels;
+} lt_quant_batch;
+
+struct leat_quantizer {
+    leat_context *context;
+    leat_model *model;
+    leat_quantizer_desc desc; /* without pointers to the caller's strings */
+    leat_quantize_method method;
+    lt_arena arena;
+
+    lt_quant_layer *layers;
+    uint32_t n_layers;
+    lt_quant_tensor *tensors;
+    uint32_t n_tensors;
+    uint32_t *tensor_of; /* per value of the source graph; LT_QUANT_NONE: no grid */
+
+    leat_model *tapped; /* the model with the tensors as further outputs; NULL until data comes */
+    leat_session *session;
+    lt_quant_batch *batches;
+    uint32_t n_batches;
+    uint64_t batch_bytes;
+    uint64_t n_fed;
+    bool all_labelled;
+    bool finished;
+
+    double sqnr_db, drop;
+    const char *drop_measure;
+    uint64_t bytes_before, bytes_after;
+    leat_quantized_layer *reports; /* of the layers, once finished */
+};
+
+/* --- select.c -----------------------------------------------------------------------------------
+ */
+
+/* Finds layers and tensors of the model.
+ * Errors:   INVALID for a model that is quantized already or an unknown name in `keep`; UNSUPPORTED
+ *           without a layer; NO_MEMORY. */
+leat_status lt_quant_select(leat_quantizer *q, const leat_quantizer_desc *desc,
+                            leat_error *err) LEAT_MUST_CHECK;
+
+/* What lies on a grid with the layers that are on. */
+typedef struct lt_quant_flow {
+    bool *used;      /* per value of the source graph */
+    bool *reads;     /* per node: it reads its data from the grid (layers, and what lies between) */
+    uint32_t *group; /* per value: a value of the same grid; chains end at themselves */
+} lt_quant_flow;
+leat_status lt_quant_flow_of(const leat_quantizer *q, lt_arena *arena, lt_quant_flow *out,
+                             leat_error *err) LEAT_MUST_CHECK;
+/* How many of a node's first inputs are data that may lie on a grid. */
+uint32_t lt_quant_data_inputs(const leat_node *node);
+
+/* --- weights.c ----------------------------------------------------------------------------------
+ */
+
+/* Quantizes the weights of a layer, once.
+ * Errors:   INVALID for NaN or infinity among them; NO_MEMORY. */
+leat_status lt_quant_weights(leat_quantizer *q, lt_quant_layer *layer,
+                             leat_error *err) LEAT_MUST_CHECK;
+
+/* --- build.c, build_dynamic.c, build_static.c ---------------------------------------------------
+ */
+
+/* Clones the source graph and puts in what makes the layers that are on quantized.
+ * Owns:     *out_graph is the caller's, and points at data of the source and of q's arena.
+ * Errors:   NO_MEMORY. */
+leat_status lt_quant_build(leat_quantizer *q, lt_graph **out_graph,
+                           leat_error *err) LEAT_MUST_CHECK;
+leat_status lt_quant_build_dynamic(leat_quantizer *q, lt_graph *graph,
+                                   leat_error *err) LEAT_MUST_CHECK;
+leat_status lt_quant_build_static(leat_quantizer *q, lt_graph *graph,
+                                  leat_error *err) LEAT_MUST_CHECK;
+
+/* A constant named STEM SUFFIX, its data copied or, in q's arena already, borrowed. */
+typedef struct lt_quant_constant {
+    const char *stem, *suffix;
+    leat_dtype dtype;
+    int32_t rank;
+    const int64_t *shape;
+    const void *data;
+    bool copy;
+} lt_quant_constant;
+leat_status lt_quant_add_constant(lt_graph *graph, const lt_quant_constant *constant,
+                                  uint32_t *out_value, leat_error *err) LEAT_MUST_CHECK;
+/* A value named STEM SUFFIX. */
+leat_status lt_quant_add_value(lt_graph *graph, const char *stem, const char *suffix,
+                               uint32_t *out_value, leat_error *err) LEAT_MUST_CHECK;
+/* A node, named after its first output; outputs are made, named STEM SUFFIX (and STEM SUFFIX_2,
+ * ...). axis is an attribute unless negative. It comes at position `at` of the order, 0: at the
+ * end. */
+typedef struct lt_quant_node {
+    const char *op, *stem, *suffix;
+    const uint32_t *inputs;
+    uint32_t n_inputs, n_outputs;
+    int32_t axis;
+    uint32_t at;
+} lt_quant_node;
+leat_status lt_quant_add_node(lt_graph *graph, const lt_quant_node *node, uint32_t *out_values,
+                              leat_error *err) LEAT_MUST_CHECK;
+
+/* --- calibrate.c --------------------------------------------------------------------------------
+ */
+
+leat_status lt_quant_feed(leat_quantizer *q, const leat_array *inputs, size_t n_inputs,
+                          const int64_t *labels, size_t n_labels, leat_error *err) LEAT_MUST_CHECK;
+void lt_quant_stop_feeding(leat_quantizer *q);
+
+/* --- measure.c ----------------------------------------------------------------------------------
+ */
+
+/* Of a variant, over the kept batches. */
+typedef struct lt_quant_score {
+    double sqnr_db; /* of all outputs of floats */
+    double drop;    /* by q->drop_measure */
+} lt_quant_score;
+/* Runs the variant that the layers' `on` and the tensors' grids make on the first kept batches; NaN
+ * when there are none. */
+leat_status lt_quant_measure(leat_quantizer *q, uint32_t most_batches, lt_quant_score *out,
+                             leat_error *err) LEAT_MUST_CHECK;
+
+/* --- ranges.c, revert.c -------------------------------------------------------------------------
+ */
+
+/* Gives every tensor its grid. */
+leat_status lt_quant_choose_ranges(leat_quantizer *q, leat_error *err) LEAT_MUST_CHECK;
+/* Measures every layer alone. */
+leat_status lt_quant_sensitivity(leat_quantizer *q, leat_error *err) LEAT_MUST_CHECK;
+/* Takes layers back to f32 until the drop is allowed. LIMIT when it cannot be. */
+leat_status lt_quant_revert(leat_quantizer *q, leat_error *err) LEAT_MUST_CHECK;
+
+/* Tells the caller's progress function; CANCELLED when it says so. */
+leat_status lt_quant_progress(const leat_quantizer *q, const char *stage, uint64_t done,
+                              uint64_t total, leat_error *err) LEAT_MUST_CHECK;
+
+#endif

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Weights on symmetric grids of i8, one scale for each output channel:
+ *
+ *     w ~ scale[c] * q,   q in [-127, 127],   scale[c] = max |w of channel c| / 127
+ */
+#include "base/error.h"
+#include "base/tensor.h"
+#include "quantizer/quantizer.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Weights seen as [outer][channels][inner]. */
+typedef struct view {
+    const char *data; /* of floats, perhaps unaligned: they lie in the mapped file */
+    size_t outer, channels, inner;
+} view;
+
+static float at(const view *w, size_t o, size_t c, size_t i)
+{
+    float f;
+    memcpy(&f, w->data + ((o * w->channels + c) * w->inner + i) * sizeof(f), sizeof(f));
+    return f;
+}
+
+static view view_of(const leat_value *weights, const lt_quant_layer *layer)
+{
+    view v = {weights->data, 1, layer->channels, 1};
+    for (int32_t d = 0; d < weights->rank; d++) {
+        size_t n = (size_t)weights->shape[d];
+        v.outer *= d < layer->axis ? n : 1;
+        v.inner *= d > layer->axis ? n : 1;
+    }
+    return v;
+}
+
+/* Largest magnitude of channel c; NaN when one is not finite. */
+static float extent(const view *w, size_t c)
+{
+    float most = 0;
+    for (size_t o = 0; o < w->outer; o++) {
+        for (size_t i = 0; i < w->inner; i++) {
+            float f = fabsf(at(w, o, c, i));
+            most = f > most ? f : most;
+            if (!(f <= 3.4e38f)) {
+                return NAN;
+            }
+        }
+    }
+    return most;
+}
+
+leat_status lt_quant_weights(leat_quantizer *q, lt_quant_layer *layer, leat_error *err)
+{
+    const leat_value *weights = &q->model->graph->values[layer->node->inputs[1]];
+    const view w = view_of(weights, layer);
+    double signal = 0, noise = 0;
+    if (layer->weights != NULL) {
+        return LEAT_OK;
+    }
+    float *scales = lt_arena_array(&q->arena, w.channels, sizeof(*scales));
+    int8_t *out = lt_arena_array(&q->arena, w.outer * w.channels * w.inner, 1);
+    if (scales == NULL || out == NULL) {
+        return lt_fail(err, LEAT_NO_MEMORY, "no memory for quantized weights");
+    }
+    for (size_t c = 0; c < w.channels; c++) {
+        float most = extent(&w, c);
+        if (isnan(most)) {
+            return lt_fail(err, LEAT_INVALID,
+                           "the weights '%s' of node '%s' hold NaN or infinity: keep the node, or "
+                           "mend the model",
+                           weights->name, layer->report.name);
+        }
+        /* a channel of zeros, or of numbers so small that their scale would be 0 */
+        scales[c] = most / 127 >= 1.1754944e-38f ? most / 127 : 1;
+    }
+    for (size_t o = 0; o < w.outer; o++) {
+        for (size_t c = 0; c < w.channels; c++) {
+            for (size_t i = 0; i < w.inner; i++) {
+                double f = (double)at(&w, o, c, i), scale = (double)scales[c];
+                double level = fmax(-127, fmin(127, rint(f / scale)));
+                out[(o * w.channels + c) * w.inner + i] = (int8_t)level;
+                signal += f * f;
+                noise += (f - level * scale) * (f - level * scale);
+            }
+        }
+    }
+    layer->report.weight_sqnr_db = noise > 0 ? 10 * log10(signal / noise) : INFINITY;
+    layer->weights = out;
+    layer->scales = scales;
+    return LEAT_OK;
+}

@@ -1,0 +1,641 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Quantized models against the f32 ones, and what is refused. */
+#include "support/test.h"
+
+#include "graph/graph.h"
+#include "runtime/model.h"
+#include "support/run.h"
+
+#include <leat/quantizer.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define SIDE 12
+#define IMAGE (3 * SIDE * SIDE)
+#define BATCHES 6
+
+static char path[64];
+
+static float seeded(uint32_t *state)
+{
+    *state = *state * 1664525u + 1013904223u;
+    return (float)((double)(*state >> 8) * 0x1p-23 - 1);
+}
+
+static void random_constant(onnx_builder *b, const char *name, const char *shape, size_t count,
+                            float scale, uint32_t seed)
+{
+    float *data = malloc(count * sizeof(*data));
+    assert_non_null(data);
+    for (size_t i = 0; i < count; i++) {
+        data[i] = scale * seeded(&seed);
+    }
+    onnx_builder_floats(b, name, shape, data);
+    free(data);
+}
+
+/* Two residual blocks, the second with a convolution beside; pool, mean, classes. `wild`: between
+ * the blocks a convolution whose data has one channel 20,000 times the others, its weights for it
+ * as much smaller; ends before the classes. */
+static onnx_builder *build_cnn(int64_t opset, bool wild)
+{
+    static const int64_t ones[] = {1, 1, 1, 1}, two[] = {2, 2};
+    const leat_attr pads = test_attr_ints("pads", ones, 4);
+    const leat_attr pool[] = {test_attr_ints("kernel_shape", two, 2),
+                              test_attr_ints("strides", two, 2)};
+    onnx_builder *b = onnx_builder_create(opset);
+    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "Nx3x12x12");
+    random_constant(b, "w1", "8x3x3x3", 216, 0.4f, 1);
+    random_constant(b, "b1", "8", 8, 0.5f, 2);
+    random_constant(b, "w2", "8x8x3x3", 576, 0.2f, 3);
+    random_constant(b, "w3", "16x8x1x1", 128, 0.4f, 4);
+    random_constant(b, "w4", "16x8x3x3", 1152, 0.2f, 5);
+    random_constant(b, "w5", "16x5", 80, 1, 6);
+    random_constant(b, "b5", "5", 5, 1, 7);
+    onnx_builder_node(b, "Conv", "x,w1,b1", "c1", &pads, 1);
+    onnx_builder_node(b, "Relu", "c1", "r1", NULL, 0);
+    onnx_builder_node(b, "MaxPool", "r1", "p1", pool, 2);
+    onnx_builder_node(b, "Conv", "p1,w2", "c2", &pads, 1);
+    onnx_builder_node(b, "Add", "c2,p1", "a2", NULL, 0);
+    onnx_builder_node(b, "Relu", "a2", "r2", NULL, 0);
+    const char *from = "r2";
+    if (wild) {
+        static const float factors[8] = {20000, 1, 1, 1, 1, 1, 1, 1};
+        float w6[64];
+        uint32_t seed = 8;
+        for (size_t i = 0; i < 64; i++) {
+            w6[i] = 0.4f * seeded(&seed) / (i % 8 == 0 ? 20000.0f : 1.0f);
+        }
+        onnx_builder_floats(b, "f", "8x1x1", factors);
+        onnx_builder_floats(b, "w6", "8x8x1x1", w6);
+        onnx_builder_node(b, "Mul", "r2,f", "m", NULL, 0);
+        onnx_builder_node(b, "Conv", "m,w6", "c6", NULL, 0);
+        from = "c6";
+    }
+    char inputs[16];
+    snprintf(inputs, sizeof(inputs), "%s,w3", from);
+    onnx_builder_node(b, "Conv", inputs, "c3", NULL, 0);
+    snprintf(inputs, sizeof(inputs), "%s,w4", from);
+    onnx_builder_node(b, "Conv", inputs, "c4", &pads, 1);
+    onnx_builder_node(b, "Add", "c3,c4", "a4", NULL, 0);
+    onnx_builder_node(b, "Relu", "a4", "r4", NULL, 0);
+    onnx_builder_node(b, "GlobalAveragePool", "r4", "g4", NULL, 0);
+    if (wild) {
+        onnx_builder_output(b, "g4", LEAT_DTYPE_F32, "Nx16x1x1");
+        return b;
+    }
+    onnx_builder_node(b, "Flatten", "g4", "f4", NULL, 0);
+    onnx_builder_node(b, "Gemm", "f4,w5,b5", "y", NULL, 0);
+    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "Nx5");
+    return b;
+}
+
+static leat_array image(float *data, uint32_t seed)
+{
+    for (size_t i = 0; i < IMAGE; i++) {
+        data[i] = seeded(&seed);
+    }
+    return test_f32(data, "1x3x12x12");
+}
+
+static void feed(leat_quantizer *q, uint32_t first, int batches, leat_error *err)
+{
+    float data[IMAGE];
+    for (int i = 0; i < batches; i++) {
+        leat_array x = image(data, first + (uint32_t)i);
+        assert_ok(leat_quantizer_feed(q, &x, 1, NULL, 0, err), err);
+    }
+}
+
+static leat_quantizer *create(test_run *run, const leat_quantizer_desc *desc)
+{
+    leat_quantizer *q;
+    assert_ok(leat_quantizer_create(run->model, desc, &q, &run->err), &run->err);
+    return q;
+}
+
+static leat_quantizer_report report_of(const leat_quantizer *q)
+{
+    leat_quantizer_report r = {.struct_size = sizeof(r)};
+    leat_error err;
+    assert_ok(leat_quantizer_report_get(q, &r, &err), &err);
+    return r;
+}
+
+static const leat_quantized_layer *layer_of(const leat_quantizer_report *r, const char *name)
+{
+    for (size_t i = 0; i < r->n_layers; i++) {
+        if (strcmp(r->layers[i].name, name) == 0) {
+            return &r->layers[i];
+        }
+    }
+    fail_msg("no layer '%s'", name);
+    return NULL;
+}
+
+/* Signal to noise of the written model's output on images that it has not seen, in decibels. */
+static double measure(test_run *run, const char *file, int outputs)
+{
+    leat_model *model;
+    leat_session *before, *after;
+    float data[IMAGE];
+    double signal = 0, noise = 0;
+    assert_ok(leat_model_load(run->context, file, NULL, &model, &run->err), &run->err);
+    assert_ok(leat_session_create(model, NULL, &after, &run->err), &run->err);
+    assert_ok(leat_session_create(run->model, NULL, &before, &run->err), &run->err);
+    for (uint32_t i = 0; i < 8; i++) {
+        leat_array x = image(data, 1000 + i), a = {0}, b = {0};
+        assert_ok(leat_session_run(before, &x, 1, &a, 1, &run->err), &run->err);
+        assert_ok(leat_session_run(after, &x, 1, &b, 1, &run->err), &run->err);
+        for (int k = 0; k < outputs; k++) {
+            double u = (double)((float *)a.data)[k], v = (double)((float *)b.data)[k];
+            signal += u * u;
+            noise += (u - v) * (u - v);
+        }
+    }
+    leat_session_destroy(before);
+    leat_session_destroy(after);
+    leat_model_destroy(model);
+    return 10 * log10(signal / noise);
+}
+
+static size_t count_ops(test_run *run, const char *file, const char *op)
+{
+    leat_model *model;
+    size_t count = 0;
+    assert_ok(leat_model_load(run->context, file, NULL, &model, &run->err), &run->err);
+    for (uint32_t i = 0; i < model->graph->n_nodes; i++) {
+        count += strcmp(model->graph->nodes[i]->op, op) == 0;
+    }
+    leat_model_destroy(model);
+    return count;
+}
+
+static void assert_refused(leat_status status, leat_status wanted, const leat_error *err,
+                           const char *part)
+{
+    assert_int_equal(status, wanted);
+    if (strstr(err->message, part) == NULL) {
+        fail_msg("'%s' does not say '%s'", err->message, part);
+    }
+}
+
+/* --- what comes out -----------------------------------------------------------------------------
+ */
+
+static void static_each_range_and_target_keeps_the_outputs(void **state)
+{
+    (void)state;
+    for (int target = 0; target <= LEAT_QUANTIZE_FOR_ANY; target++) {
+        for (int range = 0; range <= LEAT_RANGE_ENTROPY; range++) {
+            onnx_builder *b = build_cnn(17, false);
+            test_run run;
+            test_run_load(&run, b);
+            leat_quantizer_desc desc = {.struct_size = sizeof(desc),
+                                        .target = (leat_quantize_target)target,
+                                        .range = (leat_quantize_range)range};
+            leat_quantizer *q = create(&run, &desc);
+            feed(q, 1, BATCHES, &run.err);
+            assert_ok(leat_quantizer_finish(q, path, &run.err), &run.err);
+            leat_quantizer_report r = report_of(q);
+            assert_int_equal(r.method, LEAT_QUANTIZE_STATIC);
+            assert_int_equal(r.n_layers, 5);
+            assert_int_equal(r.n_batches, BATCHES);
+            for (size_t i = 0; i < r.n_layers; i++) {
+                assert_int_equal(r.layers[i].bits, 8);
+                assert_true(r.layers[i].scale > 0 && r.layers[i].weight_sqnr_db > 35);
+                assert_true(target == 0 || r.layers[i].zero_point == 0);
+                assert_true(range == 0 || (int)r.layers[i].range == range);
+            }
+            assert_true(r.bytes_after < r.bytes_before / 2);
+            assert_true(r.sqnr_db > 20 && measure(&run, path, 5) > 20);
+            leat_quantizer_destroy(q);
+            test_run_free(&run);
+            onnx_builder_destroy(b);
+        }
+    }
+}
+
+/* Every product in bytes, and nothing between them in floats: x, p1 (that of r1 too), r2, one
+ * addend of a4, r4, g4 and f4. */
+static void static_whole_network_lies_on_grids(void **state)
+{
+    onnx_builder *b = build_cnn(17, false);
+    test_run run;
+    (void)state;
+    test_run_load(&run, b);
+    leat_quantizer *q = create(&run, NULL);
+    feed(q, 1, BATCHES, &run.err);
+    assert_ok(leat_quantizer_finish(q, path, &run.err), &run.err);
+    assert_int_equal(count_ops(&run, path, "QuantizeLinear"), 8);
+    leat_model *model;
+    leat_session *session;
+    float data[IMAGE];
+    leat_array x = image(data, 1), y = {0};
+    leat_plan_report plan = {.struct_size = sizeof(plan)};
+    assert_ok(leat_model_load(run.context, path, NULL, &model, &run.err), &run.err);
+    assert_ok(leat_session_create(model, NULL, &session, &run.err), &run.err);
+    assert_ok(leat_session_run(session, &x, 1, &y, 1, &run.err), &run.err);
+    assert_ok(leat_session_report(session, &plan, &run.err), &run.err);
+    size_t products = 0, residuals = 0;
+    for (size_t i = 0; i < plan.n_nodes; i++) {
+        assert_string_not_equal(plan.nodes[i].op, "Conv");
+        assert_string_not_equal(plan.nodes[i].op, "Add");
+        products += plan.nodes[i].op[0] == 'Q' && strstr(plan.nodes[i].op, "Quant") == NULL;
+        residuals += strcmp(plan.nodes[i].op, "QConv+Add+Relu") == 0;
+    }
+    assert_int_equal(products, 5);
+    assert_int_equal(residuals, 2);
+    leat_session_destroy(session);
+    leat_model_destroy(model);
+    leat_quantizer_destroy(q);
+    test_run_free(&run);
+    onnx_builder_destroy(b);
+}
+
+static void static_old_opset_is_raised(void **state)
+{
+    onnx_builder *b = build_cnn(9, false);
+    test_run run;
+    (void)state;
+    test_run_load(&run, b);
+    leat_quantizer *q = create(&run, NULL);
+    feed(q, 1, BATCHES, &run.err);
+    assert_ok(leat_quantizer_finish(q, path, &run.err), &run.err);
+    assert_true(measure(&run, path, 5) > 20);
+    leat_model *model;
+    assert_ok(leat_model_load(run.context, path, NULL, &model, &run.err), &run.err);
+    assert_int_equal(lt_graph_opset(model->graph, ""), 13);
+    leat_model_destroy(model);
+    leat_quantizer_destroy(q);
+    test_run_free(&run);
+    onnx_builder_destroy(b);
+}
+
+static void read_file(char **out, size_t *out_bytes)
+{
+    FILE *f = fopen(path, "rb");
+    assert_non_null(f);
+    assert_int_equal(fseek(f, 0, SEEK_END), 0);
+    *out_bytes = (size_t)ftell(f);
+    rewind(f);
+    *out = malloc(*out_bytes);
+    assert_int_equal(fread(*out, 1, *out_bytes, f), *out_bytes);
+    fclose(f);
+}
+
+static void static_same_data_gives_the_same_file(void **state)
+{
+    char *first = NULL, *second;
+    size_t first_bytes = 0, second_bytes;
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        onnx_builder *b = build_cnn(17, false);
+        test_run run;
+        test_run_load(&run, b);
+        leat_quantizer *q = create(&run, NULL);
+        feed(q, 1, BATCHES, &run.err);
+        assert_ok(leat_quantizer_finish(q, path, &run.err), &run.err);
+        read_file(i ? &second : &first, i ? &second_bytes : &first_bytes);
+        leat_quantizer_destroy(q);
+        test_run_free(&run);
+        onnx_builder_destroy(b);
+    }
+    assert_int_equal(first_bytes, second_bytes);
+    assert_memory_equal(first, second, first_bytes);
+    free(first);
+    free(second);
+}
+
+static void static_kept_layer_stays(void **state)
+{
+    static const char *const keep[] = {"c2"};
+    onnx_builder *b = build_cnn(17, false);
+    test_run run;
+    (void)state;
+    test_run_load(&run, b);
+    leat_quantizer_desc desc = {.struct_size = sizeof(desc), .keep = keep, .n_keep = 1};
+    leat_quantizer *q = create(&run, &desc);
+    feed(q, 1, BATCHES, &run.err);
+    assert_ok(leat_quantizer_finish(q, path, &run.err), &run.err);
+    leat_quantizer_report r = report_of(q);
+    assert_int_equal(layer_of(&r, "c2")->bits, 32);
+    assert_string_equal(layer_of(&r, "c2")->reason, "kept as asked");
+    assert_int_equal(layer_of(&r, "c3")->bits, 8);
+    assert_true(measure(&run, path, 5) > 20);
+    leat_quantizer_destroy(q);
+    test_run_free(&run);
+    onnx_builder_destroy(b);
+}
+
+/* The fragile layer errs most, and is the one that goes back. */
+static void budget_fragile_layer_goes_back(void **state)
+{
+    onnx_builder *b = build_cnn(17, true);
+    test_run run;
+    (void)state;
+    test_run_load(&run, b);
+    leat_quantizer_desc desc = {.struct_size = sizeof(desc), .sensitivity = 1};
+    leat_quantizer *q = create(&run, &desc);
+    feed(q, 1, BATCHES, &run.err);
+    assert_ok(leat_quantizer_finish(q, path, &run.err), &run.err);
+    leat_quantizer_report r = report_of(q);
+    assert_string_equal(r.drop_measure, "error");
+    assert_true(r.drop > 0.1);
+    for (size_t i = 0; i < r.n_layers; i++) {
+        bool fragile = strcmp(r.layers[i].name, "c6") == 0;
+        assert_true(fragile || r.layers[i].sqnr_db > layer_of(&r, "c6")->sqnr_db + 6);
+    }
+    leat_quantizer_destroy(q);
+    desc.max_drop = 0.1;
+    q = create(&run, &desc);
+    feed(q, 1, BATCHES, &run.err);
+    assert_ok(leat_quantizer_finish(q, path, &run.err), &run.err);
+    r = report_of(q);
+    assert_true(r.drop <= 0.1 && r.drop > 0);
+    for (size_t i = 0; i < r.n_layers; i++) {
+        bool fragile = strcmp(r.layers[i].name, "c6") == 0;
+        assert_int_equal(r.layers[i].bits, fragile ? 32 : 8);
+        assert_true((r.layers[i].reason[0] != '\0') == fragile);
+    }
+    assert_true(measure(&run, path, 16) > 20);
+    leat_quantizer_destroy(q);
+    test_run_free(&run);
+    onnx_builder_destroy(b);
+}
+
+static void budget_out_of_reach_is_said(void **state)
+{
+    onnx_builder *b = build_cnn(17, true);
+    test_run run;
+    (void)state;
+    test_run_load(&run, b);
+    leat_quantizer_desc desc = {.struct_size = sizeof(desc), .max_drop = 1e-7};
+    leat_quantizer *q = create(&run, &desc);
+    feed(q, 1, 2, &run.err);
+    unlink(path);
+    assert_refused(leat_quantizer_finish(q, path, &run.err), LEAT_LIMIT, &run.err, "no layer");
+    assert_int_equal(access(path, F_OK), -1);
+    leat_quantizer_report r = report_of(q);
+    for (size_t i = 0; i < r.n_layers; i++) {
+        assert_int_equal(r.layers[i].bits, 32);
+        assert_string_not_equal(r.layers[i].reason, "");
+    }
+    leat_quantizer_destroy(q);
+    test_run_free(&run);
+    onnx_builder_destroy(b);
+}
+
+static void dynamic_products_of_matrices_keep_the_outputs(void **state)
+{
+    const leat_attr turned = test_attr_int("transB", 1);
+    onnx_builder *b = onnx_builder_create(13);
+    test_run run;
+    float data[7 * 33], before[7 * 9];
+    uint32_t seed = 5;
+    leat_model *model;
+    leat_session *session;
+    (void)state;
+    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "Nx33");
+    random_constant(b, "w1", "33x20", 660, 0.3f, 1);
+    random_constant(b, "w2", "33x20", 660, 0.3f, 2);
+    random_constant(b, "w3", "9x20", 180, 0.3f, 3);
+    random_constant(b, "b3", "9", 9, 0.3f, 4);
+    onnx_builder_node(b, "MatMul", "x,w1", "m1", NULL, 0);
+    onnx_builder_node(b, "MatMul", "x,w2", "m2", NULL, 0);
+    onnx_builder_node(b, "Mul", "m1,m2", "p", NULL, 0);
+    onnx_builder_node(b, "Gemm", "p,w3,b3", "y", &turned, 1);
+    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "Nx9");
+    test_run_open(&run, b);
+    leat_quantizer *q = create(&run, NULL);
+    assert_ok(leat_quantizer_finish(q, path, &run.err), &run.err);
+    leat_quantizer_report r = report_of(q);
+    assert_int_equal(r.method, LEAT_QUANTIZE_DYNAMIC);
+    assert_true(isnan(r.sqnr_db) && r.n_layers == 3);
+    /* x is quantized once for both */
+    assert_int_equal(count_ops(&run, path, "DynamicQuantizeLinear"), 2);
+    assert_int_equal(count_ops(&run, path, "MatMulInteger"), 3);
+    for (size_t i = 0; i < 7 * 33; i++) {
+        data[i] = seeded(&seed);
+    }
+    leat_array x = test_f32(data, "7x33"), y = {0};
+    test_run_ok(&run, &x, 1, &y, 1);
+    memcpy(before, y.data, sizeof(before));
+    assert_ok(leat_model_load(run.context, path, NULL, &model, &run.err), &run.err);
+    assert_ok(leat_session_create(model, NULL, &session, &run.err), &run.err);
+    memset(&y, 0, sizeof(y));
+    assert_ok(leat_session_run(session, &x, 1, &y, 1, &run.err), &run.err);
+    double signal = 0, noise = 0;
+    for (size_t i = 0; i < 7 * 9; i++) {
+        double e = (double)((float *)y.data)[i] - (double)before[i];
+        signal += (double)before[i] * (double)before[i];
+        noise += e * e;
+    }
+    assert_true(noise > 0 && 10 * log10(signal / noise) > 28);
+    leat_session_destroy(session);
+    leat_model_destroy(model);
+    leat_quantizer_destroy(q);
+    test_run_free(&run);
+    onnx_builder_destroy(b);
+}
+
+/* --- what is refused ----------------------------------------------------------------------------
+ */
+
+static void bad_descriptors_are_refused(void **state)
+{
+    static const char *const keep[] = {"nobody"};
+    onnx_builder *b = build_cnn(17, false);
+    test_run run;
+    (void)state;
+    test_run_load(&run, b);
+    const struct {
+        leat_quantizer_desc desc;
+        leat_status status;
+        const char *part;
+    } cases[] = {
+        {{.struct_size = 1}, LEAT_INVALID, "struct_size"},
+        {{.struct_size = sizeof(leat_quantizer_desc), .bits = 4}, LEAT_UNSUPPORTED, "only 8"},
+        {{.struct_size = sizeof(leat_quantizer_desc), .max_drop = -1}, LEAT_INVALID, "field"},
+        {{.struct_size = sizeof(leat_quantizer_desc), .range = 9}, LEAT_INVALID, "field"},
+        {{.struct_size = sizeof(leat_quantizer_desc), .keep = keep, .n_keep = 1},
+         LEAT_INVALID,
+         "'nobody'"}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        leat_quantizer *q = (leat_quantizer *)&run;
+        leat_status status = leat_quantizer_create(run.model, &cases[i].desc, &q, &run.err);
+        assert_refused(status, cases[i].status, &run.err, cases[i].part);
+        assert_null(q);
+    }
+    test_run_free(&run);
+    onnx_builder_destroy(b);
+}
+
+static void quantized_model_is_refused(void **state)
+{
+    onnx_builder *b = build_cnn(17, false);
+    test_run run;
+    leat_model *model;
+    leat_quantizer *again;
+    (void)state;
+    test_run_load(&run, b);
+    leat_quantizer *q = create(&run, NULL);
+    feed(q, 1, 1, &run.err);
+    assert_ok(leat_quantizer_finish(q, path, &run.err), &run.err);
+    assert_refused(leat_quantizer_finish(q, path, &run.err), LEAT_INVALID, &run.err, "finished");
+    leat_quantizer_destroy(q);
+    assert_ok(leat_model_load(run.context, path, NULL, &model, &run.err), &run.err);
+    assert_refused(leat_quantizer_create(model, NULL, &again, &run.err), LEAT_INVALID, &run.err,
+                   "quantized already");
+    leat_model_destroy(model);
+    test_run_free(&run);
+    onnx_builder_destroy(b);
+}
+
+static void data_that_is_missing_or_bad_is_refused(void **state)
+{
+    onnx_builder *b = build_cnn(17, false);
+    test_run run;
+    float data[IMAGE];
+    int64_t label = 5;
+    (void)state;
+    test_run_load(&run, b);
+    leat_quantizer_desc desc = {.struct_size = sizeof(desc), .method = LEAT_QUANTIZE_STATIC};
+    leat_quantizer *q = create(&run, &desc);
+    unlink(path);
+    assert_refused(leat_quantizer_finish(q, path, &run.err), LEAT_INVALID, &run.err,
+                   "calibration data");
+    assert_int_equal(access(path, F_OK), -1); /* nothing was written */
+    leat_array x = image(data, 1);
+    data[17] = NAN;
+    assert_refused(leat_quantizer_feed(q, &x, 1, NULL, 0, &run.err), LEAT_INVALID, &run.err,
+                   "input 'x' holds NaN");
+    data[17] = 3e38f; /* finite, but not its products */
+    assert_refused(leat_quantizer_feed(q, &x, 1, NULL, 0, &run.err), LEAT_INVALID, &run.err,
+                   "holds NaN or infinity");
+    data[17] = 0;
+    assert_refused(leat_quantizer_feed(q, &x, 1, &label, 1, &run.err), LEAT_INVALID, &run.err,
+                   "label 5");
+    label = 4;
+    assert_ok(leat_quantizer_feed(q, &x, 1, &label, 1, &run.err), &run.err);
+    x.shape[1] = 2;
+    assert_refused(leat_quantizer_feed(q, &x, 1, NULL, 0, &run.err), LEAT_INVALID, &run.err, "x");
+    assert_ok(leat_quantizer_finish(q, path, &run.err), &run.err);
+    leat_quantizer_report r = report_of(q);
+    assert_int_equal(r.n_batches, 1); /* those refused did not count */
+    assert_string_equal(r.drop_measure, "accuracy");
+    leat_quantizer_destroy(q);
+    test_run_free(&run);
+    onnx_builder_destroy(b);
+}
+
+static int cancel(void *user, const char *stage, uint64_t done, uint64_t total)
+{
+    (void)stage;
+    (void)done;
+    (void)total;
+    return --*(int *)user < 0;
+}
+
+static void cancelled_leaves_no_file(void **state)
+{
+    (void)state;
+    for (int after = 0; after < 6; after += 5) {
+        onnx_builder *b = build_cnn(17, false);
+        test_run run;
+        int left = after;
+        test_run_load(&run, b);
+        leat_quantizer_desc desc = {.struct_size = sizeof(desc),
+                                    .sensitivity = 1,
+                                    .progress = cancel,
+                                    .progress_user = &left};
+        leat_quantizer *q = create(&run, &desc);
+        feed(q, 1, 2, &run.err);
+        unlink(path);
+        assert_refused(leat_quantizer_finish(q, path, &run.err), LEAT_CANCELLED, &run.err, "");
+        assert_int_equal(access(path, F_OK), -1);
+        leat_quantizer_destroy(q);
+        test_run_free(&run);
+        onnx_builder_destroy(b);
+    }
+}
+
+/* --- failing allocations ------------------------------------------------------------------------
+ */
+
+typedef struct bytes {
+    const void *data;
+    size_t count;
+} bytes;
+
+static leat_status attempt(void *argument, const leat_allocator *allocator, leat_error *err)
+{
+    const bytes *model_bytes = argument;
+    leat_context_desc with = {.struct_size = sizeof(with), .allocator = allocator, .threads = 1};
+    leat_quantizer_desc desc = {.struct_size = sizeof(desc), .range = LEAT_RANGE_MSE};
+    leat_context *context;
+    leat_model *model = NULL;
+    leat_quantizer *q = NULL;
+    float data[IMAGE];
+    leat_array x = image(data, 1);
+    leat_status status = leat_context_create(&with, &context, err);
+    if (status != LEAT_OK) {
+        return status;
+    }
+    status =
+        leat_model_load_memory(context, model_bytes->data, model_bytes->count, NULL, &model, err);
+    status = status ? status : leat_quantizer_create(model, &desc, &q, err);
+    status = status ? status : leat_quantizer_feed(q, &x, 1, NULL, 0, err);
+    status = status ? status : leat_quantizer_finish(q, path, err);
+    leat_quantizer_destroy(q);
+    leat_model_destroy(model);
+    leat_context_destroy(context);
+    return status;
+}
+
+static void quantizing_survives_failing_allocations(void **state)
+{
+    onnx_builder *b = build_cnn(17, false);
+    bytes model;
+    (void)state;
+    model.data = onnx_builder_finish(b, &model.count);
+    test_walk_allocations(attempt, &model);
+    onnx_builder_destroy(b);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    snprintf(path, sizeof(path), "/tmp/leat-quantizer-%d.onnx", (int)getpid());
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    unlink(path);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(static_each_range_and_target_keeps_the_outputs),
+        cmocka_unit_test(static_whole_network_lies_on_grids),
+        cmocka_unit_test(static_old_opset_is_raised),
+        cmocka_unit_test(static_same_data_gives_the_same_file),
+        cmocka_unit_test(static_kept_layer_stays),
+        cmocka_unit_test(budget_fragile_layer_goes_back),
+        cmocka_unit_test(budget_out_of_reach_is_said),
+        cmocka_unit_test(dynamic_products_of_matrices_keep_the_outputs),
+        cmocka_unit_test(bad_descriptors_are_refused),
+        cmocka_unit_test(quantized_model_is_refused),
+        cmocka_unit_test(data_that_is_missing_or_bad_is_refused),
+        cmocka_unit_test(cancelled_leaves_no_file),
+        cmocka_unit_test(quantizing_survives_failing_allocations),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
