@@ -61,10 +61,18 @@ static int teardown(void **state)
 
 static void usage_errors_exit_2(void **state)
 {
-    static const char *const lines[] = {
-        "",          "nonsense",           "run",
-        "bench",     "run %s --threads x", "run %s --no-such-option 1",
-        "run %s -i", "bench %s --batch 0", "quantize a b"};
+    static const char *const lines[] = {"",
+                                        "nonsense",
+                                        "run",
+                                        "bench",
+                                        "run %s --threads x",
+                                        "run %s --no-such-option 1",
+                                        "run %s -i",
+                                        "bench %s --batch 0",
+                                        "quantize %s",
+                                        "quantize a b --method often",
+                                        "quantize a b --max-drop much",
+                                        "quantize a b --labels y.npy"};
     char out[4096];
     (void)state;
     for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
@@ -103,6 +111,36 @@ static void run_writes_outputs_and_json(void **state)
     snprintf(arguments, sizeof(arguments), "run %%s -i x=%s/out/a_y.npy", folder);
     assert_int_equal(leat(arguments, out, sizeof(out)), 0);
     assert_non_null(strstr(out, "f32[3x2]"));
+}
+
+static void quantize_writes_a_model_and_a_report(void **state)
+{
+    char out[8192], arguments[512], path[160];
+    struct stat info;
+    (void)state;
+    snprintf(arguments, sizeof(arguments), "run %%s --shape 6x2 -o %s/calib", folder);
+    assert_int_equal(leat(arguments, out, sizeof(out)), 0);
+    /* its output has the shape of its input */
+    snprintf(arguments, sizeof(arguments),
+             "quantize %%s %s/q.onnx --data x=%s/calib/a_y.npy --max-drop 0.5 --report %s/r.json",
+             folder, folder, folder);
+    assert_int_equal(leat(arguments, out, sizeof(out)), 0);
+    assert_non_null(strstr(out, "static, 1 of 1 products in 8 bits"));
+    assert_non_null(strstr(out, "6 of 6 batches"));
+    snprintf(path, sizeof(path), "%s/r.json", folder);
+    assert_int_equal(stat(path, &info), 0);
+    snprintf(arguments, sizeof(arguments), "run %s/q.onnx --shape 6x2", folder);
+    assert_int_equal(leat(arguments, out, sizeof(out)), 0);
+    snprintf(arguments, sizeof(arguments), "quantize %%s %s/d.onnx --method dynamic --json",
+             folder);
+    assert_int_equal(leat(arguments, out, sizeof(out)), 0);
+    assert_non_null(strstr(out, "\"method\": \"dynamic\""));
+    assert_non_null(strstr(out, "\"sqnr_db\": null"));
+    snprintf(arguments, sizeof(arguments), "quantize %%s %s/s.onnx --method static", folder);
+    assert_int_equal(leat(arguments, out, sizeof(out)), 1);
+    assert_non_null(strstr(out, "calibration data"));
+    snprintf(path, sizeof(path), "%s/s.onnx", folder);
+    assert_int_not_equal(stat(path, &info), 0);
 }
 
 static void bench_prints_all_fields(void **state)
@@ -178,6 +216,7 @@ int main(void)
         cmocka_unit_test(usage_errors_exit_2),
         cmocka_unit_test(refused_models_exit_3_and_devices_4),
         cmocka_unit_test(run_writes_outputs_and_json),
+        cmocka_unit_test(quantize_writes_a_model_and_a_report),
         cmocka_unit_test(bench_prints_all_fields),
         cmocka_unit_test(narrow_precision_tells_its_error_and_types),
         cmocka_unit_test(inspect_and_devices_say_where),

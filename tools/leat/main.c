@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* leat: runs, measures, inspects and tests ONNX models. */
+/* leat: runs, measures, inspects, quantizes and tests ONNX models. */
 #include "leat/tool.h"
 
 #include <string.h>
@@ -9,11 +9,8 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         int (*run)(const options *o);
-    } commands[] = {{"run", cmd_run},
-                    {"bench", cmd_bench},
-                    {"inspect", cmd_inspect},
-                    {"devices", cmd_devices},
-                    {"test", cmd_test}};
+    } commands[] = {{"run", cmd_run},         {"bench", cmd_bench}, {"inspect", cmd_inspect},
+                    {"devices", cmd_devices}, {"test", cmd_test},   {"quantize", cmd_quantize}};
     options o;
     if (argc < 2) {
         print_usage(stderr);
@@ -27,10 +24,6 @@ int main(int argc, char **argv)
         uint32_t v = leat_version();
         printf("leat %u.%u.%u\n", v / 10000, v / 100 % 100, v % 100);
         return EXIT_FINE;
-    }
-    if (strcmp(argv[1], "quantize") == 0) {
-        fprintf(stderr, "leat quantize: the quantizer is not part of this version yet\n");
-        return EXIT_USAGE;
     }
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
         if (strcmp(argv[1], commands[i].name) == 0) {

@@ -15,6 +15,10 @@ void print_usage(FILE *to)
           "         [--trace FILE] [--profile] [--json]\n"
           "leat inspect MODEL [--device D] [--json]\n"
           "leat devices [--device D] [--json]\n"
+          "leat quantize IN.onnx OUT.onnx [--data [NAME=]calib.npy|calib.npz|DIR]...\n"
+          "         [--labels y.npy] [--method dynamic|static] [--max-drop 1%]\n"
+          "         [--target cpu|cuda|any] [--range min-max|percentile|mse|entropy]\n"
+          "         [--keep NODE]... [--sensitivity] [--report FILE] [--threads N] [--json]\n"
           "leat test PATH... [--device D] [--rtol R] [--atol A]\n"
           "\n"
           "--plain: no algorithm that rounds otherwise than the definition (Winograd, Strassen).\n"
@@ -71,6 +75,30 @@ static bool parse_number(const char *text, double *out)
     return end != text && *end == '\0' && *out >= 0;
 }
 
+/* "1%" or "0.01" */
+static bool parse_share(const char *text, double *out)
+{
+    char *end;
+    *out = strtod(text, &end);
+    if (end != text && *end == '%') {
+        *out /= 100;
+        end++;
+    }
+    return end != text && *end == '\0' && *out >= 0;
+}
+
+/* Position of the text among `count` names; false when it is none of them. */
+static bool parse_choice(const char *text, const char *const *names, int count, int *out)
+{
+    for (int i = 0; i < count; i++) {
+        if (names[i] != NULL && strcmp(names[i], text) == 0) {
+            *out = i;
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool parse_precision(const char *text, leat_precision *out)
 {
     static const struct {
@@ -87,6 +115,44 @@ static bool parse_precision(const char *text, leat_precision *out)
             return true;
         }
     }
+    return false;
+}
+
+/* Options of `leat quantize`; *known is false when it is none. */
+static bool take_quantize_value(options *o, const char *name, char *value, bool *known)
+{
+    static const char *const methods[] = {"auto", "dynamic", "static"};
+    static const char *const targets[] = {"cpu", "cuda", "any"};
+    static const char *const ranges[] = {"best", "min-max", "percentile", "mse", "entropy"};
+    if (strcmp(name, "--data") == 0 && o->n_data < MAX_LIST) {
+        o->data[o->n_data++] = split_pair(value);
+        return true;
+    }
+    if (strcmp(name, "--keep") == 0 && o->n_keep < MAX_LIST) {
+        o->keep[o->n_keep++] = value;
+        return true;
+    }
+    if (strcmp(name, "--labels") == 0) {
+        o->labels = value;
+        return true;
+    }
+    if (strcmp(name, "--report") == 0) {
+        o->report = value;
+        return true;
+    }
+    if (strcmp(name, "--method") == 0) {
+        return parse_choice(value, methods, 3, &o->method);
+    }
+    if (strcmp(name, "--target") == 0) {
+        return parse_choice(value, targets, 3, &o->target);
+    }
+    if (strcmp(name, "--range") == 0) {
+        return parse_choice(value, ranges, 5, &o->range);
+    }
+    if (strcmp(name, "--max-drop") == 0) {
+        return parse_share(value, &o->max_drop);
+    }
+    *known = false;
     return false;
 }
 
@@ -149,8 +215,10 @@ static bool take_value(options *o, const char *name, char *value, bool *known)
     if (strcmp(name, "--atol") == 0) {
         return parse_number(value, &o->atol);
     }
-    *known = strcmp(name, "--seed") == 0;
-    return false;
+    if (strcmp(name, "--seed") == 0) {
+        return false;
+    }
+    return take_quantize_value(o, name, value, known);
 }
 
 int options_parse(int argc, char **argv, options *o)
@@ -168,6 +236,8 @@ int options_parse(int argc, char **argv, options *o)
             o->json = true;
         } else if (strcmp(argv[i], "--profile") == 0) {
             o->profile = true;
+        } else if (strcmp(argv[i], "--sensitivity") == 0) {
+            o->sensitivity = true;
         } else if (strcmp(argv[i], "--plain") == 0) {
             o->plain = true;
         } else if (argv[i][0] == '-' && argv[i][1] != '\0') {

@@ -51,6 +51,15 @@ typedef struct options {
     const char *cache; /* leat_session_desc.cache_directory */
     bool json, profile;
     bool plain; /* leat_session_desc.plain_algorithms */
+    /* leat quantize */
+    pair data[MAX_LIST];
+    int n_data;
+    const char *keep[MAX_LIST];
+    int n_keep;
+    const char *labels, *report;
+    int method, target, range; /* values of the enumerations in leat/quantizer.h */
+    double max_drop;
+    bool sensitivity;
 } options;
 
 /* Parses argv; on an error prints what is wrong and returns EXIT_USAGE. */
@@ -103,5 +112,6 @@ int cmd_bench(const options *o);
 int cmd_inspect(const options *o);
 int cmd_devices(const options *o);
 int cmd_test(const options *o);
+int cmd_quantize(const options *o);
 
 #endif
