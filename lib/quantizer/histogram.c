@@ -209,6 +209,14 @@ static void entropy(const lt_histogram *h, bool symmetric, float *low, float *hi
     for (size_t i = 0; i < HALF; i++) {
         magnitudes[i] = h->bins[HALF + i] + h->bins[HALF - 1 - i];
     }
+    magnitudes[0] = magnitudes[1]; /* zeros, which activations make, are exact on every grid */
+    uint64_t total = 0;
+    for (size_t i = 0; i < HALF; i++) {
+        total += magnitudes[i];
+    }
+    if (total == 0) {
+        return;
+    }
     size_t levels = symmetric || (*low < 0 && *high > 0) ? 128 : 256, end = HALF, best;
     while (end > levels && magnitudes[end - 1] == 0) {
         end--;
@@ -216,7 +224,7 @@ static void entropy(const lt_histogram *h, bool symmetric, float *low, float *hi
     double least = INFINITY;
     best = end;
     for (size_t to = end; to >= levels && to >= end / 8; to -= to > 2048 ? 32 : 8) {
-        double d = divergence(magnitudes, to, levels, h->count);
+        double d = divergence(magnitudes, to, levels, total);
         if (d < least) {
             least = d;
             best = to;
