@@ -53,10 +53,10 @@ leat_status lt_cuda_gemm_check_sizes(int64_t m, int64_t n, int64_t k, int64_t ba
 }
 
 /* A stride from row to row or matrix to matrix that tensor maps take. */
-static leat_status check_stride(const lt_cuda_gemm_desc *d, const char *what, int64_t stride,
-                                int64_t least, leat_error *err)
+leat_status lt_cuda_gemm_check_stride(leat_dtype dtype, const char *what, int64_t stride,
+                                      int64_t least, leat_error *err)
 {
-    int64_t unit = 16 / (int64_t)lt_cuda_gemm_unit(d->dtype);
+    int64_t unit = 16 / (int64_t)lt_cuda_gemm_unit(dtype);
     if (stride < least) {
         return lt_cuda_gemm_fail(err, LEAT_INVALID, "%s %lld is below %lld", what,
                                  (long long)stride, (long long)least);
@@ -75,16 +75,17 @@ static leat_status check_product(const lt_cuda_gemm_desc *d, leat_error *err)
         status = lt_cuda_gemm_fail(err, LEAT_UNSUPPORTED, "bytes of B must lie along k");
     }
     if (status == LEAT_OK) {
-        status = check_stride(d, "lda", d->lda, d->k, err);
+        status = lt_cuda_gemm_check_stride(d->dtype, "lda", d->lda, d->k, err);
     }
     if (status == LEAT_OK) {
-        status = check_stride(d, "ldb", d->ldb, d->b_transposed ? d->k : d->n, err);
+        status =
+            lt_cuda_gemm_check_stride(d->dtype, "ldb", d->ldb, d->b_transposed ? d->k : d->n, err);
     }
     if (status == LEAT_OK) {
-        status = check_stride(d, "a_batch", d->a_batch, 0, err);
+        status = lt_cuda_gemm_check_stride(d->dtype, "a_batch", d->a_batch, 0, err);
     }
     if (status == LEAT_OK) {
-        status = check_stride(d, "b_batch", d->b_batch, 0, err);
+        status = lt_cuda_gemm_check_stride(d->dtype, "b_batch", d->b_batch, 0, err);
     }
     if (status == LEAT_OK && (d->ldd < d->n || (d->residual_dtype && d->ldr < 0) ||
                               d->r_batch < 0 || (d->batch > 1 && d->d_batch < 1))) {

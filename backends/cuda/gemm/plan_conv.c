@@ -43,14 +43,12 @@ static leat_status check_conv(const lt_cuda_gemm_conv_desc *d, leat_error *err)
         return lt_cuda_gemm_fail(err, LEAT_UNSUPPORTED, "%d channels are not a multiple of %d",
                                  (int)d->c, (int)unit);
     }
-    for (size_t i = 0; i < 3 && d->x_strides[0] != 0; i++) {
-        if (d->x_strides[i] < unit || d->x_strides[i] % unit != 0 ||
-            d->x_strides[i] >= (int64_t)1 << 39) {
-            return lt_cuda_gemm_fail(err, LEAT_UNSUPPORTED, "stride %lld of pixels",
-                                     (long long)d->x_strides[i]);
-        }
+    leat_status status = LEAT_OK;
+    for (size_t i = 0; i < 3 && status == LEAT_OK && d->x_strides[0] != 0; i++) {
+        status =
+            lt_cuda_gemm_check_stride(d->dtype, "stride of pixels", d->x_strides[i], unit, err);
     }
-    return LEAT_OK;
+    return status;
 }
 
 /* A gathers pixels: base pixels walk over the padded image by strides, a load adds its tap. */

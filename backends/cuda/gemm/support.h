@@ -64,7 +64,10 @@ leat_status lt_cuda_gemm_set_activation(lt_cuda_gemm_params *p, int32_t activati
                                         float beta, float scale, leat_error *err);
 uint32_t lt_cuda_gemm_is_wide(uint32_t type, int64_t n, int64_t ld, int64_t batch_stride);
 
-/* plan.c: what a convolution is checked for, too. */
+/* plan.c: what a convolution is checked for, too; a stride of A's elements, from row to row or
+ * matrix to matrix, that tensor maps take. */
+leat_status lt_cuda_gemm_check_stride(leat_dtype dtype, const char *what, int64_t stride,
+                                      int64_t least, leat_error *err);
 leat_status lt_cuda_gemm_check_sizes(int64_t m, int64_t n, int64_t k, int64_t batch,
                                      leat_error *err);
 
