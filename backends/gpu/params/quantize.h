@@ -50,11 +50,11 @@ typedef struct lt_gpu_scale {
  *
  * w: i8 (u8 weights: flip the top bit, subtract 128 from the zero points), [out_channels][kernel_h]
  * [kernel_w][words * 4], words = (channels / groups + 3) / 4, each tap padded by zeros; w_sum[o] is
- * the sum of an output channel's weights. w_zero, where given, is i8. x_scale NULL: y is the i32 sum
- * and nothing else of the epilogue is done.
+ * the sum of an output channel's weights. w_zero, where given, is i8. x_scale NULL: y is the i32
+ * sum and nothing else of the epilogue is done.
  *
- * batch > 1 (groups 1): as many products; x of one lies x_batch bytes behind that of the one before,
- * w, w_sum, w_zero and y follow each other.
+ * batch > 1 (groups 1): as many products; x of one lies x_batch bytes behind that of the one
+ * before, w, w_sum, w_zero and y follow each other.
  *
  * lt_gpu_qconv_{u8,i8}_{plain,zero}: by the type of x; "zero" where w_zero is given. Items:
  *   lt_gpu_qconv_items; a block takes one at a time (grid: at most that many).
@@ -101,8 +101,8 @@ static inline int64_t lt_gpu_qconv_items(const lt_gpu_qconv *p)
 }
 
 /* lt_gpu_qpack_i8: weights into the form above, with their sums and zero points, one of each for an
- * output channel. Element (o, i, tap) lies at o / n * batch_stride + o % n * o_stride + i * i_stride +
- * tap * tap_stride. A thread for each of `outputs` channels. */
+ * output channel. Element (o, i, tap) lies at o / n * batch_stride + o % n * o_stride + i *
+ * i_stride + tap * tap_stride. A thread for each of `outputs` channels. */
 typedef struct lt_gpu_qpack {
     const void *w;
     const void *w_zero; /* NULL: 0; of the type of w */

@@ -18,7 +18,8 @@
  *   begin_capture, end_capture, instantiate, upload, graph_launch    that call fails
  *
  * As in CUDA, work that is captured is not done, and a thread that captures may not allocate, free
- * or wait: the capture is lost then. fake_cuda_counts says what is alive and what has been called. */
+ * or wait: the capture is lost then. fake_cuda_counts says what is alive and what has been called.
+ */
 /* dlsym finds the kernels. */
 #pragma GCC visibility push(default)
 #include "attention.hpp"

@@ -316,7 +316,7 @@ static void quantized_images_agree_within_a_step(void **state)
         equal += a == e;
         different += e != ((const float *)want.data)[0];
     }
-    assert_true(equal >= 10); /* a step of the mean moves several */
+    assert_true(equal >= 10);    /* a step of the mean moves several */
     assert_true(different >= 7); /* it computes something */
     assert_int_equal(count_nodes(cuda, "QConv", &c.err), 4);
     assert_int_equal(count_nodes(cuda, "QMatMul", &c.err), 1);
