@@ -35,7 +35,7 @@ static int64_t blocks_at_once(uint32_t cluster, uint32_t n_multiprocessors)
     return blocks ? blocks : 1;
 }
 
-/* Blocks of a tile that a multiprocessor holds. */
+/* Blocks of a tile that a multiprocessor can hold. */
 static uint32_t blocks_held(const lt_cuda_gemm_tile *tile)
 {
     return tile->rows == 64 ? 2 : 1;
@@ -126,7 +126,9 @@ void lt_cuda_gemm_apply(const lt_cuda_gemm *gemm, lt_cuda_gemm_plan *plan, lt_cu
     if (cut.splits == 1 && plan->grid > at_once) {
         plan->grid = at_once;
     }
+    p->stages = tile->stages / (plan->grid > gemm->n_multiprocessors ? blocks_held(tile) : 1);
     plan->threads = tile->threads;
-    plan->shared_bytes = tile->shared_bytes;
+    plan->shared_bytes = tile->shared_bytes - (tile->stages - p->stages) *
+                                                  (tile->rows + tile->columns) * LT_GEMM_STEP_BYTES;
     plan->cost_ns = cut.cost_ns;
 }

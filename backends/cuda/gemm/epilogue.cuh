@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From sums in registers to results in memory: y = act(scale * sum + bias + residual).
  *
- * A warp holds 16 rows (ptx::product tells which thread holds what) and finishes 16 to 64 columns
+ * A warp holds 16 rows (ptx::product tells which thread holds what) and finishes 16 or 64 columns
  * at a time. Results of 16 bits go through 2 KB of shared memory of the warp's own, so that they
  * leave as 16 bytes a thread and whole rows of 128 bytes; results of 32 bits fill sectors as they
  * are. Rows beyond m and columns beyond n are not stored; where rows are not aligned on 16 bytes
@@ -142,37 +142,38 @@ __device__ __forceinline__ void activate(const lt_cuda_gemm_params &p, float (&s
 struct place {
     uint32_t row, column; /* of its first */
     uint32_t batch;
-    uint32_t staging; /* 2 KB of shared memory */
+    uint32_t staging;     /* 2 KB of shared memory */
+    uint32_t numbers;     /* of its first column in shared memory: bias, ... */
+    uint32_t array_bytes; /* ... and so much further scale, then offset */
 };
 
-/* All loads of one kind come before the first use, without branches between: they wait together. */
-template <class T, int COUNT>
-__device__ __forceinline__ void add_bias_of(const lt_cuda_gemm_params &p, float (&s)[COUNT],
-                                            uint32_t column)
+/* Two neighbouring columns' numbers: array 0 bias, 1 scale, 2 offset. */
+__device__ __forceinline__ uint2 number_pair(const place &at, uint32_t array, uint32_t column)
 {
-    T bias[COUNT / 2];
-#pragma unroll
-    for (int i = 0; i < COUNT / 2; i++) {
-        uint32_t c = column + i / 2 * 8 + i % 2;
-        bias[i] = c < p.n ? ((const T *)p.bias)[c] : T(0.0f);
+    return ptx::load_8(at.numbers + array * at.array_bytes + column * 4);
+}
+
+__device__ __forceinline__ float load_real(uint64_t base, uint32_t type, uint32_t i)
+{
+    if (type == LT_GEMM_F32) {
+        return ((const float *)base)[i];
     }
-#pragma unroll
-    for (int i = 0; i < COUNT / 2; i++) {
-        s[i / 2 * 4 + i % 2] += to_float(bias[i]);
-        s[i / 2 * 4 + 2 + i % 2] += to_float(bias[i]);
-    }
+    return type == LT_GEMM_F16 ? __half2float(((const __half *)base)[i])
+                               : __bfloat162float(((const __nv_bfloat16 *)base)[i]);
 }
 
 template <int COUNT>
-__device__ __forceinline__ void add_bias(const lt_cuda_gemm_params &p, float (&s)[COUNT],
-                                         uint32_t column)
+__device__ __forceinline__ void add_bias(float (&s)[COUNT], const place &at)
 {
-    if (p.bias_type == LT_GEMM_F32) {
-        add_bias_of<float>(p, s, column);
-    } else if (p.bias_type == LT_GEMM_F16) {
-        add_bias_of<__half>(p, s, column);
-    } else {
-        add_bias_of<__nv_bfloat16>(p, s, column);
+    const uint32_t first = threadIdx.x % 4 * 2;
+#pragma unroll
+    for (int i = 0; i < COUNT; i += 4) {
+        const uint2 pair = number_pair(at, 0, first + i * 2);
+        const float x = __uint_as_float(pair.x), y = __uint_as_float(pair.y);
+        s[i] += x;
+        s[i + 1] += y;
+        s[i + 2] += x;
+        s[i + 3] += y;
     }
 }
 
@@ -214,26 +215,46 @@ __device__ __forceinline__ uint32_t staged_matrices(uint32_t staging, uint32_t g
     return staged(staging, lane % 8 + lane / 8 % 2 * 8, 2 * g + lane / 16);
 }
 
-/* A residual of 16 bits in aligned rows: 16 bytes a load, whole rows of the warp together. */
+/* A warp's residual on its way, 16 bytes a load, whole rows together: of BYTES bytes an element in
+ * aligned rows, COUNT sums a thread. */
+template <int COUNT, int BYTES> struct residual_rows {
+    static constexpr uint32_t PIECES = COUNT * BYTES / 8; /* of 16 bytes a row */
+    static constexpr uint32_t LOADS = (16 * PIECES + 31) / 32;
+    uint4 v[LOADS > 0 ? LOADS : 1];
+
+    /* Row and piece of this lane's i-th load; row 16 and beyond: none. */
+    __device__ __forceinline__ static uint32_t row(uint32_t i)
+    {
+        return (i * 32 + threadIdx.x % 32) / PIECES;
+    }
+    __device__ __forceinline__ static uint32_t piece()
+    {
+        return threadIdx.x % PIECES;
+    }
+    __device__ __forceinline__ void load(const lt_cuda_gemm_params &p, uint32_t first_row,
+                                         uint32_t column, uint32_t batch)
+    {
+        const uint32_t c = column + piece() * (16 / BYTES);
+#pragma unroll
+        for (uint32_t i = 0; i < LOADS; i++) {
+            const uint32_t r = first_row + row(i);
+            const bool inside = p.residual_wide && row(i) < 16 && r < p.m && c < p.n;
+            const char *from =
+                (const char *)p.residual + (batch * p.r_batch + r * p.ldr + c) * BYTES;
+            v[i] = inside ? *(const uint4 *)from : make_uint4(0, 0, 0, 0);
+        }
+    }
+};
+
+/* Adds a residual of 16 bits that was loaded so. */
 template <int COUNT>
 __device__ __forceinline__ void add_residual_staged(const lt_cuda_gemm_params &p, float (&s)[COUNT],
+                                                    const residual_rows<COUNT, 2> &rows,
                                                     const place &at)
 {
-    constexpr uint32_t PIECES = COUNT / 4; /* of 16 bytes a row */
-    constexpr uint32_t ROWS = 32 / PIECES; /* that the warp loads at once */
-    const uint32_t lane = threadIdx.x % 32, piece = lane % PIECES;
-    const uint32_t c = at.column + piece * 8;
-    uint4 v[16 / ROWS];
 #pragma unroll
-    for (uint32_t i = 0; i < 16 / ROWS; i++) {
-        uint32_t r = at.row + i * ROWS + lane / PIECES;
-        bool inside = r < p.m && c < p.n;
-        const uint16_t *from = (const uint16_t *)p.residual + at.batch * p.r_batch + r * p.ldr + c;
-        v[i] = inside ? *(const uint4 *)from : make_uint4(0, 0, 0, 0);
-    }
-#pragma unroll
-    for (uint32_t i = 0; i < 16 / ROWS; i++) {
-        ptx::store_16(staged(at.staging, i * ROWS + lane / PIECES, piece), v[i]);
+    for (uint32_t i = 0; i < rows.LOADS; i++) {
+        ptx::store_16(staged(at.staging, rows.row(i), rows.piece()), rows.v[i]);
     }
     __syncwarp();
 #pragma unroll
@@ -254,9 +275,7 @@ template <int COUNT>
 __device__ __forceinline__ void add_residual(const lt_cuda_gemm_params &p, float (&s)[COUNT],
                                              uint32_t row, uint32_t column, const place &at)
 {
-    if (p.residual_wide) {
-        add_residual_staged(p, s, at);
-    } else if (p.residual_type == LT_GEMM_F32) {
+    if (p.residual_type == LT_GEMM_F32) {
         add_residual_of<float>(p, s, row, column, at.batch);
     } else if (p.residual_type == LT_GEMM_F16) {
         add_residual_of<__half>(p, s, row, column, at.batch);
@@ -334,10 +353,10 @@ __device__ __forceinline__ void store(const lt_cuda_gemm_params &p, const float 
     }
 }
 
-/* Finishes a warp's 16 rows of 2 COUNT columns. */
+/* Finishes a warp's 16 rows of 2 COUNT columns. rows: the residual, where it is wide. */
 template <int COUNT>
 __device__ __forceinline__ void finish(const lt_cuda_gemm_params &p, float (&s)[COUNT],
-                                       const place &at)
+                                       const residual_rows<COUNT, 2> &rows, const place &at)
 {
     const uint32_t lane = threadIdx.x % 32;
     const uint32_t row = at.row + lane / 4, column = at.column + lane % 4 * 2;
@@ -349,9 +368,11 @@ __device__ __forceinline__ void finish(const lt_cuda_gemm_params &p, float (&s)[
         s[i] *= p.scale;
     }
     if (p.bias_type != LT_GEMM_NONE) {
-        add_bias(p, s, column);
+        add_bias(s, at);
     }
-    if (p.residual_type != LT_GEMM_NONE) {
+    if (p.residual_wide) {
+        add_residual_staged(p, s, rows, at);
+    } else if (p.residual_type != LT_GEMM_NONE) {
         add_residual(p, s, row, column, at);
     }
     activate(p, s);

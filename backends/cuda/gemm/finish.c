@@ -130,3 +130,11 @@ uint32_t lt_cuda_gemm_is_wide(uint32_t type, int64_t n, int64_t ld, int64_t batc
     int64_t unit = 16 / (int64_t)lt_cuda_gemm_type_bytes(type);
     return n % unit == 0 && ld % unit == 0 && batch_stride % unit == 0;
 }
+
+uint32_t lt_cuda_gemm_residual_wide(const lt_cuda_gemm_params *p, int64_t n, int64_t ld,
+                                    int64_t batch_stride)
+{
+    uint32_t bytes = lt_cuda_gemm_type_bytes(p->residual_type);
+    return p->residual_type != LT_GEMM_NONE && bytes == (p->bytes ? 1u : 2u) &&
+           lt_cuda_gemm_is_wide(p->residual_type, n, ld, batch_stride);
+}

@@ -12,7 +12,8 @@
  *
  * splits > 1: a cluster shares one tile's steps of k. Block r finishes every splits-th group of 16
  * columns: the others push their sums into its shared memory, and it adds them in their order.
- * Otherwise blocks are persistent: block b takes tiles b, b + blocks, ...
+ * Otherwise blocks are persistent: block b takes tiles b, b + blocks, ... (The second warpgroup
+ * some steps behind the first, so that one multiplies while the other stores, was no faster.)
  * A kernel that may start before the one ahead has ended waits for it before it reads A or the
  * residual or writes D; with b_early it fills its stages' B before.
  *
@@ -22,82 +23,11 @@
 #ifndef LEAT_CUDA_GEMM_MAINLOOP_H
 #define LEAT_CUDA_GEMM_MAINLOOP_H
 
-#include "requantize.cuh"
+#include "tile_end.cuh"
 #include "wgmma.cuh"
 
 namespace gemm
 {
-
-template <class T> struct sum_of {
-    using type = float;
-};
-template <> struct sum_of<int8_t> {
-    using type = int32_t;
-};
-template <> struct sum_of<uint8_t> {
-    using type = int32_t;
-};
-
-template <class T_, int SOURCE_, int ROWS_, int COLUMNS_, int STAGES_> struct config {
-    using T = T_;
-    using S = typename sum_of<T>::type;
-    static constexpr int SOURCE = SOURCE_;
-    static constexpr uint32_t ROWS = ROWS_, COLUMNS = COLUMNS_;
-    static constexpr uint32_t STAGES = STAGES_;
-    static constexpr uint32_t GROUPS = ROWS / 64; /* warpgroups that compute */
-    static constexpr uint32_t COMPUTING = GROUPS * 128;
-    static constexpr uint32_t BLOCKS = GROUPS == 1 ? 2 : 1; /* on a multiprocessor */
-    static constexpr uint32_t STEP = LT_GEMM_STEP_BYTES / sizeof(T);
-    static constexpr uint32_t A_BYTES = ROWS * 128, B_BYTES = COLUMNS * 128;
-    static constexpr uint32_t STAGE_BYTES = A_BYTES + B_BYTES;
-    /* Columns finished at a time; fewer where sums leave few registers. */
-    static constexpr uint32_t CHUNK = COLUMNS == 256 ? 32 : 64;
-};
-
-/* Addresses in shared memory. */
-struct shared_map {
-    uint32_t stages, staging, full, empty;
-};
-
-template <class C> __device__ __forceinline__ shared_map map_shared()
-{
-    extern __shared__ uint8_t shared[];
-    shared_map s;
-    s.stages = (ptx::shared_address(shared) + 1023) / 1024 * 1024;
-    s.staging = s.stages + C::STAGES * C::STAGE_BYTES;
-    s.full = s.staging + LT_GEMM_STAGING_BYTES(C::ROWS);
-    s.empty = s.full + C::STAGES * 8;
-    return s;
-}
-
-/* A position in the ring of stages; parity flips with each turn. */
-template <uint32_t STAGES> struct ring {
-    uint32_t stage = 0, parity = 0;
-    __device__ __forceinline__ void next()
-    {
-        if (++stage == STAGES) {
-            stage = 0;
-            parity ^= 1;
-        }
-    }
-};
-
-struct tile {
-    uint32_t row, column, batch;
-};
-
-/* The order of tiles: see lt_cuda_gemm_params. */
-template <class C> __device__ __forceinline__ tile locate(const lt_cuda_gemm_params &p, uint32_t t)
-{
-    uint32_t product_tiles = p.tiles_m * p.tiles_n;
-    uint32_t batch = t / product_tiles;
-    uint32_t local = t - batch * product_tiles;
-    uint32_t swath_tiles = p.swath * p.tiles_n;
-    uint32_t first = local / swath_tiles * p.swath;
-    uint32_t height = min(p.swath, p.tiles_m - first);
-    local %= swath_tiles;
-    return {(first + local % height) * C::ROWS, local / height * C::COLUMNS, batch};
-}
 
 /* Where a tile's A comes from in a convolution: base pixel, tap, channel. */
 struct gather {
@@ -161,7 +91,7 @@ template <class C>
 __device__ __forceinline__ uint32_t produce_early(const lt_cuda_gemm_params &p, const shared_map &s,
                                                   uint32_t bytes, steps k, const tile &to)
 {
-    const uint32_t count = min(k.end - k.begin, C::STAGES);
+    const uint32_t count = min(k.end - k.begin, p.stages);
     for (uint32_t i = 0; i < count; i++) {
         const uint32_t step = k.begin + i, full = s.full + i * 8;
         int32_t c = (int32_t)(step * C::STEP), z = p.b_batched ? (int32_t)to.batch : 0;
@@ -182,7 +112,7 @@ __device__ __forceinline__ void produce(const lt_cuda_gemm_params &p, const shar
 {
     const uint32_t bytes = p.a_box_rows * 128 + C::B_BYTES;
     const steps k = share(p, rank);
-    ring<C::STAGES> at;
+    ring at;
     uint32_t early = 0;
     if (p.b_early) {
         early = produce_early<C>(p, s, bytes, k, locate<C>(p, first));
@@ -216,7 +146,7 @@ __device__ __forceinline__ void produce(const lt_cuda_gemm_params &p, const shar
             if (!has_b) {
                 copy_b<C>(p, a + C::A_BYTES, full, c, to.column, z);
             }
-            at.next();
+            at.next(p.stages);
         }
     }
 }
@@ -231,8 +161,9 @@ __device__ __forceinline__ void release(const shared_map &s, uint32_t stage)
 
 /* Sums of one tile over steps; leaves the ring behind the last. */
 template <class C>
-__device__ __forceinline__ void accumulate(typename C::S (&sums)[C::COLUMNS / 2],
-                                           const shared_map &s, ring<C::STAGES> &at, uint32_t count,
+__device__ __forceinline__ void accumulate(const lt_cuda_gemm_params &p,
+                                           typename C::S (&sums)[C::COLUMNS / 2],
+                                           const shared_map &s, ring &at, uint32_t count,
                                            uint32_t group)
 {
     constexpr bool KN = C::SOURCE == LT_GEMM_KN;
@@ -256,85 +187,11 @@ __device__ __forceinline__ void accumulate(typename C::S (&sums)[C::COLUMNS / 2]
             release(s, previous);
         }
         previous = at.stage;
-        at.next();
+        at.next(p.stages);
     }
     ptx::product_wait<0>();
     ptx::product_hold(sums);
     release(s, previous);
-}
-
-/* Where block `from` of a cluster leaves 4 sums of each thread for the block that finishes them:
- * half a group of 16 columns, the i-th group of the latter. */
-template <class C>
-__device__ __forceinline__ uint32_t partial(const shared_map &s, uint32_t splits, uint32_t from,
-                                            uint32_t i, uint32_t half)
-{
-    const uint32_t most = (C::COLUMNS / 16 + splits - 1) / splits; /* groups of a block */
-    return s.stages + (((from * most + i) * 2 + half) * C::COMPUTING + threadIdx.x) * 16;
-}
-
-__device__ __forceinline__ void add_bits(float &sum, uint32_t bits)
-{
-    sum += __uint_as_float(bits);
-}
-
-__device__ __forceinline__ void add_bits(int32_t &sum, uint32_t bits)
-{
-    sum += (int32_t)bits;
-}
-
-/* Sums of the i-th group of 16 columns over a cluster's blocks, in their order. */
-template <class C>
-__device__ __forceinline__ void add_partials(typename C::S (&total)[8], const shared_map &s,
-                                             uint32_t splits, uint32_t i)
-{
-#pragma unroll
-    for (int e = 0; e < 8; e++) {
-        total[e] = 0;
-    }
-#pragma unroll
-    for (uint32_t block = 0; block < LT_GEMM_MAX_SPLIT; block++) {
-        if (block < splits) {
-#pragma unroll
-            for (int half = 0; half < 2; half++) {
-                const uint4 v = ptx::load_16(partial<C>(s, splits, block, i, half));
-                add_bits(total[4 * half], v.x);
-                add_bits(total[4 * half + 1], v.y);
-                add_bits(total[4 * half + 2], v.z);
-                add_bits(total[4 * half + 3], v.w);
-            }
-        }
-    }
-}
-
-/* Gives each block of a cluster the sums that it finishes, and finishes this block's. */
-template <class C>
-__device__ __forceinline__ void finish_split(const lt_cuda_gemm_params &p,
-                                             typename C::S (&sums)[C::COLUMNS / 2],
-                                             const shared_map &s, place at, uint32_t rank)
-{
-    uint32_t to = 0, i = 0;
-    ptx::cluster_sync(); /* all stages of all blocks have been read */
-#pragma unroll
-    for (uint32_t g = 0; g < C::COLUMNS / 16; g++) {
-#pragma unroll
-        for (uint32_t half = 0; half < 2; half++) {
-            ptx::store_cluster(ptx::cluster_address(partial<C>(s, p.splits, rank, i, half), to),
-                               &sums[8 * g + 4 * half]);
-        }
-        if (++to == p.splits) {
-            to = 0;
-            i++;
-        }
-    }
-    ptx::cluster_sync();
-    const uint32_t column = at.column;
-    for (uint32_t g = rank, own = 0; g < C::COLUMNS / 16; g += p.splits, own++) {
-        typename C::S total[8];
-        add_partials<C>(total, s, p.splits, own);
-        at.column = column + g * 16;
-        finish(p, total, at);
-    }
 }
 
 /* A warpgroup: computes all tiles of the block. */
@@ -345,38 +202,43 @@ __device__ __forceinline__ void consume(const lt_cuda_gemm_params &p, const shar
     const uint32_t group = __shfl_sync(~0u, threadIdx.x / 128, 0); /* uniform, as seen */
     const uint32_t warp = threadIdx.x / 32;
     const steps k = share(p, rank);
-    ring<C::STAGES> at;
+    ring at;
     ptx::wait_for_predecessor();
     for (uint32_t t = first; t < p.n_tiles; t += stride) {
         const tile to = locate<C>(p, t);
         typename C::S sums[C::COLUMNS / 2];
-        accumulate<C>(sums, s, at, k.end - k.begin, group);
+        typename C::template rows<C::PASS> rows;
+        column_numbers<C> numbers;
         place where;
         where.row = to.row + warp * 16;
         where.batch = to.batch;
         where.staging = s.staging + warp * 2048;
         where.column = to.column;
+        where.array_bytes = C::COLUMNS * 4;
+        where.numbers = s.numbers + group * 3 * C::COLUMNS * 4;
+        numbers.load(p, to.column);
+        if (p.residual_wide && p.splits == 1) {
+            rows.load(p, where.row, where.column, where.batch);
+        }
+        accumulate<C>(p, sums, s, at, k.end - k.begin, group);
+        numbers.keep(where.numbers, group);
         if (p.splits > 1) {
             finish_split<C>(p, sums, s, where, rank);
-            continue;
-        }
-#pragma unroll
-        for (uint32_t c = 0; c < C::COLUMNS; c += C::CHUNK) {
-            where.column = to.column + c;
-            finish(p, reinterpret_cast<typename C::S(&)[C::CHUNK / 2]>(sums[c / 2]), where);
+        } else {
+            finish_tile<C>(p, sums, rows, where);
         }
     }
 }
 
 template <class C> __device__ __forceinline__ void run(const lt_cuda_gemm_params &p)
 {
-    const shared_map s = map_shared<C>();
+    const shared_map s = map_shared<C>(p);
     const uint32_t rank = p.splits > 1 ? ptx::cluster_rank() : 0;
     const uint32_t first = blockIdx.x / p.splits, stride = gridDim.x / p.splits;
     if (threadIdx.x == C::COMPUTING) {
         ptx::prefetch_map(&p.a);
         ptx::prefetch_map(&p.b);
-        for (uint32_t i = 0; i < C::STAGES; i++) {
+        for (uint32_t i = 0; i < p.stages; i++) {
             ptx::barrier_init(s.full + i * 8, 1);
             ptx::barrier_init(s.empty + i * 8, C::COMPUTING / 32);
         }

@@ -5,16 +5,16 @@
 
 #include <stdint.h>
 
-/* Tiles: rows, columns, stages of the pipeline. A stage is a tile's A and B of a step of k. A
- * warpgroup computes 64 rows; of tiles of 64 rows two blocks fit on a multiprocessor. (Pairs of
- * blocks that share B by multicast were tried: 128 x 256 ran at 0.6 of the speed of single blocks.)
- */
+/* Tiles: rows, columns, stages of the pipeline where a multiprocessor has one block. A stage is a
+ * tile's A and B of a step of k. A warpgroup computes 64 rows; of tiles of 64 rows two blocks, of
+ * half the stages, fit on a multiprocessor. (Pairs of blocks that share B by multicast were tried:
+ * 128 x 256 ran at 0.6 of the speed of single blocks.) */
 #define LT_GEMM_TILES(X)                                                                           \
     X(128, 256, 4)                                                                                 \
     X(128, 128, 6)                                                                                 \
     X(128, 64, 8)                                                                                  \
-    X(64, 128, 4)                                                                                  \
-    X(64, 64, 6)
+    X(64, 128, 8)                                                                                  \
+    X(64, 64, 12)
 #define LT_GEMM_N_TILES 5
 
 /* Kernels of one type and tile, by where their operands come from: B as [n][k], B as [k][n], and
@@ -55,10 +55,13 @@ enum lt_cuda_gemm_source {
 /* Results on their way out: 16 x 128 bytes a warp. */
 #define LT_GEMM_STAGING_BYTES(rows) ((rows) / 16 * 2048u)
 
+/* What the epilogue needs of a tile's columns, for each warpgroup: 3 numbers, an array each. */
+#define LT_GEMM_COLUMN_BYTES(rows, columns) ((rows) / 64 * (columns)*3u * 4u)
+
 /* Bytes of a block's shared memory; 1024 to align the stages. */
 #define LT_GEMM_SHARED_BYTES(rows, columns, stages)                                                \
     ((stages) * ((rows) + (columns)) * LT_GEMM_STEP_BYTES + LT_GEMM_STAGING_BYTES(rows) +          \
-     LT_GEMM_BARRIER_BYTES + 1024u)
+     LT_GEMM_COLUMN_BYTES(rows, columns) + LT_GEMM_BARRIER_BYTES + 1024u)
 
 typedef enum lt_cuda_gemm_activation {
     LT_GEMM_LINEAR = 0,
@@ -141,7 +144,8 @@ typedef struct lt_cuda_gemm_params {
     uint32_t m, n;
     uint32_t tiles_m, tiles_n, n_tiles; /* n_tiles: of the whole batch */
     uint32_t swath;
-    uint32_t steps;                /* of k */
+    uint32_t steps; /* of k */
+    uint32_t stages;
     uint32_t splits;               /* blocks of a cluster that share a tile's steps */
     uint32_t a_batched, b_batched; /* 0: one matrix for the whole batch */
     uint32_t bytes;                /* A and B are bytes */
@@ -152,7 +156,7 @@ typedef struct lt_cuda_gemm_params {
     float scale;
     uint32_t out_type, bias_type, residual_type; /* lt_cuda_gemm_type */
     uint32_t wide;                               /* D and its rows are aligned on 16 bytes */
-    uint32_t residual_wide;                      /* the same of the residual, of 16 bits */
+    uint32_t residual_wide;                      /* the same of the residual, of A's element size */
     lt_cuda_gemm_requantize q;                   /* of bytes */
     /* Convolution: k is taps (kh outer, kw inner), each of c_steps steps. */
     uint32_t c_steps, kw;

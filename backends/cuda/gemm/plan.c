@@ -147,8 +147,7 @@ leat_status lt_cuda_gemm_plan_product(const lt_cuda_gemm *gemm, const lt_cuda_ge
     p->b_batched = d->batch > 1 && d->b_batch != 0;
     p->b_early = d->b_constant != 0;
     p->wide = lt_cuda_gemm_is_wide(p->out_type, d->n, d->ldd, d->d_batch);
-    p->residual_wide = p->residual_type != LT_GEMM_F32 &&
-                       lt_cuda_gemm_is_wide(p->residual_type, d->n, d->ldr, d->r_batch);
+    p->residual_wide = lt_cuda_gemm_residual_wide(p, d->n, d->ldr, d->r_batch);
     out->overlap = d->overlap;
     const int64_t sizes[3] = {d->m, d->n, d->batch};
     const uint32_t wanted[2] = {d->tile, d->splits};

@@ -102,8 +102,7 @@ static void set_conv(lt_cuda_gemm_params *p, const lt_cuda_gemm_conv_desc *d)
     p->corner_h = -d->pad[0];
     p->corner_w = -d->pad[1];
     p->wide = lt_cuda_gemm_is_wide(p->out_type, d->n, d->n, 0);
-    p->residual_wide =
-        p->residual_type != LT_GEMM_F32 && lt_cuda_gemm_is_wide(p->residual_type, d->n, d->n, 0);
+    p->residual_wide = lt_cuda_gemm_residual_wide(p, d->n, d->n, 0);
 }
 
 leat_status lt_cuda_gemm_plan_conv(const lt_cuda_gemm *gemm, const lt_cuda_gemm_conv_desc *d,

@@ -226,6 +226,19 @@ __device__ __forceinline__ uint4 load_16(uint32_t address)
     return v;
 }
 
+__device__ __forceinline__ void store_4(uint32_t address, uint32_t v)
+{
+    asm volatile("st.shared.u32 [%0], %1;" ::"r"(address), "r"(v) : "memory");
+}
+
+__device__ __forceinline__ uint2 load_8(uint32_t address)
+{
+    uint2 v;
+    asm volatile("ld.shared.v2.u32 {%0, %1}, [%2];" : "=r"(v.x), "=r"(v.y) : "r"(address)
+                 : "memory");
+    return v;
+}
+
 __device__ __forceinline__ void store_2(uint32_t address, uint32_t v)
 {
     asm volatile("st.shared.u16 [%0], %1;" ::"r"(address), "h"((uint16_t)v) : "memory");

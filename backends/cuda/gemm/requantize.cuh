@@ -24,23 +24,22 @@ __device__ __forceinline__ float saturate(float x, float low, float high)
 /* f = (sum + offset) * scale + bias; of I32 the sums, their bits in f. */
 template <int COUNT>
 __device__ __forceinline__ void scale_sums(const lt_cuda_gemm_params &p, const int32_t (&s)[COUNT],
-                                           float (&f)[COUNT], uint32_t column)
+                                           float (&f)[COUNT], const place &at)
 {
+    const uint32_t first = threadIdx.x % 4 * 2;
 #pragma unroll
-    for (int i = 0; i < COUNT / 2; i++) {
-        const uint32_t c = column + i / 2 * 8 + i % 2;
-        const bool inside = c < p.n;
-        const int upper = i / 2 * 4 + i % 2, lower = upper + 2;
-        const int32_t offset = p.offset && inside ? ((const int32_t *)p.offset)[c] : 0;
+    for (int i = 0; i < COUNT; i += 2) {
+        const uint32_t column = first + i / 4 * 8;
+        const uint2 offset = number_pair(at, 2, column);
+        const int32_t x = s[i] + (int32_t)offset.x, y = s[i + 1] + (int32_t)offset.y;
         if (p.out_type == LT_GEMM_I32) {
-            f[upper] = __int_as_float(s[upper] + offset);
-            f[lower] = __int_as_float(s[lower] + offset);
+            f[i] = __int_as_float(x);
+            f[i + 1] = __int_as_float(y);
             continue;
         }
-        const float scale = inside ? ((const float *)p.column_scale)[c] : 0.0f;
-        const float bias = p.bias && inside ? ((const float *)p.bias)[c] : 0.0f;
-        f[upper] = fmaf((float)(s[upper] + offset), scale, bias);
-        f[lower] = fmaf((float)(s[lower] + offset), scale, bias);
+        const uint2 scale = number_pair(at, 1, column), bias = number_pair(at, 0, column);
+        f[i] = fmaf((float)x, __uint_as_float(scale.x), __uint_as_float(bias.x));
+        f[i + 1] = fmaf((float)y, __uint_as_float(scale.y), __uint_as_float(bias.y));
     }
 }
 
@@ -64,35 +63,23 @@ __device__ __forceinline__ void load_bytes(const lt_cuda_gemm_params &p, float (
     }
 }
 
-/* The same by 16 bytes a load. */
+/* The same from rows that were loaded by 16 bytes. */
 template <int COUNT>
-__device__ __forceinline__ void load_bytes_staged(const lt_cuda_gemm_params &p, float (&r)[COUNT],
-                                                  const place &at)
+__device__ __forceinline__ void unpack_bytes(const lt_cuda_gemm_params &p, float (&r)[COUNT],
+                                             const residual_rows<COUNT, 1> &rows, const place &at)
 {
-    constexpr uint32_t PIECES = COUNT / 8; /* of 16 bytes a row */
     const uint32_t lane = threadIdx.x % 32;
-    const uint8_t *from = (const uint8_t *)p.residual + at.batch * p.r_batch;
-    uint4 v[(16 * PIECES + 31) / 32];
 #pragma unroll
-    for (uint32_t i = 0; i < 16 * PIECES; i += 32) {
-        const uint32_t piece = i + lane, row = at.row + piece / PIECES;
-        const uint32_t c = at.column + piece % PIECES * 16;
-        const bool inside = piece < 16 * PIECES && row < p.m && c < p.n;
-        v[i / 32] = inside ? *(const uint4 *)(from + row * p.ldr + c) : make_uint4(0, 0, 0, 0);
-    }
-#pragma unroll
-    for (uint32_t i = 0; i < 16 * PIECES; i += 32) {
-        const uint32_t piece = i + lane;
-        if (piece < 16 * PIECES) {
-            ptx::store_16(at.staging + piece / PIECES * BYTE_ROW + piece % PIECES * 16, v[i / 32]);
+    for (uint32_t i = 0; i < rows.LOADS; i++) {
+        if (rows.row(i) < 16) {
+            ptx::store_16(at.staging + rows.row(i) * BYTE_ROW + rows.piece() * 16, rows.v[i]);
         }
     }
     __syncwarp();
 #pragma unroll
     for (int i = 0; i < COUNT; i += 2) {
         const uint32_t row = lane / 4 + i / 2 % 2 * 8;
-        const uint32_t pair =
-            ptx::load_2(at.staging + row * BYTE_ROW + lane % 4 * 2 + i / 4 * 8);
+        const uint32_t pair = ptx::load_2(at.staging + row * BYTE_ROW + lane % 4 * 2 + i / 4 * 8);
         r[i] = byte_value(p.residual_type, pair & 255);
         r[i + 1] = byte_value(p.residual_type, pair >> 8);
     }
@@ -101,17 +88,16 @@ __device__ __forceinline__ void load_bytes_staged(const lt_cuda_gemm_params &p, 
 
 /* f = f * mid_factor + (R * residual_factor + residual_offset) */
 template <int COUNT>
-__device__ __forceinline__ void add_scaled_residual(const lt_cuda_gemm_params &p,
-                                                    float (&f)[COUNT], uint32_t row,
-                                                    uint32_t column, const place &at)
+__device__ __forceinline__ void
+add_scaled_residual(const lt_cuda_gemm_params &p, float (&f)[COUNT],
+                    const residual_rows<COUNT, 1> &rows, uint32_t row, uint32_t column,
+                    const place &at)
 {
     float r[COUNT];
-    if (p.residual_type == LT_GEMM_I8 || p.residual_type == LT_GEMM_U8) {
-        if (p.residual_wide && COUNT >= 8) {
-            load_bytes_staged(p, r, at);
-        } else {
-            load_bytes(p, r, row, column, at.batch);
-        }
+    if (p.residual_wide) {
+        unpack_bytes(p, r, rows, at);
+    } else if (p.residual_type == LT_GEMM_I8 || p.residual_type == LT_GEMM_U8) {
+        load_bytes(p, r, row, column, at.batch);
     } else {
 #pragma unroll
         for (int i = 0; i < COUNT; i++) {
@@ -174,7 +160,7 @@ __device__ __forceinline__ void store_bytes(const lt_cuda_gemm_params &p, const 
 /* Finishes a warp's 16 rows of 2 COUNT columns of sums of bytes. */
 template <int COUNT>
 __device__ __forceinline__ void finish(const lt_cuda_gemm_params &p, int32_t (&s)[COUNT],
-                                       const place &at)
+                                       const residual_rows<COUNT, 1> &rows, const place &at)
 {
     const uint32_t lane = threadIdx.x % 32;
     const uint32_t row = at.row + lane / 4, column = at.column + lane % 4 * 2;
@@ -182,7 +168,7 @@ __device__ __forceinline__ void finish(const lt_cuda_gemm_params &p, int32_t (&s
     if (at.column >= p.n) {
         return;
     }
-    scale_sums(p, s, f, column);
+    scale_sums(p, s, f, at);
     if (p.out_type == LT_GEMM_I32) {
         store_direct(p, f, row, column, at.batch);
         return;
@@ -194,7 +180,7 @@ __device__ __forceinline__ void finish(const lt_cuda_gemm_params &p, int32_t (&s
         }
     }
     if (p.residual_type != LT_GEMM_NONE) {
-        add_scaled_residual(p, f, row, column, at);
+        add_scaled_residual(p, f, rows, row, column, at);
     }
     if (p.finish != LT_GEMM_FINISH_NONE) {
         activate(p, f);
@@ -209,7 +195,7 @@ __device__ __forceinline__ void finish(const lt_cuda_gemm_params &p, int32_t (&s
     }
     if (p.out_type != LT_GEMM_I8 && p.out_type != LT_GEMM_U8) {
         store(p, f, row, column, at);
-    } else if (p.wide && COUNT >= 8) {
+    } else if (p.wide) {
         store_bytes_staged(p, f, at);
     } else {
         store_bytes(p, f, row, column, at.batch);

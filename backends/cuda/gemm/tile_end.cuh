@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a kernel is made of (its tile, its shared memory, the order of tiles), and the end of a
+ * tile: numbers of its columns, sums of a cluster's blocks added in their order, its finishing. */
+#ifndef LEAT_CUDA_GEMM_TILE_END_H
+#define LEAT_CUDA_GEMM_TILE_END_H
+
+#include "requantize.cuh"
+
+namespace gemm
+{
+
+template <class T> struct sum_of {
+    using type = float;
+};
+template <> struct sum_of<int8_t> {
+    using type = int32_t;
+};
+template <> struct sum_of<uint8_t> {
+    using type = int32_t;
+};
+
+template <class T_, int SOURCE_, int ROWS_, int COLUMNS_, int STAGES_> struct config {
+    using T = T_;
+    using S = typename sum_of<T>::type;
+    static constexpr int SOURCE = SOURCE_;
+    static constexpr uint32_t ROWS = ROWS_, COLUMNS = COLUMNS_;
+    static constexpr uint32_t STAGES = STAGES_; /* at most */
+    static constexpr uint32_t GROUPS = ROWS / 64; /* warpgroups that compute */
+    static constexpr uint32_t COMPUTING = GROUPS * 128;
+    static constexpr uint32_t BLOCKS = GROUPS == 1 ? 2 : 1; /* on a multiprocessor */
+    static constexpr uint32_t STEP = LT_GEMM_STEP_BYTES / sizeof(T);
+    static constexpr uint32_t A_BYTES = ROWS * 128, B_BYTES = COLUMNS * 128;
+    static constexpr uint32_t STAGE_BYTES = A_BYTES + B_BYTES;
+    /* Columns finished at a time, in a loop whose sums always lie in the same registers: unrolled,
+     * the code would not stay in the instruction cache, and a tile's end took 6 us. */
+    static constexpr uint32_t PASS = 64;
+    template <uint32_t WIDTH>
+    using rows = residual_rows<WIDTH / 2, sizeof(T)>; /* of as many columns */
+};
+
+/* Addresses in shared memory. */
+struct shared_map {
+    uint32_t stages, staging, full, empty, numbers;
+};
+
+template <class C> __device__ __forceinline__ shared_map map_shared(const lt_cuda_gemm_params &p)
+{
+    extern __shared__ uint8_t shared[];
+    shared_map s;
+    s.stages = (ptx::shared_address(shared) + 1023) / 1024 * 1024;
+    s.staging = s.stages + p.stages * C::STAGE_BYTES;
+    s.full = s.staging + LT_GEMM_STAGING_BYTES(C::ROWS);
+    s.empty = s.full + p.stages * 8;
+    s.numbers = s.full + LT_GEMM_BARRIER_BYTES;
+    return s;
+}
+
+/* A position in the ring of stages; parity flips with each turn. */
+struct ring {
+    uint32_t stage = 0, parity = 0;
+    __device__ __forceinline__ void next(uint32_t stages)
+    {
+        if (++stage == stages) {
+            stage = 0;
+            parity ^= 1;
+        }
+    }
+};
+
+struct tile {
+    uint32_t row, column, batch;
+};
+
+/* The order of tiles: see lt_cuda_gemm_params. */
+template <class C> __device__ __forceinline__ tile locate(const lt_cuda_gemm_params &p, uint32_t t)
+{
+    uint32_t product_tiles = p.tiles_m * p.tiles_n;
+    uint32_t batch = t / product_tiles;
+    uint32_t local = t - batch * product_tiles;
+    uint32_t swath_tiles = p.swath * p.tiles_n;
+    uint32_t first = local / swath_tiles * p.swath;
+    uint32_t height = min(p.swath, p.tiles_m - first);
+    local %= swath_tiles;
+    return {(first + local % height) * C::ROWS, local / height * C::COLUMNS, batch};
+}
+
+/* Where block `from` of a cluster leaves 4 sums of each thread for the block that finishes them:
+ * half a group of 16 columns, the i-th group of the latter. */
+template <class C>
+__device__ __forceinline__ uint32_t partial(const shared_map &s, uint32_t splits, uint32_t from,
+                                            uint32_t i, uint32_t half)
+{
+    const uint32_t most = (C::COLUMNS / 16 + splits - 1) / splits; /* groups of a block */
+    return s.stages + (((from * most + i) * 2 + half) * C::COMPUTING + threadIdx.x) * 16;
+}
+
+__device__ __forceinline__ void add_bits(float &sum, uint32_t bits)
+{
+    sum += __uint_as_float(bits);
+}
+
+__device__ __forceinline__ void add_bits(int32_t &sum, uint32_t bits)
+{
+    sum += (int32_t)bits;
+}
+
+/* Sums of the i-th group of 16 columns over a cluster's blocks, in their order. */
+template <class C>
+__device__ __forceinline__ void add_partials(typename C::S (&total)[8], const shared_map &s,
+                                             uint32_t splits, uint32_t i)
+{
+#pragma unroll
+    for (int e = 0; e < 8; e++) {
+        total[e] = 0;
+    }
+#pragma unroll
+    for (uint32_t block = 0; block < LT_GEMM_MAX_SPLIT; block++) {
+        if (block < splits) {
+#pragma unroll
+            for (int half = 0; half < 2; half++) {
+                const uint4 v = ptx::load_16(partial<C>(s, splits, block, i, half));
+                add_bits(total[4 * half], v.x);
+                add_bits(total[4 * half + 1], v.y);
+                add_bits(total[4 * half + 2], v.z);
+                add_bits(total[4 * half + 3], v.w);
+            }
+        }
+    }
+}
+
+/* What the epilogue needs of a tile's columns: fetched ahead of the sums, a column or two a thread,
+ * and left in the warpgroup's own shared memory behind them. */
+template <class C> struct column_numbers {
+    static constexpr uint32_t PER_THREAD = (C::COLUMNS + 127) / 128;
+    float bias[PER_THREAD], scale[PER_THREAD];
+    int32_t offset[PER_THREAD];
+
+    __device__ __forceinline__ void load(const lt_cuda_gemm_params &p, uint32_t first)
+    {
+#pragma unroll
+        for (uint32_t i = 0; i < PER_THREAD; i++) {
+            const uint32_t own = threadIdx.x % 128 + i * 128, c = first + own;
+            const bool inside = own < C::COLUMNS && c < p.n;
+            bias[i] = inside && p.bias ? load_real(p.bias, p.bias_type, c) : 0.0f;
+            if (sizeof(typename C::T) == 1) {
+                scale[i] = inside && p.column_scale ? ((const float *)p.column_scale)[c] : 0.0f;
+                offset[i] = inside && p.offset ? ((const int32_t *)p.offset)[c] : 0;
+            }
+        }
+    }
+    __device__ __forceinline__ void keep(uint32_t numbers, uint32_t group) const
+    {
+        ptx::group_sync(1 + group, 128); /* those of the tile before have been read */
+#pragma unroll
+        for (uint32_t i = 0; i < PER_THREAD; i++) {
+            const uint32_t own = threadIdx.x % 128 + i * 128;
+            if (own < C::COLUMNS) {
+                ptx::store_4(numbers + own * 4, __float_as_uint(bias[i]));
+                if (sizeof(typename C::T) == 1) {
+                    ptx::store_4(numbers + (C::COLUMNS + own) * 4, __float_as_uint(scale[i]));
+                    ptx::store_4(numbers + (2 * C::COLUMNS + own) * 4, (uint32_t)offset[i]);
+                }
+            }
+        }
+        ptx::group_sync(1 + group, 128);
+    }
+};
+
+/* Gives each block of a cluster the sums that it finishes, and finishes this block's. */
+template <class C>
+__device__ __forceinline__ void finish_split(const lt_cuda_gemm_params &p,
+                                             typename C::S (&sums)[C::COLUMNS / 2],
+                                             const shared_map &s, place at, uint32_t rank)
+{
+    uint32_t to = 0, i = 0;
+    ptx::cluster_sync(); /* all stages of all blocks have been read */
+#pragma unroll
+    for (uint32_t g = 0; g < C::COLUMNS / 16; g++) {
+#pragma unroll
+        for (uint32_t half = 0; half < 2; half++) {
+            ptx::store_cluster(ptx::cluster_address(partial<C>(s, p.splits, rank, i, half), to),
+                               &sums[8 * g + 4 * half]);
+        }
+        if (++to == p.splits) {
+            to = 0;
+            i++;
+        }
+    }
+    ptx::cluster_sync();
+    const uint32_t column = at.column, numbers = at.numbers;
+    for (uint32_t g = rank, own = 0; g < C::COLUMNS / 16; g += p.splits, own++) {
+        typename C::S total[8];
+        typename C::template rows<16> rows;
+        at.column = column + g * 16;
+        at.numbers = numbers + g * 64;
+        rows.load(p, at.row, at.column, at.batch);
+        add_partials<C>(total, s, p.splits, own);
+        finish(p, total, rows, at);
+    }
+}
+
+/* Finishes a tile whose sums are whole: the residual of the first 64 columns is in `rows`. */
+template <class C>
+__device__ __forceinline__ void
+finish_tile(const lt_cuda_gemm_params &p, typename C::S (&sums)[C::COLUMNS / 2],
+            typename C::template rows<C::PASS> &rows, place at)
+{
+    constexpr uint32_t TAKEN = C::PASS / 2; /* sums of a pass */
+#pragma unroll 1
+    for (uint32_t pass = 0; pass < C::COLUMNS / C::PASS; pass++) {
+        finish(p, reinterpret_cast<typename C::S(&)[TAKEN]>(sums), rows, at);
+        at.column += C::PASS;
+        at.numbers += C::PASS * 4;
+        if (p.residual_wide && pass + 1 < C::COLUMNS / C::PASS) {
+            rows.load(p, at.row, at.column, at.batch);
+        }
+#pragma unroll
+        for (uint32_t i = TAKEN; i < C::COLUMNS / 2; i++) {
+            sums[i - TAKEN] = sums[i];
+        }
+    }
+}
+
+} // namespace gemm
+
+#endif
