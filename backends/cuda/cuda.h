@@ -21,6 +21,7 @@ typedef struct lt_cuda_device {
     char reason[256];   /* why it cannot be used; "" when it can */
     cu_context context; /* the primary one, from device_open */
     cu_module module;
+    cu_function copy_1, copy_4;    /* kernels for small copies by bytes and by words; NULL: none */
     struct lt_cuda_tensor *tensor; /* tensor.c's; NULL where the device has not what they need */
 } lt_cuda_device;
 

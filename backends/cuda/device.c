@@ -81,6 +81,10 @@ leat_status lt_cuda_device_start(lt_cuda_device *device, leat_error *err)
         lt_cuda_device_stop(device);
         return lt_cuda_fail(err, LEAT_NO_DEVICE, "%s", reason.message);
     }
+    if (cu->module_get_function(&device->copy_1, device->module, "lt_gpu_copy_1") != 0 ||
+        cu->module_get_function(&device->copy_4, device->module, "lt_gpu_copy_4") != 0) {
+        device->copy_1 = device->copy_4 = NULL;
+    }
     leat_status status = lt_cuda_tensor_open(device, err);
     if (status != LEAT_OK) {
         lt_cuda_device_stop(device);

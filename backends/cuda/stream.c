@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Queues, copies, events. */
+#include "../gpu/params/layout.h"
 #include "cuda.h"
 
 #include <time.h>
@@ -7,6 +8,10 @@
 /* How long a wait polls before the thread sleeps: waking it takes some 30 us, which matters less
  * the longer the run has been. */
 #define SPIN_NS 2000000u
+
+/* Up to so many bytes between pinned memory and the device go by a kernel: a copy engine takes some
+ * 3 us to start and as long to hand on to the next kernel, on an H100. */
+#define KERNEL_COPY_BYTES ((size_t)64 << 10)
 
 static leat_status current(const lt_cuda_device *device, leat_error *err)
 {
@@ -131,6 +136,39 @@ leat_status lt_cuda_stream_wait(void *opaque, void *opaque_stream, leat_error *e
     return status;
 }
 
+/* The device's address of pinned memory; 0 when the device cannot reach all of it. */
+static cu_address reach(const lt_cuda_device *device, const void *host, size_t bytes)
+{
+    cu_address first = 0, last = 0, from = (cu_address)(uintptr_t)host;
+    cu_result result =
+        device->cu->pointer_get_attribute(&first, CU_POINTER_ATTRIBUTE_DEVICE_POINTER, from);
+    result = result ? result
+                    : device->cu->pointer_get_attribute(&last, CU_POINTER_ATTRIBUTE_DEVICE_POINTER,
+                                                        from + bytes - 1);
+    return result == 0 && last - first == bytes - 1 ? first : 0;
+}
+
+static cu_result copy_by_kernel(const lt_cuda_device *device, cu_stream queue, cu_address to,
+                                cu_address from, size_t bytes)
+{
+    bool words = bytes % 16 != 0 && (bytes | to | from) % 4 == 0;
+    uint32_t element = words ? 4 : 1, count = (uint32_t)bytes / element;
+    union {
+        lt_gpu_copy copy;
+        unsigned char bytes[LT_CUDA_MAX_PARAMETERS];
+    } p = {.copy = {.x = (const void *)(uintptr_t)from,
+                    .y = (void *)(uintptr_t)to,
+                    .count = count,
+                    .index = {.rank = 1, .size = {lt_gpu_divisor_make(count)}},
+                    .x_stride = {1},
+                    .y_stride = {1}}};
+    void *parameters[1] = {p.bytes};
+    bool packs = bytes % 16 == 0 && (to | from) % 16 == 0;
+    uint32_t blocks = lt_gpu_blocks(count, packs ? 16 : 1, device->processors);
+    return device->cu->launch_kernel(words ? device->copy_4 : device->copy_1, blocks, 1, 1,
+                                     LT_GPU_THREADS, 1, 1, 0, queue, parameters, NULL);
+}
+
 leat_status lt_cuda_copy(void *opaque, void *opaque_stream, leat_copy_kind kind, void *target,
                          const void *source, size_t bytes, leat_error *err)
 {
@@ -144,6 +182,17 @@ leat_status lt_cuda_copy(void *opaque, void *opaque_stream, leat_copy_kind kind,
     leat_status status = current(device, err);
     if (status != LEAT_OK) {
         return status;
+    }
+    bool in = kind == LEAT_COPY_HOST_TO_DEVICE;
+    cu_address reached = 0;
+    if (bytes <= KERNEL_COPY_BYTES && kind != LEAT_COPY_DEVICE_TO_DEVICE &&
+        device->copy_1 != NULL) {
+        reached = reach(device, in ? source : target, bytes);
+    }
+    if (reached != 0) {
+        result =
+            copy_by_kernel(device, stream->queue, in ? to : reached, in ? reached : from, bytes);
+        return lt_cuda_check(device->cu, result, "copying", err);
     }
     switch (kind) {
     case LEAT_COPY_HOST_TO_DEVICE:

@@ -14,6 +14,7 @@
  *   launch      kernels cannot be launched
  *   lost        waiting for a stream finds a fault
  *   no_pinned   no pinned memory but for a word
+ *   dead        every copy, launch and wait fails
  *   slow        a stream has never ended when it is asked
  *   begin_capture, end_capture, instantiate, upload, graph_launch    that call fails
  *
@@ -212,6 +213,9 @@ static int queue_copy(void *stream, void *target, const void *source, size_t byt
     o.source = source;
     o.bytes = bytes;
     counts.copies++;
+    if (behaves("dead")) {
+        return 719;
+    }
     return queue(stream, std::move(o));
 }
 
@@ -273,7 +277,7 @@ EXPORT int cuGraphUpload(void *, void *)
 EXPORT int cuGraphLaunch(void *graph, void *)
 {
     counts.graph_launches++;
-    if (behaves("graph_launch")) {
+    if (behaves("graph_launch") || behaves("dead")) {
         return 701;
     }
     int result = 0;
@@ -338,11 +342,15 @@ EXPORT int cuPointerGetAttribute(void *out, int attribute, uint64_t address)
 {
     std::lock_guard<std::mutex> guard(pinned_lock);
     auto next = pinned.upper_bound((uintptr_t)address);
-    if (attribute != 2 || next == pinned.begin()) {
+    if (next == pinned.begin()) {
         return 1;
     }
     --next;
-    *static_cast<unsigned *>(out) = 1;
+    if (attribute == 2) {
+        *static_cast<unsigned *>(out) = 1;
+    } else {
+        *static_cast<uint64_t *>(out) = address;
+    }
     return address < next->first + next->second ? 0 : 1;
 }
 EXPORT int cuMemHostGetDevicePointer(uint64_t *out, void *block, unsigned)
@@ -380,7 +388,7 @@ EXPORT int cuStreamDestroy(void *stream)
 }
 EXPORT int cuStreamQuery(void *)
 {
-    return forbidden() ? 900 : behaves("lost") ? 700 : behaves("slow") ? 600 : 0;
+    return forbidden() ? 900 : behaves("dead") ? 719 : behaves("lost") ? 700 : behaves("slow") ? 600 : 0;
 }
 EXPORT int cuStreamWaitEvent(void *, void *, unsigned)
 {
@@ -404,11 +412,11 @@ EXPORT int cuEventRecord(void *, void *)
 }
 EXPORT int cuEventQuery(void *)
 {
-    return behaves("lost") ? 700 : 0;
+    return behaves("dead") ? 719 : behaves("lost") ? 700 : 0;
 }
 EXPORT int cuEventSynchronize(void *)
 {
-    return behaves("lost") ? 700 : 0;
+    return behaves("dead") ? 719 : behaves("lost") ? 700 : 0;
 }
 EXPORT int cuLaunchKernel(void *function, unsigned grid_x, unsigned grid_y, unsigned grid_z,
                           unsigned block_x, unsigned, unsigned, unsigned, void *stream,
@@ -422,8 +430,8 @@ EXPORT int cuLaunchKernel(void *function, unsigned grid_x, unsigned grid_y, unsi
     o.options.warp = 32;
     o.function = function;
     counts.launches++;
-    if (behaves("launch")) {
-        return 701;
+    if (behaves("launch") || behaves("dead")) {
+        return behaves("dead") ? 719 : 701;
     }
     /* Only the kernel knows how large its struct is: as many bytes as launch.c has room for. */
     unsigned char *from = static_cast<unsigned char *>(parameters[0]);
