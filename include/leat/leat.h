@@ -380,7 +380,9 @@ typedef struct leat_session_desc {
                                     faster and always gives the same choice */
     leat_progress_fn progress;
     void *progress_user;
-    int32_t profile;          /* 1: time every node (leat_session_report's last_ns) */
+    int32_t profile;          /* 1: time every node (leat_session_report's last_ns); 2: time copies
+                                 and work of devices apart (its h2d_ns ... d2h_ns), which makes runs
+                                 slower, for each is waited for */
     int32_t plain_algorithms; /* 1: convolutions and matrix products by their definition only: no
                                  algorithm (Winograd, Strassen) whose rounding error is larger */
     int32_t no_graphs;        /* 1: devices that can record the work of a run and replay it as a
@@ -474,6 +476,11 @@ typedef struct leat_plan_report {
     uint64_t output_bytes;    /* the session's own output buffers */
     uint64_t weight_bytes;    /* packed weights, shared by the model's sessions */
     uint64_t n_plans;
+    /* Nanoseconds of the last run on devices with memory of their own, with profile 2; else 0. */
+    uint64_t h2d_ns;     /* copies to devices */
+    uint64_t enqueue_ns; /* the host's part of launching */
+    uint64_t compute_ns; /* from the first launch until all is done: enqueue_ns is within */
+    uint64_t d2h_ns;     /* copies from devices */
 } leat_plan_report;
 
 /* Describes the plan of the last run or warm.

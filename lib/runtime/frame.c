@@ -63,7 +63,7 @@ static leat_status grow_workspaces(lt_runner *runner, const lt_stage *stage, lea
 static leat_status make_stage(lt_frame *frame, const leat_array *inputs, lt_stage *parent,
                               const void *content, lt_stage **out_stage, leat_error *err)
 {
-    const lt_runner *runner = frame->runner;
+    lt_runner *runner = frame->runner;
     const lt_stage_desc desc = {.body = frame->body,
                                 .parent = parent,
                                 .inputs = inputs,
@@ -73,6 +73,7 @@ static leat_status make_stage(lt_frame *frame, const leat_array *inputs, lt_stag
                                 .made = frame->run.made,
                                 .profile = runner->profile,
                                 .graphs = runner->graphs,
+                                .phases = runner->time_phases ? runner->phases : NULL,
                                 .progress = runner->progress,
                                 .progress_user = runner->progress_user,
                                 .tuning = runner->tuning};

@@ -21,6 +21,8 @@ typedef struct lt_runner {
     uint32_t max_plans;
     bool profile;
     bool graphs; /* devices may record runs */
+    bool time_phases;
+    uint64_t phases[LT_N_PHASES]; /* of the latest run */
     leat_progress_fn progress;
     void *progress_user;
     lt_tuning *tuning; /* NULL: none */

@@ -2,6 +2,7 @@
 /* Stages: creation, lookup, running. See plan.h. */
 #include "runtime/plan.h"
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/tensor.h"
 
@@ -149,6 +150,7 @@ leat_status lt_stage_create(const lt_stage_desc *desc, lt_stage **out_stage, lea
     stage->body = desc->body;
     stage->parent = desc->parent;
     stage->depth = depth;
+    stage->phases = desc->phases;
     uint32_t *nodes = NULL, n_nodes = 0;
     leat_status status = start(stage, desc, err);
     status = status ? status : lt_plan_walk(stage, desc, &nodes, &n_nodes, err);
@@ -355,8 +357,12 @@ leat_status lt_stage_act(lt_stage *stage, lt_action *action, const lt_run *run, 
     case LT_ACTION_WAIT:
         return wait_for(stage, action->device, run, err);
     case LT_ACTION_UNSTAGE:
-        unstage(stage, action, run);
         break;
+    }
+    uint64_t start = stage->phases ? lt_clock_ns() : 0;
+    unstage(stage, action, run);
+    if (stage->phases != NULL) {
+        stage->phases[LT_PHASE_D2H] += lt_clock_ns() - start;
     }
     return LEAT_OK;
 }
@@ -367,7 +373,7 @@ leat_status lt_stage_run(lt_stage *stage, const lt_run *run, leat_error *err)
     lt_span *span = stage->spans, *end = stage->spans + stage->n_spans;
     for (uint32_t i = 0; i < stage->n_actions && status == LEAT_OK;) {
         if (span != end && span->first == i) {
-            status = lt_span_run(stage, span, run, err);
+            status = (stage->phases ? lt_span_time : lt_span_run)(stage, span, run, err);
             i += span->count;
             span++;
         } else {

@@ -130,6 +130,15 @@ typedef struct lt_stage_output {
     uint32_t over;   /* input of the graph whose memory it may be; LEAT_NO_VALUE: none */
 } lt_stage_output;
 
+/* Parts of a run on a device, for sessions that time them. */
+enum {
+    LT_PHASE_H2D,
+    LT_PHASE_ENQUEUE,
+    LT_PHASE_COMPUTE, /* from the first launch until all have ended */
+    LT_PHASE_D2H,
+    LT_N_PHASES
+};
+
 typedef struct lt_stage lt_stage;
 struct lt_stage {
     lt_program *program;
@@ -152,7 +161,8 @@ struct lt_stage {
 
     lt_action *actions;
     uint32_t n_actions;
-    lt_span *spans; /* in the order of their actions */
+    uint64_t *phases; /* LT_N_PHASES, of the session, added to; NULL: not timed */
+    lt_span *spans;   /* in the order of their actions */
     uint32_t n_spans;
     lt_segment *segments;
     uint32_t n_segments;
@@ -178,6 +188,7 @@ typedef struct lt_stage_desc {
     const lt_item *made; /* child: per value of the graph, what nodes of the runtime made */
     bool profile;
     bool graphs;
+    uint64_t *phases;
     leat_progress_fn progress; /* may be NULL */
     void *progress_user;
     lt_tuning *tuning; /* of ways to compute a node; NULL: by estimates */
@@ -281,6 +292,9 @@ leat_status lt_plan_find_spans(lt_stage *stage, bool graphs, leat_error *err) LE
  * run with them before. */
 leat_status lt_span_run(lt_stage *stage, lt_span *span, const lt_run *run,
                         leat_error *err) LEAT_MUST_CHECK;
+/* The same, waited for and timed; stage->phases is not NULL. */
+leat_status lt_span_time(lt_stage *stage, lt_span *span, const lt_run *run,
+                         leat_error *err) LEAT_MUST_CHECK;
 void lt_span_destroy(lt_stage *stage, lt_span *span);
 /* Copies between host memories, a large one by all threads. */
 void lt_span_move(leat_pool *pool, void *target, const void *source, size_t bytes);

@@ -262,6 +262,11 @@ static leat_status fill(leat_session *session, leat_plan_report *report, leat_er
     for (const lt_stage *plan = lt_session_frame(session)->plans; plan; plan = plan->next) {
         report->n_plans++;
     }
+    const uint64_t *phases = session->runner.phases;
+    report->h2d_ns = phases[LT_PHASE_H2D];
+    report->enqueue_ns = phases[LT_PHASE_ENQUEUE];
+    report->compute_ns = phases[LT_PHASE_COMPUTE];
+    report->d2h_ns = phases[LT_PHASE_D2H];
     return LEAT_OK;
 }
 

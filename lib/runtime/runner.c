@@ -102,6 +102,7 @@ void lt_runner_start(lt_runner *runner)
 {
     runner->iterations = 0;
     runner->told_ns = 0;
+    memset(runner->phases, 0, sizeof(runner->phases));
     if (!runner->profile) {
         return;
     }

@@ -181,7 +181,8 @@ leat_status leat_session_create(leat_model *model, const leat_session_desc *desc
     session->context = context;
     session->model = model;
     session->runner.max_plans = desc->max_plans ? desc->max_plans : DEFAULT_MAX_PLANS;
-    session->runner.profile = desc->profile != 0;
+    session->runner.profile = desc->profile == 1;
+    session->runner.time_phases = desc->profile == 2;
     session->runner.graphs = desc->no_graphs == 0;
     session->runner.progress = desc->progress;
     session->runner.progress_user = desc->progress_user;

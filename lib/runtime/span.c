@@ -7,16 +7,18 @@
  *   2. The rest is queued. Addresses that differ from run to run are the span's keys: with those of
  *      a graph, the graph is launched; with those of the last plain run, a graph is recorded first;
  *      with others the actions are queued one by one. */
+#include "base/clock.h"
 #include "base/error.h"
 #include "runtime/plan.h"
 
 #include <string.h>
 
 /* Copies of at least as many bytes are streamed, in pieces of this size. */
-#define PIECE ((size_t)512 << 10)
+#define PIECE ((size_t)1 << 20)
 /* From so many bytes on a pool of threads copies faster than one. */
-#define POOL_BYTES ((size_t)2 << 20)
-#define POOL_PIECE ((size_t)256 << 10)
+#define POOL_BYTES ((size_t)1 << 20)
+#define POOL_PIECE ((size_t)128 << 10)
+#define ENOUGH_THREADS 4u
 /* Copies below this are not worth asking whether the caller's memory is pinned. */
 #define ASK_BYTES ((size_t)16 << 10)
 /* Graphs that are recorded for a span at most: a caller with new addresses in every other run is
@@ -67,7 +69,8 @@ static bool is_streamed(const lt_action *copy)
            copy->staging != NULL && !copy->direct && copy->bytes >= PIECE;
 }
 
-/* Pieces grow, so that the first is on its way soon and large copies need few. */
+/* One thread copies no faster than the driver, which takes pageable memory then. Pieces grow, so
+ * that the first is on its way soon and large copies need few. */
 static leat_status stream_copy(const lt_stage *stage, const lt_action *copy, const lt_run *run,
                                leat_error *err)
 {
@@ -75,9 +78,13 @@ static leat_status stream_copy(const lt_stage *stage, const lt_action *copy, con
     const char *source = lt_ref_resolve(run, &copy->source);
     char *target = lt_ref_resolve(run, &copy->target), *staging = copy->staging;
     leat_status status = LEAT_OK;
-    size_t piece = PIECE / 2;
+    if (lt_pool_threads(run->pool) < ENOUGH_THREADS) {
+        return device->backend->copy(device->handle, run->streams[copy->device],
+                                     LEAT_COPY_HOST_TO_DEVICE, target, source, copy->bytes, err);
+    }
+    size_t piece = PIECE;
     for (size_t at = 0; at < copy->bytes && status == LEAT_OK; at += piece) {
-        piece = at >= 16 * PIECE ? 8 * PIECE : at >= PIECE ? PIECE : PIECE / 2;
+        piece = at >= 8 * PIECE ? 8 * PIECE : PIECE;
         piece = copy->bytes - at < piece ? copy->bytes - at : piece;
         lt_span_move(run->pool, staging + at, source + at, piece);
         status =
@@ -250,6 +257,27 @@ leat_status lt_span_run(lt_stage *stage, lt_span *span, const lt_run *run, leat_
     return status;
 }
 
+leat_status lt_span_time(lt_stage *stage, lt_span *span, const lt_run *run, leat_error *err)
+{
+    const lt_device *device = stage->program->devices[span->device];
+    const lt_action *first = &stage->actions[span->first];
+    uint64_t *phases = stage->phases, start = lt_clock_ns();
+    leat_status status = lt_span_run(stage, span, run, err);
+    uint64_t queued = lt_clock_ns();
+    if (status == LEAT_OK) {
+        status = device->backend->stream_wait(device->handle, run->streams[span->device], err);
+    }
+    uint64_t ended = lt_clock_ns();
+    if (first->kind == LT_ACTION_LAUNCH) {
+        phases[LT_PHASE_ENQUEUE] += queued - start;
+        phases[LT_PHASE_COMPUTE] += ended - start;
+    } else {
+        bool in = first->copy_kind == LEAT_COPY_HOST_TO_DEVICE;
+        phases[in ? LT_PHASE_H2D : LT_PHASE_D2H] += ended - start;
+    }
+    return status;
+}
+
 /* ------------------------------------------------------------------------------------------------
  * Finding them
  * --------------------------------------------------------------------------------------------- */
@@ -259,6 +287,14 @@ static bool belongs(const lt_stage *stage, const lt_action *action)
     bool work = action->kind == LT_ACTION_LAUNCH ||
                 (action->kind == LT_ACTION_COPY && action->copy_kind != 0);
     return work && !lt_device_is_host(stage->program->devices[action->device]);
+}
+
+/* Whether two actions are of one span. Phases that are timed are spans of their own. */
+static bool goes_with(const lt_stage *stage, const lt_action *first, const lt_action *action)
+{
+    return first->device == action->device &&
+           (stage->phases == NULL ||
+            (first->kind == action->kind && first->copy_kind == action->copy_kind));
 }
 
 /* Counts keys and says whether the span can be recorded. */
@@ -314,7 +350,7 @@ leat_status lt_plan_find_spans(lt_stage *stage, bool graphs, leat_error *err)
     for (uint32_t i = 0; i < stage->n_actions && status == LEAT_OK;) {
         uint32_t end = i;
         while (end < stage->n_actions && belongs(stage, &stage->actions[end]) &&
-               stage->actions[end].device == stage->actions[i].device) {
+               goes_with(stage, &stage->actions[i], &stage->actions[end])) {
             end++;
         }
         if (end != i) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* leat bench: latency and throughput over a grid of threads and batch sizes. */
 #include "leat/accuracy.h"
+#include "leat/phases.h"
 #include "leat/profile.h"
 #include "leat/tool.h"
 
@@ -138,25 +139,39 @@ static leat_status print_accuracy(const options *o, const opened *all, const inp
     return status;
 }
 
+/* The nodes: on the CPU beside its peaks, which say nothing about other devices. */
+static leat_status print_nodes(const options *o, const opened *all, samples *s, leat_error *err)
+{
+    leat_device_properties cpu = {.struct_size = sizeof(cpu)};
+    bool other = phases_apply(o);
+    peaks machine;
+    leat_status status = leat_device_info(all->context, 0, &cpu, err);
+    if (status == LEAT_OK && !other && !peaks_measure(all->threads, cpu.features, &machine)) {
+        snprintf(err->message, sizeof(err->message), "no memory to measure the machine");
+        status = LEAT_NO_MEMORY;
+    }
+    if (status != LEAT_OK) {
+        return status;
+    }
+    printf("%s", o->json ? ", " : "");
+    return (o->json ? profile_print_json : profile_print)(&s->nodes, all->session,
+                                                          other ? NULL : &machine, err);
+}
+
 /* What a point has besides its line, and the end of its JSON object. */
 static leat_status print_rest(const options *o, opened *all, const inputs *in, samples *s,
                               leat_error *err)
 {
     leat_status status = LEAT_OK;
-    if (o->profile) {
-        leat_device_properties cpu = {.struct_size = sizeof(cpu)};
-        status = leat_device_info(all->context, 0, &cpu, err);
-        peaks machine;
-        int threads = all->threads;
-        if (status == LEAT_OK && !peaks_measure(threads, cpu.features, &machine)) {
-            snprintf(err->message, sizeof(err->message), "no memory to measure the machine");
-            status = LEAT_NO_MEMORY;
-        }
+    phases apart;
+    if (phases_apply(o)) {
+        status = phases_measure(o, all, in, &apart, err);
         if (status == LEAT_OK) {
-            printf("%s", o->json ? ", " : "");
-            status = (o->json ? profile_print_json : profile_print)(&s->nodes, all->session,
-                                                                    &machine, err);
+            phases_print(o, &apart);
         }
+    }
+    if (status == LEAT_OK && o->profile) {
+        status = print_nodes(o, all, s, err);
     }
     if (status == LEAT_OK && o->precision > LEAT_PRECISION_F32) {
         status = print_accuracy(o, all, in, err);

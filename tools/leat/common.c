@@ -66,6 +66,18 @@ static int count_cores(void)
     return sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
 }
 
+leat_session_desc describe_session(const options *o, int32_t profile)
+{
+    return (leat_session_desc){.struct_size = sizeof(leat_session_desc),
+                               .devices = &o->device,
+                               .n_devices = 1,
+                               .precision = o->precision,
+                               .profile = profile,
+                               .cache_directory = o->cache,
+                               .plain_algorithms = o->plain,
+                               .no_graphs = o->no_graphs};
+}
+
 int open_all(const options *o, const char *path, int threads, bool profile, opened *out)
 {
     leat_error err = {0};
@@ -81,13 +93,7 @@ int open_all(const options *o, const char *path, int threads, bool profile, open
         status = leat_model_load(out->context, path, NULL, &out->model, &err);
     }
     out->load_ms = now_ms() - start;
-    leat_session_desc desc = {.struct_size = sizeof(desc),
-                              .devices = &o->device,
-                              .n_devices = 1,
-                              .precision = o->precision,
-                              .profile = profile,
-                              .cache_directory = o->cache,
-                              .plain_algorithms = o->plain};
+    leat_session_desc desc = describe_session(o, profile);
     start = now_ms();
     if (status == LEAT_OK) {
         status = leat_session_create(out->model, &desc, &out->session, &err);

@@ -12,7 +12,7 @@ void print_usage(FILE *to)
           "         [--cache DIR] [--json]\n"
           "leat bench MODEL [--device D] [--shape ...] [--batch 1,8,32] [--threads 1,2]\n"
           "         [--precision ...] [--plain] [--cache DIR] [--seconds S] [--rate R]\n"
-          "         [--trace FILE] [--profile] [--json]\n"
+          "         [--trace FILE] [--profile] [--no-graphs] [--json]\n"
           "leat inspect MODEL [--device D] [--json]\n"
           "leat devices [--device D] [--json]\n"
           "leat quantize IN.onnx OUT.onnx [--data [NAME=]calib.npy|calib.npz|DIR]...\n"
@@ -240,6 +240,8 @@ int options_parse(int argc, char **argv, options *o)
             o->sensitivity = true;
         } else if (strcmp(argv[i], "--plain") == 0) {
             o->plain = true;
+        } else if (strcmp(argv[i], "--no-graphs") == 0) {
+            o->no_graphs = true;
         } else if (argv[i][0] == '-' && argv[i][1] != '\0') {
             if (i + 1 == argc) {
                 return usage_error(o->command, "a value is missing after", argv[i]);

@@ -27,7 +27,7 @@ typedef struct view {
     line *lines;
     size_t count;
     double total_ns;
-    const peaks *machine;
+    const peaks *machine; /* NULL: not known */
     uint64_t weight_bytes;
 } view;
 
@@ -113,6 +113,14 @@ static rates rate(const line *l, const view *v)
 {
     const leat_node_report *n = l->node;
     const peaks *machine = v->machine;
+    if (machine == NULL) {
+        rates plain = {.bound = ""};
+        if (l->ns > 0) {
+            plain.gflops = (double)l->count * (double)n->flops / l->ns;
+            plain.gbs = (double)l->count * (double)n->bytes / l->ns;
+        }
+        return plain;
+    }
     uint64_t other = n->bytes - n->weight_bytes;
     int near = level_of(other, machine), far = level_of(v->weight_bytes, machine);
     double near_ns = read_ns(other, near, machine);
@@ -205,14 +213,17 @@ static void print_head(const char *first)
 static void print_line(const line *l, const char *name, const view *v)
 {
     rates r = rate(l, v);
-    char level[24] = "";
-    if (l->ns > 0) {
+    char level[24] = "", peak[16] = "";
+    if (v->machine != NULL) {
+        snprintf(peak, sizeof(peak), "%.0f", 100 * r.arithmetic_share);
+    }
+    if (l->ns > 0 && v->machine != NULL) {
         snprintf(level, sizeof(level), "%.0f%% %s", 100 * r.memory_share, level_names[r.level]);
     }
-    printf("%-*.*s %-13.13s %-26.26s %8.1f %5.1f %6.1f %4.0f %5.1f %8s %s\n", NAME_WIDTH,
-           NAME_WIDTH, name, l->node->op, l->node->kernel, l->ns / 1e3,
-           100 * l->ns / (v->total_ns > 0 ? v->total_ns : 1), r.gflops, 100 * r.arithmetic_share,
-           r.gbs, level, r.bound);
+    printf("%-*.*s %-13.13s %-26.26s %8.1f %5.1f %6.1f %4s %5.1f %8s %s\n", NAME_WIDTH, NAME_WIDTH,
+           name, l->node->op, l->node->kernel, l->ns / 1e3,
+           100 * l->ns / (v->total_ns > 0 ? v->total_ns : 1), r.gflops, peak, r.gbs, level,
+           r.bound);
 }
 
 static void print_groups(const view *v)
@@ -258,7 +269,9 @@ leat_status profile_print(profile *p, leat_session *session, const peaks *machin
     if (status != LEAT_OK) {
         return status;
     }
-    print_peaks(machine);
+    if (machine != NULL) {
+        print_peaks(machine);
+    }
     qsort(v.lines, v.count, sizeof(*v.lines), by_time);
     print_nodes(&v);
     group(&v);
@@ -281,11 +294,26 @@ static void print_json_node(const line *l, const view *v, bool first)
     json_string(stdout, n->kernel);
     printf(", \"shapes\": ");
     json_string(stdout, n->shapes);
-    printf(", \"us\": %.3f, \"bytes\": %llu, \"flops\": %llu, \"gflops\": %.3f", l->ns / 1e3,
-           (unsigned long long)n->bytes, (unsigned long long)n->flops, r.gflops);
-    printf(", \"arithmetic_share\": %.4f, \"gbs\": %.3f, \"memory\": \"%s\", ", r.arithmetic_share,
-           r.gbs, level_names[r.level]);
-    printf("\"memory_share\": %.4f, \"bound\": \"%s\"}", r.memory_share, r.bound);
+    printf(", \"us\": %.3f, \"bytes\": %llu, \"flops\": %llu, \"gflops\": %.3f, \"gbs\": %.3f",
+           l->ns / 1e3, (unsigned long long)n->bytes, (unsigned long long)n->flops, r.gflops,
+           r.gbs);
+    if (v->machine != NULL) {
+        printf(", \"arithmetic_share\": %.4f, \"memory\": \"%s\", \"memory_share\": %.4f, "
+               "\"bound\": \"%s\"",
+               r.arithmetic_share, level_names[r.level], r.memory_share, r.bound);
+    }
+    printf("}");
+}
+
+static void print_json_peaks(const peaks *machine)
+{
+    printf("\"peaks\": {\"threads\": %d, \"f32_gflops\": %.1f, \"bf16_gflops\": %.1f, ",
+           machine->threads, machine->f32_gflops, machine->bf16_gflops);
+    printf("\"u8s8_gops\": %.1f", machine->u8s8_gops);
+    for (int i = 0; i < N_LEVELS; i++) {
+        printf(", \"%s_gbs\": %.1f", level_names[i], machine->read_gbs[i]);
+    }
+    printf("}, ");
 }
 
 leat_status profile_print_json(profile *p, leat_session *session, const peaks *machine,
@@ -296,13 +324,10 @@ leat_status profile_print_json(profile *p, leat_session *session, const peaks *m
     if (status != LEAT_OK) {
         return status;
     }
-    printf("\"peaks\": {\"threads\": %d, \"f32_gflops\": %.1f, \"bf16_gflops\": %.1f, ",
-           machine->threads, machine->f32_gflops, machine->bf16_gflops);
-    printf("\"u8s8_gops\": %.1f", machine->u8s8_gops);
-    for (int i = 0; i < N_LEVELS; i++) {
-        printf(", \"%s_gbs\": %.1f", level_names[i], machine->read_gbs[i]);
+    if (machine != NULL) {
+        print_json_peaks(machine);
     }
-    printf("}, \"profile\": [");
+    printf("\"profile\": [");
     for (size_t i = 0; i < v.count; i++) {
         print_json_node(&v.lines[i], &v, i == 0);
     }

@@ -20,6 +20,7 @@ typedef struct profile {
 leat_status profile_add(profile *p, leat_session *session, leat_error *err);
 void profile_free(profile *p);
 
+/* `machine` is NULL for devices whose peaks nobody knows: rates are printed, shares are not. */
 /* Prints groups of nodes alike, and the nodes, by median time, the slowest first. */
 leat_status profile_print(profile *p, leat_session *session, const peaks *machine, leat_error *err);
 /* Prints `"peaks": {...}, "profile": [...]` for a JSON object. */

@@ -51,6 +51,7 @@ typedef struct options {
     const char *cache; /* leat_session_desc.cache_directory */
     bool json, profile;
     bool plain; /* leat_session_desc.plain_algorithms */
+    bool no_graphs;
     /* leat quantize */
     pair data[MAX_LIST];
     int n_data;
@@ -84,6 +85,8 @@ typedef struct opened {
 /* Opens the model at `path` with `threads` (0: all cores). On failure prints the error and returns
  * the exit code; EXIT_FINE otherwise. close_all frees what there is. */
 int open_all(const options *o, const char *path, int threads, bool profile, opened *out);
+/* What the options say about a session. Points into `o`. */
+leat_session_desc describe_session(const options *o, int32_t profile);
 void close_all(opened *all);
 
 /* Input arrays of one run, in an arena. */
