@@ -192,7 +192,7 @@ leat_status lt_cuda_copy(void *opaque, void *opaque_stream, leat_copy_kind kind,
     if (reached != 0) {
         result =
             copy_by_kernel(device, stream->queue, in ? to : reached, in ? reached : from, bytes);
-        return lt_cuda_check(device->cu, result, "copying", err);
+        return lt_cuda_check(device->cu, result, "launching a kernel that copies", err);
     }
     switch (kind) {
     case LEAT_COPY_HOST_TO_DEVICE:
