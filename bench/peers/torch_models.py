@@ -17,7 +17,7 @@ def weights_of(path):
 def linear(weight, bias=None):
     """weight: outputs x inputs."""
     layer = nn.Linear(weight.shape[1], weight.shape[0], bias is not None)
-    layer.weight = nn.Parameter(torch.from_numpy(np.ascontiguousarray(weight)), requires_grad=False)
+    layer.weight = nn.Parameter(torch.from_numpy(weight.copy()).contiguous(), requires_grad=False)
     if bias is not None:
         layer.bias = nn.Parameter(torch.from_numpy(bias.copy()), requires_grad=False)
     return layer
