@@ -42,6 +42,8 @@ GPU_FN float attention_mask(const lt_gpu_attention &p, int64_t base, int row, in
     switch (p.mask_kind) {
     case LT_GPU_MASK_ADDED:
         return to_f32(((const T *)p.mask)[at]);
+    case LT_GPU_MASK_F32:
+        return ((const float *)p.mask)[at];
     case LT_GPU_MASK_BOOL:
         return ((const uint8_t *)p.mask)[at] != 0 ? 0.0f : hidden;
     default:

@@ -3,8 +3,10 @@
  * masks as in params/attention.h; q, k, v, y of T (f16, bf16), sums and softmax f32, weights
  * rounded to T as factors of the second product. After Dao, "FlashAttention-2" (arXiv:2307.08691).
  *
- * A warp has 16 rows of q in registers, a block ROWS. Keys and values come in tiles of KEYS rows to
- * shared memory, two at a time: one is computed with while the next is copied. For each tile
+ * A warp has 16 rows of q in registers, a block of 8 warps 128 rows; or 64, and then two groups of
+ * warps have the same rows and half of each tile's keys each, and what they summed meets in the
+ * end. Keys and values come in tiles to shared memory, two at a time: one is computed with while
+ * the next is copied. For each tile, of which a warp has KEYS rows,
  *
  *     s = q k^T           KEYS / 8 fragments of 16 x 8; a lane has 2 numbers of rows l / 4 and + 8
  *     softmax, online     row maximum over 4 lanes; weights by exp2; sums shrink as it grows
@@ -29,8 +31,9 @@ namespace gpu
 template <class T_, int D_, int ROWS_> struct attention_shape {
     using T = T_;
     static constexpr int D = D_, ROWS = ROWS_;
-    static constexpr int KEYS = 4096 / D, THREADS = 2 * ROWS;
-    static constexpr int TILE = KEYS * D; /* elements of a tile of k or v */
+    static constexpr int GROUPS = 128 / ROWS, WARPS = ROWS / 16; /* of a group */
+    static constexpr int TILE_KEYS = 4096 / D, KEYS = TILE_KEYS / GROUPS;
+    static constexpr int TILE = TILE_KEYS * D; /* elements of a tile of k or v */
 };
 
 /* One block's work: pointers at its head, the first of its rows. */
@@ -76,8 +79,8 @@ GPU_FN void attention_fetch(Tile &tile, int to, const typename C::T *data, int64
 {
     constexpr int pieces = C::D / 8;
     GPU_UNROLL
-    for (int i = 0; i < C::KEYS * pieces / C::THREADS; i++) {
-        const int e = i * C::THREADS + thread_x(), r = e / pieces, piece = e % pieces;
+    for (int i = 0; i < C::TILE_KEYS * pieces / LT_GPU_THREADS; i++) {
+        const int e = i * LT_GPU_THREADS + thread_x(), r = e / pieces, piece = e % pieces;
         const bool inside = row + r < rows && 8 * piece < size;
         const typename C::T *from = data + (inside ? (row + r) * stride + 8 * piece : 0);
         const int at = to + attention_place<C>(r, piece);
@@ -92,6 +95,16 @@ GPU_FN void attention_fetch(Tile &tile, int to, const typename C::T *data, int64
     }
 }
 
+/* Element `at` of the mask as what is added, to base 2. */
+template <class T> GPU_FN float attention_masked(const lt_gpu_attention &p, int64_t at)
+{
+    if (p.mask_kind == LT_GPU_MASK_BOOL) {
+        return ((const uint8_t *)p.mask)[at] != 0 ? 0.0f : max_op::start;
+    }
+    const bool f32 = p.mask_kind == LT_GPU_MASK_F32;
+    return 1.44269504f * (f32 ? ((const float *)p.mask)[at] : to_f32(((const T *)p.mask)[at]));
+}
+
 /* What is added to the scaled score of a column in any row, to base 2. */
 template <class T> GPU_FN float attention_bias(const lt_gpu_attention &p, int64_t mask, int column)
 {
@@ -103,10 +116,7 @@ template <class T> GPU_FN float attention_bias(const lt_gpu_attention &p, int64_
         return 0.0f;
     }
     const int64_t at = mask + column * p.mask_stride[3];
-    if (p.mask_kind == LT_GPU_MASK_ADDED) {
-        return 1.44269504f * to_f32(((const T *)p.mask)[at]);
-    }
-    return ((const uint8_t *)p.mask)[at] != 0 ? 0.0f : max_op::start;
+    return attention_masked<T>(p, at);
 }
 
 /* What hides or changes a score in this row alone. */
@@ -123,10 +133,7 @@ GPU_FN float attention_own_bias(const lt_gpu_attention &p, int64_t mask, int row
         return 0.0f;
     }
     const int64_t at = mask + row * p.mask_stride[2] + column * p.mask_stride[3];
-    if (p.mask_kind == LT_GPU_MASK_ADDED) {
-        return 1.44269504f * to_f32(((const T *)p.mask)[at]);
-    }
-    return ((const uint8_t *)p.mask)[at] != 0 ? 0.0f : max_op::start;
+    return attention_masked<T>(p, at);
 }
 
 template <class C>
@@ -153,13 +160,6 @@ GPU_FN uint32_t attention_query(const lt_gpu_attention &p, const T *q, int row, 
     }
     const T *from = q + row * p.q_stride[2] + column;
     return wide ? *(const uint32_t *)from : from[0].bits | (uint32_t)from[1].bits << 16;
-}
-
-/* Over the 4 lanes of a row. */
-template <class Op> GPU_FN float quad_reduce(float v)
-{
-    v = Op::apply(v, shuffle_xor(v, 2));
-    return Op::apply(v, shuffle_xor(v, 1));
 }
 
 /* s = q k^T of a tile. */
@@ -225,9 +225,10 @@ GPU_FN void attention_softmax(float (&s)[C::KEYS / 8][4], float (&o)[C::D / 8][4
         float most = state.largest[half], added = 0.0f;
         GPU_UNROLL
         for (int n = 0; n < C::KEYS / 8; n++) {
-            most = max_op::apply(max_op::apply(most, s[n][2 * half]), s[n][2 * half + 1]);
+            most = f_larger(most, f_larger(s[n][2 * half], s[n][2 * half + 1]));
         }
-        most = quad_reduce<max_op>(most);
+        most = f_larger(most, shuffle_xor(most, 2));
+        most = f_larger(most, shuffle_xor(most, 1));
         const float from = most == max_op::start ? 0.0f : most; /* nothing seen yet: weights 0 */
         const float shrink = f_exp2(state.largest[half] - from);
         GPU_UNROLL
@@ -271,17 +272,70 @@ GPU_FN void attention_store(const lt_gpu_attention &p, typename C::T *y,
     }
 }
 
+/* A float in shared memory that was declared as halves. */
+typedef float aliased_float __attribute__((may_alias));
+
+/* The first group's o and state become those of both. n-th sums of all lanes are neighbours. */
+template <class C, class Tile, class States>
+GPU_FN void attention_join(float (&o)[C::D / 8][4], attention_state &state, Tile &keys,
+                           Tile &values, States &states)
+{
+    constexpr int lanes = 32 * C::WARPS, parts = C::D / 16;
+    const int lane = thread_x() % lanes;
+    const bool second = thread_x() >= lanes;
+    aliased_float *low = (aliased_float *)keys.span(0, 2 * C::TILE);
+    aliased_float *high = (aliased_float *)values.span(0, 2 * C::TILE);
+    barrier(); /* nobody reads the last tile */
+    if (second) {
+        GPU_UNROLL
+        for (int n = 0; n < parts; n++) {
+            GPU_UNROLL
+            for (int i = 0; i < 4; i++) {
+                low[(4 * n + i) * lanes + lane] = o[n][i];
+                high[(4 * n + i) * lanes + lane] = o[parts + n][i];
+            }
+        }
+        for (int half = 0; half < 2; half++) {
+            states[half * lanes + lane] = state.largest[half];
+            states[(2 + half) * lanes + lane] = state.total[half];
+        }
+    }
+    barrier();
+    if (second) {
+        return;
+    }
+    GPU_UNROLL
+    for (int half = 0; half < 2; half++) {
+        const float other = states[half * lanes + lane];
+        const float most = f_larger(state.largest[half], other);
+        const float from = most == max_op::start ? 0.0f : most;
+        const float mine = f_exp2(state.largest[half] - from), theirs = f_exp2(other - from);
+        GPU_UNROLL
+        for (int n = 0; n < parts; n++) {
+            GPU_UNROLL
+            for (int i = 2 * half; i < 2 * half + 2; i++) {
+                const int at = (4 * n + i) * lanes + lane;
+                o[n][i] = o[n][i] * mine + low[at] * theirs;
+                o[parts + n][i] = o[parts + n][i] * mine + high[at] * theirs;
+            }
+        }
+        state.total[half] = state.total[half] * mine + states[(2 + half) * lanes + lane] * theirs;
+        state.largest[half] = most;
+    }
+}
+
 template <class C> GPU_FN void attention_mma_item(const lt_gpu_attention &p, int64_t item)
 {
     using T = typename C::T;
     GPU_SHARED(uint16_t, keys, 2 * C::TILE);
     GPU_SHARED(uint16_t, values, 2 * C::TILE);
-    GPU_SHARED(float, biases, 2 * C::KEYS);
+    GPU_SHARED(float, biases, 2 * C::TILE_KEYS);
     const attention_head<T> h = attention_locate<C>(p, item);
     const bool wide = aligned_16(p.q) && aligned_16(p.k) && aligned_16(p.v) && aligned_16(p.y);
     const bool own = p.mask_kind != LT_GPU_MASK_NONE && p.mask_stride[2] != 0;
-    const int lane = thread_x() % 32, column = 2 * (lane % 4);
-    const int row = h.first + thread_x() / 32 * 16 + lane / 4;
+    const int lane = thread_x() % 32, column = 2 * (lane % 4), warp = thread_x() / 32;
+    const int row = h.first + warp % C::WARPS * 16 + lane / 4;
+    const int key = warp / C::WARPS * C::KEYS; /* first of this warp's in a tile */
     const float scale = p.scale * 1.44269504f;
     uint32_t q[C::D / 16][4];
     float o[C::D / 8][4] = {}, s[C::KEYS / 8][4], bias = 0.0f;
@@ -289,7 +343,7 @@ template <class C> GPU_FN void attention_mma_item(const lt_gpu_attention &p, int
     barrier(); /* those who still read the tiles of the item before */
     attention_fetch<C>(keys, 0, h.k, p.k_stride[2], 0, p.kv_rows, p.head_size, wide);
     attention_fetch<C>(values, 0, h.v, p.v_stride[2], 0, p.kv_rows, p.v_size, wide);
-    if (thread_x() < C::KEYS) {
+    if (thread_x() < C::TILE_KEYS) {
         bias = attention_bias<T>(p, h.mask, thread_x());
     }
     GPU_UNROLL
@@ -300,10 +354,10 @@ template <class C> GPU_FN void attention_mma_item(const lt_gpu_attention &p, int
                 attention_query<T>(p, h.q, row + 8 * (i & 1), 16 * k + column + 8 * (i >> 1), wide);
         }
     }
-    for (int c0 = 0, turn = 0; c0 < h.columns; c0 += C::KEYS, turn ^= 1) {
-        const int next = c0 + C::KEYS, tile = turn * C::TILE;
-        if (thread_x() < C::KEYS) {
-            biases[turn * C::KEYS + thread_x()] = bias;
+    for (int c0 = 0, turn = 0; c0 < h.columns; c0 += C::TILE_KEYS, turn ^= 1) {
+        const int next = c0 + C::TILE_KEYS, tile = turn * C::TILE;
+        if (thread_x() < C::TILE_KEYS) {
+            biases[turn * C::TILE_KEYS + thread_x()] = bias;
         }
         copies_wait();
         barrier(); /* this tile is here, and nobody reads the one before */
@@ -312,32 +366,39 @@ template <class C> GPU_FN void attention_mma_item(const lt_gpu_attention &p, int
                                p.head_size, wide);
             attention_fetch<C>(values, C::TILE - tile, h.v, p.v_stride[2], next, p.kv_rows,
                                p.v_size, wide);
-            if (thread_x() < C::KEYS) {
+            if (thread_x() < C::TILE_KEYS) {
                 bias = attention_bias<T>(p, h.mask, next + thread_x());
             }
         }
-        attention_scores<C>(s, q, keys, tile, lane);
+        attention_scores<C>(s, q, keys, tile + key * C::D, lane);
         GPU_UNROLL
         for (int n = 0; n < C::KEYS / 8; n++) {
             GPU_UNROLL
             for (int i = 0; i < 4; i++) {
-                const int at = turn * C::KEYS + 8 * n + column + (i & 1);
+                const int at = turn * C::TILE_KEYS + key + 8 * n + column + (i & 1);
                 s[n][i] = f_fma(s[n][i], scale, biases[at]);
             }
         }
         if (own || (p.causal != 0 && next > h.first + p.past)) {
-            attention_add_own<C>(p, s, h.mask, row, c0 + column);
+            attention_add_own<C>(p, s, h.mask, row, c0 + key + column);
         }
         attention_softmax<C>(s, o, state);
-        attention_mix<C>(o, s, values, tile, lane);
+        attention_mix<C>(o, s, values, tile + key * C::D, lane);
+    }
+    if constexpr (C::GROUPS == 2) {
+        GPU_SHARED(float, states, 4 * 32 * C::WARPS);
+        attention_join<C>(o, state, keys, values, states);
     }
     GPU_UNROLL
     for (int half = 0; half < 2; half++) {
-        const float total = quad_reduce<add_op>(state.total[half]);
+        float total = state.total[half];
+        total += shuffle_xor(total, 2);
+        total += shuffle_xor(total, 1);
+        const bool none = state.largest[half] == max_op::start && total == 0.0f;
         const int at = row + 8 * half;
-        if (at < p.q_rows) {
-            attention_store<C>(p, h.y + at * p.y_stride[2], o, half, 1.0f / total,
-                               state.largest[half] == max_op::start, column, wide);
+        if (at < p.q_rows && warp < C::WARPS) {
+            attention_store<C>(p, h.y + at * p.y_stride[2], o, half, 1.0f / total, none, column,
+                               wide);
         }
     }
 }
@@ -353,10 +414,8 @@ template <class C> GPU_FN void attention_mma(const lt_gpu_attention &p)
 } // namespace gpu
 
 #define LT_GPU_ATTENTION_MMA(type, name, d, rows)                                                  \
-    GPU_KERNEL_OF(lt_gpu_attention_mma_##name##_##d##x##rows, lt_gpu_attention, 2 * rows,          \
-                  d == 128      ? 1                                                                \
-                  : rows == 128 ? 2                                                                \
-                                : 3)                                                               \
+    GPU_KERNEL_OF(lt_gpu_attention_mma_##name##_##d##x##rows, lt_gpu_attention, LT_GPU_THREADS,    \
+                  128 / d)                                                                         \
     {                                                                                              \
         gpu::attention_mma<gpu::attention_shape<type, d, rows>>(p);                                \
     }

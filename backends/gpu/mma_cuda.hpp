@@ -73,6 +73,11 @@ GPU_FN float f_exp2(float x)
     return y;
 }
 
+GPU_FN float f_larger(float a, float b)
+{
+    return fmaxf(a, b);
+}
+
 } // namespace gpu
 
 #endif

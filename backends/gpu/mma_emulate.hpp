@@ -91,6 +91,11 @@ inline float f_exp2(float x)
     return __builtin_exp2f(x);
 }
 
+inline float f_larger(float a, float b)
+{
+    return __builtin_fmaxf(a, b);
+}
+
 } // namespace gpu
 
 #endif

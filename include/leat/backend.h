@@ -148,6 +148,8 @@ typedef struct leat_node_support {
  *   Attention: as in ai.onnx (opset 23), in models of any opset. Of its inputs Q, K, V and, where
  *     there is one, a mask that is added; scale is always given; q_num_heads and kv_num_heads where
  *     Q, K and V have three dimensions.
+ *   PackedAttention: Attention of one value of [B, S, (q_num_heads + 2 kv_num_heads) * D] in which
+ *     Q, K and V lie side by side; the second input, where there is one, is the mask.
  *   MatMulNBits: as in com.microsoft, its constants constant, without g_idx and bias.
  *   LayerNormalization, RMSNormalization: as in ai.onnx (opset 17, 23), in models of any opset,
  *     with axis -1.

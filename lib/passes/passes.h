@@ -47,6 +47,7 @@ leat_status lt_pass_expand_contrib(lt_graph *, const lt_pass_context *, bool *, 
 leat_status lt_pass_count_first(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 leat_status lt_pass_matmul_add(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 leat_status lt_pass_fuse_attention(lt_graph *, const lt_pass_context *, bool *, leat_error *);
+leat_status lt_pass_fuse_qkv(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 leat_status lt_pass_fuse_layernorm(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 leat_status lt_pass_fuse_gelu(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 leat_status lt_pass_fuse_hardswish(lt_graph *, const lt_pass_context *, bool *, leat_error *);

@@ -191,6 +191,9 @@ static uint32_t carried(const leat_node *node)
     if (lt_is_op(node, "Attention")) {
         return QKV;
     }
+    if (lt_is_op(node, "PackedAttention")) {
+        return 1;
+    }
     for (size_t i = 0; i < sizeof(carriers) / sizeof(carriers[0]); i++) {
         if (lt_is_op(node, carriers[i].op)) {
             return carriers[i].data;
@@ -262,7 +265,7 @@ static leat_status make_plan(plan *p, leat_error *err)
             add_product(p, node);
         } else if (data != 0 && runs_narrow(p, node, data)) {
             add_carrier(p, node, data);
-            if (lt_is_op(node, "Attention") && is_free(p, lt_output_of(node, 0))) {
+            if (strstr(node->op, "Attention") != NULL && is_free(p, lt_output_of(node, 0))) {
                 p->factor[root_of(p, lt_output_of(node, 0))] = true;
             }
         } else {

@@ -11,6 +11,7 @@
 typedef enum lt_gpu_mask {
     LT_GPU_MASK_NONE = 0,
     LT_GPU_MASK_ADDED, /* of T */
+    LT_GPU_MASK_F32,   /* added, f32 */
     LT_GPU_MASK_BOOL   /* u8: 0 hides */
 } lt_gpu_mask;
 
@@ -21,7 +22,7 @@ typedef enum lt_gpu_mask {
  *   lt_gpu_attention_items of LT_GPU_ATTENTION_ROWS; a block takes one at a time (grid: at most
  *   that many blocks).
  * lt_gpu_attention_mma_{f16,bf16}_{64,128}x{64,128}: the same for blocks of 64 or 128 rows of q
- * (the second number) and twice as many threads, items of as many rows. Sizes and strides of q, k,
+ * (the second number), items of as many rows. Sizes and strides of q, k,
  * v and y are multiples of 8. */
 typedef struct lt_gpu_attention {
     const void *q; /* [batch][heads][q_rows][head_size] by strides; k, v, y alike */

@@ -129,3 +129,18 @@ leat_status lt_infer_attention(lt_infer *infer, leat_error *err)
     }
     return status;
 }
+
+/* leat's: Q, K and V side by side in the last dimension. */
+leat_status lt_infer_packed_attention(lt_infer *infer, leat_error *err)
+{
+    const leat_value *x = lt_in(infer, 0);
+    int64_t heads = leat_node_int(infer->node, "q_num_heads", 0);
+    int64_t kv_heads = leat_node_int(infer->node, "kv_num_heads", 0), all;
+    if (x->rank != 3 || heads < 1 || kv_heads < 1 || heads % kv_heads != 0 ||
+        __builtin_mul_overflow(kv_heads, 2, &all) || __builtin_add_overflow(heads, all, &all) ||
+        x->shape[2] < 0 || x->shape[2] % all != 0) {
+        return lt_bad(infer, err, "the heads do not divide the last dimension of three");
+    }
+    int64_t shape[3] = {x->shape[0], x->shape[1], x->shape[2] / all * heads};
+    return lt_set(infer, 0, x->dtype, 3, shape, err);
+}

@@ -27,6 +27,8 @@ template <class T> static double score(const lt_gpu_attention &p, int b, int h, 
         b * p.mask_stride[0] + h * p.mask_stride[1] + i * p.mask_stride[2] + c * p.mask_stride[3];
     if (p.mask_kind == LT_GPU_MASK_ADDED) {
         s += value(((const T *)p.mask)[at]);
+    } else if (p.mask_kind == LT_GPU_MASK_F32) {
+        s += ((const float *)p.mask)[at];
     } else if (p.mask_kind == LT_GPU_MASK_BOOL && ((const uint8_t *)p.mask)[at] == 0) {
         s = -INFINITY;
     }
@@ -70,8 +72,8 @@ static void set_strides(int64_t (&stride)[3], int rows, int heads, int size)
     stride[2] = (int64_t)heads * size;
 }
 
-/* A kernel; rows of q in a block, 0 without tensor cores: those with them have twice as many
- * threads, and round weights to T. */
+/* A kernel; rows of q in a block, 0 without tensor cores: those with them round weights to
+ * T. */
 struct attention_kernel {
     void (*run)(const lt_gpu_attention &);
     int rows;
@@ -85,7 +87,7 @@ static void run_in_all_ways(const attention_kernel &k, const lt_gpu_attention &p
     for (const way &w : ways) {
         const int64_t items = lt_gpu_attention_items(&p, k.rows);
         gpu::launch_options options = {
-            {(unsigned)(items > 1 ? items - 1 : 1), 1, 1}, 2 * (unsigned)k.rows, w.warp, w.seed};
+            {(unsigned)(items > 1 ? items - 1 : 1), 1, 1}, LT_GPU_THREADS, w.warp, w.seed};
         y.fill_bytes(0xa5);
         const char *fault = gpu::launch(k.run, p, options);
         if (fault != nullptr) {
@@ -105,11 +107,13 @@ static void check_attention(const attention_case &c, const attention_kernel &ker
     buffer<T> v((size_t)(c.batch * c.kv_rows * c.kv_heads * c.v_size), shift);
     buffer<T> y((size_t)(c.batch * c.q_rows * c.heads * c.v_size), shift);
     buffer<T> added((size_t)(c.batch * c.q_rows * c.kv_rows));
+    buffer<float> added_f32(added.count);
     buffer<uint8_t> shown((size_t)(c.batch * c.kv_rows));
     fill(q, 1, -2, 2);
     fill(k, 2, -2, 2);
     fill(v, 3);
     fill(added, 4, -3, 3);
+    fill(added_f32, 6, -3, 3);
     fill(shown, 5, 0, 2);
     for (int i = 0; i < c.kv_rows; i++) { /* the first row sees nothing */
         added[(size_t)i] = stored<T>(-INFINITY);
@@ -119,7 +123,12 @@ static void check_attention(const attention_case &c, const attention_kernel &ker
     p.k = k.data;
     p.v = v.data;
     p.y = y.data;
-    p.mask = c.mask == LT_GPU_MASK_BOOL ? (const void *)shown.data : added.data;
+    p.mask = added.data;
+    if (c.mask == LT_GPU_MASK_BOOL) {
+        p.mask = shown.data;
+    } else if (c.mask == LT_GPU_MASK_F32) {
+        p.mask = added_f32.data;
+    }
     p.batch = c.batch;
     p.heads = c.heads;
     p.kv_heads = c.kv_heads;
@@ -165,6 +174,7 @@ static const attention_case cases[] = {
     {1, 4, 2, 40, 40, 64, 64, LT_GPU_MASK_NONE, 1, 0, 0},
     {2, 2, 1, 5, 37, 16, 33, LT_GPU_MASK_BOOL, 1, 32, 0},
     {1, 2, 2, 7, 31, 64, 63, LT_GPU_MASK_BOOL, 0, 0, 4},
+    {1, 2, 2, 7, 31, 32, 24, LT_GPU_MASK_F32, 0, 0, 0},
 };
 
 template <class T>
@@ -193,6 +203,7 @@ static const attention_case mma_cases[] = {
     {2, 1, 1, 33, 65, 40, 24, LT_GPU_MASK_ADDED, 0, 0, 0},
     {1, 2, 2, 90, 150, 64, 56, LT_GPU_MASK_NONE, 1, 5, 0},
     {1, 1, 1, 20, 140, 16, 64, LT_GPU_MASK_BOOL, 1, 100, 70},
+    {1, 1, 1, 17, 70, 32, 40, LT_GPU_MASK_F32, 0, 0, 0},
 };
 
 template <class T>
