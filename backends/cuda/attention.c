@@ -224,7 +224,7 @@ static leat_status add_kernel(lt_cuda_builder *b, const lt_gpu_attention *p, con
     bool small = p->head_size <= 64 && p->v_size <= 64;
     char family[32], name[64];
     if (suits_tensor_cores(p, dtype)) {
-        bool many = lt_gpu_attention_items(p, 128) >= 2 * (int64_t)b->device->processors;
+        bool many = lt_gpu_attention_items(p, 128) >= (int64_t)b->device->processors;
         const char *shape = small ? many ? "64x128" : "64x64" : many ? "128x128" : "128x64";
         snprintf(family, sizeof(family), "attention_mma_%s", type);
         lt_cuda_kernel_name(name, family, shape);

@@ -72,26 +72,47 @@ template <class C> GPU_FN int attention_place(int row, int piece)
     return row * C::D + ((piece ^ (row & 7)) << 3);
 }
 
-/* Begins to copy the tile that starts at row `row` of data; `wide`: on 16 bytes. */
-template <class C, class Tile>
-GPU_FN void attention_fetch(Tile &tile, int to, const typename C::T *data, int64_t stride, int row,
-                            int rows, int size, bool wide)
+/* How this thread brings tiles of k or v: PASSES pieces of 8 elements each, STEP rows apart, so
+ * that all lie at the same place of the exchange. */
+template <class C> struct attention_source {
+    static constexpr int PIECES = C::D / 8, STEP = LT_GPU_THREADS / PIECES;
+    static constexpr int PASSES = C::TILE_KEYS / STEP;
+    const typename C::T *from; /* its first piece of the next tile */
+    int64_t step;              /* elements of STEP rows */
+    int row;                   /* of that piece */
+    int at;                    /* its place in a tile */
+    bool inside;               /* of the head's size */
+};
+
+template <class C>
+GPU_FN attention_source<C> attention_start(const typename C::T *data, int64_t stride, int size)
 {
-    constexpr int pieces = C::D / 8;
+    using source = attention_source<C>;
+    const uint32_t thread = (uint32_t)thread_x();
+    const int row = (int)(thread / source::PIECES), piece = (int)(thread % source::PIECES);
+    static_assert(source::STEP % 8 == 0, "the exchange goes by eight rows");
+    return {data + row * stride + 8 * piece, source::STEP * stride, row,
+            attention_place<C>(row, piece), 8 * piece < size};
+}
+
+/* Begins to copy the next tile; `wide`: data on 16 bytes. */
+template <class C, class Tile>
+GPU_FN void attention_fetch(Tile &tile, int to, attention_source<C> &source, int rows, bool wide)
+{
     GPU_UNROLL
-    for (int i = 0; i < C::TILE_KEYS * pieces / LT_GPU_THREADS; i++) {
-        const int e = i * LT_GPU_THREADS + thread_x(), r = e / pieces, piece = e % pieces;
-        const bool inside = row + r < rows && 8 * piece < size;
-        const typename C::T *from = data + (inside ? (row + r) * stride + 8 * piece : 0);
-        const int at = to + attention_place<C>(r, piece);
+    for (int i = 0; i < source.PASSES; i++) {
+        const bool take = source.inside && source.row < rows;
+        const int at = to + source.at + i * source.STEP * C::D;
         if (wide) {
-            copy_8(tile, at, from, inside);
+            copy_8(tile, at, source.from, take);
         } else {
             uint16_t *out = tile.span(at, 8);
             for (int k = 0; k < 8; k++) {
-                out[k] = inside ? from[k].bits : (uint16_t)0;
+                out[k] = take ? source.from[k].bits : (uint16_t)0;
             }
         }
+        source.from += source.step;
+        source.row += source.STEP;
     }
 }
 
@@ -341,8 +362,10 @@ template <class C> GPU_FN void attention_mma_item(const lt_gpu_attention &p, int
     float o[C::D / 8][4] = {}, s[C::KEYS / 8][4], bias = 0.0f;
     attention_state state = {{max_op::start, max_op::start}, {0.0f, 0.0f}};
     barrier(); /* those who still read the tiles of the item before */
-    attention_fetch<C>(keys, 0, h.k, p.k_stride[2], 0, p.kv_rows, p.head_size, wide);
-    attention_fetch<C>(values, 0, h.v, p.v_stride[2], 0, p.kv_rows, p.v_size, wide);
+    attention_source<C> next_keys = attention_start<C>(h.k, p.k_stride[2], p.head_size);
+    attention_source<C> next_values = attention_start<C>(h.v, p.v_stride[2], p.v_size);
+    attention_fetch<C>(keys, 0, next_keys, p.kv_rows, wide);
+    attention_fetch<C>(values, 0, next_values, p.kv_rows, wide);
     if (thread_x() < C::TILE_KEYS) {
         bias = attention_bias<T>(p, h.mask, thread_x());
     }
@@ -362,10 +385,8 @@ template <class C> GPU_FN void attention_mma_item(const lt_gpu_attention &p, int
         copies_wait();
         barrier(); /* this tile is here, and nobody reads the one before */
         if (next < h.columns) {
-            attention_fetch<C>(keys, C::TILE - tile, h.k, p.k_stride[2], next, p.kv_rows,
-                               p.head_size, wide);
-            attention_fetch<C>(values, C::TILE - tile, h.v, p.v_stride[2], next, p.kv_rows,
-                               p.v_size, wide);
+            attention_fetch<C>(keys, C::TILE - tile, next_keys, p.kv_rows, wide);
+            attention_fetch<C>(values, C::TILE - tile, next_values, p.kv_rows, wide);
             if (thread_x() < C::TILE_KEYS) {
                 bias = attention_bias<T>(p, h.mask, next + thread_x());
             }
