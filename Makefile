@@ -137,7 +137,7 @@ $(ROOT)/backends/cuda/gemm/%.fatbin: backends/cuda/gemm/%.cu $(wildcard backends
 	$(filter ccache,$(CC)) $(NVCC) $(NVCCFLAGS) $(SM90A) --compress-mode=size -fatbin $< -o $@
 
 # A ladder compares with vendor libraries: built where nvcc is, on request.
-$(BUILD)/bench/ladder/%: bench/ladder/%.cu $(wildcard bench/ladder/*.h bench/ladder/*.cuh backends/cuda/gemm/*.h backends/cuda/gemm/*.cuh) $(CUDA_GEMM_OBJ)
+$(BUILD)/bench/ladder/%: bench/ladder/%.cu $(wildcard bench/ladder/*.h bench/ladder/*.cuh backends/cuda/gemm/*.h backends/cuda/gemm/*.cuh backends/gpu/*.hpp backends/gpu/params/*.h) $(CUDA_GEMM_OBJ)
 	@mkdir -p $(@D)
 	$(NVCC) $(NVCCFLAGS) $(SM90A) -Iinclude $< $(CUDA_GEMM_OBJ) -lcublas -lcublasLt -o $@
 
