@@ -214,7 +214,7 @@ static leat_status iterate(loop *l, leat_error *err)
     if (status != LEAT_OK) {
         return status;
     }
-    bool condition;
+    bool condition = false;
     const lt_item item = lt_frame_output(body, 0);
     status = lt_item_bool(&item, &condition, err);
     l->condition = condition;
