@@ -172,6 +172,10 @@ def quantized(cases, rng):
                       {"x": q(2, 5, 6, 7)}, ["y"], one, MS)
         cases.add("qlinear_concat_%s" % t, [node("QLinearConcat", ["cs", "cz", "a", "as", "az", "b", "bs", "bz"], ["y"], axis=1)],
                   {"a": q(2, 3, 4), "b": q(2, 5, 4)}, ["y"], constants, MS)
+        where = np.random.default_rng(2)
+        cases.add("qlinear_where_%s" % t, [node("QLinearWhere", ["c", "a", "as", "az", "b", "bs", "bz", "cs", "cz"], ["y"])],
+                  {"c": where.random((3, 1, 7)) < 0.5, "a": where.integers(0, 100, (3, 4, 7)).astype(constants["az"].dtype),
+                   "b": where.integers(0, 100, (4, 1)).astype(constants["az"].dtype)}, ["y"], constants, MS)
     u = lambda *s: rng.integers(0, 256, s).astype(np.uint8)
     w = rng.integers(-128, 128, (24, 9)).astype(np.int8)
     g = {"as": np.float32(0.05), "az": np.uint8(120), "b": w, "bs": np.float32(0.01), "bz": np.int8(0), "c": rng.integers(-900, 900, 9).astype(np.int32),
@@ -183,9 +187,28 @@ def quantized(cases, rng):
     cases.add("qgemm_columns", [node("QGemm", names, ["y"], transB=1)], {"a": u(5, 24)}, ["y"], columns, MS)
 
 
+def removed(cases):
+    """Of ai.onnx before opset 10, on trial there."""
+    rng = np.random.default_rng(3)
+    x = 3 * rng.standard_normal((2, 3, 5, 7)).astype(np.float32)
+    old = lambda name, op, inputs=("x",), constants=(), **attrs: cases.add(
+        name, [h.make_node(op, list(inputs), ["y"], **attrs)], {"x": x}, ["y"], constants, opset=9)
+    old("affine", "Affine", alpha=1.5, beta=-0.25)
+    old("image_scaler", "ImageScaler", scale=0.5, bias=[1.0, -2.0, 3.0])
+    old("parametric_softplus", "ParametricSoftplus", alpha=1.5, beta=-0.5)
+    old("scaled_tanh", "ScaledTanh", alpha=1.5, beta=0.5)
+    old("scale", "Scale", scale=-2.5)
+    old("crop", "Crop", border=[1, 0, 2, 1])
+    old("crop_scale", "Crop", border=[1, 2, 0, 0], scale=[3, 4])
+    ints = lambda *v: np.array(v, np.int64)
+    old("dynamic_slice", "DynamicSlice", ("x", "s", "e", "a"), {"s": ints(1, -3), "e": ints(3, 100), "a": ints(2, 3)})
+    old("dynamic_slice_leading", "DynamicSlice", ("x", "s", "e"), {"s": ints(1, 0), "e": ints(2, -1)})
+
+
 def make(cases, rng):
     products(cases, rng)
     norms(cases, rng)
     attention(cases, rng)
     decoder(cases, rng)
     quantized(cases, rng)
+    removed(cases)

@@ -112,6 +112,7 @@ extern const lt_contrib_op lt_contrib_attention[];
 extern const lt_contrib_op lt_contrib_quantized[];
 extern const lt_contrib_op lt_contrib_decoder[];
 extern const lt_contrib_op lt_contrib_older[];    /* of ai.onnx before opset 7 */
+extern const lt_contrib_op lt_contrib_removed[];  /* of ai.onnx before opset 10, on trial */
 extern const lt_contrib_op lt_contrib_formulas[]; /* of ai.onnx, any opset, where */
 /* graph NULL: the types of the node's inputs are not known. */
 bool lt_contrib_is_formula(const lt_graph *graph, const leat_node *node);

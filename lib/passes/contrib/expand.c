@@ -32,8 +32,9 @@ static lt_contrib_fn find(const lt_graph *graph, const leat_node *node)
     if (lt_contrib_is_formula(graph, node)) {
         return find_in(lt_contrib_formulas, node);
     }
-    if (node->domain[0] == '\0' && node->opset < 7) {
-        return find_in(lt_contrib_older, node);
+    if (node->domain[0] == '\0' && node->opset < 10) {
+        found = find_in(lt_contrib_removed, node);
+        found = found == NULL && node->opset < 7 ? find_in(lt_contrib_older, node) : found;
     }
     for (size_t f = 0;
          is_contrib(node) && found == NULL && f < sizeof(families) / sizeof(families[0]); f++) {

@@ -101,6 +101,13 @@ static void q_global_average_pool(lt_contrib *c)
     give_quantized(c, move_channels(c, y, false), 3);
 }
 
+/* condition, X, X_scale, X_zero_point, Y, Y_scale, Y_zero_point, Z_scale, Z_zero_point */
+static void q_where(lt_contrib *c)
+{
+    uint32_t x = dequantized(c, 1), y = dequantized(c, 4);
+    give_quantized(c, lt_emit3(c, "Where", lt_contrib_in(c, 0), x, y), 7);
+}
+
 #define MOST_PARTS 256
 
 /* Y_scale, Y_zero_point, then X, scale, zero point of every part */
@@ -203,6 +210,7 @@ const lt_contrib_op lt_contrib_quantized[] = {
     {"QLinearSigmoid", q_sigmoid},
     {"QLinearLeakyRelu", q_leaky_relu},
     {"QLinearSoftmax", q_softmax},
+    {"QLinearWhere", q_where},
     {"QLinearAveragePool", q_average_pool},
     {"QLinearGlobalAveragePool", q_global_average_pool},
     {"QLinearConcat", q_concat},

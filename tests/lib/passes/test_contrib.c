@@ -23,6 +23,7 @@ static const family families[] = {{"com.microsoft", 1, lt_contrib_products},
                                   {"com.microsoft", 1, lt_contrib_quantized},
                                   {"com.microsoft", 1, lt_contrib_decoder},
                                   {"", 6, lt_contrib_older},
+                                  {"", 9, lt_contrib_removed},
                                   {"", 28, lt_contrib_formulas},
                                   {"ai.onnx.preview", 1, lt_contrib_formulas}};
 

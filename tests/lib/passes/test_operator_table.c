@@ -146,6 +146,12 @@ static void write_contrib(FILE *out)
     static const lt_contrib_op *const families[] = {lt_contrib_products, lt_contrib_norms,
                                                     lt_contrib_attention, lt_contrib_quantized,
                                                     lt_contrib_decoder};
+    const char *before = "\nai.onnx before opset 10, on trial, expanded into the above: ";
+    for (const lt_contrib_op *o = lt_contrib_removed; o->op != NULL; o++) {
+        fprintf(out, "%s%s", before, o->op);
+        before = ", ";
+    }
+    fprintf(out, ".\n");
     const char *between = "\ncom.microsoft, expanded into the above: ";
     for (size_t f = 0; f < sizeof(families) / sizeof(families[0]); f++) {
         for (const lt_contrib_op *o = families[f]; o->op != NULL; o++) {
