@@ -518,14 +518,18 @@ leat_status lt_cuda_qproduct_prepare(const leat_kernel_node *node, void *device,
         return status;
     }
     status = read_node(node, &q, err);
+    out_kernel->flops = 2 * (uint64_t)leat_value_count(y) * (uint64_t)q.k;
+    if (status != LEAT_OK || lt_cuda_qtensor(&b, &q)) {
+        return status;
+    }
     places_of_data data = {
         .x = {0, LT_CUDA_INPUT, 0, 0},
         .y = {0, LT_CUDA_OUTPUT, 0, 0},
         .residual = {0, LT_CUDA_INPUT, q.in.residual < 0 ? 0 : (uint32_t)q.in.residual, 0}};
-    if (status == LEAT_OK && q.constant) {
+    if (q.constant) {
         status = pack_constant(&b, &q, &data.weights);
         out_kernel->unread_mask = 1u << q.in.w | (q.in.w_zero < 0 ? 0 : 1u << q.in.w_zero);
-    } else if (status == LEAT_OK) {
+    } else {
         status = add_pack(&b, &q, 0);
         end = place(&q.pack).bytes;
     }
@@ -534,7 +538,6 @@ leat_status lt_cuda_qproduct_prepare(const leat_kernel_node *node, void *device,
     }
     status = status ? status : add_product(&b, &q, &data);
     out_kernel->workspace_bytes = (size_t)end;
-    out_kernel->flops = 2 * (uint64_t)leat_value_count(y) * (uint64_t)q.k;
     if (status != LEAT_OK || q.last) {
         return status;
     }

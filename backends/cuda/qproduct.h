@@ -29,4 +29,8 @@ static inline const leat_value *lt_cuda_qinput(const leat_kernel_node *node, int
     return i < 0 ? NULL : leat_kernel_input(node, (uint32_t)i);
 }
 
+/* Makes the node's kernel one of the tensor cores. False, with nothing changed, where the device or
+ * the node are not for them (qtensor.c). */
+bool lt_cuda_qtensor(lt_cuda_builder *b, const lt_cuda_qproduct *q);
+
 #endif

@@ -94,7 +94,7 @@ static leat_status launch(const void *opaque, const leat_kernel_args *args, leat
     const lt_cuda_gemm_operands operands = {
         .a = input_of(args, in->a),
         .b = in->packed_b ? in->packed_b : input_of(args, in->b),
-        .bias = input_of(args, in->bias),
+        .bias = in->packed_bias ? in->packed_bias : input_of(args, in->bias),
         .residual = input_of(args, in->residual),
         .d = args->outputs[0],
         .offset = in->offset,

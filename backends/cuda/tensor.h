@@ -22,6 +22,7 @@ typedef struct lt_cuda_tensor_inputs {
     const void *packed_b;
     const int32_t *offset; /* of bytes: on the device, as lt_cuda_gemm_operands */
     const float *scale;
+    const void *packed_bias; /* NULL: input `bias` */
 } lt_cuda_tensor_inputs;
 
 /* Make the node's kernel a tensor-core one. False, with nothing changed, where these sizes or this
