@@ -248,6 +248,7 @@ static lt_gemm_tile start_tile(const runner *run, const chunk *c)
     bool last = c->index + 1 == run->blocking.chunks;
     lt_gemm_tile tile = {.taps = c->taps,
                          .k = job->kernels->any_k ? c->k : lt_gemm_padded_k(job->kernels, c->k),
+                         .a_bytes = job->kernels->a_bytes,
                          .ldc = job->ldc,
                          .ldr = c->index == 0 ? job->ldr : job->ldc,
                          .low = last ? run->low : -INFINITY,

@@ -47,6 +47,7 @@ typedef struct lt_gemm_tile {
      * asked for, lines of C neither (they are in a near cache). */
     const void *next;
     size_t next_step;
+    uint32_t a_bytes;                    /* of an element of the rows */
     uint32_t n;                          /* columns that exist, at most the panel's width */
     double low, high;                    /* clamp at the end; -inf and inf for none */
     const lt_cpu_activation *activation; /* no clamp, and left to the kernel; or NULL */

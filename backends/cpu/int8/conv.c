@@ -199,6 +199,8 @@ static void run_products(const qconv *w, const leat_kernel_args *args, const cha
                            .rows_argument = &source,
                            .a = source.data,
                            .lda = (size_t)g->in_channels,
+                           .copy = lt_int8_widens(w->kernels) ? lt_int8_widen_row : NULL,
+                           .copy_bytes = 1,
                            .b = packed + i * w->group_packed,
                            .bias = params->offset + i * w->q.columns,
                            .c = result + i * w->q.n * w->y_element,
@@ -316,7 +318,8 @@ static void plan_parts(qconv *w, uint32_t threads)
                              .n = w->window.n,
                              .k = w->product_k,
                              .taps = w->window.taps,
-                             .rows = w->window.matrix ? NULL : lt_conv_window_rows};
+                             .rows = w->window.matrix ? NULL : lt_conv_window_rows,
+                             .copy = lt_int8_widens(w->kernels) ? lt_int8_widen_row : NULL};
     at->total = total + lt_gemm_workspace(&job, threads);
 }
 

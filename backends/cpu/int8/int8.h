@@ -86,12 +86,24 @@ const lt_gemm_kernels *lt_int8_kernels_for(const lt_cpu_device *device, uint32_t
 /* Tables with c_bytes 4 and 1. */
 extern const lt_gemm_kernels lt_cpu_gemm_u8s8_4x8_portable[2];
 #if defined(__x86_64__)
-extern const lt_gemm_kernels lt_cpu_gemm_u8s8_4x16_avx2[2];
+extern const lt_gemm_kernels lt_cpu_gemm_u8s8_6x16_avx2[2];
 extern const lt_gemm_kernels lt_cpu_gemm_u8s8_14x32_avx512vnni[2];
 #endif
 
 /* lt_gemm_pack_fn: s8 or u8 in groups of four; u8 has 128 taken away. */
 void lt_int8_pack(const lt_gemm_source *piece, size_t width, void *out);
+
+/* The same in groups of two, for panels of at most 16 columns. */
+void lt_int8_pack_pairs(const lt_gemm_source *piece, size_t width, void *out);
+
+/* lt_gemm_job.copy for kernels that read A in 16 bits (a_bytes 2): u8 to u16. */
+void lt_int8_widen_row(const void *argument, const void *from, size_t row, size_t k, void *to);
+
+/* Whether rows pass through lt_int8_widen_row. */
+static inline bool lt_int8_widens(const lt_gemm_kernels *kernels)
+{
+    return kernels->a_bytes == 2;
+}
 
 /* Finishes a tile of `rows` rows whose sums lie `ld` apart: everything that the formula above says
  * after S's first two terms. */
@@ -100,7 +112,7 @@ typedef void (*lt_int8_finish_fn)(const lt_gemm_tile *tile, const int32_t *sums,
 void lt_int8_finish_portable(const lt_gemm_tile *tile, const int32_t *sums, size_t ld, size_t rows);
 void lt_int8_finish_avx2(const lt_gemm_tile *tile, const int32_t *sums, size_t ld, size_t rows);
 
-/* Sum of the row's elements in all taps. */
+/* Sum of the row's elements, tile->a_bytes each, in all taps. */
 int32_t lt_int8_row_sum(const lt_gemm_tile *tile, size_t row);
 
 #endif

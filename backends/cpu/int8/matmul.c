@@ -65,6 +65,8 @@ static void run_product(const qmatmul *w, const leat_kernel_args *args, const ch
                        .taps = 1,
                        .a = a,
                        .lda = d->k,
+                       .copy = lt_int8_widens(w->kernels) ? lt_int8_widen_row : NULL,
+                       .copy_bytes = 1,
                        .b = packed,
                        .bias = params->offset,
                        .c = (char *)args->outputs[0] + c0 * w->kernels->c_bytes,
@@ -194,7 +196,8 @@ static void plan_parts(qmatmul *w, const leat_kernel_node *node, uint32_t thread
                              .m = d->b_offsets ? d->m : d->batch * d->m,
                              .n = d->n,
                              .k = d->k,
-                             .taps = 1};
+                             .taps = 1,
+                             .copy = lt_int8_widens(w->kernels) ? lt_int8_widen_row : NULL};
     at->total = total + lt_gemm_workspace(&job, threads);
 }
 

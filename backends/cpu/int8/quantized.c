@@ -426,6 +426,19 @@ lt_int8_epilogue lt_int8_group(const lt_int8_node *q, const lt_int8_params *para
 /* --- data ---------------------------------------------------------------------------------------
  */
 
+static inline __attribute__((always_inline)) const int8_t *
+panel_sums(const int8_t *b, size_t packed_k, size_t width, const size_t group, int32_t *s)
+{
+    for (size_t j = 0; j < packed_k; j += group, b += group * width) {
+        for (size_t c = 0; c < width; c++) {
+            for (size_t i = 0; i < group; i++) {
+                s[c] += b[group * c + i];
+            }
+        }
+    }
+    return b;
+}
+
 void lt_int8_column_sums(const lt_gemm_kernels *kernels, const void *packed, size_t packed_k,
                          size_t n, int32_t *sums)
 {
@@ -434,11 +447,8 @@ void lt_int8_column_sums(const lt_gemm_kernels *kernels, const void *packed, siz
         size_t width = n - column > kernels->nr / 2 ? kernels->nr : kernels->nr / 2;
         int32_t *s = sums + column;
         memset(s, 0, kernels->nr * sizeof(*s));
-        for (size_t j = 0; j < packed_k; j += 4, b += 4 * width) {
-            for (size_t c = 0; c < width; c++) {
-                s[c] += b[4 * c] + b[4 * c + 1] + b[4 * c + 2] + b[4 * c + 3];
-            }
-        }
+        b = kernels->k_group == 4 ? panel_sums(b, packed_k, width, 4, s)
+                                  : panel_sums(b, packed_k, width, 2, s);
     }
 }
 
