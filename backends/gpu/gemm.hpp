@@ -91,9 +91,8 @@ template <class T> GPU_FN void gemm_finish(const lt_gpu_gemm &p)
             sum += p.workspace[s * count + at];
         }
         const int64_t row = at / p.n;
-        store_mixed<T>(
-            p.y, at, p.wide_y,
-            gemm_result<T>(p, row / p.m, (int)(row % p.m), (int)(at % p.n), sum));
+        store_mixed<T>(p.y, at, p.wide_y,
+                       gemm_result<T>(p, row / p.m, (int)(row % p.m), (int)(at % p.n), sum));
     }
 }
 

@@ -388,7 +388,11 @@ EXPORT int cuStreamDestroy(void *stream)
 }
 EXPORT int cuStreamQuery(void *)
 {
-    return forbidden() ? 900 : behaves("dead") ? 719 : behaves("lost") ? 700 : behaves("slow") ? 600 : 0;
+    return forbidden()       ? 900
+           : behaves("dead") ? 719
+           : behaves("lost") ? 700
+           : behaves("slow") ? 600
+                             : 0;
 }
 EXPORT int cuStreamWaitEvent(void *, void *, unsigned)
 {
