@@ -78,15 +78,43 @@ static leat_status add_dequantized(lt_graph *graph, const lt_quant_constant *dat
                                       out, err);
 }
 
-/* The bias in 32 bits; *out_value is left alone when there is none that fits. */
-static leat_status add_bias(lt_graph *graph, const lt_quant_layer *layer, uint32_t bias,
-                            float x_scale, uint32_t *out_value, leat_error *err)
+/* The bias of a layer, none being zeros, with what its weights lose on average; NULL when there is
+ * nothing to add, or none that is a constant row. */
+static leat_status read_bias(leat_quantizer *q, lt_graph *graph, const lt_quant_layer *layer,
+                             uint32_t bias, double **out, leat_error *err)
 {
     const leat_value *b = bias == LEAT_NO_VALUE ? NULL : &graph->values[bias];
-    const int64_t shape[1] = {(int64_t)layer->channels};
-    if (b == NULL || b->data == NULL || b->dtype != LEAT_DTYPE_F32 || b->rank != 1 ||
-        b->shape[0] != shape[0]) {
+    bool may_add = b == NULL && strcmp(layer->node->op, "MatMul") != 0 && q->correct_bias;
+    bool is_row = b != NULL && b->data != NULL && b->dtype == LEAT_DTYPE_F32 && b->rank == 1 &&
+                  b->shape[0] == (int64_t)layer->channels;
+    *out = NULL;
+    if (!may_add && !is_row) {
         return LEAT_OK;
+    }
+    double *row = lt_arena_array(lt_graph_arena(graph), layer->channels, sizeof(*row));
+    if (row == NULL) {
+        return lt_fail(err, LEAT_NO_MEMORY, "no memory for a quantized bias");
+    }
+    bool corrected = q->correct_bias && lt_quant_lost_mean(q, layer, row);
+    for (size_t c = 0; c < layer->channels && is_row; c++) {
+        float f;
+        memcpy(&f, (const char *)b->data + c * sizeof(f), sizeof(f));
+        row[c] = (corrected ? row[c] : 0) + (double)f;
+    }
+    *out = is_row || corrected ? row : NULL;
+    return LEAT_OK;
+}
+
+/* The bias in 32 bits; *out_value is left alone when there is none that fits. */
+static leat_status add_bias(leat_quantizer *q, lt_graph *graph, const lt_quant_layer *layer,
+                            uint32_t bias, float x_scale, uint32_t *out_value, leat_error *err)
+{
+    const int64_t shape[1] = {(int64_t)layer->channels};
+    const char *stem = bias == LEAT_NO_VALUE ? layer->report.name : graph->values[bias].name;
+    double *row;
+    leat_status status = read_bias(q, graph, layer, bias, &row, err);
+    if (status != LEAT_OK || row == NULL) {
+        return status;
     }
     float *scales = lt_arena_array(lt_graph_arena(graph), layer->channels, sizeof(*scales));
     int32_t *levels = lt_arena_array(lt_graph_arena(graph), layer->channels, sizeof(*levels));
@@ -94,19 +122,33 @@ static leat_status add_bias(lt_graph *graph, const lt_quant_layer *layer, uint32
         return lt_fail(err, LEAT_NO_MEMORY, "no memory for a quantized bias");
     }
     for (size_t c = 0; c < layer->channels; c++) {
-        float f;
-        memcpy(&f, (const char *)b->data + c * sizeof(f), sizeof(f));
         scales[c] = x_scale * layer->scales[c];
-        double level = rint((double)f / (double)scales[c]);
+        double level = rint(row[c] / (double)scales[c]);
         if (!(fabs(level) < 2147483648.0)) { /* also a scale that became 0 */
             return LEAT_OK;
         }
         levels[c] = (int32_t)level;
     }
     return add_dequantized(
-        graph, &(lt_quant_constant){b->name, "_quantized", LEAT_DTYPE_I32, 1, shape, levels, false},
-        &(lt_quant_constant){b->name, "_scale", LEAT_DTYPE_F32, 1, shape, scales, false}, 0,
-        out_value, err);
+        graph, &(lt_quant_constant){stem, "_quantized", LEAT_DTYPE_I32, 1, shape, levels, false},
+        &(lt_quant_constant){stem, "_scale", LEAT_DTYPE_F32, 1, shape, scales, false}, 0, out_value,
+        err);
+}
+
+/* Input 2 of a node that may have two. */
+static leat_status set_bias(lt_graph *graph, leat_node *node, uint32_t bias, leat_error *err)
+{
+    if (node->n_inputs < 3) {
+        uint32_t *inputs = lt_arena_array(lt_graph_arena(graph), 3, sizeof(*inputs));
+        if (inputs == NULL) {
+            return lt_fail(err, LEAT_NO_MEMORY, "no memory for a quantized bias");
+        }
+        memcpy(inputs, node->inputs, node->n_inputs * sizeof(*inputs));
+        node->inputs = inputs;
+        node->n_inputs = 3;
+    }
+    lt_node_set_input(node, 2, bias);
+    return LEAT_OK;
 }
 
 static leat_status add_layer(leat_quantizer *q, lt_graph *graph, lt_quant_layer *layer,
@@ -127,11 +169,11 @@ static leat_status add_layer(leat_quantizer *q, lt_graph *graph, lt_quant_layer 
                                  layer->axis, &weights, err);
     }
     uint32_t new_bias = bias;
-    status = status ? status : add_bias(graph, layer, bias, x.scale, &new_bias, err);
+    status = status ? status : add_bias(q, graph, layer, bias, x.scale, &new_bias, err);
     if (status == LEAT_OK) {
         lt_node_set_input(node, 1, weights);
         if (new_bias != bias) {
-            lt_node_set_input(node, 2, new_bias);
+            status = set_bias(graph, node, new_bias, err);
         }
     }
     return status;

@@ -111,6 +111,58 @@ static leat_status check_finite(const leat_quantizer *q, const leat_array *input
     return LEAT_OK;
 }
 
+/* The channels that the layers sum over, from the shapes of the first run. */
+static leat_status prepare_sums(leat_quantizer *q, const leat_array *inputs,
+                                const leat_array *outputs, leat_error *err)
+{
+    for (uint32_t i = 0; i < q->n_layers; i++) {
+        const lt_quant_layer *layer = &q->layers[i];
+        bool conv = strcmp(layer->node->op, "Conv") == 0;
+        if (q->tensor_of[layer->x] == LT_QUANT_NONE) {
+            continue;
+        }
+        lt_quant_tensor *x = &q->tensors[q->tensor_of[layer->x]];
+        const leat_array *array = array_of(q, layer->x, inputs, outputs);
+        if (x->sums != NULL || array->rank < 2) {
+            continue;
+        }
+        size_t channels = (size_t)array->shape[conv ? 1 : array->rank - 1];
+        x->sums = lt_arena_array(&q->arena, channels + 1, sizeof(*x->sums));
+        if (x->sums == NULL) {
+            return no_memory(err);
+        }
+        x->axis = conv ? 1 : -1;
+        x->channels = channels;
+    }
+    return LEAT_OK;
+}
+
+static void add_sums(lt_quant_tensor *x, const leat_array *array)
+{
+    const float *data = array->data;
+    size_t inner = 1, all = array->bytes / sizeof(float);
+    int32_t axis = x->axis < 0 ? array->rank - 1 : x->axis;
+    if (x->channels == 0) {
+        return;
+    }
+    if (axis >= array->rank || (size_t)array->shape[axis] != x->channels) {
+        x->channels = 0; /* another number of channels than before: there is no mean */
+        return;
+    }
+    for (int32_t d = axis + 1; d < array->rank; d++) {
+        inner *= (size_t)array->shape[d];
+    }
+    for (size_t at = 0; at < all && inner > 0; at += x->channels * inner) {
+        for (size_t c = 0; c < x->channels; c++) {
+            double sum = 0;
+            for (size_t i = 0; i < inner; i++) {
+                sum += (double)data[at + c * inner + i];
+            }
+            x->sums[c] += sum;
+        }
+    }
+}
+
 static leat_status count_tensors(leat_quantizer *q, const leat_array *inputs,
                                  const leat_array *outputs, leat_error *err)
 {
@@ -125,6 +177,7 @@ static leat_status count_tensors(leat_quantizer *q, const leat_array *inputs,
     for (uint32_t i = 0; i < q->n_tensors; i++) {
         const leat_array *array = array_of(q, q->tensors[i].value, inputs, outputs);
         (void)lt_histogram_add(q->tensors[i].histogram, array->data, array->bytes / sizeof(float));
+        add_sums(&q->tensors[i], array);
     }
     return LEAT_OK;
 }
@@ -271,6 +324,7 @@ leat_status lt_quant_feed(leat_quantizer *q, const leat_array *inputs, size_t n_
     status = status ? status : keep(q, inputs, outputs, labels, n_labels, err);
     if (status == LEAT_OK && q->n_fed == 0) {
         status = count_flops(q, inputs, outputs, err);
+        status = status ? status : prepare_sums(q, inputs, outputs, err);
     }
     status = status ? status : count_tensors(q, inputs, outputs, err);
     if (status == LEAT_OK) {

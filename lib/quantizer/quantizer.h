@@ -31,6 +31,9 @@ typedef struct lt_quant_tensor {
     lt_histogram *histogram;
     leat_quantize_range range;
     lt_grid grid;
+    int32_t axis;    /* of the channels that products sum over: 1, or -1 for the last */
+    size_t channels; /* 0: not known, or no product reads it */
+    double *sums;    /* one a channel, over all that was fed */
 } lt_quant_tensor;
 
 /* A batch that is kept to measure errors with. */
@@ -61,6 +64,7 @@ struct leat_quantizer {
     uint64_t batch_bytes;
     uint64_t n_fed;
     bool all_labelled;
+    bool correct_bias; /* static: biases take back what the weights' rounding adds on average */
     bool finished;
 
     double sqnr_db, drop;
@@ -96,6 +100,13 @@ uint32_t lt_quant_data_inputs(const leat_node *node);
  * Errors:   INVALID for NaN or infinity among them; NO_MEMORY. */
 leat_status lt_quant_weights(leat_quantizer *q, lt_quant_layer *layer,
                              leat_error *err) LEAT_MUST_CHECK;
+
+/* What the layer's results lose on average, one number a channel, since its weights are rounded:
+ *     out[c] = sum over k of (w[c][k] - scale[c] q[c][k]) E[x_k]
+ * with E[x] over what was fed; padding counts like the rest. Nagel et al., "Data-Free Quantization
+ * through Weight Equalization and Bias Correction", ICCV 2019, 4.2. False when E[x] is not known.
+ */
+bool lt_quant_lost_mean(const leat_quantizer *q, const lt_quant_layer *layer, double *out);
 
 /* --- build.c, build_dynamic.c, build_static.c ---------------------------------------------------
  */

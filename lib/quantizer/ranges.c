@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The grid of each tensor. A method alone gives every tensor its range; BEST tries the four on the
- * outputs of the whole model, then, tensor by tensor, the other three where their grids differ. */
+ * outputs of the whole model, then biases that are corrected, then, tensor by tensor, the other
+ * three where their grids differ. */
 #include "base/error.h"
 #include "quantizer/quantizer.h"
 
@@ -73,6 +74,20 @@ static leat_status try_methods(leat_quantizer *q, choices *c, leat_error *err)
     return LEAT_OK;
 }
 
+/* Corrected biases stay when the outputs err less with them. */
+static leat_status try_correction(leat_quantizer *q, choices *c, leat_error *err)
+{
+    lt_quant_score score;
+    q->correct_bias = true;
+    leat_status status = lt_quant_measure(q, BATCHES, &score, err);
+    if (status == LEAT_OK && score.sqnr_db > c->best) {
+        c->best = score.sqnr_db;
+    } else {
+        q->correct_bias = false;
+    }
+    return status;
+}
+
 static bool differs(lt_grid a, lt_grid b)
 {
     return fabsf(a.scale - b.scale) > 0.02f * a.scale || a.zero != b.zero;
@@ -111,7 +126,6 @@ leat_status lt_quant_choose_ranges(leat_quantizer *q, leat_error *err)
     if (c.grids == NULL) {
         return lt_fail(err, LEAT_NO_MEMORY, "no memory for ranges");
     }
-    bool measurable = q->n_batches > 0;
     for (uint32_t i = 0; i < q->n_tensors; i++) {
         for (int m = 0; m < METHODS && q->tensors[i].group == i; m++) {
             c.grids[i][m] = grid_of(q, i, (leat_quantize_range)(m + 1));
@@ -121,12 +135,19 @@ leat_status lt_quant_choose_ranges(leat_quantizer *q, leat_error *err)
             set_group(q, i, range, c.grids[i][range - 1]);
         }
     }
-    if (wanted != LEAT_RANGE_BEST || !measurable) {
+    if (q->n_batches == 0) {
         return LEAT_OK;
     }
-    status = try_methods(q, &c, err);
+    if (wanted == LEAT_RANGE_BEST) {
+        status = try_methods(q, &c, err);
+    } else {
+        lt_quant_score score;
+        status = lt_quant_measure(q, BATCHES, &score, err);
+        c.best = score.sqnr_db;
+    }
+    status = status ? status : try_correction(q, &c, err);
     for (uint32_t i = 0; i < q->n_tensors && status == LEAT_OK; i++) {
-        if (q->tensors[i].group == i) {
+        if (q->tensors[i].group == i && wanted == LEAT_RANGE_BEST) {
             status = try_group(q, &c, i, err);
         }
     }

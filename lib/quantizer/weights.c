@@ -90,3 +90,34 @@ leat_status lt_quant_weights(leat_quantizer *q, lt_quant_layer *layer, leat_erro
     layer->scales = scales;
     return LEAT_OK;
 }
+
+bool lt_quant_lost_mean(const leat_quantizer *q, const lt_quant_layer *layer, double *out)
+{
+    const leat_value *weights = &q->model->graph->values[layer->node->inputs[1]];
+    const lt_quant_tensor *x = &q->tensors[q->tensor_of[layer->x]];
+    const view w = view_of(weights, layer);
+    const bool conv = layer->axis == 0 && weights->rank > 2;
+    size_t sums = w.outer * w.inner, taps = 1;
+    size_t groups = conv ? (size_t)leat_node_int(layer->node, "group", 1) : 1;
+    for (int32_t d = 2; d < weights->rank; d++) {
+        taps *= (size_t)weights->shape[d];
+    }
+    size_t each = sums / taps; /* input channels of one output channel */
+    if (x->channels == 0 || x->axis != (conv ? 1 : -1) || x->channels != each * groups ||
+        w.channels % groups != 0) {
+        return false;
+    }
+    double count = (double)(x->histogram->count / x->channels);
+    for (size_t c = 0; c < w.channels; c++) {
+        size_t first = c / (w.channels / groups) * each;
+        out[c] = 0;
+        for (size_t o = 0; o < w.outer; o++) {
+            for (size_t i = 0; i < w.inner; i++) {
+                double level = layer->weights[(o * w.channels + c) * w.inner + i];
+                double lost = (double)at(&w, o, c, i) - level * (double)layer->scales[c];
+                out[c] += lost * x->sums[first + (o * w.inner + i) / taps] / count;
+            }
+        }
+    }
+    return true;
+}

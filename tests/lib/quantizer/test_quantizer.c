@@ -3,6 +3,7 @@
 #include "support/test.h"
 
 #include "graph/graph.h"
+#include "quantizer/quantizer.h"
 #include "runtime/model.h"
 #include "support/run.h"
 
@@ -442,6 +443,82 @@ static void dynamic_products_of_matrices_keep_the_outputs(void **state)
     onnx_builder_destroy(b);
 }
 
+/* What rounding the weights takes from each channel, against loops over the data. */
+static void lost_means_are_those_of_the_data(void **state)
+{
+    const leat_attr groups = test_attr_int("group", 2), turned = test_attr_int("transB", 1);
+    enum {
+        PIXELS = 12,
+        IN = 6,
+        OUT = 4,
+        BATCH = 3
+    };
+    onnx_builder *b = onnx_builder_create(17);
+    test_run run;
+    float data[BATCH * IN * PIXELS];
+    uint32_t seed = 9;
+    (void)state;
+    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "Nx6x3x4");
+    random_constant(b, "w", "4x3x1x1", 12, 0.3f, 1);
+    random_constant(b, "v", "5x48", 240, 0.3f, 2);
+    onnx_builder_node(b, "Conv", "x,w", "c", &groups, 1);
+    onnx_builder_node(b, "Flatten", "c", "f", NULL, 0);
+    onnx_builder_node(b, "Gemm", "f,v", "y", &turned, 1);
+    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "Nx5");
+    test_run_load(&run, b);
+    leat_quantizer *q = create(&run, NULL);
+    double want[OUT] = {0}, have[8];
+    for (size_t i = 0; i < BATCH * IN * PIXELS; i++) {
+        data[i] = seeded(&seed) + 0.5f;
+    }
+    for (size_t i = 0; i < BATCH; i++) { /* one by one, so that sums go over runs */
+        leat_array x = test_f32(data + i * IN * PIXELS, "1x6x3x4");
+        assert_ok(leat_quantizer_feed(q, &x, 1, NULL, 0, &run.err), &run.err);
+    }
+    lt_quant_layer *conv = &q->layers[0], *gemm = &q->layers[1];
+    assert_ok(lt_quant_weights(q, conv, &run.err), &run.err);
+    assert_ok(lt_quant_weights(q, gemm, &run.err), &run.err);
+    const float *w = q->model->graph->values[conv->node->inputs[1]].data;
+    for (size_t o = 0; o < OUT; o++) {
+        for (size_t i = 0; i < 3; i++) {
+            double lost = (double)w[o * 3 + i] - conv->weights[o * 3 + i] * (double)conv->scales[o];
+            for (size_t p = 0; p < BATCH * PIXELS; p++) {
+                size_t channel = o / 2 * 3 + i;
+                want[o] += lost * (double)data[(p / PIXELS * IN + channel) * PIXELS + p % PIXELS];
+            }
+        }
+        want[o] /= BATCH * PIXELS;
+    }
+    assert_true(lt_quant_lost_mean(q, conv, have));
+    for (size_t o = 0; o < OUT; o++) {
+        assert_true(want[o] != 0 && fabs(have[o] - want[o]) < 1e-7);
+    }
+    /* Weights the other way round, whose data is what the convolution gave: mean of its outputs */
+    double mean[48] = {0};
+    for (size_t n = 0; n < BATCH; n++) {
+        for (size_t k = 0; k < 48; k++) {
+            for (size_t i = 0; i < 3; i++) {
+                size_t o = k / PIXELS, channel = o / 2 * 3 + i;
+                mean[k] += (double)w[o * 3 + i] *
+                           (double)data[(n * IN + channel) * PIXELS + k % PIXELS] / BATCH;
+            }
+        }
+    }
+    const float *v = q->model->graph->values[gemm->node->inputs[1]].data;
+    assert_true(lt_quant_lost_mean(q, gemm, have));
+    for (size_t o = 0; o < 5; o++) {
+        double sum = 0;
+        for (size_t k = 0; k < 48; k++) {
+            double level = gemm->weights[o * 48 + k];
+            sum += ((double)v[o * 48 + k] - level * (double)gemm->scales[o]) * mean[k];
+        }
+        assert_true(fabs(have[o] - sum) < 1e-6);
+    }
+    leat_quantizer_destroy(q);
+    test_run_free(&run);
+    onnx_builder_destroy(b);
+}
+
 /* --- what is refused ----------------------------------------------------------------------------
  */
 
@@ -631,6 +708,7 @@ int main(void)
         cmocka_unit_test(budget_fragile_layer_goes_back),
         cmocka_unit_test(budget_out_of_reach_is_said),
         cmocka_unit_test(dynamic_products_of_matrices_keep_the_outputs),
+        cmocka_unit_test(lost_means_are_those_of_the_data),
         cmocka_unit_test(bad_descriptors_are_refused),
         cmocka_unit_test(quantized_model_is_refused),
         cmocka_unit_test(data_that_is_missing_or_bad_is_refused),
