@@ -2,6 +2,7 @@
 /* Rows of Attention: ai.onnx's (opset 23) without caches, leat's, and leat's of packed Q, K, V. Q,
  * K and V are [B, heads, S, D] or [B, S, heads * D]; both are only strides here. */
 #include "cuda.h"
+#include "heads.h"
 #include "rows.h"
 
 #include "../gpu/params/attention.h"
@@ -88,31 +89,12 @@ leat_status lt_cuda_attention_supports(const leat_kernel_node *node, leat_error 
     return lt_cuda_fits(node, err);
 }
 
-/* Sizes and strides (batch, head, row) of an operand. */
-typedef struct operand {
-    int64_t batch, heads, rows, size, stride[3];
-} operand;
-
-/* heads: of a value of rank 3, whose last dimension is divided among them. */
-static bool read_operand(const leat_value *value, int64_t heads, operand *o)
-{
-    const int64_t *s = value->shape;
-    if (value->rank == 4) {
-        *o = (operand){s[0], s[1], s[2], s[3], {s[1] * s[2] * s[3], s[2] * s[3], s[3]}};
-        return true;
-    }
-    if (value->rank != 3 || heads < 1 || s[2] % heads != 0) {
-        return false;
-    }
-    *o = (operand){s[0], heads, s[1], s[2] / heads, {s[1] * s[2], s[2] / heads, s[2]}};
-    return true;
-}
-
 /* Q, K and V of a packed value, and where the latter two begin. */
-static bool unpack(const leat_value *x, int64_t heads, int64_t kv_heads, operand o[3], places *at)
+static bool unpack(const leat_value *x, int64_t heads, int64_t kv_heads, lt_cuda_heads o[3],
+                   places *at)
 {
     int64_t all = heads + 2 * kv_heads, bytes = lt_cuda_element_bytes(x->dtype);
-    if (heads < 1 || kv_heads < 1 || !read_operand(x, all, &o[0])) {
+    if (heads < 1 || kv_heads < 1 || !lt_cuda_read_heads(x, all, &o[0])) {
         return false;
     }
     o[1] = o[2] = o[0];
@@ -126,23 +108,23 @@ static bool unpack(const leat_value *x, int64_t heads, int64_t kv_heads, operand
 
 static bool read_operands(const leat_kernel_node *node, lt_gpu_attention *p, places *at)
 {
-    operand o[3], y;
+    lt_cuda_heads o[3], y;
     int64_t heads = leat_node_int(node->node, "q_num_heads", 0);
     int64_t kv_heads = leat_node_int(node->node, "kv_num_heads", 0);
     *at = (places){.k = 1, .v = 2, .mask = mask_of(node) == NULL ? -1 : is_packed(node) ? 1 : 3};
-    if (!read_operand(leat_kernel_output(node, 0), heads, &y)) {
+    if (!lt_cuda_read_heads(leat_kernel_output(node, 0), heads, &y)) {
         return false;
     }
     if (is_packed(node)) {
         if (!unpack(leat_kernel_input(node, 0), heads, kv_heads, o, at)) {
             return false;
         }
-    } else if (!read_operand(leat_kernel_input(node, 0), heads, &o[0]) ||
-               !read_operand(leat_kernel_input(node, 1), kv_heads, &o[1]) ||
-               !read_operand(leat_kernel_input(node, 2), kv_heads, &o[2])) {
+    } else if (!lt_cuda_read_heads(leat_kernel_input(node, 0), heads, &o[0]) ||
+               !lt_cuda_read_heads(leat_kernel_input(node, 1), kv_heads, &o[1]) ||
+               !lt_cuda_read_heads(leat_kernel_input(node, 2), kv_heads, &o[2])) {
         return false;
     }
-    const operand *q = &o[0], *k = &o[1], *v = &o[2];
+    const lt_cuda_heads *q = &o[0], *k = &o[1], *v = &o[2];
     p->batch = (int32_t)q->batch;
     p->heads = (int32_t)q->heads;
     p->kv_heads = (int32_t)k->heads;

@@ -2,6 +2,7 @@
 /* Rows of what language models run token by token: Attention of ai.onnx over caches, with the
  * number of keys as data; RotaryEmbedding; TensorScatter. Kernels: gpu/decode.hpp. */
 #include "cuda.h"
+#include "heads.h"
 #include "rows.h"
 
 #include "../gpu/params/decode.h"
@@ -59,26 +60,7 @@ leat_status lt_cuda_decode_supports(const leat_kernel_node *node, leat_error *er
     return lt_cuda_fits(node, err);
 }
 
-/* An operand of rank 4, [B, heads, rows, size], or 3, [B, rows, heads * size]. */
-typedef struct operand {
-    int64_t batch, heads, rows, size, strides[3];
-} operand;
-
-static bool read_operand(const leat_value *value, int64_t heads, operand *o)
-{
-    const int64_t *s = value->shape;
-    if (value->rank == 4) {
-        *o = (operand){s[0], s[1], s[2], s[3], {s[1] * s[2] * s[3], s[2] * s[3], s[3]}};
-        return true;
-    }
-    if (value->rank != 3 || heads < 1 || s[2] % heads != 0) {
-        return false;
-    }
-    *o = (operand){s[0], heads, s[1], s[2] / heads, {s[1] * s[2], s[2] / heads, s[2]}};
-    return true;
-}
-
-static bool same_outside(const operand *a, const operand *b)
+static bool same_outside(const lt_cuda_heads *a, const lt_cuda_heads *b)
 {
     return a->batch == b->batch && a->heads == b->heads && a->size == b->size;
 }
@@ -90,11 +72,11 @@ static bool fill_operands(const leat_kernel_node *node, lt_gpu_decode *p)
     const leat_value *past_v = leat_kernel_input(node, PAST_V);
     int64_t heads = leat_node_int(node->node, "q_num_heads", 0);
     int64_t kv_heads = leat_node_int(node->node, "kv_num_heads", 0);
-    operand q, k, v, y, pk = {.rows = 0}, pv = {.rows = 0};
-    if (!read_operand(leat_kernel_input(node, Q), heads, &q) ||
-        !read_operand(leat_kernel_input(node, K), kv_heads, &k) ||
-        !read_operand(leat_kernel_input(node, V), kv_heads, &v) ||
-        !read_operand(leat_kernel_output(node, 0), heads, &y)) {
+    lt_cuda_heads q, k, v, y, pk = {.rows = 0}, pv = {.rows = 0};
+    if (!lt_cuda_read_heads(leat_kernel_input(node, Q), heads, &q) ||
+        !lt_cuda_read_heads(leat_kernel_input(node, K), kv_heads, &k) ||
+        !lt_cuda_read_heads(leat_kernel_input(node, V), kv_heads, &v) ||
+        !lt_cuda_read_heads(leat_kernel_output(node, 0), heads, &y)) {
         return false;
     }
     if (k.batch != q.batch || v.batch != q.batch || k.heads != v.heads || k.rows != v.rows ||
@@ -104,8 +86,8 @@ static bool fill_operands(const leat_kernel_node *node, lt_gpu_decode *p)
     }
     if ((past_k == NULL) != (past_v == NULL) ||
         (past_k != NULL &&
-         (past_k->rank != 4 || past_v->rank != 4 || !read_operand(past_k, 0, &pk) ||
-          !read_operand(past_v, 0, &pv) || !same_outside(&pk, &k) || !same_outside(&pv, &v) ||
+         (past_k->rank != 4 || past_v->rank != 4 || !lt_cuda_read_heads(past_k, 0, &pk) ||
+          !lt_cuda_read_heads(past_v, 0, &pv) || !same_outside(&pk, &k) || !same_outside(&pv, &v) ||
           pk.rows != pv.rows))) {
         return false;
     }
@@ -117,12 +99,12 @@ static bool fill_operands(const leat_kernel_node *node, lt_gpu_decode *p)
     p->past_rows = (int32_t)pk.rows;
     p->head_size = (int32_t)q.size;
     p->v_size = (int32_t)v.size;
-    memcpy(p->q_stride, q.strides, sizeof(p->q_stride));
-    memcpy(p->k_stride, k.strides, sizeof(p->k_stride));
-    memcpy(p->v_stride, v.strides, sizeof(p->v_stride));
-    memcpy(p->y_stride, y.strides, sizeof(p->y_stride));
-    memcpy(p->past_k_stride, pk.strides, sizeof(p->past_k_stride));
-    memcpy(p->past_v_stride, pv.strides, sizeof(p->past_v_stride));
+    memcpy(p->q_stride, q.stride, sizeof(p->q_stride));
+    memcpy(p->k_stride, k.stride, sizeof(p->k_stride));
+    memcpy(p->v_stride, v.stride, sizeof(p->v_stride));
+    memcpy(p->y_stride, y.stride, sizeof(p->y_stride));
+    memcpy(p->past_k_stride, pk.stride, sizeof(p->past_k_stride));
+    memcpy(p->past_v_stride, pv.stride, sizeof(p->past_v_stride));
     return true;
 }
 
@@ -174,7 +156,7 @@ static leat_status add_present(lt_cuda_builder *b, const lt_gpu_decode *p, bool 
         lt_cuda_walk walk = {.rank = 4,
                              .shape = {p->batch, p->kv_heads, rows, size},
                              .strides = {{from[0], from[1], from[2], 1},
-                                         {p->kv_heads * all * size, all * size, size, 1}}};
+                                        {p->kv_heads * all * size, all * size, size, 1}}};
         lt_gpu_copy c = {.count = (int64_t)p->batch * p->kv_heads * rows * size};
         char name[64];
         if (c.count == 0) {
