@@ -118,6 +118,35 @@ static leat_quantizer *create(test_run *run, const leat_quantizer_desc *desc)
     return q;
 }
 
+/* A model of build_cnn, and a quantizer that was fed BATCHES batches. */
+typedef struct fixture {
+    onnx_builder *builder;
+    test_run run;
+    leat_quantizer *q;
+} fixture;
+
+static void open_fed(fixture *f, onnx_builder *builder, const leat_quantizer_desc *desc)
+{
+    f->builder = builder;
+    test_run_load(&f->run, builder);
+    f->q = create(&f->run, desc);
+    feed(f->q, 1, BATCHES, &f->run.err);
+}
+
+/* The same, finished. */
+static void open_finished(fixture *f, onnx_builder *builder, const leat_quantizer_desc *desc)
+{
+    open_fed(f, builder, desc);
+    assert_ok(leat_quantizer_finish(f->q, path, &f->run.err), &f->run.err);
+}
+
+static void close_fixture(fixture *f)
+{
+    leat_quantizer_destroy(f->q);
+    test_run_free(&f->run);
+    onnx_builder_destroy(f->builder);
+}
+
 static leat_quantizer_report report_of(const leat_quantizer *q)
 {
     leat_quantizer_report r = {.struct_size = sizeof(r)};
@@ -192,16 +221,12 @@ static void static_each_range_and_target_keeps_the_outputs(void **state)
     (void)state;
     for (int target = 0; target <= LEAT_QUANTIZE_FOR_ANY; target++) {
         for (int range = 0; range <= LEAT_RANGE_ENTROPY; range++) {
-            onnx_builder *b = build_cnn(17, false);
-            test_run run;
-            test_run_load(&run, b);
+            fixture f;
             leat_quantizer_desc desc = {.struct_size = sizeof(desc),
                                         .target = (leat_quantize_target)target,
                                         .range = (leat_quantize_range)range};
-            leat_quantizer *q = create(&run, &desc);
-            feed(q, 1, BATCHES, &run.err);
-            assert_ok(leat_quantizer_finish(q, path, &run.err), &run.err);
-            leat_quantizer_report r = report_of(q);
+            open_finished(&f, build_cnn(17, false), &desc);
+            leat_quantizer_report r = report_of(f.q);
             assert_int_equal(r.method, LEAT_QUANTIZE_STATIC);
             assert_int_equal(r.n_layers, 5);
             assert_int_equal(r.n_batches, BATCHES);
@@ -212,10 +237,8 @@ static void static_each_range_and_target_keeps_the_outputs(void **state)
                 assert_true(range == 0 || (int)r.layers[i].range == range);
             }
             assert_true(r.bytes_after < r.bytes_before / 2);
-            assert_true(r.sqnr_db > 20 && measure(&run, path, 5) > 20);
-            leat_quantizer_destroy(q);
-            test_run_free(&run);
-            onnx_builder_destroy(b);
+            assert_true(r.sqnr_db > 20 && measure(&f.run, path, 5) > 20);
+            close_fixture(&f);
         }
     }
 }
@@ -224,23 +247,19 @@ static void static_each_range_and_target_keeps_the_outputs(void **state)
  * addend of a4, r4, g4 and f4. */
 static void static_whole_network_lies_on_grids(void **state)
 {
-    onnx_builder *b = build_cnn(17, false);
-    test_run run;
+    fixture f;
     (void)state;
-    test_run_load(&run, b);
-    leat_quantizer *q = create(&run, NULL);
-    feed(q, 1, BATCHES, &run.err);
-    assert_ok(leat_quantizer_finish(q, path, &run.err), &run.err);
-    assert_int_equal(count_ops(&run, path, "QuantizeLinear"), 8);
+    open_finished(&f, build_cnn(17, false), NULL);
+    assert_int_equal(count_ops(&f.run, path, "QuantizeLinear"), 8);
     leat_model *model;
     leat_session *session;
     float data[IMAGE];
     leat_array x = image(data, 1), y = {0};
     leat_plan_report plan = {.struct_size = sizeof(plan)};
-    assert_ok(leat_model_load(run.context, path, NULL, &model, &run.err), &run.err);
-    assert_ok(leat_session_create(model, NULL, &session, &run.err), &run.err);
-    assert_ok(leat_session_run(session, &x, 1, &y, 1, &run.err), &run.err);
-    assert_ok(leat_session_report(session, &plan, &run.err), &run.err);
+    assert_ok(leat_model_load(f.run.context, path, NULL, &model, &f.run.err), &f.run.err);
+    assert_ok(leat_session_create(model, NULL, &session, &f.run.err), &f.run.err);
+    assert_ok(leat_session_run(session, &x, 1, &y, 1, &f.run.err), &f.run.err);
+    assert_ok(leat_session_report(session, &plan, &f.run.err), &f.run.err);
     size_t products = 0, residuals = 0;
     for (size_t i = 0; i < plan.n_nodes; i++) {
         assert_string_not_equal(plan.nodes[i].op, "Conv");
@@ -252,28 +271,20 @@ static void static_whole_network_lies_on_grids(void **state)
     assert_int_equal(residuals, 2);
     leat_session_destroy(session);
     leat_model_destroy(model);
-    leat_quantizer_destroy(q);
-    test_run_free(&run);
-    onnx_builder_destroy(b);
+    close_fixture(&f);
 }
 
 static void static_old_opset_is_raised(void **state)
 {
-    onnx_builder *b = build_cnn(9, false);
-    test_run run;
+    fixture f;
     (void)state;
-    test_run_load(&run, b);
-    leat_quantizer *q = create(&run, NULL);
-    feed(q, 1, BATCHES, &run.err);
-    assert_ok(leat_quantizer_finish(q, path, &run.err), &run.err);
-    assert_true(measure(&run, path, 5) > 20);
+    open_finished(&f, build_cnn(9, false), NULL);
+    assert_true(measure(&f.run, path, 5) > 20);
     leat_model *model;
-    assert_ok(leat_model_load(run.context, path, NULL, &model, &run.err), &run.err);
+    assert_ok(leat_model_load(f.run.context, path, NULL, &model, &f.run.err), &f.run.err);
     assert_int_equal(lt_graph_opset(model->graph, ""), 13);
     leat_model_destroy(model);
-    leat_quantizer_destroy(q);
-    test_run_free(&run);
-    onnx_builder_destroy(b);
+    close_fixture(&f);
 }
 
 static void read_file(char **out, size_t *out_bytes)
@@ -294,16 +305,10 @@ static void static_same_data_gives_the_same_file(void **state)
     size_t first_bytes = 0, second_bytes;
     (void)state;
     for (int i = 0; i < 2; i++) {
-        onnx_builder *b = build_cnn(17, false);
-        test_run run;
-        test_run_load(&run, b);
-        leat_quantizer *q = create(&run, NULL);
-        feed(q, 1, BATCHES, &run.err);
-        assert_ok(leat_quantizer_finish(q, path, &run.err), &run.err);
+        fixture f;
+        open_finished(&f, build_cnn(17, false), NULL);
         read_file(i ? &second : &first, i ? &second_bytes : &first_bytes);
-        leat_quantizer_destroy(q);
-        test_run_free(&run);
-        onnx_builder_destroy(b);
+        close_fixture(&f);
     }
     assert_int_equal(first_bytes, second_bytes);
     assert_memory_equal(first, second, first_bytes);
@@ -314,80 +319,62 @@ static void static_same_data_gives_the_same_file(void **state)
 static void static_kept_layer_stays(void **state)
 {
     static const char *const keep[] = {"c2"};
-    onnx_builder *b = build_cnn(17, false);
-    test_run run;
+    fixture f;
     (void)state;
-    test_run_load(&run, b);
     leat_quantizer_desc desc = {.struct_size = sizeof(desc), .keep = keep, .n_keep = 1};
-    leat_quantizer *q = create(&run, &desc);
-    feed(q, 1, BATCHES, &run.err);
-    assert_ok(leat_quantizer_finish(q, path, &run.err), &run.err);
-    leat_quantizer_report r = report_of(q);
+    open_finished(&f, build_cnn(17, false), &desc);
+    leat_quantizer_report r = report_of(f.q);
     assert_int_equal(layer_of(&r, "c2")->bits, 32);
     assert_string_equal(layer_of(&r, "c2")->reason, "kept as asked");
     assert_int_equal(layer_of(&r, "c3")->bits, 8);
-    assert_true(measure(&run, path, 5) > 20);
-    leat_quantizer_destroy(q);
-    test_run_free(&run);
-    onnx_builder_destroy(b);
+    assert_true(measure(&f.run, path, 5) > 20);
+    close_fixture(&f);
 }
 
 /* The fragile layer errs most, and is the one that goes back. */
 static void budget_fragile_layer_goes_back(void **state)
 {
-    onnx_builder *b = build_cnn(17, true);
-    test_run run;
+    fixture f;
     (void)state;
-    test_run_load(&run, b);
     leat_quantizer_desc desc = {.struct_size = sizeof(desc), .sensitivity = 1};
-    leat_quantizer *q = create(&run, &desc);
-    feed(q, 1, BATCHES, &run.err);
-    assert_ok(leat_quantizer_finish(q, path, &run.err), &run.err);
-    leat_quantizer_report r = report_of(q);
+    open_finished(&f, build_cnn(17, true), &desc);
+    leat_quantizer_report r = report_of(f.q);
     assert_string_equal(r.drop_measure, "error");
     assert_true(r.drop > 0.1);
     for (size_t i = 0; i < r.n_layers; i++) {
         bool fragile = strcmp(r.layers[i].name, "c6") == 0;
         assert_true(fragile || r.layers[i].sqnr_db > layer_of(&r, "c6")->sqnr_db + 6);
     }
-    leat_quantizer_destroy(q);
+    close_fixture(&f);
     desc.max_drop = 0.1;
-    q = create(&run, &desc);
-    feed(q, 1, BATCHES, &run.err);
-    assert_ok(leat_quantizer_finish(q, path, &run.err), &run.err);
-    r = report_of(q);
+    open_finished(&f, build_cnn(17, true), &desc);
+    r = report_of(f.q);
     assert_true(r.drop <= 0.1 && r.drop > 0);
     for (size_t i = 0; i < r.n_layers; i++) {
         bool fragile = strcmp(r.layers[i].name, "c6") == 0;
         assert_int_equal(r.layers[i].bits, fragile ? 32 : 8);
         assert_true((r.layers[i].reason[0] != '\0') == fragile);
     }
-    assert_true(measure(&run, path, 16) > 20);
-    leat_quantizer_destroy(q);
-    test_run_free(&run);
-    onnx_builder_destroy(b);
+    assert_true(measure(&f.run, path, 16) > 20);
+    close_fixture(&f);
 }
 
 static void budget_out_of_reach_is_said(void **state)
 {
-    onnx_builder *b = build_cnn(17, true);
-    test_run run;
+    fixture f;
     (void)state;
-    test_run_load(&run, b);
     leat_quantizer_desc desc = {.struct_size = sizeof(desc), .max_drop = 1e-7};
-    leat_quantizer *q = create(&run, &desc);
-    feed(q, 1, 2, &run.err);
+    open_fed(&f, build_cnn(17, true), &desc);
     unlink(path);
-    assert_refused(leat_quantizer_finish(q, path, &run.err), LEAT_LIMIT, &run.err, "no layer");
+    assert_refused(leat_quantizer_finish(f.q, path, &f.run.err), LEAT_LIMIT, &f.run.err,
+                   "no layer");
     assert_int_equal(access(path, F_OK), -1);
-    leat_quantizer_report r = report_of(q);
+    leat_quantizer_report r = report_of(f.q);
     for (size_t i = 0; i < r.n_layers; i++) {
         assert_int_equal(r.layers[i].bits, 32);
         assert_string_not_equal(r.layers[i].reason, "");
     }
-    leat_quantizer_destroy(q);
-    test_run_free(&run);
-    onnx_builder_destroy(b);
+    close_fixture(&f);
 }
 
 static void dynamic_products_of_matrices_keep_the_outputs(void **state)
