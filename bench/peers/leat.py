@@ -36,7 +36,7 @@ class SessionDesc(c.Structure):
     _fields_ = [("struct_size", c.c_size_t), ("devices", c.c_void_p), ("n_devices", c.c_size_t), ("fallback", c.c_int),
                 ("precision", c.c_int), ("max_plans", c.c_uint32), ("cache_directory", c.c_char_p),
                 ("progress", c.c_void_p), ("progress_user", c.c_void_p), ("profile", c.c_int32),
-                ("plain_algorithms", c.c_int32)]
+                ("plain_algorithms", c.c_int32), ("no_graphs", c.c_int32)]
 
 
 PRECISIONS = {"model": 0, "f32": 1, "bf16": 2, "f16": 3, "auto": 4}  # leat_precision
