@@ -72,6 +72,7 @@ if [ "$only" = test_ ] && [ "${3:-}" != --programs-only ]; then
     step "$here/ort_cases.sh"
     step "$here/cuda_cases.sh"
     step "$here/models_check.sh"
+    step "$here/quantizer_check.sh"
     step "$here/chat_check.sh"
     step "$here/check-install.sh"
 fi
