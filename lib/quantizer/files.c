@@ -13,6 +13,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
+/* Batches after which pages that were read are given back. */
+#define RELEASE 16
+
 /* One pass over files that hold all inputs: arrays[i] is that of input i. */
 typedef struct feeding {
     leat_quantizer *q;
@@ -178,6 +181,9 @@ static leat_status feed_arrays(feeding *f, leat_error *err)
             status = leat_quantizer_feed(f->q, ones, n, labels, n_labels, err);
         }
         status = status ? status : lt_quant_progress(f->q, "calibrate", b + 1, count, err);
+        for (size_t i = 0; i < n && b % RELEASE == RELEASE - 1; i++) {
+            lt_file_map_release_pages(&f->maps[i]);
+        }
         for (size_t i = 0; i < n; i++) {
             ones[i].data = (char *)ones[i].data + ones[i].bytes;
         }
