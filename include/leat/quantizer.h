@@ -143,6 +143,9 @@ typedef struct leat_quantizer_report {
                                  largest element is another one), "error" (root of the noise to
                                  signal ratio, for outputs that are not [rows, classes]); "" */
     double drop;              /* as a fraction: 0.01 is one in a hundred; NaN: not measured */
+    uint64_t ns_before;       /* shortest of a few runs of the first batch, f32; 0: no data. For the
+                                 reader:       nothing is decided by time */
+    uint64_t ns_after;
 } leat_quantizer_report;
 
 /* What was done; valid after leat_quantizer_finish, also when that failed with LIMIT.

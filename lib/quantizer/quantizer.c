@@ -188,9 +188,23 @@ static leat_status decide(leat_quantizer *q, leat_error *err)
     return status ? status : lt_quant_revert(q, err);
 }
 
-leat_status leat_quantizer_finish(leat_quantizer *q, const char *path, leat_error *err)
+static leat_status write_result(leat_quantizer *q, const char *path, leat_error *err)
 {
     lt_graph *graph;
+    leat_model *model;
+    leat_status status = lt_quant_build(q, &graph, err);
+    if (status != LEAT_OK || (status = lt_model_of_graph(q->context, graph, &model, err))) {
+        return status;
+    }
+    status = constant_bytes(q, graph, &q->bytes_after, err);
+    status = status ? status : lt_quant_time(q, model, &q->ns_after, err);
+    status = status ? status : lt_onnx_write(graph, path, 0, err);
+    leat_model_destroy(model);
+    return status;
+}
+
+leat_status leat_quantizer_finish(leat_quantizer *q, const char *path, leat_error *err)
+{
     if (q == NULL || path == NULL) {
         return lt_fail(err, LEAT_INVALID, "leat_quantizer_finish: an argument is NULL");
     }
@@ -204,13 +218,8 @@ leat_status leat_quantizer_finish(leat_quantizer *q, const char *path, leat_erro
         fill_layers(q);
     }
     status = status ? status : constant_bytes(q, q->model->graph, &q->bytes_before, err);
-    status = status ? status : lt_quant_build(q, &graph, err);
-    if (status == LEAT_OK) {
-        status = constant_bytes(q, graph, &q->bytes_after, err);
-        status = status ? status : lt_onnx_write(graph, path, 0, err);
-        lt_graph_destroy(graph);
-    }
-    return status;
+    status = status ? status : lt_quant_time(q, q->model, &q->ns_before, err);
+    return status ? status : write_result(q, path, err);
 }
 
 leat_status leat_quantizer_report_get(const leat_quantizer *q, leat_quantizer_report *out,
@@ -234,7 +243,9 @@ leat_status leat_quantizer_report_get(const leat_quantizer *q, leat_quantizer_re
                                    .bytes_after = q->bytes_after,
                                    .sqnr_db = q->sqnr_db,
                                    .drop_measure = q->drop_measure,
-                                   .drop = q->drop};
+                                   .drop = q->drop,
+                                   .ns_before = q->ns_before,
+                                   .ns_after = q->ns_after};
     return LEAT_OK;
 }
 

@@ -70,6 +70,7 @@ struct leat_quantizer {
     double sqnr_db, drop;
     const char *drop_measure;
     uint64_t bytes_before, bytes_after;
+    uint64_t ns_before, ns_after;
     leat_quantized_layer *reports; /* of the layers, once finished */
 };
 
@@ -167,6 +168,10 @@ typedef struct lt_quant_score {
  * when there are none. */
 leat_status lt_quant_measure(leat_quantizer *q, uint32_t most_batches, lt_quant_score *out,
                              leat_error *err) LEAT_MUST_CHECK;
+
+/* The shortest of a few runs of a model on the first kept batch, in nanoseconds; 0 without one. */
+leat_status lt_quant_time(leat_quantizer *q, leat_model *model, uint64_t *out_ns,
+                          leat_error *err) LEAT_MUST_CHECK;
 
 /* --- ranges.c, revert.c -------------------------------------------------------------------------
  */

@@ -56,6 +56,8 @@ static void write_json(FILE *to, const options *o, const leat_quantizer_report *
     json_number(to, "sqnr_db", r->sqnr_db);
     fprintf(to, ", \"drop_measure\": \"%s\"", r->drop_measure);
     json_number(to, "drop", r->drop);
+    fprintf(to, ", \"ms_before\": %.6g, \"ms_after\": %.6g", (double)r->ns_before / 1e6,
+            (double)r->ns_after / 1e6);
     fputs(", \"layers\": [", to);
     for (size_t i = 0; i < r->n_layers; i++) {
         const leat_quantized_layer *l = &r->layers[i];
@@ -110,6 +112,8 @@ static void write_summary(FILE *to, const options *o, const leat_quantizer_repor
                 "outputs: signal to noise %.1f dB, drop of %s %.2f %%, over %llu of %llu batches\n",
                 r->sqnr_db, r->drop_measure, 100 * r->drop, (unsigned long long)r->n_measured,
                 (unsigned long long)r->n_batches);
+        fprintf(to, "a batch: %.3f -> %.3f ms on the CPU\n", (double)r->ns_before / 1e6,
+                (double)r->ns_after / 1e6);
     }
 }
 

@@ -237,6 +237,7 @@ static void static_each_range_and_target_keeps_the_outputs(void **state)
                 assert_true(range == 0 || (int)r.layers[i].range == range);
             }
             assert_true(r.bytes_after < r.bytes_before / 2);
+            assert_true(r.ns_before > 0 && r.ns_after > 0);
             assert_true(r.sqnr_db > 20 && measure(&f.run, path, 5) > 20);
             close_fixture(&f);
         }
