@@ -156,7 +156,7 @@ static leat_status add_present(lt_cuda_builder *b, const lt_gpu_decode *p, bool 
         lt_cuda_walk walk = {.rank = 4,
                              .shape = {p->batch, p->kv_heads, rows, size},
                              .strides = {{from[0], from[1], from[2], 1},
-                                        {p->kv_heads * all * size, all * size, size, 1}}};
+                                         {p->kv_heads * all * size, all * size, size, 1}}};
         lt_gpu_copy c = {.count = (int64_t)p->batch * p->kv_heads * rows * size};
         char name[64];
         if (c.count == 0) {
