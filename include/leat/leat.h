@@ -538,9 +538,11 @@ LEAT_API void leat_tensor_destroy(leat_tensor *tensor);
 LEAT_API leat_status leat_stream_create(leat_context *context, const char *device,
                                         leat_stream **out_stream, leat_error *err) LEAT_MUST_CHECK;
 
-/* Wraps a device's native queue (a CUstream, say) so that runs join the caller's own work.
- * Owns:     native is borrowed as long as the stream.
- * Errors:   UNSUPPORTED on devices that have none, such as the CPU. */
+/* Wraps a device's native queue (a CUstream, say) so that runs join the caller's own work: what a
+ * run does on that device comes behind what was queued there before the stream's thread began it.
+ * Such runs are not recorded as graphs, and wait for no later work of the caller's.
+ * Owns:     native is borrowed as long as the stream; NULL is the device's default queue.
+ * Errors:   UNSUPPORTED on devices that have none, such as the CPU; those of leat_stream_create. */
 LEAT_API leat_status leat_stream_wrap(leat_context *context, const char *device, void *native,
                                       leat_stream **out_stream, leat_error *err) LEAT_MUST_CHECK;
 

@@ -220,6 +220,7 @@ leat_status lt_frame_run(lt_frame *frame, const leat_array *inputs, lt_held *con
     status = status ? status : take_data(frame, plan, inputs, err);
     frame->run.workspaces = runner->workspaces;
     frame->run.streams = runner->streams;
+    frame->run.joined = runner->joined;
     frame->run.pool = runner->pool;
     return status ? status : run_stages(frame, inputs, plan, place, user, err);
 }

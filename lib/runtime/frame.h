@@ -30,6 +30,7 @@ typedef struct lt_runner {
     void **workspaces;
     size_t *workspace_bytes;
     void **streams;
+    bool joined; /* the run under way is in a queue of the caller's, which must not be recorded */
     leat_pool *pool;
     uint64_t iterations; /* of the run under way */
     uint64_t told_ns;    /* when progress was last called in a loop; 0: not in this run */

@@ -223,6 +223,7 @@ typedef struct lt_run {
     lt_item *made;      /* per value of the graph; NULL without nodes of the runtime's own */
     void **workspaces;  /* per device of the program */
     void **streams;     /* per device of the program; NULL for host memory */
+    bool joined;        /* one of them is the caller's: nothing is recorded */
     leat_pool *pool;
 } lt_run;
 

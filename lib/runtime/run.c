@@ -245,6 +245,35 @@ leat_status leat_session_run(leat_session *session, const leat_array *inputs, si
     return status;
 }
 
+uint32_t lt_session_device_index(const leat_session *session, const lt_device *device)
+{
+    uint32_t d = 0;
+    while (d < session->program->n_devices && session->program->devices[d] != device) {
+        d++;
+    }
+    return d;
+}
+
+leat_status lt_session_run_joined(leat_session *session, const lt_device *device, void *queue,
+                                  const leat_array *inputs, size_t n_inputs, leat_array *outputs,
+                                  size_t n_outputs, leat_error *err)
+{
+    lt_runner *runner = &session->runner;
+    uint32_t d = lt_session_device_index(session, device);
+    leat_status status = begin(session, err);
+    if (status != LEAT_OK) {
+        return status;
+    }
+    void *own = runner->streams[d];
+    runner->streams[d] = queue;
+    runner->joined = true;
+    status = lt_session_run_held(session, inputs, n_inputs, outputs, n_outputs, err);
+    runner->streams[d] = own;
+    runner->joined = false;
+    end(session);
+    return status;
+}
+
 leat_status leat_session_warm(leat_session *session, const leat_array *inputs, size_t n_inputs,
                               leat_error *err)
 {

@@ -58,6 +58,15 @@ leat_status lt_session_run_held(leat_session *session, const leat_array *inputs,
                                 leat_array *outputs, size_t n_outputs,
                                 leat_error *err) LEAT_MUST_CHECK;
 
+/* Position of a device among the session's; their number when it is not one of them. */
+uint32_t lt_session_device_index(const leat_session *session, const lt_device *device);
+
+/* leat_session_run in a queue of the caller's on one of the session's devices (`queue`: what the
+ * backend's stream_wrap gave), plainly: recording would take the caller's own work with it. */
+leat_status lt_session_run_joined(leat_session *session, const lt_device *device, void *queue,
+                                  const leat_array *inputs, size_t n_inputs, leat_array *outputs,
+                                  size_t n_outputs, leat_error *err) LEAT_MUST_CHECK;
+
 /* Takes a session for a run (or report), or a trim. A run waits for a trim to end; false when it is
  * taken otherwise. A caller that trims holds the context's lock. */
 bool lt_session_hold(leat_session *session, int state);

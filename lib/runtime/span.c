@@ -235,7 +235,7 @@ leat_status lt_span_run(lt_stage *stage, lt_span *span, const lt_run *run, leat_
 {
     const lt_device *device = stage->program->devices[span->device];
     leat_status status = send_inputs(stage, span, run, err);
-    if (status != LEAT_OK || !span->capturable) {
+    if (status != LEAT_OK || !span->capturable || run->joined) {
         return status ? status : queue_actions(stage, span, run, err);
     }
     read_keys(stage, span, run);

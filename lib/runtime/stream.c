@@ -13,6 +13,7 @@
 typedef struct job job;
 struct job {
     job *next;
+    leat_stream *stream;
     leat_session *session;
     leat_array *inputs;
     size_t n_inputs;
@@ -26,6 +27,7 @@ struct job {
 struct leat_stream {
     leat_context *context;
     lt_device *device;
+    void *queue; /* the backend's handle of the caller's own; NULL: none */
     pthread_t thread;
     pthread_mutex_t lock; /* guards the rest */
     pthread_cond_t work;  /* a job has come, or the stream ends */
@@ -39,8 +41,12 @@ struct leat_stream {
 static void carry_out(job *j)
 {
     leat_error err = {0};
+    const leat_stream *stream = j->stream;
     leat_status status =
-        leat_session_run(j->session, j->inputs, j->n_inputs, j->outputs, j->n_outputs, &err);
+        stream->queue == NULL
+            ? leat_session_run(j->session, j->inputs, j->n_inputs, j->outputs, j->n_outputs, &err)
+            : lt_session_run_joined(j->session, stream->device, stream->queue, j->inputs,
+                                    j->n_inputs, j->outputs, j->n_outputs, &err);
     if (j->done != NULL) {
         j->done(j->done_user, status, status == LEAT_OK ? NULL : &err);
     }
@@ -73,6 +79,51 @@ static void *serve(void *argument)
     return NULL;
 }
 
+static void drop_queue(const lt_device *device, void *queue)
+{
+    if (queue != NULL) {
+        device->backend->stream_destroy(device->handle, queue);
+    }
+}
+
+/* What is left when the thread has ended, or never began. */
+static void drop(leat_stream *stream)
+{
+    drop_queue(stream->device, stream->queue);
+    pthread_cond_destroy(&stream->idle);
+    pthread_cond_destroy(&stream->work);
+    pthread_mutex_destroy(&stream->lock);
+    lt_free(&stream->context->memory, stream, sizeof(*stream));
+}
+
+/* A stream on an open device. Owns `queue`, also on failure. */
+static leat_status create(leat_context *context, lt_device *device, void *queue,
+                          leat_stream **out_stream, leat_error *err)
+{
+    leat_stream *stream = lt_alloc_zeroed(&context->memory, sizeof(*stream), LT_ALIGNMENT);
+    if (stream == NULL) {
+        drop_queue(device, queue);
+        return lt_fail(err, LEAT_NO_MEMORY, "no memory for a stream");
+    }
+    stream->context = context;
+    stream->device = device;
+    stream->queue = queue;
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_mutex_init(&stream->lock, NULL);
+    pthread_cond_init(&stream->work, NULL);
+    pthread_cond_init(&stream->idle, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    int error = pthread_create(&stream->thread, NULL, serve, stream);
+    if (error != 0) {
+        drop(stream);
+        return lt_fail(err, LEAT_IO, "cannot start the stream's thread: %s", strerror(error));
+    }
+    *out_stream = stream;
+    return LEAT_OK;
+}
+
 leat_status leat_stream_create(leat_context *context, const char *device, leat_stream **out_stream,
                                leat_error *err)
 {
@@ -84,38 +135,12 @@ leat_status leat_stream_create(leat_context *context, const char *device, leat_s
     }
     lt_device *opened;
     leat_status status = lt_device_get(context, device, &opened, err);
-    if (status != LEAT_OK) {
-        return status;
-    }
-    leat_stream *stream = lt_alloc_zeroed(&context->memory, sizeof(*stream), LT_ALIGNMENT);
-    if (stream == NULL) {
-        return lt_fail(err, LEAT_NO_MEMORY, "no memory for a stream");
-    }
-    stream->context = context;
-    stream->device = opened;
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_mutex_init(&stream->lock, NULL);
-    pthread_cond_init(&stream->work, NULL);
-    pthread_cond_init(&stream->idle, &monotonic);
-    pthread_condattr_destroy(&monotonic);
-    int error = pthread_create(&stream->thread, NULL, serve, stream);
-    if (error != 0) {
-        pthread_cond_destroy(&stream->idle);
-        pthread_cond_destroy(&stream->work);
-        pthread_mutex_destroy(&stream->lock);
-        lt_free(&context->memory, stream, sizeof(*stream));
-        return lt_fail(err, LEAT_IO, "cannot start the stream's thread: %s", strerror(error));
-    }
-    *out_stream = stream;
-    return LEAT_OK;
+    return status ? status : create(context, opened, NULL, out_stream, err);
 }
 
 leat_status leat_stream_wrap(leat_context *context, const char *device, void *native,
                              leat_stream **out_stream, leat_error *err)
 {
-    (void)native;
     if (out_stream != NULL) {
         *out_stream = NULL;
     }
@@ -123,10 +148,14 @@ leat_status leat_stream_wrap(leat_context *context, const char *device, void *na
         return lt_fail(err, LEAT_INVALID, "leat_stream_wrap: an argument is NULL");
     }
     lt_device *opened;
+    void *queue = NULL;
     leat_status status = lt_device_get(context, device, &opened, err);
-    return status ? status
-                  : lt_fail(err, LEAT_UNSUPPORTED, "'%s' has no native queues that leat can join",
-                            opened->info.name);
+    if (status == LEAT_OK && !LT_BACKEND_HAS(opened->backend, stream_wrap)) {
+        status = lt_fail(err, LEAT_UNSUPPORTED, "'%s' has no native queues that leat can join",
+                         opened->info.name);
+    }
+    status = status ? status : opened->backend->stream_wrap(opened->handle, native, &queue, err);
+    return status ? status : create(context, opened, queue, out_stream, err);
 }
 
 /* Pending jobs are counted by number, so that jobs submitted while waiting do not prolong it. */
@@ -175,10 +204,7 @@ void leat_stream_destroy(leat_stream *stream)
     pthread_cond_signal(&stream->work);
     pthread_mutex_unlock(&stream->lock);
     pthread_join(stream->thread, NULL); /* ends when the queue is empty */
-    pthread_cond_destroy(&stream->idle);
-    pthread_cond_destroy(&stream->work);
-    pthread_mutex_destroy(&stream->lock);
-    lt_free(&stream->context->memory, stream, sizeof(*stream));
+    drop(stream);
 }
 
 leat_status leat_session_submit(leat_session *session, leat_stream *stream,
@@ -193,6 +219,11 @@ leat_status leat_session_submit(leat_session *session, leat_stream *stream,
     if (session->context != stream->context) {
         return lt_fail(err, LEAT_INVALID, "the session and the stream are of different contexts");
     }
+    if (stream->queue != NULL &&
+        lt_session_device_index(session, stream->device) == session->program->n_devices) {
+        return lt_fail(err, LEAT_INVALID, "the session does not run on '%s', whose queue this is",
+                       stream->device->info.name);
+    }
     size_t array_bytes, bytes;
     if (!lt_mul(n_inputs, sizeof(*inputs), &array_bytes) ||
         !lt_add(array_bytes, sizeof(job), &bytes)) {
@@ -202,7 +233,8 @@ leat_status leat_session_submit(leat_session *session, leat_stream *stream,
     if (j == NULL) {
         return lt_fail(err, LEAT_NO_MEMORY, "no memory to queue a run");
     }
-    *j = (job){.session = session,
+    *j = (job){.stream = stream,
+               .session = session,
                .inputs = (leat_array *)(j + 1),
                .n_inputs = n_inputs,
                .outputs = outputs,

@@ -124,6 +124,61 @@ static void warmed_runs_allocate_nothing(void **state)
     finish(&r, b);
 }
 
+/* Runs in a queue of the application's: right, not recorded, and the queue stays. */
+static void runs_join_a_queue_of_the_application(void **state)
+{
+    onnx_builder *b = test_build_mlp();
+    test_run r;
+    float x[3][4] = {{1, -2, 3, 4}, {0, 5, -6, 7}, {8, 9, 1, -3}}, expected[3][3];
+    int (*make)(void **, unsigned), (*end)(void *);
+    void *queue = NULL, *symbol = find("cuStreamCreate");
+    leat_stream *stream;
+    leat_array in[3], out[3] = {{0}};
+    (void)state;
+    memcpy(&make, &symbol, sizeof(symbol));
+    symbol = find("cuStreamDestroy");
+    memcpy(&end, &symbol, sizeof(symbol));
+    start(&r, b, 0);
+    assert_int_equal(make(&queue, 1), 0);
+    assert_ok(leat_stream_wrap(r.context, "cuda:0", queue, &stream, &r.err), &r.err);
+    size_t captures = counts ? counts->captures : 0;
+    for (int round = 0; round < 4; round++) {
+        for (int i = 0; i < 3; i++) {
+            float result[3] = {0};
+            test_mlp_oracle(x[i], 1, expected[i]);
+            in[i] = test_f32(x[i], "1x4");
+            out[i] = test_f32(result, "1x3");
+            assert_ok(
+                leat_session_submit(r.session, stream, &in[i], 1, &out[i], 1, NULL, NULL, &r.err),
+                &r.err);
+            assert_ok(leat_stream_wait(stream, 0, &r.err), &r.err);
+            assert_memory_equal(result, expected[i], sizeof(result));
+        }
+    }
+    assert_true(counts == NULL || counts->captures == captures);
+    leat_stream_destroy(stream);
+    run_rows(r.session, 2, 3);       /* and in its own again */
+    assert_int_equal(end(queue), 0); /* it was still there */
+    finish(&r, b);
+}
+
+static void queue_of_a_device_that_the_session_lacks_is_refused(void **state)
+{
+    onnx_builder *b = test_build_mlp();
+    test_run r;
+    float x[4] = {0};
+    leat_stream *stream;
+    leat_array in = test_f32(x, "1x4"), out = {0};
+    (void)state;
+    test_run_open(&r, b);
+    assert_ok(leat_context_load_backend(r.context, plugin, &r.err), &r.err);
+    assert_ok(leat_stream_wrap(r.context, "cuda:0", NULL, &stream, &r.err), &r.err);
+    assert_int_equal(leat_session_submit(r.session, stream, &in, 1, &out, 1, NULL, NULL, &r.err),
+                     LEAT_INVALID);
+    leat_stream_destroy(stream);
+    finish(&r, b);
+}
+
 typedef struct thread_work {
     leat_session *session;
     size_t n_runs;
@@ -213,6 +268,8 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         TEST(warmed_runs_allocate_nothing),
+        TEST(runs_join_a_queue_of_the_application),
+        TEST(queue_of_a_device_that_the_session_lacks_is_refused),
         TEST(two_sessions_on_two_threads_give_their_results),
         TEST(a_failing_capture_gives_the_same_results),
         TEST(a_lost_device_is_an_error_in_every_later_run),
