@@ -326,31 +326,18 @@ static bool as_conv(lt_cuda_builder *b, const lt_cuda_qproduct *q, const common 
                     const lt_cuda_tensor_inputs *inputs)
 {
     const lt_cuda_conv_shape *s = &q->shape;
-    const lt_gpu_window *w = &s->window;
-    const lt_cuda_gemm_conv_desc desc = {
-        .dtype = c->x,
-        .out_dtype = c->y,
-        .bias_dtype = c->bias,
-        .residual_dtype = c->residual,
-        .activation = c->activation,
-        .alpha = c->alpha,
-        .beta = c->beta,
-        .scale = 1,
-        .images = s->images,
-        .h = w->height,
-        .w = w->width,
-        .c = s->channels,
-        .n = s->out_channels,
-        .kh = w->kernel_h,
-        .kw = w->kernel_w,
-        .stride_h = w->stride_h,
-        .stride_w = w->stride_w,
-        .dilation_h = w->dilation_h,
-        .dilation_w = w->dilation_w,
-        .pad = {w->pad_top, w->pad_left, s->pad_bottom, s->pad_right},
-        .overlap = 1,
-        .requantize = c->requantize,
-    };
+    lt_cuda_gemm_conv_desc desc = lt_cuda_tensor_conv_desc(&s->window, s->pad_bottom, s->pad_right);
+    desc.dtype = c->x;
+    desc.out_dtype = c->y;
+    desc.bias_dtype = c->bias;
+    desc.residual_dtype = c->residual;
+    desc.activation = c->activation;
+    desc.alpha = c->alpha;
+    desc.beta = c->beta;
+    desc.images = s->images;
+    desc.c = s->channels;
+    desc.n = s->out_channels;
+    desc.requantize = c->requantize;
     return lt_cuda_tensor_conv(b, &desc, inputs);
 }
 

@@ -140,6 +140,24 @@ bool lt_cuda_tensor_product(lt_cuda_builder *b, const lt_cuda_gemm_desc *desc,
            keep(b, &plan, inputs);
 }
 
+lt_cuda_gemm_conv_desc lt_cuda_tensor_conv_desc(const lt_gpu_window *w, int32_t bottom,
+                                                int32_t right)
+{
+    return (lt_cuda_gemm_conv_desc){
+        .scale = 1,
+        .h = w->height,
+        .w = w->width,
+        .kh = w->kernel_h,
+        .kw = w->kernel_w,
+        .stride_h = w->stride_h,
+        .stride_w = w->stride_w,
+        .dilation_h = w->dilation_h,
+        .dilation_w = w->dilation_w,
+        .pad = {w->pad_top, w->pad_left, bottom, right},
+        .overlap = 1,
+    };
+}
+
 bool lt_cuda_tensor_conv(lt_cuda_builder *b, const lt_cuda_gemm_conv_desc *desc,
                          const lt_cuda_tensor_inputs *inputs)
 {

@@ -7,6 +7,8 @@
 #include "cuda.h"
 #include "gemm/gemm.h"
 
+#include "../gpu/params/conv.h"
+
 /* Loads the kernels where the device has what they need; otherwise leaves device->tensor NULL.
  * Errors:   NO_DEVICE; NO_MEMORY. */
 leat_status lt_cuda_tensor_open(lt_cuda_device *device, leat_error *err);
@@ -26,11 +28,16 @@ typedef struct lt_cuda_tensor_inputs {
 } lt_cuda_tensor_inputs;
 
 /* Make the node's kernel a tensor-core one. False, with nothing changed, where these sizes or this
- * device are not for them. bias, residual and output are of desc->dtype. */
+ * device are not for them. */
 bool lt_cuda_tensor_product(lt_cuda_builder *b, const lt_cuda_gemm_desc *desc,
                             const lt_cuda_tensor_inputs *inputs);
 bool lt_cuda_tensor_conv(lt_cuda_builder *b, const lt_cuda_gemm_conv_desc *desc,
                          const lt_cuda_tensor_inputs *inputs);
+
+/* A convolution with that window, and pads that its end may have beyond the last step. The rest is
+ * the caller's: types, images, channels, activation. */
+lt_cuda_gemm_conv_desc lt_cuda_tensor_conv_desc(const lt_gpu_window *window, int32_t bottom,
+                                                int32_t right);
 
 /* A convolution of fewer than 8 channels by way of the workspace (narrow.c); inputs->b is packed
  * anew from input 1. */

@@ -240,32 +240,19 @@ static bool on_tensor_cores(lt_cuda_builder *b, const lt_gpu_conv *p, leat_dtype
                             int32_t bottom, int32_t right)
 {
     const leat_node *node = b->node->node;
-    const lt_gpu_window *w = &p->window;
     int32_t residual = lt_cuda_residual_input(node), bias = lt_cuda_bias_input(b->node);
     lt_cuda_tensor_inputs inputs = {
         .a = 0, .b = -1, .bias = bias, .residual = residual, .packed_b = p->w};
-    lt_cuda_gemm_conv_desc desc = {
-        .dtype = dtype,
-        .out_dtype = leat_kernel_output(b->node, 0)->dtype,
-        .bias_dtype = type_of(b->node, bias),
-        .residual_dtype = type_of(b->node, residual),
-        .alpha = p->activation.alpha,
-        .beta = p->activation.beta,
-        .scale = 1,
-        .images = p->images,
-        .h = w->height,
-        .w = w->width,
-        .c = p->channels,
-        .n = p->out_channels,
-        .kh = w->kernel_h,
-        .kw = w->kernel_w,
-        .stride_h = w->stride_h,
-        .stride_w = w->stride_w,
-        .dilation_h = w->dilation_h,
-        .dilation_w = w->dilation_w,
-        .pad = {w->pad_top, w->pad_left, bottom, right},
-        .overlap = 1,
-    };
+    lt_cuda_gemm_conv_desc desc = lt_cuda_tensor_conv_desc(&p->window, bottom, right);
+    desc.dtype = dtype;
+    desc.out_dtype = leat_kernel_output(b->node, 0)->dtype;
+    desc.bias_dtype = type_of(b->node, bias);
+    desc.residual_dtype = type_of(b->node, residual);
+    desc.alpha = p->activation.alpha;
+    desc.beta = p->activation.beta;
+    desc.images = p->images;
+    desc.c = p->channels;
+    desc.n = p->out_channels;
     return (LT_CUDA_HALVES >> dtype & 1) != 0 && p->groups == 1 && is_last(b->node) &&
            lt_cuda_tensor_activation(&p->activation, &desc.activation) &&
            (lt_cuda_tensor_conv(b, &desc, &inputs) || lt_cuda_narrow_conv(b, &desc, &inputs));
