@@ -10,7 +10,8 @@
  *   dynamic  DynamicQuantizeLinear, MatMulInteger: ranges are those of each run, no data is needed;
  *            Conv stays as it is.
  *   static   QuantizeLinear and DequantizeLinear (opset 13) around the products and what lies
- *            between them; ranges come from calibration data.
+ *            between them; ranges come from calibration data. Biases take back what the rounded
+ *            weights lose on average, where the outputs err less with that.
  * What is written opens in any ONNX runtime. The conventions of leat.h hold. */
 #ifndef LEAT_QUANTIZER_H
 #define LEAT_QUANTIZER_H

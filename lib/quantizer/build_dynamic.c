@@ -29,8 +29,8 @@ static leat_status quantize_data(lt_graph *graph, uint32_t x, quantized *out, le
 }
 
 /* Weights as [k][n]. */
-static leat_status add_weights(leat_quantizer *q, lt_graph *graph, lt_quant_layer *layer,
-                               uint32_t *out, leat_error *err)
+static leat_status add_weights(lt_graph *graph, const lt_quant_layer *layer, uint32_t *out,
+                               leat_error *err)
 {
     const leat_value w = graph->values[layer->node->inputs[1]];
     const bool turned = layer->axis == 0;
@@ -49,7 +49,6 @@ static leat_status add_weights(leat_quantizer *q, lt_graph *graph, lt_quant_laye
         }
         levels = t;
     }
-    (void)q;
     return lt_quant_add_constant(
         graph, &(lt_quant_constant){w.name, "_quantized", LEAT_DTYPE_I8, 2, shape, levels, false},
         out, err);
@@ -87,13 +86,13 @@ static leat_status add_scaling(lt_graph *graph, const lt_quant_layer *layer, uin
                                       out, err);
 }
 
-static leat_status replace_layer(leat_quantizer *q, lt_graph *graph, lt_quant_layer *layer,
-                                 quantized x, leat_error *err)
+static leat_status replace_layer(lt_graph *graph, const lt_quant_layer *layer, quantized x,
+                                 leat_error *err)
 {
     leat_node *node = graph->nodes[layer->position];
     const char *stem = graph->values[node->outputs[0]].name;
     uint32_t weights, product, scaled, bias = lt_input_of(node, 2);
-    leat_status status = add_weights(q, graph, layer, &weights, err);
+    leat_status status = add_weights(graph, layer, &weights, err);
     status = status ? status
                     : lt_quant_add_node(graph,
                                         &(lt_quant_node){"MatMulInteger", stem, "_integer",
@@ -140,7 +139,7 @@ leat_status lt_quant_build_dynamic(leat_quantizer *q, lt_graph *graph, leat_erro
         if (status == LEAT_OK && same == i) {
             status = quantize_data(graph, layer->x, &made[i], err);
         }
-        status = status ? status : replace_layer(q, graph, layer, made[i], err);
+        status = status ? status : replace_layer(graph, layer, made[i], err);
         replaced[i] = graph->nodes[layer->position];
     }
     for (uint32_t i = 0; i < q->n_layers && status == LEAT_OK; i++) {

@@ -25,6 +25,30 @@ static void put_text(archive *a, const char *text)
     a->used += strlen(text);
 }
 
+/* What the two headers of an entry share: from the flags to the bytes of the extra field. */
+static void put_entry(archive *a, unsigned method, bool zip64, const char *name, const char *text)
+{
+    put(a, 0, 2);
+    put(a, method, 2);
+    put(a, 0, 8);
+    put(a, zip64 ? 0xffffffff : strlen(text), 4);
+    put(a, zip64 ? 0xffffffff : strlen(text), 4);
+    put(a, strlen(name), 2);
+    put(a, zip64 ? 20 : 0, 2);
+}
+
+/* The name and the extra field. */
+static void put_name(archive *a, bool zip64, const char *name, const char *text)
+{
+    put_text(a, name);
+    if (zip64) {
+        put(a, 1, 2);
+        put(a, 16, 2);
+        put(a, strlen(text), 8);
+        put(a, strlen(text), 8);
+    }
+}
+
 /* Two entries with the texts as their content. */
 static archive make(unsigned method, bool zip64, const char *comment)
 {
@@ -36,20 +60,8 @@ static archive make(unsigned method, bool zip64, const char *comment)
         at[i] = a.used;
         put(&a, 0x04034b50, 4);
         put(&a, 20, 2);
-        put(&a, 0, 2);
-        put(&a, method, 2);
-        put(&a, 0, 8);
-        put(&a, zip64 ? 0xffffffff : strlen(texts[i]), 4);
-        put(&a, zip64 ? 0xffffffff : strlen(texts[i]), 4);
-        put(&a, strlen(names[i]), 2);
-        put(&a, zip64 ? 20 : 0, 2);
-        put_text(&a, names[i]);
-        if (zip64) {
-            put(&a, 1, 2);
-            put(&a, 16, 2);
-            put(&a, strlen(texts[i]), 8);
-            put(&a, strlen(texts[i]), 8);
-        }
+        put_entry(&a, method, zip64, names[i], texts[i]);
+        put_name(&a, zip64, names[i], texts[i]);
         put_text(&a, texts[i]);
     }
     size_t directory = a.used;
@@ -57,23 +69,11 @@ static archive make(unsigned method, bool zip64, const char *comment)
         put(&a, 0x02014b50, 4);
         put(&a, 20, 2);
         put(&a, 20, 2);
-        put(&a, 0, 2);
-        put(&a, method, 2);
-        put(&a, 0, 8);
-        put(&a, zip64 ? 0xffffffff : strlen(texts[i]), 4);
-        put(&a, zip64 ? 0xffffffff : strlen(texts[i]), 4);
-        put(&a, strlen(names[i]), 2);
-        put(&a, zip64 ? 20 : 0, 2);
+        put_entry(&a, method, zip64, names[i], texts[i]);
         put(&a, 0, 2);
         put(&a, 0, 8);
         put(&a, at[i], 4);
-        put_text(&a, names[i]);
-        if (zip64) {
-            put(&a, 1, 2);
-            put(&a, 16, 2);
-            put(&a, strlen(texts[i]), 8);
-            put(&a, strlen(texts[i]), 8);
-        }
+        put_name(&a, zip64, names[i], texts[i]);
     }
     size_t end = a.used;
     put(&a, 0x06054b50, 4);
