@@ -21,7 +21,7 @@ static leat_status add_tensor(lt_graph *graph, uint32_t value, lt_grid grid, uin
     const char *stem = graph->values[value].name;
     const uint8_t u8 = (uint8_t)grid.zero;
     const int8_t i8 = (int8_t)grid.zero;
-    uint32_t inputs[3] = {value, 0, 0}, q;
+    uint32_t inputs[3] = {value, 0, 0}, q = 0;
     const lt_quant_constant scale = {stem, "_scale", LEAT_DTYPE_F32, 0, NULL, &grid.scale, true};
     lt_quant_constant zero = {stem, "_zero_point", LEAT_DTYPE_U8, 0, NULL, &u8, true};
     if (grid.is_signed) {
