@@ -378,6 +378,37 @@ static void texts_agree_with_f32(void **state)
     check_net(build_text_net(), &x, 2);
 }
 
+/* Constant pads (some crop), every mode, and repeats. */
+static void pads_and_tiles_agree(void **state)
+{
+    static const char *const modes[] = {"constant", "reflect", "edge", "wrap"};
+    static const int64_t pads[] = {0, 2, 1, 1, -1, 3}, repeats[] = {2, 1, 3};
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        model_case c;
+        leat_array x = test_f32(numbers, "2x5x6"), want = {0}, got = {0};
+        const leat_attr mode = {"mode", LEAT_ATTR_STRING, 1, {.s = {modes[i], strlen(modes[i])}}};
+        onnx_builder *b = onnx_builder_create(19);
+        onnx_builder_input(b, "x", LEAT_DTYPE_F32, "2x5x6");
+        onnx_builder_ints(b, "pads", "6", pads);
+        onnx_builder_ints(b, "repeats", "3", repeats);
+        onnx_builder_floats(b, "value", "", numbers + 77);
+        onnx_builder_node(b, "Pad", i == 0 ? "x,pads,value" : "x,pads", "p", &mode, 1);
+        onnx_builder_node(b, "Tile", "p,repeats", "y", NULL, 0);
+        onnx_builder_output(b, "y", LEAT_DTYPE_F32, "6x6x30");
+        open_case(&c, b);
+        leat_session *cpu = open_session(&c, "cpu", LEAT_PRECISION_MODEL);
+        leat_session *cuda = open_session(&c, "cuda:0", LEAT_PRECISION_MODEL);
+        assert_ok(leat_session_run(cpu, &x, 1, &want, 1, &c.err), &c.err);
+        assert_ok(leat_session_run(cuda, &x, 1, &got, 1, &c.err), &c.err);
+        assert_int_equal(got.bytes, 6 * 6 * 30 * sizeof(float));
+        assert_memory_equal(got.data, want.data, want.bytes);
+        leat_session_destroy(cpu);
+        leat_session_destroy(cuda);
+        close_case(&c, b);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -385,6 +416,7 @@ int main(void)
         cmocka_unit_test(texts_agree_with_f32),
         cmocka_unit_test(quantized_images_agree_within_a_step),
         cmocka_unit_test(dynamic_products_agree),
+        cmocka_unit_test(pads_and_tiles_agree),
     };
     /* A loaded library serves every later dlopen of its soname, here the plugin's of the driver. */
     void *driver = dlopen(TEST_BUILD "/tests/backends/cuda/libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
