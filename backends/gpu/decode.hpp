@@ -4,8 +4,9 @@
  * Attention of few queries over a long cache: a block takes one row of q and one part of the keys.
  * D / V threads (V elements in 16 bytes) share a key: each has V elements of q, of k and of v, so
  * that a warp reads whole rows; the groups of the block walk over the keys with the online softmax
- * (Milakov and Gimelshein, arXiv:1805.02867), each for itself, and meet in shared memory at the
- * end. Parts of one row are joined likewise by a second kernel. Storage T, all else f32. Bound by
+ * (Milakov and Gimelshein, arXiv:1805.02867), each for itself; at the end those of a warp meet by
+ * shuffles, warps in shared memory.
+ * Parts of one row are joined likewise by a second kernel. Storage T, all else f32. Bound by
  * the bytes of keys and values, and for short caches by the latency of a few such reads. */
 #ifndef LT_GPU_DECODE_HPP
 #define LT_GPU_DECODE_HPP
@@ -131,6 +132,7 @@ template <class T, int D> struct decode_shape {
     static constexpr int V = per_16_bytes<T>;
     static constexpr int lanes = D / V; /* threads of a key */
     static constexpr int groups = LT_GPU_THREADS / lanes;
+    static constexpr int warps = LT_GPU_THREADS / 32; /* at most */
     static constexpr int ahead = 2; /* keys that a group reads before it uses them */
 };
 
@@ -190,6 +192,21 @@ GPU_FN decode_sum decode_walk(const lt_gpu_decode &p, const decode_rows<T> &k,
     return own;
 }
 
+/* The sums of a warp's groups, which all of them get. */
+template <int V> GPU_FN void decode_meet(int lanes, decode_sum &own, float (&sums)[V])
+{
+    for (int step = lanes; step < warp_width(); step *= 2) {
+        const float other = shuffle_xor(own.largest, step);
+        const float most = max_op::apply(own.largest, other);
+        const float mine = decode_factor(own.largest, most), theirs = decode_factor(other, most);
+        own.total = own.total * mine + shuffle_xor(own.total, step) * theirs;
+        for (int i = 0; i < V; i++) {
+            sums[i] = sums[i] * mine + shuffle_xor(sums[i], step) * theirs;
+        }
+        own.largest = most;
+    }
+}
+
 /* Largest score and total of n sums, each scaled to the largest. */
 template <class Get> GPU_FN decode_sum decode_total(int n, const Get &get)
 {
@@ -207,14 +224,15 @@ template <class T, int D> GPU_FN void decode_item(const lt_gpu_decode &p, int64_
 {
     using shape = decode_shape<T, D>;
     constexpr int V = shape::V;
-    GPU_SHARED(float, sums_of, shape::groups *D);
-    GPU_SHARED(decode_sum, of, shape::groups);
+    GPU_SHARED(float, sums_of, shape::warps *D);
+    GPU_SHARED(decode_sum, of, shape::warps);
     const int split = (int)(item % p.splits);
     const int64_t row = item / p.splits;
     const int i = (int)(row % p.q_rows);
     const int64_t head = row / p.q_rows % p.heads, batch = row / p.q_rows / p.heads;
     const int64_t kv_head = head / (p.heads / p.kv_heads);
-    const int group = thread_x() / shape::lanes, at = thread_x() % shape::lanes * V;
+    const int warp = thread_x() / warp_width(), lane = thread_x() % warp_width();
+    const int warps = LT_GPU_THREADS / warp_width(), at = thread_x() % shape::lanes * V;
     const T *q_row =
         (const T *)p.q + batch * p.q_stride[0] + head * p.q_stride[1] + i * p.q_stride[2];
     const decode_rows<T> k =
@@ -226,14 +244,15 @@ template <class T, int D> GPU_FN void decode_item(const lt_gpu_decode &p, int64_
     const int64_t mask = batch * p.mask_stride[0] + head * p.mask_stride[1] + i * p.mask_stride[2];
     float q[V], sums[V] = {};
     decode_load<T, V>(q_row, at, p.head_size, false, q);
-    const decode_sum own =
+    decode_sum own =
         decode_walk<T, D>(p, k, v, q, mask, begin, begin + part < end ? begin + part : end, sums);
+    decode_meet(shape::lanes, own, sums);
     barrier(); /* those who still read the sums of the item before */
-    for (int e = 0; e < V; e++) {
-        sums_of[group * D + at + e] = sums[e];
+    for (int e = 0; e < V && lane < shape::lanes; e++) {
+        sums_of[warp * D + at + e] = sums[e];
     }
-    if (at == 0) {
-        of[group] = own;
+    if (lane == 0) {
+        of[warp] = own;
     }
     barrier();
     if (thread_x() >= D) {
@@ -241,9 +260,9 @@ template <class T, int D> GPU_FN void decode_item(const lt_gpu_decode &p, int64_
     }
     const int d = thread_x();
     const auto get = [&](int g) { return of[g]; };
-    const decode_sum all = decode_total(shape::groups, get);
+    const decode_sum all = decode_total(warps, get);
     float sum = 0.0f;
-    for (int g = 0; g < shape::groups; g++) {
+    for (int g = 0; g < warps; g++) {
         sum += sums_of[g * D + d] * decode_factor(get(g).largest, all.largest);
     }
     if (p.splits > 1) {

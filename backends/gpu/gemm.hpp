@@ -100,45 +100,74 @@ template <class T> GPU_FN void gemm_finish(const lt_gpu_gemm &p)
  * --------------------------------------------------------------------------------
  */
 
-/* b's columns are dense: a warp walks one, 16 bytes a lane. */
-template <class T, int M> GPU_FN void gemv_nt(const lt_gpu_gemm &p)
+/* A column of b times M rows of a: this lane's part of the sums. Several packs are on their way at
+ * once: the product waits for memory, not for bytes. */
+template <class T, int M>
+GPU_FN void gemv_walk(const lt_gpu_gemm &p, const T *a, const T *b, int lane, float (&sums)[M])
 {
     constexpr int V = per_16_bytes<T>;
-    const int width = warp_width(), lane = thread_x() % width;
-    const int warps = LT_GPU_THREADS / width;
-    const int64_t items = (int64_t)p.batch * p.n;
-    for (int64_t item = (int64_t)block_x() * warps + thread_x() / width; item < items;
-         item += (int64_t)grid_x() * warps) {
-        const int matrix = (int)(item / p.n), j = (int)(item % p.n);
-        int64_t at[2];
-        gemm_matrices(p, matrix, at);
-        const T *a = (const T *)p.a + at[0];
-        const T *b = (const T *)p.b + at[1] + j * p.b_column;
-        float sums[M] = {};
-        int done = 0;
-        if (aligned_16(a) && aligned_16(b) && p.a_row % V == 0) {
-            done = p.k / V * V;
-        }
-        for (int k = lane * V; k < done; k += width * V) {
-            const pack<T, V> w = load_pack<V>(b + k);
-            for (int i = 0; i < M; i++) {
-                const pack<T, V> u = load_pack<V>(a + i * p.a_row + k);
-                for (int v = 0; v < V; v++) {
-                    sums[i] = f_fma(to_f32(u.v[v]), to_f32(w.v[v]), sums[i]);
-                }
-            }
-        }
-        for (int k = done + lane; k < p.k; k += width) {
-            for (int i = 0; i < M; i++) {
-                sums[i] = f_fma(to_f32(a[i * p.a_row + k]), to_f32(b[k]), sums[i]);
+    constexpr int U = 4;
+    const int step = warp_width() * V;
+    int done = 0;
+    if (aligned_16(a) && aligned_16(b) && p.a_row % V == 0) {
+        done = p.k / V * V;
+    }
+    for (int k0 = lane * V; k0 < done; k0 += step * U) {
+        pack<T, V> w[U];
+        GPU_UNROLL
+        for (int u = 0; u < U; u++) {
+            if (k0 + u * step < done) {
+                w[u] = load_pack<V>(b + k0 + u * step);
             }
         }
         GPU_UNROLL
+        for (int u = 0; u < U; u++) {
+            const int k = k0 + u * step;
+            for (int i = 0; i < M && k < done; i++) {
+                const pack<T, V> x = load_pack<V>(a + i * p.a_row + k);
+                for (int v = 0; v < V; v++) {
+                    sums[i] = f_fma(to_f32(x.v[v]), to_f32(w[u].v[v]), sums[i]);
+                }
+            }
+        }
+    }
+    for (int k = done + lane; k < p.k; k += warp_width()) {
+        for (int i = 0; i < M; i++) {
+            sums[i] = f_fma(to_f32(a[i * p.a_row + k]), to_f32(b[k]), sums[i]);
+        }
+    }
+}
+
+/* b's columns are dense: a warp walks one, 16 bytes a lane; lane i ends row i. */
+template <class T, int M> GPU_FN void gemv_nt(const lt_gpu_gemm &p)
+{
+    const int width = warp_width(), lane = thread_x() % width;
+    const int warps = LT_GPU_THREADS / width;
+    const int items = p.batch * p.n;
+    for (int item = block_x() * warps + thread_x() / width; item < items;
+         item += grid_x() * warps) {
+        const int matrix = p.batch == 1 ? 0 : item / p.n, j = item - matrix * p.n;
+        const int64_t y = ((int64_t)matrix * p.m + lane) * p.n + j;
+        int64_t at[2] = {0, 0};
+        float bias = 0.0f, residual = 0.0f, own = 0.0f, sums[M] = {};
+        if (p.batch != 1) {
+            gemm_matrices(p, matrix, at);
+        }
+        if (lane < M && p.bias != nullptr) {
+            bias = p.beta * to_f32(((const T *)p.bias)[lane * p.bias_row + j * p.bias_column]);
+        }
+        if (lane < M && p.residual != nullptr) {
+            residual = to_f32(((const T *)p.residual)[y]);
+        }
+        gemv_walk<T, M>(p, (const T *)p.a + at[0], (const T *)p.b + at[1] + j * p.b_column, lane,
+                        sums);
+        GPU_UNROLL
         for (int i = 0; i < M; i++) {
             const float sum = warp_reduce<add_op>(sums[i]);
-            if (lane == 0) {
-                gemm_store<T>(p, 0, matrix, i, j, sum);
-            }
+            own = lane == i ? sum : own;
+        }
+        if (lane < M) {
+            ((T *)p.y)[y] = from_f32<T>(epilogue(p.alpha * own, bias, residual, p.activation));
         }
     }
 }
