@@ -9,6 +9,7 @@
 
 #include <dlfcn.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -30,8 +31,8 @@ static inline int test_device_symbol(void *library, const char *name, void *func
     return found != NULL;
 }
 
-/* NULL when the device is ready, else why there is none. The kernels: DIRECTORY/gemm_TYPE.fatbin.
- */
+/* NULL when the device is ready, else why there is none. The kernels: DIRECTORY/gemm_TYPE.fatbin,
+ * or those of the folder that LEAT_CUDA_KERNELS names, where the device is another machine's. */
 static inline const char *test_device_open(test_device *device, const char *directory)
 {
     int (*init)(unsigned) = NULL;
@@ -42,6 +43,8 @@ static inline const char *test_device_open(test_device *device, const char *dire
     int (*module_load)(void **, const char *) = NULL;
     lt_cuda_gemm_driver *d = &device->gemm.driver;
     void *library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
+    const char *folder = getenv("LEAT_CUDA_KERNELS");
+    directory = folder != NULL ? folder : directory;
     if (library == NULL) {
         return "no libcuda.so.1";
     }
