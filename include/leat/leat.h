@@ -57,7 +57,8 @@ typedef enum leat_status {
     LEAT_BUSY,        /* the object is running something else */
     LEAT_CANCELLED,   /* a progress callback asked to stop */
     LEAT_TIMEOUT,     /* the time allowed has passed; the work goes on */
-    LEAT_INTERNAL     /* a defect in leat: please report it */
+    LEAT_INTERNAL,    /* a defect in leat: please report it */
+    LEAT_EXPIRED      /* a request's deadline passed, or would, before it is complete */
 } leat_status;
 
 /* Filled by a call that fails. Owned by the caller; holds no pointers. */

@@ -61,6 +61,7 @@ const char *leat_status_text(leat_status status)
         [LEAT_CANCELLED] = "cancelled",
         [LEAT_TIMEOUT] = "timeout",
         [LEAT_INTERNAL] = "internal error",
+        [LEAT_EXPIRED] = "deadline passed",
     };
     size_t i = (size_t)status;
     return i < sizeof(text) / sizeof(text[0]) ? text[i] : "unknown status";

@@ -37,7 +37,7 @@ void lt_custom_inputs(const leat_node *node, const leat_value *values, leat_op_v
 
 leat_status lt_custom_failed(const lt_custom_op *op, leat_status status, leat_error *err)
 {
-    if ((int)status < 0 || status > LEAT_INTERNAL) {
+    if ((int)status < 0 || status > LEAT_EXPIRED) {
         status =
             lt_fail(err, LEAT_INVALID, "its function returned %d, which is no status", (int)status);
     } else if (err != NULL && err->message[0] == '\0') {

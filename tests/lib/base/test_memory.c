@@ -94,7 +94,7 @@ static void fail_within_puts_context_in_front(void **state)
     assert_int_equal(lt_fail(NULL, LEAT_IO, "x"), LEAT_IO);
     lt_shape_text(4, dims, shape, sizeof(shape));
     assert_string_equal(shape, "1x?x1000000");
-    for (int s = LEAT_OK; s <= LEAT_INTERNAL; s++) {
+    for (int s = LEAT_OK; s <= LEAT_EXPIRED; s++) {
         assert_string_not_equal(leat_status_text((leat_status)s), "unknown status");
     }
     assert_string_equal(leat_status_text((leat_status)99), "unknown status");

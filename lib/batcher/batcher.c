@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The life of a batcher: create, poll, counts, destroy. */
+#include "batcher/batcher.h"
+
+#include "base/error.h"
+#include "runtime/context.h"
+#include "runtime/model.h"
+
+#include <string.h>
+#include <time.h>
+
+static leat_status check_desc(const leat_batcher_desc *d, leat_error *err)
+{
+    if (d->struct_size != sizeof(*d)) {
+        return lt_fail(err, LEAT_INVALID,
+                       "leat_batcher_desc.struct_size is %zu: set it to sizeof(leat_batcher_desc)",
+                       d->struct_size);
+    }
+    if (d->max_batch_size < 0 || d->max_batch_size > 1 << 20 || d->n_instances < 0 ||
+        d->n_instances > 64 || d->max_keys > 1 << 16 || d->queue_limit > 1 << 24 ||
+        d->n_classes > LEAT_MAX_CLASSES) {
+        return lt_fail(
+            err, LEAT_INVALID,
+            "leat_batcher_desc: a number is out of range (rows up to 2^20, instances 64, "
+            "keys 2^16, requests 2^24, classes %d)",
+            LEAT_MAX_CLASSES);
+    }
+    if (d->clock != NULL && !d->no_threads) {
+        return lt_fail(err, LEAT_INVALID, "leat_batcher_desc: a clock needs no_threads");
+    }
+    return LEAT_OK;
+}
+
+/* Whether sessions run on the CPU alone. */
+static bool on_cpu(const leat_session_desc *session)
+{
+    return session == NULL || session->n_devices == 0 ||
+           (session->n_devices == 1 && strcmp(session->devices[0], "cpu") == 0);
+}
+
+static void fill_defaults(leat_batcher_desc *d)
+{
+    uint64_t wait = 1000000000u;
+    d->max_batch_size = d->max_batch_size ? d->max_batch_size : 32;
+    d->timeout_ns = d->timeout_ns ? d->timeout_ns : 50000000u;
+    d->queue_limit = d->queue_limit ? d->queue_limit : 1024;
+    d->max_keys = d->max_keys ? d->max_keys : 64;
+    d->n_classes = d->n_classes ? d->n_classes : LEAT_MAX_CLASSES;
+    if (d->n_instances == 0) {
+        d->n_instances = d->no_threads || on_cpu(d->session) ? 1 : 2;
+    }
+    for (uint32_t c = 0; c < LEAT_MAX_CLASSES; c++) {
+        d->max_wait_ns[c] = d->max_wait_ns[c] ? d->max_wait_ns[c] : wait;
+        wait = d->max_wait_ns[c] > LT_NEVER / 4 ? LT_NEVER : 4 * d->max_wait_ns[c];
+    }
+}
+
+static bool make_requests(leat_batcher *b)
+{
+    const size_t n = b->desc.queue_limit, n_in = b->io->n_inputs, n_out = b->io->n_outputs;
+    b->requests = lt_arena_array(&b->arena, n, sizeof(*b->requests));
+    leat_array *arrays = lt_arena_array(&b->arena, n, (n_in + n_out) * sizeof(*arrays));
+    if (b->requests == NULL || (arrays == NULL && n_in + n_out > 0)) {
+        return false;
+    }
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    for (size_t i = n; i-- > 0;) {
+        leat_request *r = &b->requests[i];
+        r->batcher = b;
+        r->inputs = arrays + i * (n_in + n_out);
+        r->outputs = r->inputs + n_in;
+        pthread_cond_init(&r->completed, &monotonic);
+        r->next = b->free;
+        b->free = r;
+    }
+    pthread_condattr_destroy(&monotonic);
+    return true;
+}
+
+static bool make_keys(leat_batcher *b)
+{
+    const size_t n = b->desc.max_keys, steps = (size_t)b->desc.max_batch_size + 1;
+    b->n_words = LT_KEY_WORDS((uint32_t)b->io->n_inputs);
+    b->keys = lt_arena_array(&b->arena, n, sizeof(*b->keys));
+    b->hashes = lt_arena_array(&b->arena, n, sizeof(*b->hashes));
+    uint64_t *words = lt_arena_array(&b->arena, n, b->n_words * sizeof(*words));
+    float *times = lt_arena_array(&b->arena, n, steps * sizeof(*times));
+    if (b->keys == NULL || b->hashes == NULL || words == NULL || times == NULL) {
+        return false;
+    }
+    for (size_t k = 0; k < n; k++) {
+        b->keys[k].words = words + k * b->n_words;
+        b->keys[k].curve.run_ns = times + k * steps;
+        b->keys[k].curve.max_rows = (uint32_t)b->desc.max_batch_size;
+    }
+    return true;
+}
+
+static bool make_instances(leat_batcher *b)
+{
+    const size_t n_in = b->io->n_inputs, n_out = b->io->n_outputs;
+    b->instances = lt_arena_array(&b->arena, (size_t)b->desc.n_instances, sizeof(*b->instances));
+    for (int32_t i = 0; b->instances != NULL && i < b->desc.n_instances; i++) {
+        lt_instance *at = &b->instances[i];
+        at->batcher = b;
+        at->index = i;
+        at->inputs = lt_arena_array(&b->arena, n_in + 1, sizeof(*at->inputs));
+        at->outputs = lt_arena_array(&b->arena, n_out + 1, sizeof(*at->outputs));
+        at->blocks = lt_arena_array(&b->arena, n_in + 1, sizeof(*at->blocks));
+        at->block_bytes = lt_arena_array(&b->arena, n_in + 1, sizeof(*at->block_bytes));
+        if (at->inputs == NULL || at->outputs == NULL || at->blocks == NULL ||
+            at->block_bytes == NULL) {
+            return false;
+        }
+    }
+    return b->instances != NULL;
+}
+
+/* Which inputs have rows; none need to where a batch is one request. */
+static leat_status find_rows(leat_batcher *b, leat_error *err)
+{
+    if (b->io->n_inputs > LT_BATCHER_MAX_INPUTS) {
+        return lt_fail(err, LEAT_UNSUPPORTED, "%zu inputs: a batcher takes %u at most",
+                       b->io->n_inputs, LT_BATCHER_MAX_INPUTS);
+    }
+    if (b->desc.max_batch_size == 1) {
+        return LEAT_OK;
+    }
+    b->batched = lt_arena_array(&b->arena, b->io->n_inputs + 1, sizeof(*b->batched));
+    return b->batched != NULL ? lt_key_batched(b->io, b->batched, err)
+                              : lt_fail(err, LEAT_NO_MEMORY, "no memory for a batcher");
+}
+
+static leat_status open_sessions(leat_batcher *b, leat_model *model,
+                                 const leat_session_desc *wanted, leat_error *err)
+{
+    leat_session_desc desc = {.struct_size = sizeof(desc)};
+    if (wanted != NULL) {
+        if (wanted->struct_size != sizeof(desc)) {
+            return lt_fail(err, LEAT_INVALID, "leat_session_desc.struct_size is %zu",
+                           wanted->struct_size);
+        }
+        desc = *wanted;
+    }
+    if (desc.max_plans == 0) {
+        desc.max_plans = 2 * (uint32_t)b->desc.max_batch_size + 16;
+    }
+    leat_status status = LEAT_OK;
+    for (int32_t i = 0; i < b->desc.n_instances && status == LEAT_OK; i++) {
+        status = leat_session_create(model, &desc, &b->instances[i].session, err);
+    }
+    return status;
+}
+
+static leat_status start_threads(leat_batcher *b, leat_error *err)
+{
+    for (int32_t i = 0; i < b->desc.n_instances && !b->desc.no_threads; i++) {
+        lt_instance *at = &b->instances[i];
+        int error = pthread_create(&at->thread, NULL, lt_batcher_thread, at);
+        if (error != 0) {
+            return lt_fail(err, LEAT_IO, "cannot start a batcher's thread: %s", strerror(error));
+        }
+        at->has_thread = true;
+    }
+    return LEAT_OK;
+}
+
+static void init_locks(leat_batcher *b)
+{
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_mutex_init(&b->lock, NULL);
+    pthread_cond_init(&b->work, &monotonic);
+    pthread_cond_init(&b->ended, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+}
+
+leat_status leat_batcher_create(leat_model *model, const leat_batcher_desc *desc,
+                                leat_batcher **out_batcher, leat_error *err)
+{
+    static const leat_batcher_desc defaults = {.struct_size = sizeof(defaults)};
+    leat_batcher *b = NULL;
+    if (out_batcher != NULL) {
+        *out_batcher = NULL;
+    }
+    if (model == NULL || out_batcher == NULL) {
+        return lt_fail(err, LEAT_INVALID, "leat_batcher_create: an argument is NULL");
+    }
+    desc = desc ? desc : &defaults;
+    leat_status status = check_desc(desc, err);
+    if (status != LEAT_OK) {
+        return status;
+    }
+    lt_memory *memory = &model->context->memory;
+    b = lt_alloc_zeroed(memory, sizeof(*b), LT_ALIGNMENT);
+    if (b == NULL) {
+        return lt_fail(err, LEAT_NO_MEMORY, "no memory for a batcher");
+    }
+    b->context = model->context;
+    b->memory = memory;
+    b->io = leat_model_io(model);
+    b->desc = *desc;
+    fill_defaults(&b->desc);
+    b->desc.session = NULL;
+    lt_arena_init(&b->arena, memory, 0);
+    init_locks(b);
+    status = find_rows(b, err);
+    if (status == LEAT_OK && !(make_requests(b) && make_keys(b) && make_instances(b))) {
+        status = lt_fail(err, LEAT_NO_MEMORY, "no memory for a batcher of %u requests",
+                         b->desc.queue_limit);
+    }
+    if (status == LEAT_OK && b->desc.run == NULL) {
+        status = open_sessions(b, model, desc->session, err);
+    }
+    status = status ? status : start_threads(b, err);
+    if (status == LEAT_OK) {
+        *out_batcher = b;
+        b = NULL;
+    }
+    leat_batcher_destroy(b);
+    return status;
+}
+
+leat_status leat_batcher_poll(leat_batcher *b, uint64_t *out_wait_ns, leat_error *err)
+{
+    if (b == NULL || !b->desc.no_threads) {
+        return lt_fail(err, LEAT_INVALID, "leat_batcher_poll: a batcher with no_threads is needed");
+    }
+    uint64_t next;
+    pthread_mutex_lock(&b->lock);
+    const uint64_t now = lt_batcher_now(b);
+    lt_batch batch = lt_batcher_pick(b, now, &next);
+    pthread_mutex_unlock(&b->lock);
+    lt_batcher_serve(&b->instances[0], &batch);
+    if (out_wait_ns != NULL) {
+        *out_wait_ns = batch.first != NULL || batch.expired != NULL ? 0
+                       : next == LT_NEVER                           ? LT_NEVER
+                                                                    : next - now;
+    }
+    return LEAT_OK;
+}
+
+void leat_batcher_read_stats(leat_batcher *b, leat_batcher_stats *out_stats)
+{
+    const size_t size = out_stats->struct_size;
+    pthread_mutex_lock(&b->lock);
+    leat_batcher_stats stats = b->stats;
+    pthread_mutex_unlock(&b->lock);
+    stats.struct_size = size;
+    memcpy(out_stats, &stats, size < sizeof(stats) ? size : sizeof(stats));
+}
+
+static void free_instances(leat_batcher *b)
+{
+    for (int32_t i = 0; b->instances != NULL && i < b->desc.n_instances; i++) {
+        lt_instance *at = &b->instances[i];
+        leat_session_destroy(at->session);
+        for (size_t k = 0; at->blocks != NULL && k < b->io->n_inputs; k++) {
+            lt_free(b->memory, at->blocks[k], at->block_bytes ? at->block_bytes[k] : 0);
+        }
+    }
+}
+
+/* Runs all that waits, on this thread. */
+static void run_out(leat_batcher *b)
+{
+    uint64_t wait_ns = 0;
+    while (wait_ns != LT_NEVER && leat_batcher_poll(b, &wait_ns, NULL) == LEAT_OK) {
+    }
+}
+
+void leat_batcher_destroy(leat_batcher *b)
+{
+    if (b == NULL) {
+        return;
+    }
+    pthread_mutex_lock(&b->lock);
+    b->closing = true; /* threads end when nothing waits; nothing is held back now */
+    pthread_cond_broadcast(&b->work);
+    pthread_mutex_unlock(&b->lock);
+    if (b->desc.no_threads && b->instances != NULL) {
+        run_out(b);
+    }
+    for (int32_t i = 0; b->instances != NULL && i < b->desc.n_instances; i++) {
+        if (b->instances[i].has_thread) {
+            pthread_join(b->instances[i].thread, NULL);
+        }
+    }
+    free_instances(b);
+    for (uint32_t i = 0; b->requests != NULL && i < b->desc.queue_limit; i++) {
+        pthread_cond_destroy(&b->requests[i].completed);
+    }
+    pthread_cond_destroy(&b->ended);
+    pthread_cond_destroy(&b->work);
+    pthread_mutex_destroy(&b->lock);
+    lt_arena_destroy(&b->arena);
+    lt_free(b->memory, b, sizeof(*b));
+}

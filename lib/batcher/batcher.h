@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The batcher's parts, as its files share them: batcher.c its life, submit.c what callers do with
+ * requests, pick.c which batch is begun when, serve.c running one. */
+#ifndef LT_BATCHER_BATCHER_H
+#define LT_BATCHER_BATCHER_H
+
+#include "base/memory.h"
+#include "batcher/curve.h"
+#include "batcher/heap.h"
+#include "batcher/key.h"
+
+#include <leat/batcher.h>
+#include <pthread.h>
+
+#define LT_NEVER UINT64_MAX
+#define LT_NO_KEY UINT32_MAX
+#define LT_BATCHER_MAX_INPUTS 64u
+
+typedef enum lt_request_state {
+    LT_REQUEST_FREE = 0,
+    LT_REQUEST_WAITING, /* in its key's heap */
+    LT_REQUEST_RUNNING, /* taken out to be run, or completed otherwise */
+    LT_REQUEST_DONE     /* completed; its handle is still out */
+} lt_request_state;
+
+struct leat_request {
+    lt_heap_node node; /* first: a node is its request */
+    leat_batcher *batcher;
+    leat_request *next; /* in the list of free ones, a batch, or what is to be completed */
+    lt_request_state state;
+    bool held; /* the caller has a handle */
+    uint32_t key;
+    uint32_t rows;
+    uint64_t deadline; /* LT_NEVER: none */
+    leat_array *inputs;
+    leat_array *outputs;        /* [n_outputs]: what the request gets */
+    leat_array *caller_outputs; /* where they go at last; NULL: to the callback alone */
+    leat_request_fn done;
+    void *done_user;
+    pthread_cond_t completed;
+    leat_status status;
+    leat_error err;
+};
+
+/* Requests that may share a batch. */
+typedef struct lt_batch_key {
+    uint64_t *words; /* of the key */
+    lt_heap heap;
+    uint32_t waiting;    /* requests in the heap */
+    uint32_t rows;       /* of them */
+    uint64_t held_since; /* a batch has been held back since; 0: none is */
+    uint64_t last_used;
+    lt_curve curve;
+} lt_batch_key;
+
+/* One batch under way at a time. */
+typedef struct lt_instance {
+    leat_batcher *batcher;
+    int32_t index;
+    leat_session *session; /* NULL with desc.run */
+    pthread_t thread;
+    bool has_thread;
+    leat_array *inputs; /* of the batch */
+    leat_array *outputs;
+    void **blocks; /* [n_inputs]: where rows of several requests are put together */
+    size_t *block_bytes;
+} lt_instance;
+
+struct leat_batcher {
+    leat_context *context;
+    lt_memory *memory;
+    leat_batcher_desc desc; /* with defaults filled in, without pointers to the caller's */
+    const leat_model_signature *io;
+    bool *batched; /* [n_inputs]; NULL: one row a batch, whatever the inputs are */
+    uint32_t n_words;
+    lt_arena arena; /* of all that is as old as the batcher */
+    lt_instance *instances;
+
+    pthread_mutex_t lock; /* guards everything below, and requests but while RUNNING */
+    pthread_cond_t work;  /* something may be begun, or the batcher ends */
+    pthread_cond_t ended; /* requests were completed: room, and for drain */
+    leat_request *free;
+    lt_batch_key *keys;     /* [max_keys] */
+    uint64_t *hashes;       /* of their words, never 0; 0: free */
+    leat_request *requests; /* [queue_limit] */
+    uint64_t next_order;
+    uint64_t flushed; /* requests of a lower order are not held back */
+    bool closing;
+    leat_batcher_stats stats;
+};
+
+/* What pick chose. */
+typedef struct lt_batch {
+    leat_request *first; /* by next, in the order they are due */
+    uint32_t key;
+    uint64_t hash; /* of the key: it may become another's meanwhile */
+    uint32_t rows;
+    leat_request *expired; /* requests whose time was over */
+} lt_batch;
+
+uint64_t lt_batcher_now(const leat_batcher *batcher);
+
+/* Takes the batch that is to be begun at `now` out of its queue, and what has expired. Its `first`
+ * is NULL when there is none: *out_next is then when to ask again, LT_NEVER: when something comes.
+ * The caller holds the lock. */
+lt_batch lt_batcher_pick(leat_batcher *batcher, uint64_t now, uint64_t *out_next);
+
+/* Nanoseconds from now until a request of these rows of a key would be complete, behind all that is
+ * due before it; 0 when not known. The caller holds the lock. */
+uint64_t lt_batcher_predict(const leat_batcher *batcher, const lt_batch_key *key, uint32_t rows);
+
+/* Runs a batch and completes its requests, and those that have expired. Without the lock. */
+void lt_batcher_serve(lt_instance *instance, const lt_batch *batch);
+
+/* Completes a request that is RUNNING: sets the outputs, calls back, lets waiters go. Without the
+ * lock. outputs: NULL unless the status is LEAT_OK. */
+void lt_batcher_complete(leat_request *request, leat_status status, const leat_array *outputs,
+                         const leat_error *error);
+
+/* An instance's thread. */
+void *lt_batcher_thread(void *instance);
+
+#endif

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "batcher/key.h"
+
+#include "base/error.h"
+#include "base/memory.h"
+
+#include <string.h>
+
+/* Whether elements of the type can be moved by whole bytes, and mean the same elsewhere. */
+static bool moves(leat_dtype dtype)
+{
+    return dtype > LEAT_DTYPE_UNDEFINED && dtype < LEAT_DTYPE_COUNT && dtype != LEAT_DTYPE_STRING &&
+           leat_dtype_bytes(dtype, 2) >= 2;
+}
+
+static leat_status check_type(const leat_io *io, leat_error *err)
+{
+    return moves(io->dtype)
+               ? LEAT_OK
+               : lt_fail(err, LEAT_UNSUPPORTED, "'%s': values of type %s cannot be batched",
+                         io->name, leat_dtype_name(io->dtype));
+}
+
+/* Whether the first dimension is not known, and not known to be another than `symbol`. */
+static bool may_be_batch(const leat_io *io, const char *symbol)
+{
+    if (io->rank < 0) {
+        return true;
+    }
+    return io->rank > 0 && io->shape[0] < 0 &&
+           (symbol == NULL || io->dim_names[0] == NULL || strcmp(symbol, io->dim_names[0]) == 0);
+}
+
+leat_status lt_key_batched(const leat_model_signature *io, bool *out_batched, leat_error *err)
+{
+    const char *symbol = NULL;
+    bool any = false;
+    for (size_t i = 0; i < io->n_inputs; i++) {
+        const leat_io *input = &io->inputs[i];
+        leat_status status = check_type(input, err);
+        if (status != LEAT_OK) {
+            return status;
+        }
+        out_batched[i] = may_be_batch(input, symbol);
+        if (out_batched[i] && !any) {
+            symbol = input->rank > 0 ? input->dim_names[0] : NULL;
+        }
+        any |= out_batched[i];
+    }
+    if (!any) {
+        return lt_fail(err, LEAT_UNSUPPORTED,
+                       "no input begins with a symbolic dimension: export the model with a dynamic "
+                       "batch dimension, or set max_batch_size to 1");
+    }
+    for (size_t i = 0; i < io->n_outputs; i++) {
+        const leat_io *output = &io->outputs[i];
+        leat_status status = check_type(output, err);
+        if (status == LEAT_OK &&
+            !(output->rank < 0 || (output->rank > 0 && output->shape[0] < 0))) {
+            status = lt_fail(err, LEAT_UNSUPPORTED,
+                             "output '%s' does not begin with the batch dimension: its rows cannot "
+                             "be told apart (max_batch_size 1 needs none)",
+                             output->name);
+        }
+        if (status != LEAT_OK) {
+            return status;
+        }
+    }
+    return LEAT_OK;
+}
+
+static leat_status check_input(const leat_io *io, const leat_array *x, leat_error *err)
+{
+    if (x->dtype != io->dtype) {
+        return lt_fail(err, LEAT_INVALID, "input '%s' is %s, the model takes %s", io->name,
+                       leat_dtype_name(x->dtype), leat_dtype_name(io->dtype));
+    }
+    if (x->rank < 0 || x->rank > LEAT_MAX_RANK || (io->rank >= 0 && x->rank != io->rank)) {
+        return lt_fail(err, LEAT_INVALID, "input '%s' has rank %d, the model takes %d", io->name,
+                       x->rank, io->rank);
+    }
+    size_t count = 1;
+    for (int32_t d = 0; d < x->rank; d++) {
+        if (x->shape[d] < 0 ||
+            (io->rank >= 0 && io->shape[d] >= 0 && x->shape[d] != io->shape[d]) ||
+            !lt_mul(count, (size_t)x->shape[d], &count)) {
+            return lt_fail(err, LEAT_INVALID, "input '%s': dimension %d is %lld", io->name, d,
+                           (long long)x->shape[d]);
+        }
+    }
+    size_t bytes = leat_dtype_bytes(x->dtype, count);
+    if (x->bytes != bytes || (bytes == 0) != (count == 0) || (x->data == NULL && bytes > 0)) {
+        return lt_fail(err, LEAT_INVALID, "input '%s' has %zu bytes, its shape asks for %zu",
+                       io->name, x->data == NULL ? 0 : x->bytes, bytes);
+    }
+    return LEAT_OK;
+}
+
+/* rows: those of the inputs before, -1 for none. */
+static leat_status check_rows(const leat_io *io, const leat_array *x, int64_t rows, leat_error *err)
+{
+    if (x->rank == 0 || x->shape[0] < 1 || x->shape[0] > INT32_MAX ||
+        (rows >= 0 && x->shape[0] != rows)) {
+        return lt_fail(
+            err, LEAT_INVALID,
+            "input '%s' must begin with the request's rows: at least 1, the same for all "
+            "inputs",
+            io->name);
+    }
+    return LEAT_OK;
+}
+
+/* Writes the words of input x, and returns how many they are. */
+static uint32_t put_input(const leat_array *x, bool batched, bool content, uint64_t *words)
+{
+    uint32_t n = 0;
+    words[n++] = (uint64_t)x->rank;
+    for (int32_t d = batched ? 1 : 0; d < x->rank; d++) {
+        words[n++] = (uint64_t)x->shape[d];
+    }
+    if (content && x->bytes > 0) {
+        memcpy(&words[n], x->data, x->bytes);
+        n += (uint32_t)((x->bytes + 7) / 8);
+    }
+    return n;
+}
+
+leat_status lt_key_make(const leat_model_signature *io, const bool *batched,
+                        const leat_array *inputs, uint64_t group, uint64_t *words,
+                        uint32_t *out_rows, leat_error *err)
+{
+    const uint32_t n_words = LT_KEY_WORDS((uint32_t)io->n_inputs);
+    int64_t rows = -1;
+    uint32_t at = 0;
+    memset(words, 0, n_words * sizeof(*words));
+    words[at++] = group;
+    for (size_t i = 0; i < io->n_inputs; i++) {
+        const leat_array *x = &inputs[i];
+        const bool rowwise = batched != NULL && batched[i];
+        const bool content = batched != NULL && !batched[i];
+        leat_status status = check_input(&io->inputs[i], x, err);
+        if (status == LEAT_OK && rowwise) {
+            status = check_rows(&io->inputs[i], x, rows, err);
+            rows = x->shape[0];
+        } else if (status == LEAT_OK && content && x->bytes > LT_KEY_CONTENT_BYTES) {
+            status = lt_fail(err, LEAT_INVALID,
+                             "input '%s' has no batch dimension and %zu bytes: %u at most",
+                             io->inputs[i].name, x->bytes, LT_KEY_CONTENT_BYTES);
+        }
+        if (status != LEAT_OK) {
+            return status;
+        }
+        at += put_input(x, rowwise, content, words + at);
+    }
+    *out_rows = (uint32_t)(rows < 0 ? 1 : rows);
+    return LEAT_OK;
+}
+
+uint64_t lt_key_hash(const uint64_t *words, uint32_t n_words)
+{
+    uint64_t hash = 14695981039346656037u;
+    for (uint32_t i = 0; i < n_words; i++) {
+        hash = (hash ^ words[i]) * 1099511628211u;
+    }
+    return hash ^ hash >> 32;
+}

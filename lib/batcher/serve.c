@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Running a batch: rows put together, one run, rows handed out. */
+#include "base/clock.h"
+#include "base/error.h"
+#include "batcher/batcher.h"
+
+#include <string.h>
+#include <time.h>
+
+uint64_t lt_batcher_now(const leat_batcher *b)
+{
+    return b->desc.clock != NULL ? b->desc.clock(b->desc.clock_user) : lt_clock_ns();
+}
+
+static void count(leat_batcher *b, leat_status status)
+{
+    b->stats.succeeded += status == LEAT_OK;
+    b->stats.cancelled += status == LEAT_CANCELLED;
+    b->stats.expired += status == LEAT_EXPIRED;
+    b->stats.failed += status != LEAT_OK && status != LEAT_CANCELLED && status != LEAT_EXPIRED;
+}
+
+void lt_batcher_complete(leat_request *r, leat_status status, const leat_array *outputs,
+                         const leat_error *error)
+{
+    leat_batcher *b = r->batcher;
+    const size_t n_outputs = b->io->n_outputs;
+    if (outputs != NULL && r->caller_outputs != NULL) {
+        memcpy(r->caller_outputs, outputs, n_outputs * sizeof(*outputs));
+    }
+    r->status = status;
+    r->err = error ? *error : (leat_error){0};
+    r->err.status = status;
+    if (r->done != NULL) {
+        r->done(r->done_user, status, outputs, outputs ? n_outputs : 0,
+                status == LEAT_OK ? NULL : &r->err);
+    }
+    pthread_mutex_lock(&b->lock);
+    count(b, status);
+    r->state = LT_REQUEST_DONE;
+    if (r->held) {
+        pthread_cond_broadcast(&r->completed);
+    } else {
+        r->state = LT_REQUEST_FREE;
+        r->next = b->free;
+        b->free = r;
+    }
+    pthread_cond_broadcast(&b->ended);
+    pthread_mutex_unlock(&b->lock);
+}
+
+/* Memory for `rows` rows of input i, enough for the largest batch so that it need not grow for
+ * another one of the same key. */
+static void *block_for(lt_instance *at, size_t i, size_t row_bytes, leat_error *err)
+{
+    leat_batcher *b = at->batcher;
+    size_t bytes;
+    if (!lt_mul(row_bytes, (size_t)b->desc.max_batch_size, &bytes)) {
+        (void)lt_fail(err, LEAT_LIMIT, "a batch is too large to address");
+        return NULL;
+    }
+    if (at->block_bytes[i] < bytes || at->blocks[i] == NULL) {
+        lt_free(b->memory, at->blocks[i], at->block_bytes[i]);
+        at->block_bytes[i] = 0;
+        at->blocks[i] = lt_alloc(b->memory, bytes, LT_ALIGNMENT);
+        if (at->blocks[i] == NULL) {
+            (void)lt_fail(err, LEAT_NO_MEMORY, "no memory for a batch of %zu bytes", bytes);
+            return NULL;
+        }
+        at->block_bytes[i] = bytes;
+    }
+    return at->blocks[i];
+}
+
+/* The inputs of several requests as one. */
+static leat_status gather(lt_instance *at, const leat_request *first, uint32_t rows,
+                          leat_error *err)
+{
+    const leat_batcher *b = at->batcher;
+    for (size_t i = 0; i < b->io->n_inputs; i++) {
+        leat_array *x = &at->inputs[i];
+        *x = first->inputs[i];
+        if (!b->batched[i]) {
+            continue;
+        }
+        const size_t row_bytes = lt_key_row_bytes(x);
+        unsigned char *block = block_for(at, i, row_bytes, err);
+        if (block == NULL) {
+            return err->status;
+        }
+        x->data = block;
+        x->shape[0] = rows;
+        x->bytes = row_bytes * rows;
+        for (const leat_request *r = first; r != NULL; r = r->next) {
+            if (r->inputs[i].bytes > 0) {
+                memcpy(block, r->inputs[i].data, r->inputs[i].bytes);
+                block += r->inputs[i].bytes;
+            }
+        }
+    }
+    return LEAT_OK;
+}
+
+static leat_status run(lt_instance *at, const leat_array *inputs, leat_array *outputs,
+                       leat_error *err)
+{
+    const leat_batcher *b = at->batcher;
+    const size_t n_inputs = b->io->n_inputs, n_outputs = b->io->n_outputs;
+    return b->desc.run != NULL
+               ? b->desc.run(b->desc.run_user, at->index, inputs, n_inputs, outputs, n_outputs, err)
+               : leat_session_run(at->session, inputs, n_inputs, outputs, n_outputs, err);
+}
+
+/* Every output has the batch's rows. */
+static leat_status check_outputs(const lt_instance *at, uint32_t rows, leat_error *err)
+{
+    const leat_model_signature *io = at->batcher->io;
+    for (size_t o = 0; o < io->n_outputs; o++) {
+        const leat_array *y = &at->outputs[o];
+        if (y->rank < 1 || y->shape[0] != (int64_t)rows || y->bytes % rows != 0) {
+            return lt_fail(err, LEAT_UNSUPPORTED,
+                           "output '%s' of a batch of %u rows does not have as many: this model "
+                           "cannot be batched",
+                           io->outputs[o].name, rows);
+        }
+    }
+    return LEAT_OK;
+}
+
+/* What rows [row, row + r->rows) of the batch's outputs are to a request: copied to its memory, or
+ * where they lie. */
+static leat_status hand_out(const lt_instance *at, leat_request *r, uint32_t row, leat_error *err)
+{
+    const leat_model_signature *io = at->batcher->io;
+    for (size_t o = 0; o < io->n_outputs; o++) {
+        leat_array y = at->outputs[o];
+        const size_t row_bytes = lt_key_row_bytes(&y);
+        y.data = (unsigned char *)y.data + row * row_bytes;
+        y.bytes = row_bytes * r->rows;
+        y.shape[0] = r->rows;
+        if (r->caller_outputs != NULL) {
+            leat_array *own = &r->outputs[o];
+            if (own->bytes < y.bytes) {
+                return lt_fail(err, LEAT_INVALID, "output '%s' needs %zu bytes, %zu were given",
+                               io->outputs[o].name, y.bytes, own->bytes);
+            }
+            if (y.bytes > 0) {
+                memcpy(own->data, y.data, y.bytes);
+            }
+            y.data = own->data;
+        }
+        r->outputs[o] = y;
+    }
+    return LEAT_OK;
+}
+
+static void complete_all(leat_request *first, leat_status status, const leat_error *err)
+{
+    while (first != NULL) {
+        leat_request *r = first;
+        first = r->next;
+        lt_batcher_complete(r, status, NULL, err);
+    }
+}
+
+static void learn(lt_instance *at, const lt_batch *batch, uint32_t rows, uint64_t ns,
+                  leat_status status)
+{
+    leat_batcher *b = at->batcher;
+    pthread_mutex_lock(&b->lock);
+    b->stats.batches++;
+    b->stats.rows += rows;
+    if (status == LEAT_OK && b->hashes[batch->key] == batch->hash) {
+        lt_curve_run(&b->keys[batch->key].curve, rows, ns);
+    }
+    pthread_mutex_unlock(&b->lock);
+}
+
+/* One request alone, in place: its own arrays are the run's. */
+static leat_status run_one(lt_instance *at, leat_request *r, leat_error *err)
+{
+    return run(at, r->inputs, r->outputs, err);
+}
+
+static leat_status run_many(lt_instance *at, const leat_request *first, uint32_t rows,
+                            leat_error *err)
+{
+    memset(at->outputs, 0, at->batcher->io->n_outputs * sizeof(*at->outputs));
+    leat_status status = gather(at, first, rows, err);
+    status = status ? status : run(at, at->inputs, at->outputs, err);
+    return status ? status : check_outputs(at, rows, err);
+}
+
+static void serve(lt_instance *at, const lt_batch *batch, leat_request *first, uint32_t rows);
+
+/* Runs both halves of a batch that failed. */
+static void bisect(lt_instance *at, const lt_batch *batch, leat_request *first, uint32_t rows)
+{
+    uint32_t n = 0, left = 0;
+    for (const leat_request *r = first; r != NULL; r = r->next) {
+        n++;
+    }
+    leat_request *last = first;
+    left = last->rows;
+    for (uint32_t i = 1; i < n / 2; i++) {
+        last = last->next;
+        left += last->rows;
+    }
+    leat_request *second = last->next;
+    last->next = NULL;
+    pthread_mutex_lock(&at->batcher->lock);
+    at->batcher->stats.bisected++;
+    pthread_mutex_unlock(&at->batcher->lock);
+    serve(at, batch, first, left);
+    serve(at, batch, second, rows - left);
+}
+
+/* Requests in a list, `rows` rows of them: the depth of halving is the logarithm of a batch. */
+static void serve(lt_instance *at, const lt_batch *batch, leat_request *first, uint32_t rows)
+{
+    leat_error err = {0};
+    const bool alone = first->next == NULL;
+    const uint64_t begin = lt_batcher_now(at->batcher);
+    leat_status status = alone ? run_one(at, first, &err) : run_many(at, first, rows, &err);
+    learn(at, batch, rows, lt_batcher_now(at->batcher) - begin, status);
+    if (alone) {
+        lt_batcher_complete(first, status, status ? NULL : first->outputs, &err);
+        return;
+    }
+    if (status == LEAT_DEVICE_LOST) {
+        complete_all(first, status, &err);
+        return;
+    }
+    if (status != LEAT_OK) {
+        bisect(at, batch, first, rows);
+        return;
+    }
+    for (uint32_t row = 0; first != NULL;) {
+        leat_request *r = first;
+        first = r->next;
+        status = hand_out(at, r, row, &err);
+        row += r->rows;
+        lt_batcher_complete(r, status, status ? NULL : r->outputs, &err);
+    }
+}
+
+void lt_batcher_serve(lt_instance *at, const lt_batch *batch)
+{
+    if (batch->expired != NULL) {
+        leat_error err = {0};
+        (void)lt_fail(&err, LEAT_EXPIRED, "the deadline passed before the request was begun");
+        complete_all(batch->expired, LEAT_EXPIRED, &err);
+    }
+    if (batch->first != NULL) {
+        serve(at, batch, batch->first, batch->rows);
+    }
+}
+
+/* Waits for work; until `next` at most. The caller holds the lock. */
+static void wait_for_work(leat_batcher *b, uint64_t next)
+{
+    if (next == LT_NEVER) {
+        pthread_cond_wait(&b->work, &b->lock);
+        return;
+    }
+    const struct timespec limit = {.tv_sec = (time_t)(next / 1000000000u),
+                                   .tv_nsec = (long)(next % 1000000000u)};
+    (void)pthread_cond_timedwait(&b->work, &b->lock, &limit);
+}
+
+void *lt_batcher_thread(void *opaque)
+{
+    lt_instance *at = opaque;
+    leat_batcher *b = at->batcher;
+    pthread_mutex_lock(&b->lock);
+    for (;;) {
+        uint64_t next;
+        lt_batch batch = lt_batcher_pick(b, lt_batcher_now(b), &next);
+        if (batch.first != NULL || batch.expired != NULL) {
+            pthread_mutex_unlock(&b->lock);
+            lt_batcher_serve(at, &batch);
+            pthread_mutex_lock(&b->lock);
+        } else if (b->closing && b->stats.waiting == 0) {
+            break;
+        } else {
+            wait_for_work(b, next);
+        }
+    }
+    pthread_mutex_unlock(&b->lock);
+    return NULL;
+}

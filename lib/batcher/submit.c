@@ -1,0 +1,452 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What callers do with requests: submit, wait, cancel, release. */
+#include "base/error.h"
+#include "batcher/batcher.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+static leat_status check_desc(const leat_batcher *b, const leat_request_desc *d, leat_error *err)
+{
+    if (d->struct_size != sizeof(*d)) {
+        return lt_fail(err, LEAT_INVALID,
+                       "leat_request_desc.struct_size is %zu: set it to sizeof(leat_request_desc)",
+                       d->struct_size);
+    }
+    if (d->inputs == NULL || d->n_inputs != b->io->n_inputs) {
+        return lt_fail(err, LEAT_INVALID, "%zu inputs were given, the model takes %zu", d->n_inputs,
+                       b->io->n_inputs);
+    }
+    if (d->outputs != NULL ? d->n_outputs != b->io->n_outputs : d->done == NULL) {
+        return lt_fail(err, LEAT_INVALID,
+                       "%zu outputs were given, the model gives %zu (none only with a callback)",
+                       d->n_outputs, b->io->n_outputs);
+    }
+    for (size_t o = 0; d->outputs != NULL && o < d->n_outputs; o++) {
+        if (d->outputs[o].data == NULL) {
+            return lt_fail(err, LEAT_INVALID, "output '%s' has no memory", b->io->outputs[o].name);
+        }
+    }
+    if (d->class_index >= b->desc.n_classes) {
+        return lt_fail(err, LEAT_INVALID, "class %u: there are %u", d->class_index,
+                       b->desc.n_classes);
+    }
+    return LEAT_OK;
+}
+
+/* The free key, or the one that waits for nothing and was used longest ago; NULL when all wait. */
+static lt_batch_key *unused_key(leat_batcher *b)
+{
+    lt_batch_key *oldest = NULL;
+    for (uint32_t k = 0; k < b->desc.max_keys; k++) {
+        lt_batch_key *key = &b->keys[k];
+        if (b->hashes[k] == 0) {
+            return key;
+        }
+        if (key->waiting == 0 && (oldest == NULL || key->last_used < oldest->last_used)) {
+            oldest = key;
+        }
+    }
+    return oldest;
+}
+
+static lt_batch_key *find_key(leat_batcher *b, const uint64_t *words, uint64_t hash)
+{
+    const size_t bytes = b->n_words * sizeof(*words);
+    for (uint32_t k = 0; k < b->desc.max_keys; k++) {
+        if (b->hashes[k] == hash && memcmp(b->keys[k].words, words, bytes) == 0) {
+            return &b->keys[k];
+        }
+    }
+    lt_batch_key *key = unused_key(b);
+    if (key != NULL) {
+        b->hashes[key - b->keys] = hash;
+        memcpy(key->words, words, bytes);
+        key->held_since = 0;
+        lt_curve_clear(&key->curve);
+    }
+    return key;
+}
+
+/* Whether the request may come in: room, and time enough. The caller holds the lock. */
+static leat_status admit(const leat_batcher *b, const lt_batch_key *key, uint32_t rows,
+                         uint64_t deadline_ns, leat_error *err)
+{
+    if (b->closing) {
+        return lt_fail(err, LEAT_INVALID, "the batcher is being destroyed");
+    }
+    if (b->free == NULL) {
+        return lt_fail(err, LEAT_BUSY, "%u requests are not complete, or not released, yet",
+                       b->desc.queue_limit);
+    }
+    if (key == NULL) {
+        return lt_fail(err, LEAT_BUSY, "requests of %u keys wait", b->desc.max_keys);
+    }
+    if (deadline_ns != 0) {
+        const uint64_t predicted = lt_batcher_predict(b, key, rows);
+        if (predicted > deadline_ns) {
+            return lt_fail(err, LEAT_EXPIRED,
+                           "the request would be complete after %.3f ms, its deadline is %.3f ms",
+                           (double)predicted / 1e6, (double)deadline_ns / 1e6);
+        }
+    }
+    return LEAT_OK;
+}
+
+static uint64_t add(uint64_t a, uint64_t b)
+{
+    return a > LT_NEVER - b ? LT_NEVER : a + b;
+}
+
+/* The caller holds the lock; a request is free. */
+static leat_request *enqueue(leat_batcher *b, lt_batch_key *key, const leat_request_desc *d,
+                             uint32_t rows)
+{
+    const uint64_t now = lt_batcher_now(b);
+    const uint64_t patience = add(now, b->desc.max_wait_ns[d->class_index]);
+    leat_request *r = b->free;
+    b->free = r->next;
+    r->state = LT_REQUEST_WAITING;
+    r->key = (uint32_t)(key - b->keys);
+    r->rows = rows;
+    r->deadline = d->deadline_ns ? add(now, d->deadline_ns) : LT_NEVER;
+    r->node.due = r->deadline < patience ? r->deadline : patience;
+    r->node.order = b->next_order++;
+    r->done = d->done;
+    r->done_user = d->done_user;
+    r->caller_outputs = d->outputs;
+    memcpy(r->inputs, d->inputs, d->n_inputs * sizeof(*d->inputs));
+    if (d->outputs != NULL) {
+        memcpy(r->outputs, d->outputs, d->n_outputs * sizeof(*d->outputs));
+    } else {
+        memset(r->outputs, 0, b->io->n_outputs * sizeof(*r->outputs));
+    }
+    lt_heap_push(&key->heap, &r->node);
+    key->waiting++;
+    key->rows += rows;
+    key->last_used = now;
+    lt_curve_arrival(&key->curve, now, rows);
+    b->stats.accepted++;
+    b->stats.waiting++;
+    return r;
+}
+
+leat_status leat_batcher_submit(leat_batcher *b, const leat_request_desc *desc,
+                                leat_request **out_request, leat_error *err)
+{
+    uint64_t words[LT_KEY_WORDS(LT_BATCHER_MAX_INPUTS)];
+    uint32_t rows = 0;
+    if (out_request != NULL) {
+        *out_request = NULL;
+    }
+    if (b == NULL || desc == NULL) {
+        return lt_fail(err, LEAT_INVALID, "leat_batcher_submit: an argument is NULL");
+    }
+    leat_status status = check_desc(b, desc, err);
+    uint64_t group = desc->group;
+    if (status == LEAT_OK && b->desc.group != NULL) {
+        group ^=
+            b->desc.group(b->desc.group_user, desc->inputs, desc->n_inputs) * 0x9e3779b97f4a7c15u;
+    }
+    status =
+        status ? status : lt_key_make(b->io, b->batched, desc->inputs, group, words, &rows, err);
+    if (status == LEAT_OK && rows > (uint32_t)b->desc.max_batch_size) {
+        status = lt_fail(err, LEAT_INVALID, "a request of %u rows: a batch has %d at most", rows,
+                         b->desc.max_batch_size);
+    }
+    if (status != LEAT_OK) {
+        return status;
+    }
+    const uint64_t hash = lt_key_hash(words, b->n_words) | 1;
+    pthread_mutex_lock(&b->lock);
+    lt_batch_key *key = b->free ? find_key(b, words, hash) : NULL;
+    status = admit(b, key, rows, desc->deadline_ns, err);
+    if (status == LEAT_OK) {
+        leat_request *r = enqueue(b, key, desc, rows);
+        r->held = out_request != NULL;
+        if (out_request != NULL) {
+            *out_request = r;
+        }
+        pthread_cond_signal(&b->work);
+    } else {
+        b->stats.refused++;
+    }
+    pthread_mutex_unlock(&b->lock);
+    return status;
+}
+
+/* timeout_ns from now on the clock of condition variables; 0 is not asked for. */
+static struct timespec limit_of(uint64_t timeout_ns)
+{
+    struct timespec limit;
+    clock_gettime(CLOCK_MONOTONIC, &limit);
+    const uint64_t ns = (uint64_t)limit.tv_nsec + timeout_ns % 1000000000u;
+    limit.tv_sec += (time_t)(timeout_ns / 1000000000u + ns / 1000000000u);
+    limit.tv_nsec = (long)(ns % 1000000000u);
+    return limit;
+}
+
+/* Without threads a caller that waits runs batches, until none may be begun. */
+static void poll_until(leat_batcher *b, bool (*done)(const void *what), const void *what)
+{
+    uint64_t wait_ns = 0;
+    while (wait_ns == 0 && !done(what)) {
+        if (leat_batcher_poll(b, &wait_ns, NULL) != LEAT_OK) {
+            return;
+        }
+    }
+}
+
+static bool request_done(const void *what)
+{
+    const leat_request *r = what;
+    pthread_mutex_lock(&r->batcher->lock);
+    bool done = r->state == LT_REQUEST_DONE;
+    pthread_mutex_unlock(&r->batcher->lock);
+    return done;
+}
+
+leat_status leat_request_wait(leat_request *r, uint64_t timeout_ns, leat_error *err)
+{
+    if (r == NULL) {
+        return lt_fail(err, LEAT_INVALID, "leat_request_wait: the request is NULL");
+    }
+    leat_batcher *b = r->batcher;
+    const struct timespec limit = limit_of(timeout_ns);
+    int error = 0;
+    if (b->desc.no_threads) {
+        poll_until(b, request_done, r);
+    }
+    pthread_mutex_lock(&b->lock);
+    while (r->state != LT_REQUEST_DONE && error != ETIMEDOUT && !b->desc.no_threads) {
+        error = timeout_ns ? pthread_cond_timedwait(&r->completed, &b->lock, &limit)
+                           : pthread_cond_wait(&r->completed, &b->lock);
+    }
+    const bool done = r->state == LT_REQUEST_DONE;
+    pthread_mutex_unlock(&b->lock);
+    if (!done) {
+        return lt_fail(err, LEAT_TIMEOUT, "the request is not complete yet");
+    }
+    if (err != NULL) {
+        *err = r->err;
+    }
+    return r->status;
+}
+
+leat_status leat_request_cancel(leat_request *r, leat_error *err)
+{
+    if (r == NULL) {
+        return lt_fail(err, LEAT_INVALID, "leat_request_cancel: the request is NULL");
+    }
+    leat_batcher *b = r->batcher;
+    pthread_mutex_lock(&b->lock);
+    const bool waits = r->state == LT_REQUEST_WAITING;
+    if (waits) {
+        lt_batch_key *key = &b->keys[r->key];
+        lt_heap_remove(&key->heap, &r->node);
+        key->waiting--;
+        key->rows -= r->rows;
+        b->stats.waiting--;
+        r->state = LT_REQUEST_RUNNING;
+    }
+    pthread_mutex_unlock(&b->lock);
+    if (!waits) {
+        return lt_fail(err, LEAT_BUSY, "the request runs already, or is complete");
+    }
+    leat_error why = {0};
+    (void)lt_fail(&why, LEAT_CANCELLED, "the request was cancelled");
+    lt_batcher_complete(r, LEAT_CANCELLED, NULL, &why);
+    return LEAT_OK;
+}
+
+void leat_request_release(leat_request *r)
+{
+    if (r == NULL) {
+        return;
+    }
+    leat_batcher *b = r->batcher;
+    pthread_mutex_lock(&b->lock);
+    r->held = false;
+    if (r->state == LT_REQUEST_DONE) {
+        r->state = LT_REQUEST_FREE;
+        r->next = b->free;
+        b->free = r;
+        pthread_cond_broadcast(&b->ended);
+    }
+    pthread_mutex_unlock(&b->lock);
+}
+
+/* ---- all of them ----------------------------------------------------------------------------- */
+
+typedef struct drained {
+    leat_batcher *batcher;
+    uint64_t order; /* all requests below it */
+} drained;
+
+/* The caller holds the lock. */
+static bool all_complete(const drained *d)
+{
+    const leat_batcher *b = d->batcher;
+    for (uint32_t i = 0; i < b->desc.queue_limit; i++) {
+        const leat_request *r = &b->requests[i];
+        if ((r->state == LT_REQUEST_WAITING || r->state == LT_REQUEST_RUNNING) &&
+            r->node.order < d->order) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool drain_done(const void *what)
+{
+    const drained *d = what;
+    pthread_mutex_lock(&d->batcher->lock);
+    bool done = all_complete(d);
+    pthread_mutex_unlock(&d->batcher->lock);
+    return done;
+}
+
+void leat_batcher_flush(leat_batcher *b)
+{
+    if (b != NULL) {
+        pthread_mutex_lock(&b->lock);
+        b->flushed = b->next_order;
+        pthread_cond_broadcast(&b->work);
+        pthread_mutex_unlock(&b->lock);
+    }
+}
+
+leat_status leat_batcher_drain(leat_batcher *b, uint64_t timeout_ns, leat_error *err)
+{
+    if (b == NULL) {
+        return lt_fail(err, LEAT_INVALID, "leat_batcher_drain: the batcher is NULL");
+    }
+    const struct timespec limit = limit_of(timeout_ns);
+    int error = 0;
+    leat_batcher_flush(b);
+    pthread_mutex_lock(&b->lock);
+    const drained d = {b, b->flushed};
+    pthread_mutex_unlock(&b->lock);
+    if (b->desc.no_threads) {
+        poll_until(b, drain_done, &d);
+    }
+    pthread_mutex_lock(&b->lock);
+    while (!all_complete(&d) && error != ETIMEDOUT && !b->desc.no_threads) {
+        error = timeout_ns ? pthread_cond_timedwait(&b->ended, &b->lock, &limit)
+                           : pthread_cond_wait(&b->ended, &b->lock);
+    }
+    const bool done = all_complete(&d);
+    pthread_mutex_unlock(&b->lock);
+    return done ? LEAT_OK : lt_fail(err, LEAT_TIMEOUT, "requests are still to be completed");
+}
+
+/* ---- an array of requests -------------------------------------------------------------------- */
+
+enum {
+    WINDOW = 512
+};
+
+/* The requests of leat_batcher_process that are under way, oldest first. */
+typedef struct window {
+    leat_request *requests[WINDOW];
+    size_t first; /* index of the oldest */
+    size_t n;
+    leat_status *statuses; /* may be NULL */
+    size_t failed;         /* the lowest index that failed; SIZE_MAX: none */
+    leat_status status;
+    leat_error err;
+} window;
+
+static void note(window *w, size_t index, leat_status status, const leat_error *err)
+{
+    if (w->statuses != NULL) {
+        w->statuses[index] = status;
+    }
+    if (status != LEAT_OK && index < w->failed) {
+        w->failed = index;
+        w->status = status;
+        w->err = *err;
+    }
+}
+
+static void finish_oldest(window *w)
+{
+    leat_error err = {0};
+    leat_request *r = w->requests[w->first % WINDOW];
+    note(w, w->first, leat_request_wait(r, 0, &err), &err);
+    leat_request_release(r);
+    w->first++;
+    w->n--;
+}
+
+/* Others' requests fill the queue: waits for one of them. */
+static void wait_for_room(leat_batcher *b)
+{
+    pthread_mutex_lock(&b->lock);
+    if (b->free == NULL && !b->desc.no_threads) {
+        pthread_cond_wait(&b->ended, &b->lock);
+    }
+    pthread_mutex_unlock(&b->lock);
+    if (b->desc.no_threads && leat_batcher_poll(b, NULL, NULL) != LEAT_OK) {
+        return; /* cannot be: it has no threads */
+    }
+}
+
+static void submit_one(leat_batcher *b, window *w, size_t index, const leat_array *inputs,
+                       leat_array *outputs)
+{
+    const size_t n_in = b->io->n_inputs, n_out = b->io->n_outputs;
+    const leat_request_desc desc = {.struct_size = sizeof(desc),
+                                    .inputs = inputs + index * n_in,
+                                    .n_inputs = n_in,
+                                    .outputs = outputs + index * n_out,
+                                    .n_outputs = n_out};
+    leat_request *r = NULL;
+    leat_error err = {0};
+    leat_status status;
+    if (w->n == WINDOW) {
+        finish_oldest(w);
+    }
+    while ((status = leat_batcher_submit(b, &desc, &r, &err)) == LEAT_BUSY) {
+        if (w->n > 0) {
+            finish_oldest(w);
+        } else {
+            wait_for_room(b);
+        }
+    }
+    if (status == LEAT_OK) {
+        w->requests[(w->first + w->n) % WINDOW] = r;
+        w->n++;
+        return;
+    }
+    /* Indices in the window follow each other: one that was not queued ends it. */
+    while (w->n > 0) {
+        finish_oldest(w);
+    }
+    note(w, index, status, &err);
+    w->first = index + 1;
+}
+
+leat_status leat_batcher_process(leat_batcher *b, size_t n_requests, const leat_array *inputs,
+                                 leat_array *outputs, leat_status *statuses, leat_error *err)
+{
+    if (b == NULL || (n_requests > 0 && (inputs == NULL || outputs == NULL))) {
+        return lt_fail(err, LEAT_INVALID, "leat_batcher_process: an argument is NULL");
+    }
+    window w = {.statuses = statuses, .failed = SIZE_MAX};
+    for (size_t i = 0; i < n_requests; i++) {
+        submit_one(b, &w, i, inputs, outputs);
+    }
+    leat_batcher_flush(b);
+    while (w.n > 0) {
+        finish_oldest(&w);
+    }
+    if (w.failed == SIZE_MAX) {
+        return LEAT_OK;
+    }
+    if (err != NULL) {
+        *err = w.err;
+    }
+    return lt_fail_within(err, w.status, "request %zu", w.failed);
+}
