@@ -71,7 +71,7 @@ leat_status lt_cpu_compute_supports(const leat_kernel_node *node, leat_error *er
 #define CPU_PACKED (CPU_T(U4) | CPU_T(I4) | CPU_T(F4E2M1) | CPU_T(U2) | CPU_T(I2))
 #define CPU_ALL (CPU_WHOLE | CPU_PACKED | CPU_T(STRING))
 /* Arrays of arrays. */
-#define CPU_CONTAINERS (CPU_T(SEQUENCE) | CPU_T(OPTIONAL))
+#define CPU_CONTAINERS (CPU_T(MAP) | CPU_T(SEQUENCE) | CPU_T(OPTIONAL))
 
 /* Bytes of one element of a whole-byte type. */
 static inline size_t lt_cpu_element_bytes(leat_dtype dtype)

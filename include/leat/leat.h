@@ -98,8 +98,10 @@ typedef enum leat_dtype {
     LEAT_DTYPE_I2 = 26,    /* four elements a byte, the first in the low bits */
     LEAT_DTYPE_COUNT = 27, /* element types that a tensor can have lie below */
     /* Not tensors. An array of these has rank 1; its elements are leat_array, each with data of its
-     * own: the tensors of a sequence, or the 0 or 1 values (tensors or sequences) of an optional.
-     * Outputs that pass an input's elements on point at the caller's data. */
+     * own: the two of a map, keys (i64 or string, none twice, in any order) and values, vectors of
+     * one length; the tensors of a sequence; or the 0 or 1 values (tensors or sequences) of an
+     * optional. Outputs that pass an input's elements on point at the caller's data. */
+    LEAT_DTYPE_MAP = 29,
     LEAT_DTYPE_SEQUENCE = 30,
     LEAT_DTYPE_OPTIONAL = 31
 } leat_dtype;
@@ -330,8 +332,8 @@ typedef struct leat_model_save_desc {
  * safe but may leave such a file.
  * Threads:  any.
  * Errors:   IO; NO_MEMORY; LIMIT when a model above 2 GB has no external data; UNSUPPORTED for
- *           models with sequences or optionals as inputs or outputs, or with If, Loop or Scan in a
- *           function that imports another version of ai.onnx than the model. */
+ *           models with maps, sequences or optionals as inputs or outputs, or with If, Loop or Scan
+ *           in a function that imports another version of ai.onnx than the model. */
 LEAT_API leat_status leat_model_save(const leat_model *model, const char *path,
                                      const leat_model_save_desc *desc,
                                      leat_error *err) LEAT_MUST_CHECK;

@@ -41,7 +41,7 @@ static const struct {
 
 static bool holds_arrays(leat_dtype dtype)
 {
-    return dtype == LEAT_DTYPE_SEQUENCE || dtype == LEAT_DTYPE_OPTIONAL;
+    return dtype == LEAT_DTYPE_MAP || dtype == LEAT_DTYPE_SEQUENCE || dtype == LEAT_DTYPE_OPTIONAL;
 }
 
 uint32_t lt_dtype_bits(leat_dtype dtype)
@@ -55,7 +55,9 @@ uint32_t lt_dtype_bits(leat_dtype dtype)
 const char *leat_dtype_name(leat_dtype dtype)
 {
     if (holds_arrays(dtype)) {
-        return dtype == LEAT_DTYPE_SEQUENCE ? "sequence" : "optional";
+        return dtype == LEAT_DTYPE_MAP        ? "map"
+               : dtype == LEAT_DTYPE_SEQUENCE ? "sequence"
+                                              : "optional";
     }
     return dtypes[(unsigned)dtype < LEAT_DTYPE_COUNT ? dtype : LEAT_DTYPE_UNDEFINED].name;
 }

@@ -31,12 +31,13 @@ typedef struct lt_capture {
     uint32_t inner; /* value index in this graph */
 } lt_capture;
 
-/* Values of type LEAT_DTYPE_SEQUENCE and LEAT_DTYPE_OPTIONAL have rank 1. Behind the one dimension
- * their shape keeps what is no dimension: the type of the tensors in them, UNDEFINED when it is not
- * known, and whether an optional is of sequences. */
+/* Values of type LEAT_DTYPE_MAP, LEAT_DTYPE_SEQUENCE and LEAT_DTYPE_OPTIONAL have rank 1. Behind
+ * the one dimension their shape keeps what is no dimension: the type of the tensors in them (of a
+ * map's values), UNDEFINED when it is not known, and whether an optional is of sequences. */
 static inline bool lt_value_is_container(const leat_value *value)
 {
-    return value->dtype == LEAT_DTYPE_SEQUENCE || value->dtype == LEAT_DTYPE_OPTIONAL;
+    return value->dtype == LEAT_DTYPE_MAP || value->dtype == LEAT_DTYPE_SEQUENCE ||
+           value->dtype == LEAT_DTYPE_OPTIONAL;
 }
 
 static inline leat_dtype lt_element_dtype(const leat_value *container)

@@ -286,6 +286,41 @@ static leat_status read_container(lt_graph *graph, lt_wire wire, bool optional, 
     return lt_graph_symbol(graph, NULL, &type->shape[0], err);
 }
 
+/* TypeProto.Map from strings or i64 to tensors; a kind of 0 is left for anything else. */
+static leat_status read_map(lt_wire wire, leat_value *type, uint32_t *out_kind, leat_error *err)
+{
+    uint32_t inner = 0;
+    leat_dtype key = LEAT_DTYPE_UNDEFINED, value = LEAT_DTYPE_UNDEFINED;
+    lt_wire of_value = {0};
+    for (bool more = true; more;) {
+        lt_field field;
+        leat_status status = lt_wire_next(&wire, &field, &more, err);
+        if (status == LEAT_OK && more && field.number == 2 && field.type == LT_WIRE_BYTES) {
+            status = peek_kind(field.bytes, &inner, &of_value, err);
+        }
+        if (status != LEAT_OK) {
+            return status;
+        }
+        if (more && field.number == 1 && field.type == LT_WIRE_VARINT &&
+            field.value < LEAT_DTYPE_COUNT) {
+            key = (leat_dtype)field.value;
+        }
+    }
+    if (inner != TYPE_TENSOR || (key != LEAT_DTYPE_STRING && key != LEAT_DTYPE_I64)) {
+        *out_kind = 0;
+        return LEAT_OK;
+    }
+    leat_status status = tensor_dtype(of_value, &value, err);
+    if (status != LEAT_OK) {
+        return status;
+    }
+    type->dtype = LEAT_DTYPE_MAP;
+    type->rank = 1;
+    lt_set_element(type, value, false);
+    type->shape[0] = 2; /* keys and values */
+    return LEAT_OK;
+}
+
 /* TypeProto; `kind` is the field that holds the type. */
 static leat_status read_type(lt_graph *graph, lt_wire wire, leat_value *type, uint32_t *out_kind,
                              leat_error *err)
@@ -306,6 +341,8 @@ static leat_status read_type(lt_graph *graph, lt_wire wire, leat_value *type, ui
         } else if (field.number == TYPE_SEQUENCE || field.number == TYPE_OPTIONAL) {
             bool optional = field.number == TYPE_OPTIONAL;
             status = read_container(graph, field.bytes, optional, type, out_kind, err);
+        } else if (field.number == TYPE_MAP) {
+            status = read_map(field.bytes, type, out_kind, err);
         }
         if (status != LEAT_OK) {
             return status;
@@ -313,10 +350,11 @@ static leat_status read_type(lt_graph *graph, lt_wire wire, leat_value *type, ui
     }
 }
 
-/* Tensors, sequences and optionals. */
+/* Tensors, maps, sequences and optionals. */
 static bool is_supported(uint32_t kind)
 {
-    return kind == TYPE_TENSOR || kind == TYPE_SEQUENCE || kind == TYPE_OPTIONAL;
+    return kind == TYPE_TENSOR || kind == TYPE_MAP || kind == TYPE_SEQUENCE ||
+           kind == TYPE_OPTIONAL;
 }
 
 static const char *kind_name(uint32_t kind)
@@ -427,8 +465,8 @@ static leat_status read_input(lt_reader *reader, const lt_field *field, const lt
     if (!is_supported(kind) && (kind != 0 || graph->parent == NULL)) {
         return lt_fail(
             err, LEAT_UNSUPPORTED,
-            "input '%.*s' is a %s; tensors, sequences of tensors and optionals of these are"
-            " supported",
+            "input '%.*s' is a %s; tensors, maps and sequences of tensors and optionals of "
+            "tensors and sequences are supported",
             (int)(name.bytes < 80 ? name.bytes : 80), name.data, kind_name(kind));
     }
     status = lt_scope_define(reader, scope, name, &value, err);
@@ -456,8 +494,8 @@ static leat_status read_output(lt_reader *reader, const lt_field *field, const l
     if (kind != 0 && !is_supported(kind)) {
         return lt_fail(
             err, LEAT_UNSUPPORTED,
-            "output '%.*s' is a %s; tensors, sequences of tensors and optionals of these are"
-            " supported",
+            "output '%.*s' is a %s; tensors, maps and sequences of tensors and optionals of "
+            "tensors and sequences are supported",
             (int)(name.bytes < 80 ? name.bytes : 80), name.data, kind_name(kind));
     }
     status = lt_scope_resolve(reader, scope, name, &value, err);

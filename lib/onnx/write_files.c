@@ -18,7 +18,8 @@
 /* --- what can be written ------------------------------------------------------------------------
  */
 
-/* The graph does not keep what a sequence or an optional holds, so their types cannot be written.
+/* The graph does not keep all that a map, sequence or optional holds, so their types cannot be
+ * written.
  */
 static leat_status check_types(const lt_graph *graph, leat_error *err)
 {

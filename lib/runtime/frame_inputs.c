@@ -99,7 +99,16 @@ static bool is_sound_tensor(const leat_array *array)
            array->bytes >= bytes && (array->data != NULL || bytes == 0);
 }
 
-/* A sequence or optional that the caller made, and all in it. */
+/* Two vectors of one length, the keys of a type that maps have. */
+static bool is_sound_map(const leat_array *elements, int64_t n)
+{
+    return n == 2 && is_sound_tensor(&elements[0]) && is_sound_tensor(&elements[1]) &&
+           (elements[0].dtype == LEAT_DTYPE_I64 || elements[0].dtype == LEAT_DTYPE_STRING) &&
+           lt_dtype_bits(elements[1].dtype) % 8 == 0 && elements[0].rank == 1 &&
+           elements[1].rank == 1 && elements[0].shape[0] == elements[1].shape[0];
+}
+
+/* A map, sequence or optional that the caller made, and all in it. */
 static bool is_sound(const leat_array *array, bool nested)
 {
     size_t bytes;
@@ -108,6 +117,9 @@ static bool is_sound(const leat_array *array, bool nested)
         array->bytes < bytes || (elements == NULL && bytes != 0) ||
         (array->dtype == LEAT_DTYPE_OPTIONAL && array->shape[0] > 1)) {
         return false;
+    }
+    if (array->dtype == LEAT_DTYPE_MAP) {
+        return is_sound_map(elements, array->shape[0]);
     }
     for (int64_t i = 0; i < array->shape[0]; i++) {
         bool may_nest = array->dtype == LEAT_DTYPE_OPTIONAL && !nested;

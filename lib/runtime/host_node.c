@@ -14,6 +14,13 @@ static uint32_t one_buffer(const leat_node *node, const lt_host_node *host)
     return 1;
 }
 
+static uint32_t two_buffers(const leat_node *node, const lt_host_node *host)
+{
+    (void)node;
+    (void)host;
+    return 2;
+}
+
 static const lt_host_op ops[] = {
     {.op = "If", .run = lt_host_if, .bodies = {"then_branch", "else_branch"}},
     {.op = "Loop",
@@ -38,28 +45,55 @@ static const lt_host_op ops[] = {
     {.op = "OptionalHasElement", .run = lt_host_optional_has, .n_buffers = one_buffer},
     {.op = "StringConcat", .run = lt_host_string_concat},
     {.op = "StringNormalizer", .run = lt_host_string_normalizer},
-    {.op = "Identity", .run = lt_host_identity, .only_containers = true},
+    {.op = "Identity", .run = lt_host_identity, .when = LT_HOST_CONTAINERS},
+    {.op = "Cast", .run = lt_host_cast_text, .n_buffers = one_buffer, .when = LT_HOST_TEXT},
+    {.op = "CastLike", .run = lt_host_cast_text, .n_buffers = one_buffer, .when = LT_HOST_TEXT},
+    {.op = "CastMap", .domain = "ai.onnx.ml", .run = lt_host_cast_map, .n_buffers = two_buffers},
+    {.op = "DictVectorizer",
+     .domain = "ai.onnx.ml",
+     .run = lt_host_dict_vectorizer,
+     .n_buffers = two_buffers},
 };
 
 const lt_host_op *lt_host_op_find(const leat_node *node)
 {
-    for (size_t i = 0; node->domain[0] == '\0' && i < sizeof(ops) / sizeof(ops[0]); i++) {
-        if (strcmp(ops[i].op, node->op) == 0) {
+    for (size_t i = 0; i < sizeof(ops) / sizeof(ops[0]); i++) {
+        const char *domain = ops[i].domain ? ops[i].domain : "";
+        if (strcmp(domain, node->domain) == 0 && strcmp(ops[i].op, node->op) == 0) {
             return &ops[i];
         }
     }
     return NULL;
 }
 
+static bool runs(const lt_host_op *op, const leat_node *node, const leat_value *values)
+{
+    if (op->when == LT_HOST_ALWAYS || node->n_inputs == 0 || node->inputs[0] == LEAT_NO_VALUE) {
+        return op->when == LT_HOST_ALWAYS;
+    }
+    leat_dtype dtype = values[node->inputs[0]].dtype;
+    return op->when == LT_HOST_CONTAINERS
+               ? lt_is_container(dtype)
+               : dtype == LEAT_DTYPE_STRING ||
+                     lt_host_cast_target(node, values) == LEAT_DTYPE_STRING;
+}
+
 bool lt_host_runs(const lt_body *body, uint32_t index, const leat_value *values)
 {
     const lt_host_node *host = body->hosts[index];
-    const leat_node *node = body->graph->nodes[index];
-    if (host == NULL || !host->op->only_containers) {
-        return host != NULL;
+    return host != NULL && runs(host->op, body->graph->nodes[index], values);
+}
+
+bool lt_host_may_run(const lt_graph *graph, const leat_node *node)
+{
+    const lt_host_op *op = lt_host_op_find(node);
+    if (op == NULL) {
+        return false;
     }
-    return node->n_inputs != 0 && node->inputs[0] != LEAT_NO_VALUE &&
-           lt_is_container(values[node->inputs[0]].dtype);
+    bool like = op->when == LT_HOST_TEXT && node->n_inputs > 1 &&
+                node->inputs[1] != LEAT_NO_VALUE &&
+                graph->values[node->inputs[1]].dtype == LEAT_DTYPE_UNDEFINED;
+    return like || lt_host_type_is_open(graph, node) || runs(op, node, graph->values);
 }
 
 bool lt_host_type_is_open(const lt_graph *graph, const leat_node *node)

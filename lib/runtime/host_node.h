@@ -28,17 +28,28 @@ typedef struct lt_host_call {
     lt_host_state *state;
 } lt_host_call;
 
+/* Backends run the node in all other cases. */
+typedef enum lt_host_when {
+    LT_HOST_ALWAYS,
+    LT_HOST_CONTAINERS, /* the first input is no tensor */
+    LT_HOST_TEXT        /* of Cast and CastLike: to or from strings */
+} lt_host_when;
+
 typedef struct lt_host_op {
-    const char *op; /* of ai.onnx */
+    const char *op;
+    const char *domain; /* NULL: ai.onnx */
     leat_status (*run)(lt_host_call *call, leat_error *err);
     /* Buffers that the node's state has; NULL: none. */
     uint32_t (*n_buffers)(const leat_node *node, const lt_host_node *host);
     const char *bodies[2]; /* attributes that hold them */
-    bool only_containers;  /* a backend runs it where the first input is a tensor */
+    lt_host_when when;
 } lt_host_op;
 
-/* The operator's entry; NULL when backends run the node. */
+/* The operator's entry; NULL when backends always run it. */
 const lt_host_op *lt_host_op_find(const leat_node *node);
+
+/* Whether the runtime may have to carry out the node: types that are not known say so in a run. */
+bool lt_host_may_run(const lt_graph *graph, const leat_node *node);
 
 /* Whether the runtime carries out node `index`, given the types of values. */
 bool lt_host_runs(const lt_body *body, uint32_t index, const leat_value *values);
@@ -110,6 +121,11 @@ leat_status lt_host_concat_from_sequence(lt_host_call *call, leat_error *err);
 leat_status lt_host_optional(lt_host_call *call, leat_error *err);
 leat_status lt_host_optional_get(lt_host_call *call, leat_error *err);
 leat_status lt_host_optional_has(lt_host_call *call, leat_error *err);
+leat_status lt_host_cast_text(lt_host_call *call, leat_error *err);
+/* Type that a Cast or CastLike gives. */
+leat_dtype lt_host_cast_target(const leat_node *node, const leat_value *values);
+leat_status lt_host_cast_map(lt_host_call *call, leat_error *err);
+leat_status lt_host_dict_vectorizer(lt_host_call *call, leat_error *err);
 leat_status lt_host_string_concat(lt_host_call *call, leat_error *err);
 leat_status lt_host_string_normalizer(lt_host_call *call, leat_error *err);
 leat_status lt_host_identity(lt_host_call *call, leat_error *err);

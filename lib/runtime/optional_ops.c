@@ -21,8 +21,9 @@ leat_status lt_host_optional(lt_host_call *call, leat_error *err)
     leat_status status = LEAT_OK;
     if (full) {
         element = lt_call_input(call, 0);
-        if (element.array.dtype == LEAT_DTYPE_OPTIONAL) {
-            return lt_fail(err, LEAT_INVALID, "an optional of an optional");
+        if (element.array.dtype == LEAT_DTYPE_OPTIONAL || element.array.dtype == LEAT_DTYPE_MAP) {
+            return lt_fail(err, LEAT_INVALID, "an optional of a %s",
+                           leat_dtype_name(element.array.dtype));
         }
         if (lt_is_container(element.array.dtype) || element.held != NULL) {
             lt_held_retain(element.held);

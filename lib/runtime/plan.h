@@ -107,8 +107,8 @@ typedef struct lt_buffer {
     bool pinned; /* host memory pinned for the device */
 } lt_buffer;
 
-/* Shape and content of a value that a stage was made for. Of sequences and optionals the type
- * counts alone: only nodes of the runtime's own look into them. */
+/* Shape and content of a value that a stage was made for. Of maps, sequences and optionals the
+ * type counts alone: only nodes of the runtime's own look into them. */
 typedef struct lt_input_key {
     int32_t rank;
     leat_dtype dtype;
@@ -248,7 +248,7 @@ static inline void *lt_ref_resolve(const lt_run *run, const lt_ref *ref)
 /* Whether values of the type are arrays of arrays. */
 static inline bool lt_is_container(leat_dtype dtype)
 {
-    return dtype == LEAT_DTYPE_SEQUENCE || dtype == LEAT_DTYPE_OPTIONAL;
+    return dtype == LEAT_DTYPE_MAP || dtype == LEAT_DTYPE_SEQUENCE || dtype == LEAT_DTYPE_OPTIONAL;
 }
 
 /* Calls fn for every value that node `node` of the graph reads, the captures of its bodies among

@@ -268,7 +268,7 @@ static leat_status find_hosts(lt_body *body, leat_error *err)
     for (uint32_t i = 0; i < body->graph->n_nodes; i++) {
         const leat_node *node = body->graph->nodes[i];
         const struct lt_host_op *op = lt_host_op_find(node);
-        if (op == NULL) {
+        if (!lt_host_may_run(body->graph, node)) {
             continue;
         }
         lt_host_node *host = lt_arena_alloc(arena, sizeof(*host), 16);

@@ -58,13 +58,29 @@ static void fill(leat_array *array, numbers *n)
     }
 }
 
+/* A map of i64 to f32, three entries in no order. */
+static int make_map(leat_array *out)
+{
+    static int64_t keys[] = {2, 0, 1};
+    static float values[] = {1.5f, -2, 7};
+    leat_array *parts = malloc(2 * sizeof(*parts));
+    if (parts != NULL) {
+        parts[0] = (leat_array){LEAT_DTYPE_I64, 1, {3}, keys, sizeof(keys)};
+        parts[1] = (leat_array){LEAT_DTYPE_F32, 1, {3}, values, sizeof(values)};
+        *out = (leat_array){LEAT_DTYPE_MAP, 1, {2}, parts, 2 * sizeof(*parts)};
+    }
+    return parts != NULL;
+}
+
 /* False when the input is none that can be made: a sequence, an unknown rank, too large. */
 static int make_input(const leat_io *io, int64_t unknown, numbers *n, leat_array *out)
 {
     size_t count = 1;
     memset(out, 0, sizeof(*out));
-    if (io->dtype == LEAT_DTYPE_SEQUENCE || io->dtype == LEAT_DTYPE_OPTIONAL ||
-        io->dtype == LEAT_DTYPE_UNDEFINED || io->rank < 0) {
+    if (io->dtype == LEAT_DTYPE_MAP) {
+        return make_map(out);
+    }
+    if (io->dtype >= LEAT_DTYPE_COUNT || io->dtype == LEAT_DTYPE_UNDEFINED || io->rank < 0) {
         return 0;
     }
     out->dtype = io->dtype;

@@ -179,6 +179,20 @@ void onnx_builder_container(onnx_builder *builder, bool is_output, const char *n
     put_message(&builder->graph, is_output ? 12 : 11, &info);
 }
 
+void onnx_builder_map(onnx_builder *builder, bool is_output, const char *name, leat_dtype key,
+                      leat_dtype value)
+{
+    message tensor = {0}, value_type = {0}, inner = {0}, type = {0}, info = {0};
+    put_int(&tensor, 1, value);
+    put_message(&value_type, 1, &tensor);
+    put_int(&inner, 1, key);
+    put_message(&inner, 2, &value_type);
+    put_message(&type, 5, &inner);
+    put_text(&info, 1, name);
+    put_message(&info, 2, &type);
+    put_message(&builder->graph, is_output ? 12 : 11, &info);
+}
+
 /* TensorProto */
 static message tensor_message(const char *name, const leat_array *array)
 {

@@ -26,6 +26,10 @@ void onnx_builder_output(onnx_builder *builder, const char *name, leat_dtype dty
 void onnx_builder_container(onnx_builder *builder, bool is_output, const char *name,
                             leat_dtype container, leat_dtype element);
 
+/* The same for a map of keys to tensors. */
+void onnx_builder_map(onnx_builder *builder, bool is_output, const char *name, leat_dtype key,
+                      leat_dtype value);
+
 /* Adds an initializer with raw data. */
 void onnx_builder_constant(onnx_builder *builder, const char *name, const leat_array *array);
 void onnx_builder_floats(onnx_builder *builder, const char *name, const char *shape,

@@ -193,3 +193,56 @@ leat_status lt_infer_ml_feature_vectorizer(lt_infer *infer, leat_error *err)
     }
     return status ? status : lt_set(infer, 0, LEAT_DTYPE_F32, 2, shape, err);
 }
+
+/* A map, or what may turn out to be one. */
+static leat_status check_map(const lt_infer *infer, leat_error *err)
+{
+    leat_dtype dtype = lt_in(infer, 0)->dtype;
+    return dtype == LEAT_DTYPE_MAP || dtype == LEAT_DTYPE_UNDEFINED
+               ? LEAT_OK
+               : lt_bad(infer, err, "input 0 is of type %s, not a map", leat_dtype_name(dtype));
+}
+
+static bool is_one_of(const lt_infer *infer, const char *name, const char *const texts[3])
+{
+    bool found = leat_node_attr(infer->node, name) == NULL;
+    for (int i = 0; i < 3 && texts[i] != NULL; i++) {
+        found = found || leat_node_string_is(infer->node, name, texts[i]);
+    }
+    return found;
+}
+
+leat_status lt_infer_ml_cast_map(lt_infer *infer, leat_error *err)
+{
+    static const char *const types[] = {"TO_FLOAT", "TO_INT64", "TO_STRING"};
+    static const char *const forms[] = {"DENSE", "SPARSE", NULL};
+    bool sparse = leat_node_string_is(infer->node, "map_form", "SPARSE");
+    int64_t shape[2] = {1, leat_node_int(infer->node, "max_map", 1)};
+    leat_status status = check_map(infer, err);
+    if (status == LEAT_OK && (!is_one_of(infer, "cast_to", types) ||
+                              !is_one_of(infer, "map_form", forms) || (sparse && shape[1] < 1))) {
+        status = lt_bad(infer, err, "cast_to, map_form or max_map (%lld) is none of the known",
+                        (long long)shape[1]);
+    }
+    if (status == LEAT_OK && !sparse) {
+        status = lt_fresh(infer, &shape[1], err);
+    }
+    leat_dtype dtype = leat_node_string_is(infer->node, "cast_to", "TO_STRING")  ? LEAT_DTYPE_STRING
+                       : leat_node_string_is(infer->node, "cast_to", "TO_INT64") ? LEAT_DTYPE_I64
+                                                                                 : LEAT_DTYPE_F32;
+    return status ? status : lt_set(infer, 0, dtype, 2, shape, err);
+}
+
+leat_status lt_infer_ml_dict_vectorizer(lt_infer *infer, leat_error *err)
+{
+    const leat_value *map = lt_in(infer, 0);
+    size_t texts = list_length(infer, "string_vocabulary", LEAT_ATTR_STRINGS);
+    size_t numbers = list_length(infer, "int64_vocabulary", LEAT_ATTR_INTS);
+    const int64_t shape[2] = {1, (int64_t)(texts + numbers)};
+    leat_status status = check_map(infer, err);
+    if (status == LEAT_OK && (texts != 0) == (numbers != 0)) {
+        status = lt_bad(infer, err, "the vocabulary must be given as strings or as integers");
+    }
+    leat_dtype dtype = map->dtype == LEAT_DTYPE_MAP ? lt_element_dtype(map) : LEAT_DTYPE_UNDEFINED;
+    return status ? status : lt_set(infer, 0, dtype, 2, shape, err);
+}

@@ -59,6 +59,9 @@ leat_status lt_infer_optional(lt_infer *infer, leat_error *err)
     const leat_value *value = lt_in(infer, 0);
     leat_dtype element = LEAT_DTYPE_UNDEFINED;
     bool sequence = value != NULL && value->dtype == LEAT_DTYPE_SEQUENCE;
+    if (value != NULL && value->dtype == LEAT_DTYPE_MAP) {
+        return lt_bad(infer, err, "an optional of a map");
+    }
     if (value != NULL) {
         element = sequence ? lt_element_dtype(value) : value->dtype;
     }

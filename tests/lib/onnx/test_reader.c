@@ -147,9 +147,13 @@ static void read_input_of_other_kind_returns_unsupported(void **state)
 {
     (void)state;
     pb map = {0}, graph = relu_graph(), sequence = {0}, empty = {0};
-    pb_int(&map, 1, LEAT_DTYPE_I64);
+    pb_int(&map, 1, LEAT_DTYPE_F32); /* no type of keys; no values */
     pb_message(&graph, 11, value_of_kind("m", 5, map));
-    assert_graph_refused(&graph, LEAT_UNSUPPORTED, "input 'm' is a map");
+    assert_graph_refused(&graph, LEAT_UNSUPPORTED, "input 'm' is a");
+    graph = relu_graph();
+    pb_message(&map, 2, tensor_type());
+    pb_message(&graph, 11, value_of_kind("m", 5, map));
+    assert_graph_refused(&graph, LEAT_UNSUPPORTED, "input 'm' is a");
     graph = relu_graph();
     pb_message(&graph, 11, value_of_kind("m", 8, empty));
     assert_graph_refused(&graph, LEAT_UNSUPPORTED, "input 'm' is a sparse tensor");
@@ -161,11 +165,14 @@ static void read_input_of_other_kind_returns_unsupported(void **state)
     assert_graph_refused(&graph, LEAT_UNSUPPORTED, "input 'm' is a ");
 }
 
-static void read_sequences_and_optionals_as_arrays_of_arrays(void **state)
+static void read_maps_sequences_and_optionals_as_arrays_of_arrays(void **state)
 {
     (void)state;
     reading r;
-    pb graph = relu_graph(), sequence = {0}, optional = {0}, nested = {0};
+    pb graph = relu_graph(), sequence = {0}, optional = {0}, nested = {0}, map = {0};
+    pb_message(&map, 2, tensor_type());
+    pb_int(&map, 1, LEAT_DTYPE_STRING);
+    pb_message(&graph, 11, value_of_kind("m", 5, map));
     pb_message(&sequence, 1, tensor_type());
     pb_message(&graph, 11, value_of_kind("s", 4, sequence));
     pb_message(&optional, 1, tensor_type());
@@ -175,6 +182,10 @@ static void read_sequences_and_optionals_as_arrays_of_arrays(void **state)
     pb_message(&nested, 1, sequence_type);
     pb_message(&graph, 11, value_of_kind("n", 9, nested));
     read_graph(&r, &graph);
+    assert_int_equal(read_value(&r, "m")->dtype, LEAT_DTYPE_MAP);
+    assert_int_equal(read_value(&r, "m")->rank, 1);
+    assert_int_equal(read_value(&r, "m")->shape[0], 2);
+    assert_int_equal(lt_element_dtype(read_value(&r, "m")), LEAT_DTYPE_F32);
     assert_int_equal(read_value(&r, "s")->dtype, LEAT_DTYPE_SEQUENCE);
     assert_int_equal(read_value(&r, "o")->dtype, LEAT_DTYPE_OPTIONAL);
     assert_int_equal(read_value(&r, "n")->dtype, LEAT_DTYPE_OPTIONAL);
@@ -340,7 +351,7 @@ int main(void)
         cmocka_unit_test(read_nodes_out_of_order_are_sorted),
         cmocka_unit_test(read_sparse_initializer_returns_unsupported),
         cmocka_unit_test(read_input_of_other_kind_returns_unsupported),
-        cmocka_unit_test(read_sequences_and_optionals_as_arrays_of_arrays),
+        cmocka_unit_test(read_maps_sequences_and_optionals_as_arrays_of_arrays),
         cmocka_unit_test(read_nested_optionals_does_not_recurse),
         cmocka_unit_test(read_too_many_dimensions_returns_unsupported),
         cmocka_unit_test(read_negative_input_dimension_is_unknown),

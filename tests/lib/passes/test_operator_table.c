@@ -91,8 +91,12 @@ static void describe(op *o)
     if (o->domain[0] == '\0' && in_family(lt_contrib_older, o->name)) {
         o->since = since;
     }
+    const lt_host_op *host = lt_host_op_find(&node);
+    if (host != NULL && host->when == LT_HOST_TEXT) {
+        o->dtypes |= CPU_T(STRING);
+    }
     if (o->dtypes == 0) {
-        o->by = lt_host_op_find(&node)                    ? "the runtime, any type"
+        o->by = host != NULL                              ? "the runtime, any type"
                 : in_family(lt_contrib_formulas, o->name) ? "as a formula of others"
                                                           : NULL;
     }
