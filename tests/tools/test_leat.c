@@ -81,6 +81,30 @@ static void usage_errors_exit_2(void **state)
     }
 }
 
+/* Of one command, wherever it stands; the whole without one. */
+static void help_is_that_of_the_command(void **state)
+{
+    static const char *const commands[] = {"run",     "bench",    "inspect",
+                                           "devices", "quantize", "test"};
+    char out[4096], arguments[64], first[32];
+    (void)state;
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+        snprintf(first, sizeof(first), "leat %s ", commands[i]);
+        for (int short_form = 0; short_form < 2; short_form++) {
+            snprintf(arguments, sizeof(arguments), "%s %s", commands[i],
+                     short_form ? "a --json -h" : "--help");
+            assert_int_equal(leat(arguments, out, sizeof(out)), 0);
+            assert_memory_equal(out, first, strlen(first));
+            assert_null(strstr(out + 1, "\nleat "));
+            assert_non_null(strstr(out, "Exit codes"));
+            assert_int_equal(strstr(out, "--plain:") != NULL, i < 2);
+        }
+        assert_int_equal(leat("--help", out, sizeof(out)), 0);
+        assert_non_null(strstr(out, first));
+    }
+    assert_int_equal(leat("bench --threads x --help", out, sizeof(out)), 2);
+}
+
 static void refused_models_exit_3_and_devices_4(void **state)
 {
     char out[4096];
@@ -214,6 +238,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(usage_errors_exit_2),
+        cmocka_unit_test(help_is_that_of_the_command),
         cmocka_unit_test(refused_models_exit_3_and_devices_4),
         cmocka_unit_test(run_writes_outputs_and_json),
         cmocka_unit_test(quantize_writes_a_model_and_a_report),

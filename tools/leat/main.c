@@ -13,11 +13,11 @@ int main(int argc, char **argv)
                     {"devices", cmd_devices}, {"test", cmd_test},   {"quantize", cmd_quantize}};
     options o;
     if (argc < 2) {
-        print_usage(stderr);
+        print_usage(stderr, NULL);
         return EXIT_USAGE;
     }
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
-        print_usage(stdout);
+        print_usage(stdout, NULL);
         return EXIT_FINE;
     }
     if (strcmp(argv[1], "--version") == 0) {
@@ -28,6 +28,10 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
         if (strcmp(argv[1], commands[i].name) == 0) {
             int code = options_parse(argc, argv, &o);
+            if (code == EXIT_FINE && o.help) {
+                print_usage(stdout, o.command);
+                return EXIT_FINE;
+            }
             return code != EXIT_FINE ? code : commands[i].run(&o);
         }
     }

@@ -4,28 +4,54 @@
 #include <stdlib.h>
 #include <string.h>
 
-void print_usage(FILE *to)
+/* What the commands take, and notes; "" of a note is for all commands. */
+typedef struct usage {
+    const char *commands; /* with spaces between */
+    const char *text;
+} usage;
+
+static const usage commands[] = {
+    {"run",
+     "leat run MODEL [-i NAME=FILE.npy]... [-o DIR] [--shape NAME=1x3x224x224] [--seed N]\n"
+     "         [--device cpu|cuda:0|...] [--precision f32|bf16|f16|auto] [--threads N] [--plain]\n"
+     "         [--cache DIR] [--json]\n"},
+    {"bench", "leat bench MODEL [--device D] [--shape ...] [--batch 1,8,32] [--threads 1,2]\n"
+              "         [--precision ...] [--plain] [--cache DIR] [--seconds S] [--rate R]\n"
+              "         [--trace FILE] [--profile] [--no-graphs] [--json]\n"},
+    {"inspect", "leat inspect MODEL [--device D] [--json]\n"},
+    {"devices", "leat devices [--device D] [--json]\n"},
+    {"quantize",
+     "leat quantize IN.onnx OUT.onnx [--data [NAME=]calib.npy|calib.npz|DIR]...\n"
+     "         [--labels y.npy] [--method dynamic|static] [--max-drop 1%]\n"
+     "         [--target cpu|cuda|any] [--range min-max|percentile|mse|entropy]\n"
+     "         [--keep NODE]... [--sensitivity] [--report FILE] [--threads N] [--json]\n"},
+    {"test", "leat test PATH... [--device D] [--rtol R] [--atol A]\n"},
+};
+
+static const usage notes[] = {
+    {"run bench",
+     "--plain: no algorithm that rounds otherwise than the definition (Winograd, Strassen).\n"
+     "--cache: measure the ways to compute a layer, and keep the results in DIR.\n"},
+    {"", "--plugins DIR: where the backend of --device is looked for (libleat_NAME.so).\n"
+         "Exit codes: 0 fine, 1 failed or mismatched, 2 usage, 3 model refused, 4 no device.\n"},
+};
+
+/* Lines that are about a command (NULL: any). */
+static void print_lines(FILE *to, const usage *lines, size_t n, const char *command)
 {
-    fputs("leat run MODEL [-i NAME=FILE.npy]... [-o DIR] [--shape NAME=1x3x224x224] [--seed N]\n"
-          "         [--device cpu|cuda:0|...] [--precision f32|bf16|f16|auto] [--threads N] "
-          "[--plain]\n"
-          "         [--cache DIR] [--json]\n"
-          "leat bench MODEL [--device D] [--shape ...] [--batch 1,8,32] [--threads 1,2]\n"
-          "         [--precision ...] [--plain] [--cache DIR] [--seconds S] [--rate R]\n"
-          "         [--trace FILE] [--profile] [--no-graphs] [--json]\n"
-          "leat inspect MODEL [--device D] [--json]\n"
-          "leat devices [--device D] [--json]\n"
-          "leat quantize IN.onnx OUT.onnx [--data [NAME=]calib.npy|calib.npz|DIR]...\n"
-          "         [--labels y.npy] [--method dynamic|static] [--max-drop 1%]\n"
-          "         [--target cpu|cuda|any] [--range min-max|percentile|mse|entropy]\n"
-          "         [--keep NODE]... [--sensitivity] [--report FILE] [--threads N] [--json]\n"
-          "leat test PATH... [--device D] [--rtol R] [--atol A]\n"
-          "\n"
-          "--plain: no algorithm that rounds otherwise than the definition (Winograd, Strassen).\n"
-          "--cache: measure the ways to compute a layer, and keep the results in DIR.\n"
-          "--plugins DIR: where the backend of --device is looked for (libleat_NAME.so).\n"
-          "Exit codes: 0 fine, 1 failed or mismatched, 2 usage, 3 model refused, 4 no device.\n",
-          to);
+    for (size_t i = 0; i < n; i++) {
+        bool all = command == NULL || lines[i].commands[0] == '\0';
+        if (all || strstr(lines[i].commands, command) != NULL) {
+            fputs(lines[i].text, to);
+        }
+    }
+}
+
+void print_usage(FILE *to, const char *command)
+{
+    print_lines(to, commands, sizeof(commands) / sizeof(commands[0]), command);
+    fputs("\n", to);
+    print_lines(to, notes, sizeof(notes) / sizeof(notes[0]), command);
 }
 
 static int usage_error(const char *command, const char *what, const char *value)
@@ -232,7 +258,10 @@ int options_parse(int argc, char **argv, options *o)
     o->rtol = o->atol = -1;
     for (int i = 2; i < argc; i++) {
         bool known;
-        if (strcmp(argv[i], "--json") == 0) {
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+            o->help = true;
+            return EXIT_FINE;
+        } else if (strcmp(argv[i], "--json") == 0) {
             o->json = true;
         } else if (strcmp(argv[i], "--profile") == 0) {
             o->profile = true;

@@ -52,6 +52,7 @@ typedef struct options {
     bool json, profile;
     bool plain; /* leat_session_desc.plain_algorithms */
     bool no_graphs;
+    bool help;
     /* leat quantize */
     pair data[MAX_LIST];
     int n_data;
@@ -63,9 +64,10 @@ typedef struct options {
     bool sensitivity;
 } options;
 
-/* Parses argv; on an error prints what is wrong and returns EXIT_USAGE. */
+/* Parses argv up to a --help; on an error prints what is wrong and returns EXIT_USAGE. */
 int options_parse(int argc, char **argv, options *out);
-void print_usage(FILE *to);
+/* What a command takes; NULL: all of them. */
+void print_usage(FILE *to, const char *command);
 
 /* Exit code of a status, at load or session creation. */
 int exit_code(leat_status status);
