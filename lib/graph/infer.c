@@ -504,7 +504,7 @@ static leat_status set_storage(lt_infer *infer, leat_error *err)
 
 leat_status lt_infer_node(lt_infer *infer, const leat_node *node, leat_error *err)
 {
-    const lt_op *op = lt_op_find(node->domain, node->op, node->opset);
+    const lt_op *op = infer->op ? infer->op : lt_op_find(node->domain, node->op, node->opset);
     infer->node = node;
     infer->needs = LEAT_NO_VALUE;
     const lt_custom_op *custom = op ? NULL : lt_custom_find(infer->graph->root->custom, node);

@@ -17,6 +17,7 @@ typedef struct lt_infer {
     bool concrete;      /* plan time: input shapes are known */
     uint32_t needs;     /* out: value whose data is needed; LEAT_NO_VALUE when none is */
     const leat_node *node;
+    const struct lt_op *op; /* the node's entry, where the caller keeps it; NULL: looked up */
 } lt_infer;
 /* The values of bodies (If, Loop, Scan) are inferred with their node, at load only: in a run the
  * runtime carries such nodes out and sees. */

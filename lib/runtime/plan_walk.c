@@ -62,17 +62,19 @@ static leat_status fix_content(lt_stage *stage, const lt_stage_desc *desc, uint3
 
 /* Infers one node. When it needs a value: an input's content is fixed and the node tried again;
  * any other value is a barrier, returned in *out_barrier. */
-static leat_status infer_node(lt_stage *stage, const lt_stage_desc *desc, const leat_node *node,
+static leat_status infer_node(lt_stage *stage, const lt_stage_desc *desc, uint32_t index,
                               uint32_t *out_barrier, leat_error *err)
 {
     lt_graph *graph = stage->body->graph;
+    const leat_node *node = graph->nodes[index];
     *out_barrier = LEAT_NO_VALUE;
     for (;;) {
         lt_infer infer = {.graph = graph,
                           .values = stage->values,
                           .concrete = true,
                           .needs = LEAT_NO_VALUE,
-                          .node = node};
+                          .node = node,
+                          .op = stage->body->ops[index]};
         leat_status status = lt_infer_node(&infer, node, err);
         if (infer.needs == LEAT_NO_VALUE) {
             return status;
@@ -277,7 +279,7 @@ static leat_status walk_nodes(lt_stage *stage, const lt_stage_desc *desc, uint32
             stage->at_host = true;
             return LEAT_OK;
         }
-        leat_status status = infer_node(stage, desc, node, &barrier, err);
+        leat_status status = infer_node(stage, desc, i, &barrier, err);
         if (status != LEAT_OK) {
             return status;
         }

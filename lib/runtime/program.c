@@ -2,6 +2,7 @@
 #include "runtime/program.h"
 
 #include "base/error.h"
+#include "graph/infer.h"
 #include "passes/passes.h"
 #include "runtime/evaluate.h"
 #include "runtime/executor.h"
@@ -244,10 +245,15 @@ static leat_status add_body(lt_program *program, lt_body *outer, lt_graph *graph
     body->n_formals = graph->n_inputs;
     body->hosts = lt_arena_array(arena, graph->n_nodes + 1u, sizeof(lt_host_node *));
     body->host_nodes = lt_arena_array(arena, graph->n_nodes + 1u, sizeof(uint32_t));
+    body->ops = lt_arena_array(arena, graph->n_nodes + 1u, sizeof(lt_op *));
     uint32_t *inputs =
         lt_arena_array(arena, (size_t)graph->n_inputs + graph->n_captures + 1, sizeof(*inputs));
-    if (inputs == NULL || body->hosts == NULL || body->host_nodes == NULL) {
+    if (inputs == NULL || body->hosts == NULL || body->host_nodes == NULL || body->ops == NULL) {
         return no_memory(err);
+    }
+    for (uint32_t i = 0; i < graph->n_nodes; i++) {
+        const leat_node *node = graph->nodes[i];
+        body->ops[i] = lt_op_find(node->domain, node->op, node->opset);
     }
     if (graph->n_inputs != 0) {
         memcpy(inputs, graph->inputs, graph->n_inputs * sizeof(*inputs));

@@ -37,8 +37,9 @@ struct lt_body {
     uint32_t n_formals; /* inputs that the node feeds; what the body captures follows in
                            graph->inputs, in the order of graph->captures */
     bool *is_shape;     /* per node: it depends on shapes and constants only; the CPU may run it */
-    lt_host_node **hosts; /* per node; NULL: a backend runs it */
-    uint32_t *host_nodes; /* those nodes */
+    lt_host_node **hosts;     /* per node; NULL: a backend runs it */
+    const struct lt_op **ops; /* per node; NULL: none of leat's. Every plan infers every node */
+    uint32_t *host_nodes;     /* those nodes */
     uint32_t n_hosts;
 };
 

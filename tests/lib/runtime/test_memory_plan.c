@@ -85,6 +85,70 @@ static void plan_random_items_never_overlap(void **state)
     assert_true(total < sum / 4);
 }
 
+/* The same offsets as looking at all pairs gives: the largest first, ties in the order of the list,
+ * each into the smallest gap. */
+static void plan_equals_a_search_of_all_pairs(void **state)
+{
+    enum {
+        N = 120
+    };
+    static lt_memory_item items[N], wanted[N];
+    static bool placed[N];
+    uint64_t seed = 11;
+    (void)state;
+    for (int round = 0; round < 12; round++) {
+        uint32_t times = round % 3 == 0 ? 40 : round % 3 == 1 ? 1000 : 100000;
+        uint32_t most = round < 6 ? 5 : times;
+        for (size_t i = 0; i < N; i++) {
+            uint32_t first = (uint32_t)(oracle_random(&seed) * times);
+            items[i] = (lt_memory_item){(size_t)(oracle_random(&seed) * 40) * 64, first,
+                                        first + (uint32_t)(oracle_random(&seed) * most), 0};
+            wanted[i] = items[i];
+            placed[i] = false;
+        }
+        for (size_t n = 0; n < N; n++) {
+            size_t at = N;
+            for (size_t i = 0; i < N; i++) {
+                if (!placed[i] && (at == N || wanted[i].bytes > wanted[at].bytes)) {
+                    at = i;
+                }
+            }
+            /* All ends of others are the offsets to try; the gap ends at the next one's begin. */
+            lt_memory_item *item = &wanted[at];
+            size_t best = SIZE_MAX, best_gap = SIZE_MAX, behind = 0;
+            for (size_t e = 0; e <= N && item->bytes != 0; e++) {
+                size_t from = 0, to = SIZE_MAX;
+                if (e < N) {
+                    from = wanted[e].offset + wanted[e].bytes;
+                }
+                bool taken =
+                    e < N && (!placed[e] || wanted[e].bytes == 0 || wanted[e].first > item->last ||
+                              wanted[e].last < item->first);
+                for (size_t k = 0; k < N && !taken; k++) {
+                    const lt_memory_item *o = &wanted[k];
+                    if (placed[k] && o->bytes != 0 && o->first <= item->last &&
+                        o->last >= item->first) {
+                        taken = o->offset <= from && from < o->offset + o->bytes;
+                        to = o->offset >= from && o->offset < to ? o->offset : to;
+                        behind = o->offset + o->bytes > behind ? o->offset + o->bytes : behind;
+                    }
+                }
+                bool smaller = to - from < best_gap || (to - from == best_gap && from < best);
+                if (!taken && to != SIZE_MAX && to - from >= item->bytes && smaller) {
+                    best = from;
+                    best_gap = to - from;
+                }
+            }
+            item->offset = best != SIZE_MAX ? best : behind;
+            placed[at] = true;
+        }
+        assert_no_overlap(items, 0, plan(items, N));
+        for (size_t i = 0; i < N; i++) {
+            assert_int_equal(items[i].offset, wanted[i].offset);
+        }
+    }
+}
+
 static void plan_overflow_returns_limit(void **state)
 {
     (void)state;
@@ -107,6 +171,7 @@ int main(void)
         cmocka_unit_test(plan_gap_takes_the_smallest_that_fits),
         cmocka_unit_test(plan_no_items_needs_nothing),
         cmocka_unit_test(plan_random_items_never_overlap),
+        cmocka_unit_test(plan_equals_a_search_of_all_pairs),
         cmocka_unit_test(plan_overflow_returns_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
