@@ -66,8 +66,11 @@ leat_status lt_cuda_quantize_prepare(const leat_kernel_node *node, void *device,
     }
     p.inner = lt_gpu_divisor_make((uint32_t)(scales == 1 ? p.count : inner));
     p.channels = lt_gpu_divisor_make((uint32_t)scales);
+    const leat_value *floats = to_bytes ? x : y;
     lt_cuda_launch launch = {.kernel = name,
-                             .grid = {lt_gpu_blocks(p.count, 1, b.device->processors)},
+                             .grid = {scales == 1
+                                          ? lt_cuda_blocks(&b, p.count, floats->dtype)
+                                          : lt_gpu_blocks(p.count, 1, b.device->processors)},
                              .parameters = &p,
                              .parameter_bytes = sizeof(p),
                              .n_pointers = zero != NULL ? 4 : 3,
@@ -76,57 +79,55 @@ leat_status lt_cuda_quantize_prepare(const leat_kernel_node *node, void *device,
                                           {offsetof(lt_gpu_quantize, scale), LT_CUDA_INPUT, 1, 0},
                                           {offsetof(lt_gpu_quantize, zero), LT_CUDA_INPUT, 2, 0}}};
     lt_cuda_kernel_name(name, to_bytes ? "quantize" : "dequantize",
-                        lt_cuda_type_name((to_bytes ? x : y)->dtype));
+                        lt_cuda_type_name(floats->dtype));
     return lt_cuda_add(&b, &launch);
 }
 
-/* The range of x in parts, from these scale and zero point, then the bytes. */
+/* Parts of a range: a block makes one, and every block of the launch behind reads all. */
+#define PARTS_A_PROCESSOR 2
+
+/* The range of x in parts, from these scale and zero point, and the bytes. */
 leat_status lt_cuda_dynamic_quantize_prepare(const leat_kernel_node *node, void *device,
                                              const leat_host *host, leat_plan *plan,
                                              leat_kernel *out_kernel, leat_error *err)
 {
     lt_cuda_builder b;
-    int64_t count = leat_value_count(leat_kernel_input(node, 0));
-    leat_status status = lt_cuda_begin(&b, node, device, host, plan, out_kernel, 3, err);
+    const leat_value *x = leat_kernel_input(node, 0);
+    int64_t count = leat_value_count(x);
+    char names[2][64];
+    leat_status status = lt_cuda_begin(&b, node, device, host, plan, out_kernel, 2, err);
     if (status != LEAT_OK) {
         return status;
     }
-    uint32_t grid = lt_gpu_blocks(count, 4, b.device->processors);
+    const uint32_t blocks = lt_cuda_blocks(&b, count, x->dtype);
+    const uint32_t most = b.device->processors * PARTS_A_PROCESSOR;
+    const uint32_t parts = blocks < most ? blocks : most;
     const lt_gpu_range range = {.count = count};
-    const lt_gpu_dynamic_scale scale = {.count = (int32_t)grid};
-    const lt_gpu_quantize quantize = {.count = count,
-                                      .inner = lt_gpu_divisor_make((uint32_t)(count ? count : 1)),
-                                      .channels = lt_gpu_divisor_make(1)};
-    const lt_cuda_launch launches[3] = {
-        {.kernel = "lt_gpu_range_f32",
-         .grid = {grid},
+    const lt_gpu_dynamic_quantize quantize = {.count = count, .n_parts = (int32_t)parts};
+    const lt_cuda_launch launches[2] = {
+        {.kernel = names[0],
+         .grid = {parts},
          .parameters = &range,
          .parameter_bytes = sizeof(range),
          .n_pointers = 2,
          .pointers = {{offsetof(lt_gpu_range, x), LT_CUDA_INPUT, 0, 0},
                       {offsetof(lt_gpu_range, parts), LT_CUDA_WORKSPACE, 0, 0}}},
-        {.kernel = "lt_gpu_dynamic_scale_u8",
-         .grid = {1},
-         .parameters = &scale,
-         .parameter_bytes = sizeof(scale),
-         .n_pointers = 3,
-         .pointers = {{offsetof(lt_gpu_dynamic_scale, parts), LT_CUDA_WORKSPACE, 0, 0},
-                      {offsetof(lt_gpu_dynamic_scale, scale), LT_CUDA_OUTPUT, 1, 0},
-                      {offsetof(lt_gpu_dynamic_scale, zero), LT_CUDA_OUTPUT, 2, 0}}},
-        {.kernel = "lt_gpu_quantize_f32",
-         .grid = {lt_gpu_blocks(count, 1, b.device->processors)},
+        {.kernel = names[1],
+         .grid = {blocks},
          .parameters = &quantize,
          .parameter_bytes = sizeof(quantize),
-         .n_pointers = 4,
-         .pointers = {{offsetof(lt_gpu_quantize, x), LT_CUDA_INPUT, 0, 0},
-                      {offsetof(lt_gpu_quantize, y), LT_CUDA_OUTPUT, 0, 0},
-                      {offsetof(lt_gpu_quantize, scale), LT_CUDA_OUTPUT, 1, 0},
-                      {offsetof(lt_gpu_quantize, zero), LT_CUDA_OUTPUT, 2, 0}}},
-    };
-    b.kernel->workspace_bytes = (size_t)grid * 2 * sizeof(float);
-    for (int i = 0; i < 3 && status == LEAT_OK; i++) {
+         .n_pointers = 5,
+         .pointers = {{offsetof(lt_gpu_dynamic_quantize, x), LT_CUDA_INPUT, 0, 0},
+                      {offsetof(lt_gpu_dynamic_quantize, y), LT_CUDA_OUTPUT, 0, 0},
+                      {offsetof(lt_gpu_dynamic_quantize, scale), LT_CUDA_OUTPUT, 1, 0},
+                      {offsetof(lt_gpu_dynamic_quantize, zero), LT_CUDA_OUTPUT, 2, 0},
+                      {offsetof(lt_gpu_dynamic_quantize, parts), LT_CUDA_WORKSPACE, 0, 0}}}};
+    lt_cuda_kernel_name(names[0], "range", lt_cuda_type_name(x->dtype));
+    lt_cuda_kernel_name(names[1], "dynamic_quantize", lt_cuda_type_name(x->dtype));
+    for (int i = 0; i < 2 && status == LEAT_OK; i++) {
         status = lt_cuda_add(&b, &launches[i]);
     }
+    out_kernel->workspace_bytes = (size_t)parts * 2 * sizeof(float);
     return status;
 }
 

@@ -8,7 +8,8 @@
 
 /* lt_gpu_quantize_{f32,f16,bf16}: y[i] = saturate(round(x[i] / scale[c]) + zero[c]), halves to
  *   even; lt_gpu_dequantize_T: y[i] = (x[i] - zero[c]) * scale[c]; c = i / inner % channels. The
- *   bytes are u8, or i8 with is_signed. zero NULL: 0. Pointwise grid, one element a thread. */
+ *   bytes are u8, or i8 with is_signed. zero NULL: 0. Pointwise grid, one element a thread, or of
+ *   one channel 16 bytes of T. */
 typedef struct lt_gpu_quantize {
     const void *x;
     void *y;
@@ -20,22 +21,25 @@ typedef struct lt_gpu_quantize {
     int32_t is_signed;
 } lt_gpu_quantize;
 
-/* lt_gpu_range_f32: the smallest and the largest number of every block's share of x, parts of
- *   [blocks][2]. Pointwise grid, one element a thread. */
+/* lt_gpu_range_{f32,f16,bf16}: the smallest and the largest number of every block's share of x,
+ * parts of [blocks][2]. Pointwise grid, 16 bytes a thread. */
 typedef struct lt_gpu_range {
-    const float *x;
+    const void *x;
     float *parts;
     int64_t count;
 } lt_gpu_range;
 
-/* lt_gpu_dynamic_scale_u8: DynamicQuantizeLinear's scale and zero point (u8) from the parts of
- * lt_gpu_range_f32. One block. */
-typedef struct lt_gpu_dynamic_scale {
+/* lt_gpu_dynamic_quantize_{f32,f16,bf16}: DynamicQuantizeLinear from the parts of lt_gpu_range_T,
+ * which every block reads. Pointwise grid, 16 bytes a thread. */
+typedef struct lt_gpu_dynamic_quantize {
+    const void *x;
+    uint8_t *y;
     const float *parts;
     float *scale;
     uint8_t *zero;
-    int32_t count; /* of parts */
-} lt_gpu_dynamic_scale;
+    int64_t count;
+    int32_t n_parts;
+} lt_gpu_dynamic_quantize;
 
 /* How one number is quantized; scale NULL: not at all. */
 typedef struct lt_gpu_scale {

@@ -54,6 +54,7 @@ static void check_quantizes(void (*quantize)(const lt_gpu_quantize &),
                             void (*dequantize)(const lt_gpu_quantize &))
 {
     check_quantize<T, uint8_t>(quantize, dequantize, 1);
+    check_quantize<T, int8_t>(quantize, dequantize, 1);
     check_quantize<T, int8_t>(quantize, dequantize, 5);
 }
 
@@ -64,29 +65,44 @@ static void quantizes_and_back(void **)
     check_quantizes<gpu::bf16>(lt_gpu_quantize_bf16, lt_gpu_dequantize_bf16);
 }
 
-static void dynamic_scale_covers_zero(void **)
+template <class T>
+static void check_dynamic(void (*range)(const lt_gpu_range &),
+                          void (*quantize)(const lt_gpu_dynamic_quantize &))
 {
-    const float cases[][4] = {
+    const double cases[][4] = {
         /* smallest, largest, scale, zero */
         {-1, 254, 1, 1},
         {2, 510, 2, 0},
         {-255, -3, 1, 255},
         {0, 0, 0, 0},
     };
-    for (const float(&c)[4] : cases) {
-        float scale = -1;
+    const size_t count = 2003;
+    for (const double(&c)[4] : cases) {
+        float scale = -1, parts[2 * 3];
         uint8_t zero = 77;
-        float x[2000], parts[2 * 3];
-        for (int i = 0; i < 2000; i++) {
-            x[i] = i == 1234 ? c[0] : i == 777 ? c[1] : c[0] + (c[1] - c[0]) * (float)i / 2000;
+        buffer<T> x(count);
+        buffer<uint8_t> y(count);
+        std::vector<double> expected(count);
+        for (size_t i = 0; i < count; i++) {
+            const double v = c[0] + (c[1] - c[0]) * (double)i / count;
+            x[i] = stored<T>(i == 1234 ? c[0] : i == 2001 ? c[1] : v);
+            expected[i] = c[2] > 0 ? rint(value(x[i]) / c[2]) + c[3] : 0;
+            expected[i] = fmin(fmax(expected[i], 0), 255);
         }
-        const lt_gpu_range range = {x, parts, 2000};
-        const lt_gpu_dynamic_scale p = {parts, &scale, &zero, 3};
-        launch_ok(lt_gpu_range_f32, range, 3, 1, 1, all_ways[0]);
-        launch_ok(lt_gpu_dynamic_scale_u8, p, 1, 1, 1, all_ways[0]);
-        assert_true(scale == c[2]);
+        const lt_gpu_range r = {x.data, parts, (int64_t)count};
+        const lt_gpu_dynamic_quantize p = {x.data, y.data, parts, &scale, &zero, (int64_t)count, 3};
+        launch_ok(range, r, 3, 1, 1, all_ways[0]);
+        check_kernel(quantize, p, 2, y, expected.data(), {0, 0});
+        assert_true(scale == (float)c[2]);
         assert_int_equal(zero, (int)c[3]);
     }
+}
+
+static void dynamic_scale_covers_zero(void **)
+{
+    check_dynamic<float>(lt_gpu_range_f32, lt_gpu_dynamic_quantize_f32);
+    check_dynamic<gpu::f16>(lt_gpu_range_f16, lt_gpu_dynamic_quantize_f16);
+    check_dynamic<gpu::bf16>(lt_gpu_range_bf16, lt_gpu_dynamic_quantize_bf16);
 }
 
 enum {
