@@ -3,6 +3,7 @@
 #ifndef LEAT_CUDA_QPRODUCT_H
 #define LEAT_CUDA_QPRODUCT_H
 
+#include "gemm/gemm.h"
 #include "window.h"
 
 #include "../gpu/params/quantize.h"
@@ -28,6 +29,28 @@ static inline const leat_value *lt_cuda_qinput(const leat_kernel_node *node, int
 {
     return i < 0 ? NULL : leat_kernel_input(node, (uint32_t)i);
 }
+
+/* A convolution of few channels over an image that is written anew (qnarrow.c). */
+typedef struct lt_cuda_qnarrow {
+    int32_t slots_log2;      /* of a channel's */
+    int32_t rows, pixel;     /* side by side; bytes of as many pixels */
+    int32_t taps, kw;        /* groups of rows under the filter; its columns as they are stored */
+    int64_t groups, columns; /* of an image */
+    int64_t row;             /* bytes of a filter */
+    int64_t bytes;           /* of all images */
+} lt_cuda_qnarrow;
+
+/* False for a convolution that is not for this way. */
+bool lt_cuda_qnarrow_read(const lt_cuda_conv_shape *shape, lt_cuda_qnarrow *out);
+/* Where a weight lies in its filter's row. */
+int64_t lt_cuda_qnarrow_place(const lt_cuda_qnarrow *narrow, int64_t kh, int64_t kw,
+                              int64_t channel);
+/* Sets the image, the filter, strides and pads. */
+void lt_cuda_qnarrow_desc(const lt_cuda_qnarrow *narrow, const lt_cuda_conv_shape *shape,
+                          lt_cuda_gemm_conv_desc *desc);
+/* Adds the launch that writes the workspace; fill: x's zero point. */
+leat_status lt_cuda_qnarrow_add(lt_cuda_builder *b, const lt_cuda_qnarrow *narrow,
+                                const lt_cuda_conv_shape *shape, uint32_t fill);
 
 /* Makes the node's kernel one of the tensor cores. False, with nothing changed, where the device or
  * the node are not for them (qtensor.c). */

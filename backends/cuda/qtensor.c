@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Products of bytes on the tensor cores (gemm/): all scales and zero points constant, weights with
- * a zero point of 0, one group. What the epilogue needs of a column (offset, scale, bias) lies
- * behind the packed weights in one block; what it needs of all is in the plan.
+/* Products of bytes on the tensor cores (gemm/): weights with a zero point of 0, one group, all
+ * scales and zero points constant, or those of the data computed before (DynamicQuantizeLinear).
+ * What the epilogue needs of a column (offset, scale, bias) lies behind the packed weights in one
+ * block; what it needs of all is in the plan.
  *
  * A 1 x 1 convolution is a product of its pixels. Others gather pixels as they are copied, where
- * pads are zero bytes and channels a multiple of 16; otherwise the gathered matrix is written to
- * the workspace (a network's first convolution: 147 bytes a pixel). */
+ * pads are zero bytes and channels a multiple of 16. Of few channels (a network's first
+ * convolution) the image is written anew (qnarrow.c); otherwise the gathered matrix is written to
+ * the workspace. */
 #include "qproduct.h"
 #include "tensor.h"
 
@@ -15,14 +17,17 @@
 typedef enum way {
     PRODUCT, /* data is a matrix, its rows a multiple of 16 bytes */
     GATHER,
-    COLUMNS /* by way of the workspace */
+    NARROW, /* the others: by way of the workspace */
+    COLUMNS
 } way;
 
-/* The block: weights [n][row], offset, scale, bias. */
+/* The block: weights [lt_cuda_gemm_byte_rows(n)][row], offset, scale, bias. */
 typedef struct block {
     const leat_kernel_node *node;
     const lt_cuda_qproduct *q;
-    int64_t row; /* bytes */
+    const lt_cuda_qnarrow *narrow; /* NULL: taps one behind the other */
+    bool scaled;                   /* x's scale and zero point are not constant */
+    int64_t row;                   /* bytes */
     int64_t offset_at, scale_at, bias_at, bytes;
     float divisor; /* of scales and biases */
 } block;
@@ -137,7 +142,9 @@ static void fill_columns(const block *b, int64_t o, int32_t sum, char *out)
     const lt_cuda_qinputs *in = &b->q->in;
     const leat_value *bias = lt_cuda_qinput(b->node, in->bias);
     const bool whole = bias != NULL && bias->dtype == LEAT_DTYPE_I32;
-    uint32_t offset = 0u - (uint32_t)zero_of(b->node, in->x_zero) * (uint32_t)sum;
+    const uint32_t zero = b->scaled ? ~0u : (uint32_t)zero_of(b->node, in->x_zero);
+    const float x_scale = b->scaled ? 1.0f : float_of(b->node, in->x_scale, 0);
+    uint32_t offset = 0u - zero * (uint32_t)sum;
     int32_t units;
     if (whole) {
         memcpy(&units, (const int32_t *)bias->data + o, sizeof(units));
@@ -145,9 +152,17 @@ static void fill_columns(const block *b, int64_t o, int32_t sum, char *out)
     }
     ((uint32_t *)(void *)(out + b->offset_at))[o] = offset;
     ((float *)(void *)(out + b->scale_at))[o] =
-        float_of(b->node, in->x_scale, 0) * float_of(b->node, in->w_scale, o) / b->divisor;
+        x_scale * float_of(b->node, in->w_scale, o) / b->divisor;
     ((float *)(void *)(out + b->bias_at))[o] =
         bias != NULL && !whole ? float_of(b->node, in->bias, o) / b->divisor : 0.0f;
+}
+
+/* Where a weight lies in its row of the block. */
+static int64_t place_of(const block *b, int64_t tap, int64_t i)
+{
+    const int64_t kw = b->q->shape.window.kernel_w;
+    return b->narrow ? lt_cuda_qnarrow_place(b->narrow, tap / kw, tap % kw, i)
+                     : tap * b->q->pack.inputs + i;
 }
 
 static leat_status fill_block(void *out, size_t bytes, const leat_value *constant,
@@ -160,12 +175,13 @@ static leat_status fill_block(void *out, size_t bytes, const leat_value *constan
     (void)err;
     memset(out, 0, bytes);
     for (int64_t o = 0; o < p->outputs; o++) {
+        int8_t *row = weights + lt_cuda_gemm_byte_row(o) * b->row;
         int32_t sum = 0;
         for (int64_t tap = 0; tap < p->taps; tap++) {
             for (int64_t i = 0; i < p->inputs; i++) {
                 int64_t from = o * p->o_stride + i * p->i_stride + tap * p->tap_stride;
                 int32_t v = byte_of(constant, from) - shift;
-                weights[o * b->row + tap * p->inputs + i] = (int8_t)v;
+                row[place_of(b, tap, i)] = (int8_t)v;
                 sum += v;
             }
         }
@@ -193,7 +209,10 @@ static uint64_t key_of(const block *b)
 {
     const lt_gpu_qpack *p = &b->q->pack;
     const lt_cuda_qinputs *in = &b->q->in;
-    const int64_t numbers[] = {p->o_stride, p->i_stride, p->tap_stride, p->inputs, p->taps, b->row};
+    const lt_cuda_qnarrow *n = b->narrow;
+    const int64_t numbers[] = {p->o_stride,    p->i_stride, p->tap_stride, p->inputs,
+                               p->taps,        b->row,      b->scaled,     n ? n->slots_log2 : -1,
+                               n ? n->rows : 0};
     const int32_t inputs[] = {in->x_scale, in->x_zero, in->w_scale, in->bias};
     uint64_t key = hash(0x84222325cbf29ce4u, numbers, sizeof(numbers));
     key = hash(key, &b->divisor, sizeof(b->divisor));
@@ -208,7 +227,7 @@ static leat_status make_block(lt_cuda_builder *b, block *out, lt_cuda_tensor_inp
     const lt_cuda_qproduct *q = out->q;
     const leat_value *bias = lt_cuda_qinput(b->node, q->in.bias);
     const void *data;
-    out->offset_at = (q->n * out->row + 255) / 256 * 256;
+    out->offset_at = (lt_cuda_gemm_byte_rows(q->n) * out->row + 255) / 256 * 256;
     out->scale_at = out->offset_at + q->n * 4;
     out->bias_at = out->scale_at + q->n * 4;
     out->bytes = out->bias_at + q->n * 4;
@@ -227,16 +246,27 @@ static leat_status make_block(lt_cuda_builder *b, block *out, lt_cuda_tensor_inp
 
 /* ---- the product ----------------------------------------------------------------------------- */
 
-/* Whether all that the epilogue needs is constant and the weights' zero points are 0. */
+static bool is_computed(const leat_kernel_node *node, int32_t input)
+{
+    return input >= 0 && data_of(node, input) == NULL;
+}
+
+/* Whether x's scale and zero point are computed: the epilogue takes them where they lie. */
+static bool is_scaled(const leat_kernel_node *node, const lt_cuda_qproduct *q)
+{
+    return is_computed(node, q->in.x_scale) || is_computed(node, q->in.x_zero);
+}
+
+/* Whether all else that the epilogue needs is constant and the weights' zero points are 0. */
 static bool is_fixed(const leat_kernel_node *node, const lt_cuda_qproduct *q)
 {
     const lt_cuda_qinputs *in = &q->in;
-    const int32_t all[] = {in->x_scale, in->x_zero,  in->w_scale, in->y_scale, in->y_zero,
-                           in->bias,    in->r_scale, in->r_zero,  in->z_scale, in->z_zero};
+    const int32_t all[] = {in->w_scale, in->y_scale, in->y_zero,  in->bias,
+                           in->r_scale, in->r_zero,  in->z_scale, in->z_zero};
     const leat_value *zero = lt_cuda_qinput(node, in->w_zero);
     const int32_t none = q->pack.is_signed ? 0 : 128;
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
-        if (all[i] >= 0 && data_of(node, all[i]) == NULL) {
+        if (is_computed(node, all[i])) {
             return false;
         }
     }
@@ -248,13 +278,20 @@ static bool is_fixed(const leat_kernel_node *node, const lt_cuda_qproduct *q)
     return zero != NULL || none == 0;
 }
 
-static way choose_way(const leat_kernel_node *node, const lt_cuda_qproduct *q)
+static bool has_pads(const lt_cuda_qproduct *q)
+{
+    const lt_gpu_window *w = &q->shape.window;
+    return w->pad_top || w->pad_left || q->shape.pad_bottom || q->shape.pad_right;
+}
+
+static way choose_way(const leat_kernel_node *node, const lt_cuda_qproduct *q,
+                      lt_cuda_qnarrow *narrow)
 {
     const lt_cuda_conv_shape *s = &q->shape;
     const lt_gpu_window *w = &s->window;
-    const bool pads = w->pad_top || w->pad_left || s->pad_bottom || s->pad_right;
+    const bool pads = has_pads(q);
     if (s->channels % 16 != 0 || (pads && zero_of(node, q->in.x_zero) != 0)) {
-        return COLUMNS;
+        return q->conv && lt_cuda_qnarrow_read(s, narrow) ? NARROW : COLUMNS;
     }
     const bool plain = w->kernel_h == 1 && w->kernel_w == 1 && w->stride_h == 1 && w->stride_w == 1;
     return plain && !pads ? PRODUCT : GATHER;
@@ -323,7 +360,7 @@ static bool as_product(lt_cuda_builder *b, const lt_cuda_qproduct *q, const comm
 }
 
 static bool as_conv(lt_cuda_builder *b, const lt_cuda_qproduct *q, const common *c,
-                    const lt_cuda_tensor_inputs *inputs)
+                    const lt_cuda_qnarrow *narrow, const lt_cuda_tensor_inputs *inputs)
 {
     const lt_cuda_conv_shape *s = &q->shape;
     lt_cuda_gemm_conv_desc desc = lt_cuda_tensor_conv_desc(&s->window, s->pad_bottom, s->pad_right);
@@ -338,7 +375,27 @@ static bool as_conv(lt_cuda_builder *b, const lt_cuda_qproduct *q, const common 
     desc.c = s->channels;
     desc.n = s->out_channels;
     desc.requantize = c->requantize;
+    if (narrow != NULL) {
+        lt_cuda_qnarrow_desc(narrow, s, &desc);
+    }
     return lt_cuda_tensor_conv(b, &desc, inputs);
+}
+
+/* The kernel of a way; those by the workspace get the launch that fills it, too. */
+static bool make_kernel(lt_cuda_builder *b, way how, const block *packed, const common *c,
+                        const lt_cuda_tensor_inputs *inputs)
+{
+    const lt_cuda_qproduct *q = packed->q;
+    const lt_cuda_qnarrow *narrow = packed->narrow;
+    const bool done = how == GATHER || how == NARROW ? as_conv(b, q, c, narrow, inputs)
+                                                     : as_product(b, q, c, packed->row, inputs);
+    if (!done || how == PRODUCT || how == GATHER) {
+        return done;
+    }
+    b->kernel->workspace_bytes = (size_t)(narrow ? narrow->bytes : q->m * packed->row);
+    return (narrow ? lt_cuda_qnarrow_add(b, narrow, &q->shape,
+                                         (uint32_t)zero_of(b->node, q->in.x_zero) & 255u)
+                   : add_columns(b, q, packed->row)) == LEAT_OK;
 }
 
 bool lt_cuda_qtensor(lt_cuda_builder *b, const lt_cuda_qproduct *q)
@@ -346,43 +403,56 @@ bool lt_cuda_qtensor(lt_cuda_builder *b, const lt_cuda_qproduct *q)
     const leat_kernel_node *node = b->node;
     const leat_value *bias = lt_cuda_qinput(node, q->in.bias);
     const leat_value *residual = lt_cuda_qinput(node, q->in.residual);
+    const bool whole = bias != NULL && bias->dtype == LEAT_DTYPE_I32;
     lt_gpu_activation activation;
+    lt_cuda_qnarrow narrow;
     if (b->device->tensor == NULL || !q->last || !q->constant || q->batch != 1 ||
         q->shape.groups != 1 || q->in.x_scale < 0 || !lt_cuda_activation(node->node, &activation) ||
         !is_fixed(node, q)) {
         return false;
     }
-    const way how = choose_way(node, q);
+    const bool scaled = is_scaled(node, q);
+    if (scaled && (whole || has_pads(q))) {
+        return false;
+    }
+    const way how = choose_way(node, q, &narrow);
+    if (scaled && how != PRODUCT && how != GATHER) {
+        return false;
+    }
     const int64_t k = (int64_t)q->pack.taps * q->pack.inputs;
-    block packed = {.node = node, .q = q, .row = how == COLUMNS ? (k + 15) / 16 * 16 : k};
+    block packed = {.node = node,
+                    .q = q,
+                    .narrow = how == NARROW ? &narrow : NULL,
+                    .scaled = scaled,
+                    .row = how == NARROW    ? narrow.row
+                           : how == COLUMNS ? (k + 15) / 16 * 16
+                                            : k};
     common c = {.x = leat_kernel_input(node, 0)->dtype,
                 .y = leat_kernel_output(node, 0)->dtype,
-                .bias = bias != NULL && bias->dtype == LEAT_DTYPE_F32 ? LEAT_DTYPE_F32
-                                                                      : LEAT_DTYPE_UNDEFINED,
+                .bias = bias != NULL && !whole ? LEAT_DTYPE_F32 : LEAT_DTYPE_UNDEFINED,
                 .residual = residual ? residual->dtype : LEAT_DTYPE_UNDEFINED};
     packed.divisor = requantize(node, q, &activation, &c.requantize);
     c.alpha = activation.alpha;
     c.beta = activation.beta;
-    lt_cuda_tensor_inputs inputs = {.a = how == COLUMNS ? LT_CUDA_TENSOR_WORKSPACE : 0,
+    lt_cuda_tensor_inputs inputs = {.a = how == COLUMNS || how == NARROW ? LT_CUDA_TENSOR_WORKSPACE
+                                                                         : 0,
                                     .b = -1,
                                     .bias = -1,
-                                    .residual = q->in.residual};
+                                    .residual = q->in.residual,
+                                    .scaled = scaled,
+                                    .x_scale = q->in.x_scale,
+                                    .x_zero = q->in.x_zero};
     const leat_kernel before = *b->kernel;
     if ((how == COLUMNS && q->m > LT_GPU_MAX_COUNT / packed.row) ||
         !lt_cuda_tensor_activation(&activation, &c.activation) ||
-        make_block(b, &packed, &inputs) != LEAT_OK) {
-        return false;
-    }
-    bool done =
-        how == GATHER ? as_conv(b, q, &c, &inputs) : as_product(b, q, &c, packed.row, &inputs);
-    if (done && how == COLUMNS) {
-        done = add_columns(b, q, packed.row) == LEAT_OK;
-        b->kernel->workspace_bytes = (size_t)(q->m * packed.row);
-    }
-    if (!done) {
+        make_block(b, &packed, &inputs) != LEAT_OK || !make_kernel(b, how, &packed, &c, &inputs)) {
         *b->kernel = before;
         return false;
     }
-    b->kernel->unread_mask = ~(1u | (residual ? 1u << q->in.residual : 0u));
+    uint32_t read = 1u | (residual ? 1u << q->in.residual : 0u);
+    if (scaled) {
+        read |= 1u << q->in.x_scale | (q->in.x_zero >= 0 ? 1u << q->in.x_zero : 0u);
+    }
+    b->kernel->unread_mask = ~read;
     return true;
 }

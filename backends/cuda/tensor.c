@@ -99,6 +99,8 @@ static leat_status launch(const void *opaque, const leat_kernel_args *args, leat
         .d = args->outputs[0],
         .offset = in->offset,
         .scale = in->scale,
+        .x_scale = in->scaled ? input_of(args, in->x_scale) : NULL,
+        .x_zero = in->scaled ? input_of(args, in->x_zero) : NULL,
     };
     leat_status status =
         state->before ? state->before(state->before_state, args, err)

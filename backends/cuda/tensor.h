@@ -25,6 +25,8 @@ typedef struct lt_cuda_tensor_inputs {
     const int32_t *offset; /* of bytes: on the device, as lt_cuda_gemm_operands */
     const float *scale;
     const void *packed_bias; /* NULL: input `bias` */
+    bool scaled;             /* x_scale and x_zero (-1: none) are inputs of the node, of bytes */
+    int32_t x_scale, x_zero;
 } lt_cuda_tensor_inputs;
 
 /* Make the node's kernel a tensor-core one. False, with nothing changed, where these sizes or this

@@ -78,8 +78,8 @@ template <class T> GPU_FN void interleave(const lt_gpu_interleave &p)
             const int c = e & ((1 << p.slots_log2) - 1);
             const bool inside =
                 c < p.channels && row >= 0 && row < p.height && column >= 0 && column < p.width;
-            v.v[k] =
-                inside ? x[c * p.x_stride[1] + row * p.x_stride[2] + column * p.x_stride[3]] : (T)0;
+            v.v[k] = inside ? x[c * p.x_stride[1] + row * p.x_stride[2] + column * p.x_stride[3]]
+                            : (T)p.fill;
             if (++e == (int)p.pixel.value) {
                 e = 0;
                 column++;
@@ -165,6 +165,10 @@ template <class T> GPU_FN void gather(const lt_gpu_gather &p)
     {                                                                                              \
         gpu::gather<type>(p);                                                                      \
     }
+GPU_KERNEL(lt_gpu_interleave_1, lt_gpu_interleave)
+{
+    gpu::interleave<uint8_t>(p);
+}
 GPU_KERNEL(lt_gpu_interleave_2, lt_gpu_interleave)
 {
     gpu::interleave<uint16_t>(p);

@@ -86,9 +86,13 @@ struct data {
             CUDA(cudaMemcpy(dr, residual.data(), nd * 2, cudaMemcpyHostToDevice));
             CUDA(cudaMemcpy(dbias, bias.data(), s.n * 2, cudaMemcpyHostToDevice));
         }
+        std::vector<int8_t> ordered(qb.size()); // n is a multiple of 64
+        for (int64_t c = 0; bytes && c < s.n; c++) {
+            std::copy_n(&qb[c * s.k], s.k, &ordered[lt_cuda_gemm_byte_row(c) * s.k]);
+        }
         for (int i = 0; i < copies; i++) {
             const void *from_a = bytes ? (const void *)qa.data() : a.data();
-            const void *from_b = bytes ? (const void *)qb.data() : b.data();
+            const void *from_b = bytes ? (const void *)ordered.data() : b.data();
             CUDA(cudaMemcpy(da + i * na * unit, from_a, na * unit, cudaMemcpyHostToDevice));
             CUDA(cudaMemcpy(db + i * nb * unit, from_b, nb * unit, cudaMemcpyHostToDevice));
         }

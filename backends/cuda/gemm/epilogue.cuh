@@ -215,10 +215,10 @@ __device__ __forceinline__ uint32_t staged_matrices(uint32_t staging, uint32_t g
     return staged(staging, lane % 8 + lane / 8 % 2 * 8, 2 * g + lane / 16);
 }
 
-/* A warp's residual on its way, 16 bytes a load, whole rows together: of BYTES bytes an element in
- * aligned rows, COUNT sums a thread. */
-template <int COUNT, int BYTES> struct residual_rows {
-    static constexpr uint32_t PIECES = COUNT * BYTES / 8; /* of 16 bytes a row */
+/* A warp's residual of 16 bits on its way, 16 bytes a load, whole rows together: COUNT sums a
+ * thread. */
+template <int COUNT> struct residual_rows {
+    static constexpr uint32_t PIECES = COUNT / 4; /* of 16 bytes a row */
     static constexpr uint32_t LOADS = (16 * PIECES + 31) / 32;
     uint4 v[LOADS > 0 ? LOADS : 1];
 
@@ -234,13 +234,12 @@ template <int COUNT, int BYTES> struct residual_rows {
     __device__ __forceinline__ void load(const lt_cuda_gemm_params &p, uint32_t first_row,
                                          uint32_t column, uint32_t batch)
     {
-        const uint32_t c = column + piece() * (16 / BYTES);
+        const uint32_t c = column + piece() * 8;
 #pragma unroll
         for (uint32_t i = 0; i < LOADS; i++) {
             const uint32_t r = first_row + row(i);
             const bool inside = p.residual_wide && row(i) < 16 && r < p.m && c < p.n;
-            const char *from =
-                (const char *)p.residual + (batch * p.r_batch + r * p.ldr + c) * BYTES;
+            const uint16_t *from = (const uint16_t *)p.residual + batch * p.r_batch + r * p.ldr + c;
             v[i] = inside ? *(const uint4 *)from : make_uint4(0, 0, 0, 0);
         }
     }
@@ -249,7 +248,7 @@ template <int COUNT, int BYTES> struct residual_rows {
 /* Adds a residual of 16 bits that was loaded so. */
 template <int COUNT>
 __device__ __forceinline__ void add_residual_staged(const lt_cuda_gemm_params &p, float (&s)[COUNT],
-                                                    const residual_rows<COUNT, 2> &rows,
+                                                    const residual_rows<COUNT> &rows,
                                                     const place &at)
 {
 #pragma unroll
@@ -356,7 +355,7 @@ __device__ __forceinline__ void store(const lt_cuda_gemm_params &p, const float 
 /* Finishes a warp's 16 rows of 2 COUNT columns. rows: the residual, where it is wide. */
 template <int COUNT>
 __device__ __forceinline__ void finish(const lt_cuda_gemm_params &p, float (&s)[COUNT],
-                                       const residual_rows<COUNT, 2> &rows, const place &at)
+                                       const residual_rows<COUNT> &rows, const place &at)
 {
     const uint32_t lane = threadIdx.x % 32;
     const uint32_t row = at.row + lane / 4, column = at.column + lane % 4 * 2;

@@ -135,6 +135,6 @@ uint32_t lt_cuda_gemm_residual_wide(const lt_cuda_gemm_params *p, int64_t n, int
                                     int64_t batch_stride)
 {
     uint32_t bytes = lt_cuda_gemm_type_bytes(p->residual_type);
-    return p->residual_type != LT_GEMM_NONE && bytes == (p->bytes ? 1u : 2u) &&
+    return p->residual_type != LT_GEMM_NONE && (p->bytes || bytes == 2) &&
            lt_cuda_gemm_is_wide(p->residual_type, n, ld, batch_stride);
 }

@@ -62,6 +62,10 @@ typedef struct lt_cuda_gemm {
  *           by operand `offset`, i32 [n]: -a_zero * (sum over k of B), plus a bias of integers.
  *           Operand `scale`, f32 [n]: what a sum is multiplied with. bias F32; residual F32, F16,
  *           BF16, I8 or U8; D F32, F16, BF16, I8, U8 or I32 (sums with offsets, nothing else).
+ *           A scale and a zero point of A known only on the device: operands x_scale and x_zero
+ *           (lt_cuda_gemm_requantize tells what offset and scale then are).
+ *           B's matrices have lt_cuda_gemm_byte_rows(n) rows; column c of the result is row
+ *           lt_cuda_gemm_byte_row(c), so that a thread's sums of a row of D are neighbours.
  * Alignment: A and B on 16 bytes, their strides multiples of 16 bytes. D, bias, residual: of
  *           their elements (16 bytes and strides that are multiples of 16 bytes are faster). */
 typedef struct lt_cuda_gemm_desc {
@@ -92,7 +96,8 @@ typedef struct lt_cuda_gemm_desc {
  *           [images][out_h][out_w][n], bias [n]; out_h = (h + pad[0] + pad[2] - (kh - 1) *
  *           dilation_h - 1) / stride_h + 1.
  * Limits:   c a multiple of 8, of bytes of 16; strides 1 to 8; pads, dilated filters below 128; one
- *           group. Pads are zero bytes: where x has another zero point there must be none.
+ *           group. Pads are zero bytes: where x has another zero point there must be none. Filters
+ *           of bytes lie as rows of B in lt_cuda_gemm_desc.
  * Types, alignment: as in lt_cuda_gemm_desc. The weights are constant. */
 typedef struct lt_cuda_gemm_conv_desc {
     leat_dtype dtype, out_dtype, bias_dtype, residual_dtype;
@@ -121,14 +126,29 @@ typedef struct lt_cuda_gemm_plan {
     double cost_ns; /* estimate of one run */
 } lt_cuda_gemm_plan;
 
-/* Device addresses. bias and residual: NULL where the plan has none. D may be the residual. offset
- * and scale: of bytes alone; offset may be NULL. */
+/* Device addresses. bias and residual: NULL where the plan has none. D may be the residual. offset,
+ * scale, x_scale and x_zero: of bytes alone; all but scale may be NULL. */
 typedef struct lt_cuda_gemm_operands {
     const void *a, *b, *bias, *residual;
     void *d;
     const int32_t *offset;
     const float *scale;
+    const float *x_scale;
+    const void *x_zero;
 } lt_cuda_gemm_operands;
+
+/* Rows of B for n columns of a product of bytes, and the one that is column c: of every 64 columns
+ * thread t of four holds 8 j + 2 t + {0, 1} of the tensor cores' (wgmma.cuh), which shall be
+ * 16 t + 2 j + {0, 1}. */
+static inline int64_t lt_cuda_gemm_byte_rows(int64_t n)
+{
+    return (n + 63) / 64 * 64;
+}
+
+static inline int64_t lt_cuda_gemm_byte_row(int64_t c)
+{
+    return c / 64 * 64 + c % 16 / 2 * 8 + c % 64 / 16 * 2 + c % 2;
+}
 
 /* Name of kernel i < LT_GEMM_N_KERNELS in its module, such as
  * "lt_cuda_gemm_f16_nk_128x256x64_sm90". Static. */

@@ -45,8 +45,9 @@ static leat_status check_operands(const lt_cuda_gemm_params *p, const lt_cuda_ge
                                  "factors of a product are not aligned on 16 bytes");
     }
     if ((o->scale == NULL) != (p->bytes == 0 || p->out_type == LT_GEMM_I32) ||
-        (o->offset != NULL && p->bytes == 0) || !is_aligned(o->scale, 4) ||
-        !is_aligned(o->offset, 4)) {
+        ((o->offset != NULL || o->x_scale != NULL || o->x_zero != NULL) && p->bytes == 0) ||
+        (o->x_zero != NULL && o->offset == NULL) || !is_aligned(o->scale, 4) ||
+        !is_aligned(o->offset, 4) || !is_aligned(o->x_scale, 4)) {
         return lt_cuda_gemm_fail(err, LEAT_INVALID, "scales and offsets are for bytes");
     }
     if (!is_aligned(o->d, lt_cuda_gemm_type_bytes(p->out_type)) ||
@@ -71,6 +72,8 @@ leat_status lt_cuda_gemm_launch(const lt_cuda_gemm *gemm, const lt_cuda_gemm_pla
     params.residual = (uint64_t)(uintptr_t)operands->residual;
     params.offset = (uint64_t)(uintptr_t)operands->offset;
     params.column_scale = (uint64_t)(uintptr_t)operands->scale;
+    params.x_scale = (uint64_t)(uintptr_t)operands->x_scale;
+    params.x_zero = (uint64_t)(uintptr_t)operands->x_zero;
     params.wide = params.wide && is_aligned(operands->d, 16);
     params.residual_wide = params.residual_wide && is_aligned(operands->residual, 16);
     const lt_cuda_gemm_driver *driver = &gemm->driver;

@@ -214,8 +214,8 @@ __device__ __forceinline__ void consume(const lt_cuda_gemm_params &p, const shar
         where.batch = to.batch;
         where.staging = s.staging + warp * 2048;
         where.column = to.column;
-        where.array_bytes = C::COLUMNS * 4;
-        where.numbers = s.numbers + group * 3 * C::COLUMNS * 4;
+        where.array_bytes = C::number_place(C::COLUMNS) * 4;
+        where.numbers = s.numbers + group * 3 * where.array_bytes;
         numbers.load(p, to.column);
         if (p.residual_wide && p.splits == 1) {
             rows.load(p, where.row, where.column, where.batch);

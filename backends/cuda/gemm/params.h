@@ -55,8 +55,9 @@ enum lt_cuda_gemm_source {
 /* Results on their way out: 16 x 128 bytes a warp. */
 #define LT_GEMM_STAGING_BYTES(rows) ((rows) / 16 * 2048u)
 
-/* What the epilogue needs of a tile's columns, for each warpgroup: 3 numbers, an array each. */
-#define LT_GEMM_COLUMN_BYTES(rows, columns) ((rows) / 64 * (columns)*3u * 4u)
+/* What the epilogue needs of a tile's columns, for each warpgroup: 3 numbers, an array each; of
+ * bytes 16 bytes lie between every 32 of an array. */
+#define LT_GEMM_COLUMN_BYTES(rows, columns) ((rows) / 64 * (columns) / 8 * 9 * 3u * 4u)
 
 /* Bytes of a block's shared memory; 1024 to align the stages. */
 #define LT_GEMM_SHARED_BYTES(rows, columns, stages)                                                \
@@ -111,7 +112,11 @@ enum lt_cuda_gemm_type {
  *     D = f, or of bytes round(f) + zero
  *
  * round is to nearest, halves to even. R of I8 counts from -128: R = 0 to 255, and residual_offset
- * takes 128 residual_factor off. D of I32 is sum + offset[n], nothing else. */
+ * takes 128 residual_factor off. D of I32 is sum + offset[n], nothing else. Where A's scale and
+ * zero point are computed by a kernel before (x_scale, x_zero), scale[n] is of B alone and
+ * offset[n] the sum of B's column, and the kernel makes of them
+ *
+ *     scale[n] = x_scale * scale[n]        offset[n] = -x_zero * offset[n] */
 typedef struct lt_cuda_gemm_requantize {
     int32_t mid;
     float mid_low, mid_high, mid_factor; /* mid_factor: 1 where nothing is to be scaled */
@@ -140,6 +145,7 @@ typedef struct lt_cuda_gemm_params {
     lt_cuda_gemm_map a, b;
     uint64_t d, bias, residual;    /* device addresses */
     uint64_t offset, column_scale; /* of bytes: i32 (0: none) and f32 by column */
+    uint64_t x_scale, x_zero;      /* of bytes, 0: none: f32 and a byte of A's type */
     int64_t ldd, ldr, d_batch, r_batch;
     uint32_t m, n;
     uint32_t tiles_m, tiles_n, n_tiles; /* n_tiles: of the whole batch */
@@ -156,8 +162,8 @@ typedef struct lt_cuda_gemm_params {
     float scale;
     uint32_t out_type, bias_type, residual_type; /* lt_cuda_gemm_type */
     uint32_t wide;                               /* D and its rows are aligned on 16 bytes */
-    uint32_t residual_wide;                      /* the same of the residual, of A's element size */
-    lt_cuda_gemm_requantize q;                   /* of bytes */
+    uint32_t residual_wide;    /* the same of the residual; of halves, of 16 bits */
+    lt_cuda_gemm_requantize q; /* of bytes */
     /* Convolution: k is taps (kh outer, kw inner), each of c_steps steps. */
     uint32_t c_steps, kw;
     uint32_t out_h, out_w;

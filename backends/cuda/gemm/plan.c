@@ -110,8 +110,9 @@ static leat_status product_maps(const lt_cuda_gemm *gemm, const lt_cuda_gemm_des
     if (status != LEAT_OK) {
         return status;
     }
-    uint64_t b_dims[3] = {(uint64_t)(d->b_transposed ? d->k : d->n),
-                          (uint64_t)(d->b_transposed ? d->n : d->k),
+    const int64_t n = unit == 1 ? lt_cuda_gemm_byte_rows(d->n) : d->n;
+    uint64_t b_dims[3] = {(uint64_t)(d->b_transposed ? d->k : n),
+                          (uint64_t)(d->b_transposed ? n : d->k),
                           p->b_batched ? (uint64_t)d->batch : 1};
     uint64_t b_strides[2] = {(uint64_t)d->ldb * unit,
                              (uint64_t)(p->b_batched ? d->b_batch : d->ldb) * unit};

@@ -79,7 +79,8 @@ static leat_status conv_maps(const lt_cuda_gemm *gemm, const lt_cuda_gemm_conv_d
         return status;
     }
     uint64_t taps = (uint64_t)d->kh * (uint64_t)d->kw;
-    uint64_t b_dims[3] = {c, (uint64_t)d->n, taps};
+    uint64_t n = (uint64_t)(unit == 1 ? lt_cuda_gemm_byte_rows(d->n) : d->n);
+    uint64_t b_dims[3] = {c, n, taps};
     uint64_t b_strides[2] = {taps * c * unit, c * unit};
     uint32_t b_box[2] = {step, tile->columns};
     return lt_cuda_gemm_map_tiled(gemm, &p->b, d->dtype, b_dims, b_strides, b_box, err);

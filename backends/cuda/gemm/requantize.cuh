@@ -1,10 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* From sums of bytes to results: lt_cuda_gemm_requantize's formula, two columns of eight rows' sums
- * at a time as in epilogue.cuh.
+/* From sums of bytes to results: lt_cuda_gemm_requantize's formula.
  *
- * Results and residuals of bytes in aligned rows pass through the warp's shared memory, in rows of
- * 64 bytes that begin 80 bytes apart (the eight rows that a warp touches at once then lie in
- * different banks), so that they come and go as 16 bytes a thread. */
+ * Rows of B are ordered (lt_cuda_gemm_byte_row) so that a thread's sums of a row of D are of
+ * neighbouring columns, 16 of each 64:
+ *
+ *     tensor cores' column   0  1 | 2  3 | 4  5 | 6  7 | 8  9 | 10 11 ...
+ *     thread of four         0    | 1    | 2    | 3    | 0    | 1
+ *     column of D            0  1 | 16 17| 32 33| 48 49| 2  3 | 18 19 ...
+ *
+ * Residuals and results move between registers and memory by 16 bytes a thread, 64 of a row's bytes
+ * side by side. Two rows of four columns are finished at a time: their numbers come from shared
+ * memory 16 bytes an array, and 16 bytes lie between every 32 of an array, so that the four
+ * threads' are in different banks. Floats are rounded to integers by adding 1.5 * 2^23: conversions
+ * would take four times as long. */
 #ifndef LEAT_CUDA_GEMM_REQUANTIZE_H
 #define LEAT_CUDA_GEMM_REQUANTIZE_H
 
@@ -13,192 +21,284 @@
 namespace gemm
 {
 
-constexpr uint32_t BYTE_ROW = 80;
+constexpr float ROUNDER = 12582912.0f; /* 1.5 * 2^23 */
 
-/* min(max(x, low), high) of numbers that are not NaN. */
+__device__ __forceinline__ constexpr uint32_t byte_number_place(uint32_t column)
+{
+    return column + column / 32 * 4;
+}
+
+/* min(max(x, low), high); low of NaN. */
 __device__ __forceinline__ float saturate(float x, float low, float high)
 {
     return fminf(fmaxf(x, low), high);
 }
 
-/* f = (sum + offset) * scale + bias; of I32 the sums, their bits in f. */
-template <int COUNT>
-__device__ __forceinline__ void scale_sums(const lt_cuda_gemm_params &p, const int32_t (&s)[COUNT],
-                                           float (&f)[COUNT], const place &at)
+__device__ __forceinline__ bool is_byte(uint32_t type)
 {
-    const uint32_t first = threadIdx.x % 4 * 2;
-#pragma unroll
-    for (int i = 0; i < COUNT; i += 2) {
-        const uint32_t column = first + i / 4 * 8;
-        const uint2 offset = number_pair(at, 2, column);
-        const int32_t x = s[i] + (int32_t)offset.x, y = s[i + 1] + (int32_t)offset.y;
-        if (p.out_type == LT_GEMM_I32) {
-            f[i] = __int_as_float(x);
-            f[i + 1] = __int_as_float(y);
-            continue;
-        }
-        const uint2 scale = number_pair(at, 1, column), bias = number_pair(at, 0, column);
-        f[i] = fmaf((float)x, __uint_as_float(scale.x), __uint_as_float(bias.x));
-        f[i + 1] = fmaf((float)y, __uint_as_float(scale.y), __uint_as_float(bias.y));
-    }
+    return type == LT_GEMM_I8 || type == LT_GEMM_U8;
 }
 
-__device__ __forceinline__ float byte_value(uint32_t type, uint32_t byte)
-{
-    return (float)(int32_t)(byte ^ (type == LT_GEMM_I8 ? 0x80u : 0u));
-}
+/* A thread's residual of bytes on its way, where its rows are aligned on 16 bytes: COUNT sums' in
+ * two rows. */
+template <int COUNT> struct byte_rows {
+    static constexpr int WORDS = COUNT / 8; /* of a row */
+    uint32_t v[2][WORDS];
 
-/* Residual bytes of any alignment. */
-template <int COUNT>
-__device__ __forceinline__ void load_bytes(const lt_cuda_gemm_params &p, float (&r)[COUNT],
-                                           uint32_t row, uint32_t column, uint32_t batch)
-{
-    const uint8_t *from = (const uint8_t *)p.residual + batch * p.r_batch;
+    __device__ __forceinline__ void load(const lt_cuda_gemm_params &p, uint32_t first_row,
+                                         uint32_t column, uint32_t batch)
+    {
+        const uint32_t c = column + threadIdx.x % 4 * 16;
 #pragma unroll
-    for (int i = 0; i < COUNT; i++) {
-        const uint32_t at_row = row + i / 2 % 2 * 8, c = column + i / 4 * 8 + i % 2;
-        const bool inside = at_row < p.m && c < p.n;
-        const uint32_t byte = inside ? from[at_row * p.ldr + c] : 0;
-        r[i] = byte_value(p.residual_type, byte);
-    }
-}
-
-/* The same from rows that were loaded by 16 bytes. */
-template <int COUNT>
-__device__ __forceinline__ void unpack_bytes(const lt_cuda_gemm_params &p, float (&r)[COUNT],
-                                             const residual_rows<COUNT, 1> &rows, const place &at)
-{
-    const uint32_t lane = threadIdx.x % 32;
-#pragma unroll
-    for (uint32_t i = 0; i < rows.LOADS; i++) {
-        if (rows.row(i) < 16) {
-            ptx::store_16(at.staging + rows.row(i) * BYTE_ROW + rows.piece() * 16, rows.v[i]);
+        for (int half = 0; half < 2; half++) {
+            const uint32_t r = first_row + threadIdx.x % 32 / 4 + 8 * half;
+            const bool inside = p.residual_wide && is_byte(p.residual_type) && r < p.m && c < p.n;
+            const uint8_t *from = (const uint8_t *)p.residual + batch * p.r_batch + r * p.ldr + c;
+            if constexpr (WORDS == 4) {
+                const uint4 w = inside ? *(const uint4 *)from : make_uint4(0, 0, 0, 0);
+                v[half][0] = w.x;
+                v[half][1] = w.y;
+                v[half][2] = w.z;
+                v[half][3] = w.w;
+            } else {
+                static_assert(WORDS == 1, "no such width");
+                v[half][0] = inside ? *(const uint32_t *)from : 0;
+            }
         }
     }
-    __syncwarp();
-#pragma unroll
-    for (int i = 0; i < COUNT; i += 2) {
-        const uint32_t row = lane / 4 + i / 2 % 2 * 8;
-        const uint32_t pair = ptx::load_2(at.staging + row * BYTE_ROW + lane % 4 * 2 + i / 4 * 8);
-        r[i] = byte_value(p.residual_type, pair & 255);
-        r[i + 1] = byte_value(p.residual_type, pair >> 8);
-    }
-    __syncwarp();
-}
+};
 
-/* f = f * mid_factor + (R * residual_factor + residual_offset) */
-template <int COUNT>
-__device__ __forceinline__ void
-add_scaled_residual(const lt_cuda_gemm_params &p, float (&f)[COUNT],
-                    const residual_rows<COUNT, 1> &rows, uint32_t row, uint32_t column,
-                    const place &at)
-{
-    float r[COUNT];
-    if (p.residual_wide) {
-        unpack_bytes(p, r, rows, at);
-    } else if (p.residual_type == LT_GEMM_I8 || p.residual_type == LT_GEMM_U8) {
-        load_bytes(p, r, row, column, at.batch);
-    } else {
-#pragma unroll
-        for (int i = 0; i < COUNT; i++) {
-            r[i] = 0;
-        }
-        add_residual(p, r, row, column, at);
-    }
-#pragma unroll
-    for (int i = 0; i < COUNT; i++) {
-        f[i] = fmaf(f[i], p.q.mid_factor, fmaf(r[i], p.q.residual_factor, p.q.residual_offset));
-    }
-}
+/* Four columns of a row. */
+struct quad {
+    float v[4];
+};
 
-__device__ __forceinline__ uint32_t byte_of(const lt_cuda_gemm_params &p, float f)
+/* f[half] = (sum + offset) * scale + bias of both rows; of I32 the sums, their bits in f. s: the
+ * sums as the tensor cores leave them, two columns of the upper row, two of the lower, and again.
+ * numbers: of the first column. */
+__device__ __forceinline__ void scale_sums(const lt_cuda_gemm_params &p, const int32_t *s,
+                                           uint32_t numbers, uint32_t array_bytes, quad (&f)[2])
 {
-    return (uint32_t)(__float2int_rn(f) + p.q.zero) & 255u;
-}
-
-/* Bytes whose rows are aligned on 16 bytes: by 16 of them a thread. */
-template <int COUNT>
-__device__ __forceinline__ void store_bytes_staged(const lt_cuda_gemm_params &p,
-                                                   const float (&f)[COUNT], const place &at)
-{
-    constexpr uint32_t PIECES = COUNT / 8;
-    const uint32_t lane = threadIdx.x % 32;
+    const uint4 offsets = ptx::load_16(numbers + 2 * array_bytes);
+    const uint32_t offset[4] = {offsets.x, offsets.y, offsets.z, offsets.w};
+    int32_t sums[2][4];
 #pragma unroll
-    for (int i = 0; i < COUNT; i += 2) {
-        const uint32_t row = lane / 4 + i / 2 % 2 * 8;
-        ptx::store_2(at.staging + row * BYTE_ROW + lane % 4 * 2 + i / 4 * 8,
-                     byte_of(p, f[i]) | byte_of(p, f[i + 1]) << 8);
-    }
-    __syncwarp();
+    for (int half = 0; half < 2; half++) {
 #pragma unroll
-    for (uint32_t i = 0; i < 16 * PIECES; i += 32) {
-        const uint32_t piece = i + lane, row = at.row + piece / PIECES;
-        const uint32_t c = at.column + piece % PIECES * 16;
-        if (piece < 16 * PIECES && row < p.m && c < p.n) {
-            const uint4 v =
-                ptx::load_16(at.staging + piece / PIECES * BYTE_ROW + piece % PIECES * 16);
-            *(uint4 *)((uint8_t *)p.d + at.batch * p.d_batch + row * p.ldd + c) = v;
+        for (int c = 0; c < 4; c++) {
+            sums[half][c] = s[c / 2 * 4 + half * 2 + c % 2] + (int32_t)offset[c];
+            f[half].v[c] = __int_as_float(sums[half][c]);
         }
     }
-    __syncwarp();
-}
-
-template <int COUNT>
-__device__ __forceinline__ void store_bytes(const lt_cuda_gemm_params &p, const float (&f)[COUNT],
-                                            uint32_t row, uint32_t column, uint32_t batch)
-{
-    uint8_t *to = (uint8_t *)p.d + batch * p.d_batch;
-#pragma unroll
-    for (int i = 0; i < COUNT; i++) {
-        const uint32_t at_row = row + i / 2 % 2 * 8, c = column + i / 4 * 8 + i % 2;
-        if (at_row < p.m && c < p.n) {
-            to[at_row * p.ldd + c] = (uint8_t)byte_of(p, f[i]);
-        }
-    }
-}
-
-/* Finishes a warp's 16 rows of 2 COUNT columns of sums of bytes. */
-template <int COUNT>
-__device__ __forceinline__ void finish(const lt_cuda_gemm_params &p, int32_t (&s)[COUNT],
-                                       const residual_rows<COUNT, 1> &rows, const place &at)
-{
-    const uint32_t lane = threadIdx.x % 32;
-    const uint32_t row = at.row + lane / 4, column = at.column + lane % 4 * 2;
-    float f[COUNT];
-    if (at.column >= p.n) {
-        return;
-    }
-    scale_sums(p, s, f, at);
     if (p.out_type == LT_GEMM_I32) {
-        store_direct(p, f, row, column, at.batch);
         return;
     }
+    const uint4 scales = ptx::load_16(numbers + array_bytes);
+    const uint4 biases =
+        p.bias_type != LT_GEMM_NONE ? ptx::load_16(numbers) : make_uint4(0, 0, 0, 0);
+    const uint32_t scale[4] = {scales.x, scales.y, scales.z, scales.w};
+    const uint32_t bias[4] = {biases.x, biases.y, biases.z, biases.w};
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+#pragma unroll
+        for (int c = 0; c < 4; c++) {
+            f[half].v[c] =
+                fmaf((float)sums[half][c], __uint_as_float(scale[c]), __uint_as_float(bias[c]));
+        }
+    }
+}
+
+/* Byte i of the word as a number; 2^23 + byte is a float whose last bits are the byte's. */
+__device__ __forceinline__ float byte_number(uint32_t word, int i)
+{
+    return __uint_as_float(__byte_perm(word, 0x4b000000u, 0x7440u + (uint32_t)i)) - 8388608.0f;
+}
+
+template <class T>
+__device__ __forceinline__ void load_residual(const lt_cuda_gemm_params &p, int64_t at,
+                                              uint32_t column, quad &r)
+{
+    const T *from = (const T *)p.residual + at;
+#pragma unroll
+    for (int c = 0; c < 4; c++) {
+        r.v[c] = column + c < p.n ? to_float(from[c]) : 0.0f;
+    }
+}
+
+/* Four columns of a residual that is no row of byte_rows. */
+__device__ __forceinline__ quad residual_quad(const lt_cuda_gemm_params &p, uint32_t row,
+                                              uint32_t column, uint32_t batch)
+{
+    const int64_t at = batch * p.r_batch + row * p.ldr + column;
+    quad r = {{0, 0, 0, 0}};
+    if (row >= p.m || column >= p.n) {
+        return r;
+    }
+    if (is_byte(p.residual_type)) {
+        const uint8_t *from = (const uint8_t *)p.residual + at;
+#pragma unroll
+        for (int c = 0; c < 4; c++) {
+            const uint32_t byte = column + c < p.n ? from[c] : 0;
+            r.v[c] = (float)(int32_t)(byte ^ (p.residual_type == LT_GEMM_I8 ? 0x80u : 0u));
+        }
+    } else if (p.residual_type == LT_GEMM_F32 && p.residual_wide) {
+        const float4 w = *(const float4 *)((const float *)p.residual + at);
+        r = {{w.x, w.y, w.z, w.w}};
+    } else if (p.residual_type == LT_GEMM_F32) {
+        load_residual<float>(p, at, column, r);
+    } else if (p.residual_wide) {
+        const uint2 w = *(const uint2 *)((const uint16_t *)p.residual + at);
+        const float2 low = unpack_pair(p.residual_type, w.x);
+        const float2 high = unpack_pair(p.residual_type, w.y);
+        r = {{low.x, low.y, high.x, high.y}};
+    } else if (p.residual_type == LT_GEMM_F16) {
+        load_residual<__half>(p, at, column, r);
+    } else {
+        load_residual<__nv_bfloat16>(p, at, column, r);
+    }
+    return r;
+}
+
+/* f = f * mid_factor + (R * residual_factor + residual_offset); word: four columns of byte_rows. */
+__device__ __forceinline__ void add_scaled_residual(const lt_cuda_gemm_params &p, quad &f,
+                                                    uint32_t word, uint32_t row, uint32_t column,
+                                                    uint32_t batch)
+{
+    quad r;
+    if (p.residual_wide && is_byte(p.residual_type)) {
+        word ^= p.residual_type == LT_GEMM_I8 ? 0x80808080u : 0u;
+#pragma unroll
+        for (int c = 0; c < 4; c++) {
+            r.v[c] = byte_number(word, c);
+        }
+    } else {
+        r = residual_quad(p, row, column, batch);
+    }
+#pragma unroll
+    for (int c = 0; c < 4; c++) {
+        f.v[c] =
+            fmaf(f.v[c], p.q.mid_factor, fmaf(r.v[c], p.q.residual_factor, p.q.residual_offset));
+    }
+}
+
+/* Everything between the scaled sums and the saturated results of both rows. */
+__device__ __forceinline__ void finish_quads(const lt_cuda_gemm_params &p, quad (&f)[2],
+                                             const uint32_t (&residual)[2], uint32_t row,
+                                             uint32_t column, uint32_t batch)
+{
     if (p.q.mid) {
 #pragma unroll
-        for (int i = 0; i < COUNT; i++) {
-            f[i] = rintf(saturate(f[i], p.q.mid_low, p.q.mid_high));
+        for (int i = 0; i < 8; i++) {
+            float &x = f[i / 4].v[i % 4];
+            x = __fsub_rn(__fadd_rn(saturate(x, p.q.mid_low, p.q.mid_high), ROUNDER), ROUNDER);
         }
     }
     if (p.residual_type != LT_GEMM_NONE) {
-        add_scaled_residual(p, f, rows, row, column, at);
+        add_scaled_residual(p, f[0], residual[0], row, column, batch);
+        add_scaled_residual(p, f[1], residual[1], row + 8, column, batch);
     }
     if (p.finish != LT_GEMM_FINISH_NONE) {
-        activate(p, f);
+        activate(p, f[0].v);
+        activate(p, f[1].v);
 #pragma unroll
-        for (int i = 0; i < COUNT; i++) {
-            f[i] *= p.q.post;
+        for (int i = 0; i < 8; i++) {
+            f[i / 4].v[i % 4] *= p.q.post;
         }
     }
 #pragma unroll
-    for (int i = 0; i < COUNT; i++) {
-        f[i] = saturate(f[i], p.q.low, p.q.high);
+    for (int i = 0; i < 8; i++) {
+        float &x = f[i / 4].v[i % 4];
+        x = saturate(x, p.q.low, p.q.high);
     }
-    if (p.out_type != LT_GEMM_I8 && p.out_type != LT_GEMM_U8) {
-        store(p, f, row, column, at);
+}
+
+/* Four results as bytes. */
+__device__ __forceinline__ uint32_t byte_word(const lt_cuda_gemm_params &p, const quad &f)
+{
+    uint32_t v[4];
+#pragma unroll
+    for (int c = 0; c < 4; c++) {
+        v[c] = __float_as_uint(__fadd_rn(f.v[c], ROUNDER)) + (uint32_t)p.q.zero;
+    }
+    return __byte_perm(__byte_perm(v[0], v[1], 0x0040), __byte_perm(v[2], v[3], 0x0040), 0x5410);
+}
+
+/* Results of 2 or 4 bytes. */
+__device__ __forceinline__ void store_quad(const lt_cuda_gemm_params &p, const quad &f,
+                                           uint32_t row, uint32_t column, uint32_t batch)
+{
+    const int64_t at = batch * p.d_batch + row * p.ldd + column;
+    if (row >= p.m || column >= p.n) {
+        return;
+    }
+    if (p.wide && is_4_bytes(p.out_type)) {
+        *(float4 *)((float *)p.d + at) = make_float4(f.v[0], f.v[1], f.v[2], f.v[3]);
     } else if (p.wide) {
-        store_bytes_staged(p, f, at);
+        *(uint2 *)((uint16_t *)p.d + at) = make_uint2(pack_pair(p.out_type, f.v[0], f.v[1]),
+                                                      pack_pair(p.out_type, f.v[2], f.v[3]));
     } else {
-        store_bytes(p, f, row, column, at.batch);
+#pragma unroll
+        for (int c = 0; c < 4; c++) {
+            if (column + c < p.n) {
+                store_real(p.d, p.out_type, at + c, f.v[c]);
+            }
+        }
+    }
+}
+
+/* A row's bytes, four columns a word. */
+template <int WORDS>
+__device__ __forceinline__ void store_bytes(const lt_cuda_gemm_params &p,
+                                            const uint32_t (&v)[WORDS], uint32_t row,
+                                            uint32_t column, uint32_t batch)
+{
+    uint8_t *to = (uint8_t *)p.d + batch * p.d_batch + row * p.ldd + column;
+    if (row >= p.m || column >= p.n) {
+        return;
+    }
+    if (!p.wide) {
+#pragma unroll
+        for (int i = 0; i < 4 * WORDS; i++) {
+            if (column + i < p.n) {
+                to[i] = (uint8_t)(v[i / 4] >> (i % 4 * 8));
+            }
+        }
+    } else if constexpr (WORDS == 4) {
+        *(uint4 *)to = make_uint4(v[0], v[1], v[2], v[3]);
+    } else {
+        *(uint32_t *)to = v[0];
+    }
+}
+
+/* Finishes a thread's share of a warp's 16 rows of 2 COUNT columns of sums of bytes. */
+template <int COUNT>
+__device__ __forceinline__ void finish(const lt_cuda_gemm_params &p, int32_t (&s)[COUNT],
+                                       const byte_rows<COUNT> &rows, const place &at)
+{
+    constexpr int WORDS = COUNT / 8;
+    const uint32_t lane = threadIdx.x % 32, first = lane % 4 * 16;
+    const uint32_t row = at.row + lane / 4, column = at.column + first;
+    uint32_t bytes[2][WORDS];
+#pragma unroll
+    for (int i = 0; i < WORDS; i++) {
+        const uint32_t residual[2] = {rows.v[0][i], rows.v[1][i]};
+        quad f[2];
+        scale_sums(p, s + 8 * i, at.numbers + byte_number_place(first) * 4 + i * 16, at.array_bytes,
+                   f);
+        if (p.out_type != LT_GEMM_I32) {
+            finish_quads(p, f, residual, row, column + 4 * i, at.batch);
+        }
+        if (is_byte(p.out_type)) {
+            bytes[0][i] = byte_word(p, f[0]);
+            bytes[1][i] = byte_word(p, f[1]);
+        } else {
+            store_quad(p, f[0], row, column + 4 * i, at.batch);
+            store_quad(p, f[1], row + 8, column + 4 * i, at.batch);
+        }
+    }
+    if (is_byte(p.out_type)) {
+        store_bytes(p, bytes[0], row, column, at.batch);
+        store_bytes(p, bytes[1], row + 8, column, at.batch);
     }
 }
 

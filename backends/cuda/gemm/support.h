@@ -63,7 +63,7 @@ leat_status lt_cuda_gemm_set_types(const lt_cuda_gemm *gemm, lt_cuda_gemm_plan *
 leat_status lt_cuda_gemm_set_activation(lt_cuda_gemm_params *p, int32_t activation, float alpha,
                                         float beta, float scale, leat_error *err);
 uint32_t lt_cuda_gemm_is_wide(uint32_t type, int64_t n, int64_t ld, int64_t batch_stride);
-/* The same of the residual, where it is of the size that the kernel takes so: A's. */
+/* The same of the residual, where the kernel takes it so: of halves only one of 16 bits. */
 uint32_t lt_cuda_gemm_residual_wide(const lt_cuda_gemm_params *p, int64_t n, int64_t ld,
                                     int64_t batch_stride);
 

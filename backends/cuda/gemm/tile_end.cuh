@@ -19,6 +19,13 @@ template <> struct sum_of<uint8_t> {
     using type = int32_t;
 };
 
+template <bool BYTES, int COUNT> struct residual_of {
+    using type = residual_rows<COUNT>;
+};
+template <int COUNT> struct residual_of<true, COUNT> {
+    using type = byte_rows<COUNT>;
+};
+
 template <class T_, int SOURCE_, int ROWS_, int COLUMNS_, int STAGES_> struct config {
     using T = T_;
     using S = typename sum_of<T>::type;
@@ -34,8 +41,19 @@ template <class T_, int SOURCE_, int ROWS_, int COLUMNS_, int STAGES_> struct co
     /* Columns finished at a time, in a loop whose sums always lie in the same registers: unrolled,
      * the code would not stay in the instruction cache, and a tile's end took 6 us. */
     static constexpr uint32_t PASS = 64;
-    template <uint32_t WIDTH>
-    using rows = residual_rows<WIDTH / 2, sizeof(T)>; /* of as many columns */
+    static constexpr bool BYTES = sizeof(T) == 1;
+    /* A thread's residual of as many columns. */
+    template <uint32_t WIDTH> using rows = typename residual_of<BYTES, WIDTH / 2>::type;
+    /* Where a column's numbers lie in an array of them. */
+    __device__ __forceinline__ static constexpr uint32_t number_place(uint32_t column)
+    {
+        return BYTES ? byte_number_place(column) : column;
+    }
+    /* The first of group g of 16 columns: a thread's four of bytes are neighbours. */
+    __device__ __forceinline__ static constexpr uint32_t group_column(uint32_t g)
+    {
+        return BYTES ? g / 4 * 64 + g % 4 * 4 : g * 16;
+    }
 };
 
 /* Addresses in shared memory. */
@@ -137,14 +155,18 @@ template <class C> struct column_numbers {
 
     __device__ __forceinline__ void load(const lt_cuda_gemm_params &p, uint32_t first)
     {
+        const float x_scale = C::BYTES && p.x_scale ? *(const float *)p.x_scale : 1.0f;
+        const int32_t x_zero =
+            C::BYTES && p.x_zero ? -(int32_t)*(const typename C::T *)p.x_zero : 1;
 #pragma unroll
         for (uint32_t i = 0; i < PER_THREAD; i++) {
             const uint32_t own = threadIdx.x % 128 + i * 128, c = first + own;
             const bool inside = own < C::COLUMNS && c < p.n;
             bias[i] = inside && p.bias ? load_real(p.bias, p.bias_type, c) : 0.0f;
-            if (sizeof(typename C::T) == 1) {
-                scale[i] = inside && p.column_scale ? ((const float *)p.column_scale)[c] : 0.0f;
-                offset[i] = inside && p.offset ? ((const int32_t *)p.offset)[c] : 0;
+            if (C::BYTES) {
+                scale[i] =
+                    inside && p.column_scale ? x_scale * ((const float *)p.column_scale)[c] : 0.0f;
+                offset[i] = inside && p.offset ? x_zero * ((const int32_t *)p.offset)[c] : 0;
             }
         }
     }
@@ -155,10 +177,11 @@ template <class C> struct column_numbers {
         for (uint32_t i = 0; i < PER_THREAD; i++) {
             const uint32_t own = threadIdx.x % 128 + i * 128;
             if (own < C::COLUMNS) {
-                ptx::store_4(numbers + own * 4, __float_as_uint(bias[i]));
-                if (sizeof(typename C::T) == 1) {
-                    ptx::store_4(numbers + (C::COLUMNS + own) * 4, __float_as_uint(scale[i]));
-                    ptx::store_4(numbers + (2 * C::COLUMNS + own) * 4, (uint32_t)offset[i]);
+                const uint32_t to = numbers + C::number_place(own) * 4;
+                ptx::store_4(to, __float_as_uint(bias[i]));
+                if (C::BYTES) {
+                    ptx::store_4(to + C::number_place(C::COLUMNS) * 4, __float_as_uint(scale[i]));
+                    ptx::store_4(to + C::number_place(C::COLUMNS) * 8, (uint32_t)offset[i]);
                 }
             }
         }
@@ -191,8 +214,8 @@ __device__ __forceinline__ void finish_split(const lt_cuda_gemm_params &p,
     for (uint32_t g = rank, own = 0; g < C::COLUMNS / 16; g += p.splits, own++) {
         typename C::S total[8];
         typename C::template rows<16> rows;
-        at.column = column + g * 16;
-        at.numbers = numbers + g * 64;
+        at.column = column + C::group_column(g);
+        at.numbers = numbers + C::number_place(C::group_column(g)) * 4;
         rows.load(p, at.row, at.column, at.batch);
         add_partials<C>(total, s, p.splits, own);
         finish(p, total, rows, at);
@@ -208,10 +231,17 @@ finish_tile(const lt_cuda_gemm_params &p, typename C::S (&sums)[C::COLUMNS / 2],
     constexpr uint32_t TAKEN = C::PASS / 2; /* sums of a pass */
 #pragma unroll 1
     for (uint32_t pass = 0; pass < C::COLUMNS / C::PASS; pass++) {
+        const bool more = p.residual_wide && pass + 1 < C::COLUMNS / C::PASS;
+        typename C::template rows<C::PASS> next;
+        if (C::BYTES && more) { /* while these are finished; of halves they would be too many */
+            next.load(p, at.row, at.column + C::PASS, at.batch);
+        }
         finish(p, reinterpret_cast<typename C::S(&)[TAKEN]>(sums), rows, at);
         at.column += C::PASS;
-        at.numbers += C::PASS * 4;
-        if (p.residual_wide && pass + 1 < C::COLUMNS / C::PASS) {
+        at.numbers += C::number_place(C::PASS) * 4;
+        if (C::BYTES) {
+            rows = next;
+        } else if (more) {
             rows.load(p, at.row, at.column, at.batch);
         }
 #pragma unroll

@@ -206,13 +206,15 @@ static void gather_checks_its_indices(void **)
 }
 
 /* Rows side by side: stride, slots, channels; from NHWC or NCHW. */
-static void check_interleave(int rows, int slots_log2, int channels, bool first)
+template <class T>
+static void check_interleave(void (*interleave)(const lt_gpu_interleave &), uint32_t outside,
+                             int rows, int slots_log2, int channels, bool first)
 {
     const int images = 2, height = 7, width = 9, top = 2, left = 3, groups = 5;
-    const int slots = 1 << slots_log2, columns = slots == 4 && rows % 2 ? 16 : 15;
-    buffer<uint16_t> x((size_t)(images * height * width * channels));
-    buffer<uint16_t> y((size_t)(images * groups * columns * rows * slots));
-    fill(x, 41, 1, 60000);
+    const int slots = 1 << slots_log2, columns = 16;
+    buffer<T> x((size_t)(images * height * width * channels));
+    buffer<T> y((size_t)(images * groups * columns * rows * slots));
+    fill(x, 41, 1, sizeof(T) == 1 ? 250 : 60000);
     lt_gpu_interleave p = {};
     p.x = x.data;
     p.y = y.data;
@@ -231,6 +233,7 @@ static void check_interleave(int rows, int slots_log2, int channels, bool first)
     p.width = width;
     p.top = top;
     p.left = left;
+    p.fill = outside;
     std::vector<double> expected(y.count);
     for (int i = 0; i < (int)y.count; i++) {
         const int c = i % slots, r = i / slots % rows;
@@ -242,18 +245,21 @@ static void check_interleave(int rows, int slots_log2, int channels, bool first)
         expected[(size_t)i] = inside
                                   ? value(x[(size_t)(image * p.x_stride[0] + c * p.x_stride[1] +
                                                      row * p.x_stride[2] + column * p.x_stride[3])])
-                                  : 0;
+                                  : outside;
     }
-    check_kernel(lt_gpu_interleave_2, p, 2, y, expected.data(), {0, 0});
+    check_kernel(interleave, p, 2, y, expected.data(), {0, 0});
 }
 
 static void rows_are_interleaved(void **)
 {
     for (bool first : {false, true}) {
-        check_interleave(2, 2, 3, first);
-        check_interleave(1, 3, 5, first);
-        check_interleave(3, 3, 7, first);
-        check_interleave(1, 2, 1, first);
+        check_interleave<uint16_t>(lt_gpu_interleave_2, 0, 2, 2, 3, first);
+        check_interleave<uint16_t>(lt_gpu_interleave_2, 0, 1, 3, 5, first);
+        check_interleave<uint16_t>(lt_gpu_interleave_2, 9, 3, 3, 7, first);
+        check_interleave<uint16_t>(lt_gpu_interleave_2, 0, 1, 2, 1, first);
+        check_interleave<uint8_t>(lt_gpu_interleave_1, 7, 2, 2, 3, first);
+        check_interleave<uint8_t>(lt_gpu_interleave_1, 255, 1, 4, 9, first);
+        check_interleave<uint8_t>(lt_gpu_interleave_1, 0, 3, 3, 7, first);
     }
 }
 

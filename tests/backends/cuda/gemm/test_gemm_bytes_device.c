@@ -10,6 +10,7 @@
 typedef struct finish_case {
     leat_dtype out, residual;
     int32_t bias, activation;
+    int32_t scaled; /* by a number on the device, with a zero point there */
     float alpha, beta;
     lt_cuda_gemm_requantize q;
 } finish_case;
@@ -22,6 +23,8 @@ enum {
     D,
     OFFSET,
     SCALE,
+    X_SCALE,
+    X_ZERO,
     N_OPERANDS
 };
 
@@ -51,6 +54,7 @@ static finish_case case_of(int i)
     }
     f.residual = residuals[i / 6 % 6];
     f.bias = i % 2;
+    f.scaled = i % 7 == 2 || i % 7 == 4;
     if (f.residual != LEAT_DTYPE_UNDEFINED) {
         f.q.mid = i % 4 < 2;
         f.q.mid_low = -120;
@@ -70,12 +74,38 @@ static finish_case case_of(int i)
     return f;
 }
 
+static int32_t byte_at(const operand *o, int64_t i)
+{
+    return o->array.dtype == LEAT_DTYPE_U8 ? ((const uint8_t *)o->array.data)[i]
+                                           : ((const int8_t *)o->array.data)[i];
+}
+
+/* B's rows, in the host's array one behind the other, in the kernels' order on the device. */
+static void upload_rows(const test_device *device, const operand *b, int64_t n, int64_t row,
+                        int64_t batch, int64_t stride)
+{
+    const int8_t *from = b->array.data;
+    int8_t *ordered = malloc(b->array.bytes);
+    assert_non_null(ordered);
+    memset(ordered, 0x55, b->array.bytes); /* rows that are none */
+    for (int64_t i = 0; i < (stride ? batch : 1); i++) {
+        for (int64_t c = 0; c < n; c++) {
+            memcpy(ordered + i * stride + lt_cuda_gemm_byte_row(c) * row,
+                   from + i * stride + c * row, (size_t)row);
+        }
+    }
+    assert_int_equal(device->to_device(b->address, ordered, b->array.bytes), 0);
+    free(ordered);
+}
+
 static float finished(const finish_case *c, const operand *o, int32_t sum, int64_t column,
                       int64_t residual_at)
 {
     const lt_cuda_gemm_requantize *q = &c->q;
     float bias = c->bias ? ((const float *)o[BIAS].array.data)[column] : 0.0f;
-    float f = fmaf((float)sum, ((const float *)o[SCALE].array.data)[column], bias);
+    float scale = ((const float *)o[SCALE].array.data)[column];
+    scale *= c->scaled ? *(const float *)o[X_SCALE].array.data : 1.0f;
+    float f = fmaf((float)sum, scale, bias);
     if (q->mid) {
         f = nearbyintf(fminf(fmaxf(f, q->mid_low), q->mid_high));
     }
@@ -95,7 +125,8 @@ static void check(const finish_case *c, const operand *o, int32_t sum, int64_t c
                   int64_t residual_at, int64_t i, const char *what)
 {
     double actual = oracle_get(&o[D].array, (size_t)i);
-    sum += ((const int32_t *)o[OFFSET].array.data)[column];
+    sum +=
+        ((const int32_t *)o[OFFSET].array.data)[column] * (c->scaled ? -byte_at(&o[X_ZERO], 0) : 1);
     double expected = sum, allowed = 0;
     if (c->out != LEAT_DTYPE_I32) {
         float f = finished(c, o, sum, column, residual_at);
@@ -116,9 +147,12 @@ static void check(const finish_case *c, const operand *o, int32_t sum, int64_t c
 }
 
 /* Offsets, scales and biases that spread the sums over the bytes' range. */
-static void make_numbers(const test_device *device, operand *o, int64_t n, int64_t k)
+static void make_numbers(const test_device *device, operand *o, leat_dtype dtype, int64_t n,
+                         int64_t k)
 {
     uint64_t state = 5;
+    o[X_SCALE] = operand_make(device, LEAT_DTYPE_F32, 1, 34);
+    o[X_ZERO] = operand_make(device, dtype, 1, 35);
     o[OFFSET] = operand_make(device, LEAT_DTYPE_I32, n, 31);
     o[SCALE] = operand_make(device, LEAT_DTYPE_F32, n, 32);
     o[BIAS] = operand_make(device, LEAT_DTYPE_F32, n, 33);
@@ -145,13 +179,9 @@ static lt_cuda_gemm_operands pointers(const finish_case *c, const operand *o)
         .d = (void *)(uintptr_t)o[D].address,
         .offset = device_pointer(&o[OFFSET]),
         .scale = c->out == LEAT_DTYPE_I32 ? NULL : device_pointer(&o[SCALE]),
+        .x_scale = c->scaled ? device_pointer(&o[X_SCALE]) : NULL,
+        .x_zero = c->scaled ? device_pointer(&o[X_ZERO]) : NULL,
     };
-}
-
-static int32_t byte_at(const operand *o, int64_t i)
-{
-    return o->array.dtype == LEAT_DTYPE_U8 ? ((const uint8_t *)o->array.data)[i]
-                                           : ((const int8_t *)o->array.data)[i];
 }
 
 static void check_product(const lt_cuda_gemm_desc *d, const finish_case *c, const operand *o,
@@ -195,9 +225,11 @@ static void run_product(const test_device *device, lt_cuda_gemm_desc *d, const f
              (long long)d->n, (long long)d->k, (int)c->out, (int)c->residual);
     int64_t last = d->batch - 1;
     operand o[N_OPERANDS];
-    make_numbers(device, o, d->n, d->k);
+    make_numbers(device, o, d->dtype, d->n, d->k);
     o[A] = operand_make(device, d->dtype, last * d->a_batch + d->m * d->lda, 1);
-    o[B] = operand_make(device, LEAT_DTYPE_I8, last * d->b_batch + d->n * d->ldb, 2);
+    o[B] = operand_make(device, LEAT_DTYPE_I8,
+                        last * d->b_batch + lt_cuda_gemm_byte_rows(d->n) * d->ldb, 2);
+    upload_rows(device, &o[B], d->n, d->ldb, d->batch, d->b_batch);
     o[RESIDUAL] = operand_make(device, c->residual, last * d->r_batch + d->m * d->ldr, 4);
     o[D] = operand_make(device, c->out, last * d->d_batch + d->m * d->ldd, 0);
     lt_cuda_gemm_operands operands = pointers(c, o);
@@ -277,7 +309,7 @@ static void product_sizes_batches_and_strides_are_exact(void **state)
         d.ldb += 16;
         d.ldd += shared == 2 ? 1 : 16;
         d.a_batch = shared == 0 ? 0 : d.m * d.lda + 16;
-        d.b_batch = shared == 1 ? 0 : d.n * d.ldb + 48;
+        d.b_batch = shared == 1 ? 0 : lt_cuda_gemm_byte_rows(d.n) * d.ldb + 48;
         d.d_batch = d.m * d.ldd + 32;
         d.r_batch = shared == 1 ? 0 : d.m * d.ldr;
         finish_case c = case_of(6 + shared);
@@ -324,9 +356,10 @@ static void run_conv(const test_device *device, lt_cuda_gemm_conv_desc *d, const
              d->kh, d->kw, (int)c->out);
     int64_t k = (int64_t)d->kh * d->kw * d->c, results = (int64_t)p->m * d->n;
     operand o[N_OPERANDS];
-    make_numbers(device, o, d->n, k);
+    make_numbers(device, o, d->dtype, d->n, k);
     o[A] = operand_make(device, d->dtype, (int64_t)d->images * d->h * d->w * d->c, 5);
-    o[B] = operand_make(device, LEAT_DTYPE_I8, d->n * k, 6);
+    o[B] = operand_make(device, LEAT_DTYPE_I8, lt_cuda_gemm_byte_rows(d->n) * k, 6);
+    upload_rows(device, &o[B], d->n, k, 1, 0);
     o[RESIDUAL] = operand_make(device, c->residual, results, 8);
     o[D] = operand_make(device, c->out, results, 0);
     lt_cuda_gemm_operands operands = pointers(c, o);
