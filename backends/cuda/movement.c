@@ -69,18 +69,28 @@ static leat_status add_copy(lt_cuda_builder *b, lt_cuda_walk *walk, leat_dtype d
 
 /* ---- Transpose, Expand ----------------------------------------------------------------------- */
 
+/* Whether the kernel takes these rows by 16 bytes, without tiles. */
+static bool is_few(int64_t rows, int64_t columns, leat_dtype dtype)
+{
+    return rows >= 2 && rows <= LT_GPU_TRANSPOSE_FEW &&
+           columns * lt_cuda_element_bytes(dtype) % 16 == 0;
+}
+
 leat_status lt_cuda_add_transpose(lt_cuda_builder *b, int64_t batch, int64_t rows, int64_t columns,
                                   leat_dtype dtype, lt_cuda_pointer from, lt_cuda_pointer to)
 {
     lt_gpu_transpose p = {
         .batch = (int32_t)batch, .rows = (int32_t)rows, .columns = (int32_t)columns};
-    int64_t tiles = lt_gpu_transpose_tiles(&p);
+    int64_t blocks = lt_gpu_transpose_tiles(&p);
+    if (is_few(rows, columns, dtype)) {
+        blocks = lt_cuda_blocks(b, batch * columns, dtype);
+    }
     char name[64];
     lt_cuda_kernel_name(name, "transpose", lt_cuda_by_bytes(dtype));
     from.offset = offsetof(lt_gpu_transpose, x);
     to.offset = offsetof(lt_gpu_transpose, y);
     return lt_cuda_add(b, &(lt_cuda_launch){.kernel = name,
-                                            .grid = {tiles < 65536 ? (uint32_t)tiles : 65536u},
+                                            .grid = {blocks < 65536 ? (uint32_t)blocks : 65536u},
                                             .parameters = &p,
                                             .parameter_bytes = sizeof(p),
                                             .n_pointers = 2,
@@ -100,7 +110,7 @@ static leat_status add_swap(lt_cuda_builder *b, const lt_cuda_walk *walk, leat_d
     int64_t rows = walk->shape[r - 1], columns = walk->shape[r - 2]; /* of x */
     bool swaps = walk->strides[0][r - 2] == 1 && walk->strides[0][r - 1] == columns &&
                  (r == 2 || walk->strides[0][0] == rows * columns);
-    if (!swaps || rows < 8 || columns < 8) {
+    if (!swaps || columns < 8 || (rows < 8 && !is_few(rows, columns, dtype))) {
         return LEAT_OK;
     }
     *out_done = true;

@@ -31,9 +31,35 @@ template <class T> GPU_FN void copy(const lt_gpu_copy &p)
     }
 }
 
+/* R rows, few: a thread takes 16 bytes of each and writes what is then 16 R bytes in a row. */
+template <class T, int R> GPU_FN void transpose_few(const lt_gpu_transpose &p)
+{
+    constexpr int V = per_16_bytes<T>;
+    const uint32_t packs = (uint32_t)(p.columns / V), count = (uint32_t)p.batch * packs;
+    for (uint32_t i = (uint32_t)global_thread(); i < count; i += (uint32_t)grid_threads()) {
+        const uint32_t batch = i / packs, column = (i - batch * packs) * V;
+        const T *x = (const T *)p.x + (int64_t)batch * R * p.columns + column;
+        T *y = (T *)p.y + ((int64_t)batch * p.columns + column) * R;
+        pack<T, V> in[R];
+        GPU_UNROLL
+        for (int r = 0; r < R; r++) {
+            in[r] = load_pack<V>(x + (int64_t)r * p.columns);
+        }
+        GPU_UNROLL
+        for (int j = 0; j < R; j++) {
+            pack<T, V> out;
+            GPU_UNROLL
+            for (int k = 0; k < V; k++) {
+                out.v[k] = in[(j * V + k) % R].v[(j * V + k) / R];
+            }
+            store_pack<V>(y + j * V, out);
+        }
+    }
+}
+
 /* A tile of 32 x 32 is read by rows and written by columns; one column of padding keeps the 32
  * elements of a column in 32 banks. */
-template <class T> GPU_FN void transpose(const lt_gpu_transpose &p)
+template <class T> GPU_FN void transpose_tiles(const lt_gpu_transpose &p)
 {
     constexpr int S = LT_GPU_TRANSPOSE_TILE;
     GPU_SHARED(T, tile, S * (S + 1));
@@ -62,15 +88,63 @@ template <class T> GPU_FN void transpose(const lt_gpu_transpose &p)
     }
 }
 
+template <class T> GPU_FN void transpose(const lt_gpu_transpose &p)
+{
+    const bool packs = p.columns % per_16_bytes<T> == 0 && aligned_16(p.x) && aligned_16(p.y);
+    if (packs && p.rows == 2) {
+        transpose_few<T, 2>(p);
+    } else if (packs && p.rows == 3) {
+        transpose_few<T, 3>(p);
+    } else if (packs && p.rows == 4) {
+        transpose_few<T, 4>(p);
+    } else {
+        transpose_tiles<T>(p);
+    }
+}
+
+/* A pixel of y is 16 bytes: ROWS rows of V / ROWS channels. */
+template <class T, int ROWS> GPU_FN void interleave_pixels(const lt_gpu_interleave &p)
+{
+    constexpr int V = per_16_bytes<T>, SLOTS = V / ROWS;
+    const uint32_t count = (uint32_t)(p.count / V);
+    const int by_channel = (int)p.x_stride[1], by_row = (int)p.x_stride[2];
+    const int by_column = (int)p.x_stride[3];
+    for (uint32_t i = (uint32_t)global_thread(); i < count; i += (uint32_t)grid_threads()) {
+        uint32_t image = i;
+        const int column = (int)split(image, p.columns) - p.left;
+        const int first = (int)split(image, p.groups) * ROWS - p.top;
+        const T *x = (const T *)p.x + image * p.x_stride[0];
+        const bool across = column >= 0 && column < p.width;
+        pack<T, V> v;
+        GPU_UNROLL
+        for (int r = 0; r < ROWS; r++) {
+            const bool inside = across && first + r >= 0 && first + r < p.height;
+            const int at = (first + r) * by_row + column * by_column;
+            GPU_UNROLL
+            for (int c = 0; c < SLOTS; c++) {
+                v.v[r * SLOTS + c] =
+                    inside && c < p.channels ? x[at + c * by_channel] : (T)p.fill;
+            }
+        }
+        store_pack<V>((T *)p.y + (int64_t)i * V, v);
+    }
+}
+
 template <class T> GPU_FN void interleave(const lt_gpu_interleave &p)
 {
     constexpr int V = per_16_bytes<T>;
+    if ((int)p.pixel.value == V && p.rows == 2) {
+        interleave_pixels<T, 2>(p);
+        return;
+    }
     for (int64_t i = global_thread() * V; i < p.count; i += grid_threads() * V) {
         uint32_t image = (uint32_t)i;
         int e = (int)split(image, p.pixel);
         int column = (int)split(image, p.columns) - p.left;
         const int first = (int)split(image, p.groups) * p.rows - p.top;
         const T *x = (const T *)p.x + image * p.x_stride[0];
+        const int by_channel = (int)p.x_stride[1], by_row = (int)p.x_stride[2];
+        const int by_column = (int)p.x_stride[3];
         pack<T, V> v;
         GPU_UNROLL
         for (int k = 0; k < V; k++) {
@@ -78,8 +152,7 @@ template <class T> GPU_FN void interleave(const lt_gpu_interleave &p)
             const int c = e & ((1 << p.slots_log2) - 1);
             const bool inside =
                 c < p.channels && row >= 0 && row < p.height && column >= 0 && column < p.width;
-            v.v[k] = inside ? x[c * p.x_stride[1] + row * p.x_stride[2] + column * p.x_stride[3]]
-                            : (T)p.fill;
+            v.v[k] = inside ? x[c * by_channel + row * by_row + column * by_column] : (T)p.fill;
             if (++e == (int)p.pixel.value) {
                 e = 0;
                 column++;

@@ -22,6 +22,16 @@ GPU_FN int window_count(int begin, int taps, int dilation, int lowest, int highe
     return n;
 }
 
+template <class T, int V>
+GPU_FN void pool_add(const lt_gpu_pool &p, const pack<T, V> &u, float (&v)[V])
+{
+    GPU_UNROLL
+    for (int i = 0; i < V; i++) {
+        const float f = to_f32(u.v[i]);
+        v[i] = p.average != 0 ? v[i] + f : max_op::apply(v[i], f);
+    }
+}
+
 /* V channels of a window from x on; `count` elements of each lie within the image. */
 template <class T, int V>
 GPU_FN void pool_window(const lt_gpu_pool &p, const T *x, int top, int left, float (&v)[V],
@@ -38,18 +48,25 @@ GPU_FN void pool_window(const lt_gpu_pool &p, const T *x, int top, int left, flo
         if (row < 0 || row >= w.height) {
             continue;
         }
-        for (int kw = 0; kw < w.kernel_w; kw++) {
-            const int column = left + kw * w.dilation_w;
-            if (column < 0 || column >= w.width) {
-                continue;
-            }
-            const pack<T, V> u = load_pack<V>(x + row * p.x_stride[2] + column * p.x_stride[3]);
+        const T *line = x + row * p.x_stride[2];
+        for (int kw = 0; kw < w.kernel_w; kw += 3) { /* three loads are under way together */
+            pack<T, V> u[3];
+            bool inside[3];
             GPU_UNROLL
-            for (int i = 0; i < V; i++) {
-                const float f = to_f32(u.v[i]);
-                v[i] = p.average != 0 ? v[i] + f : max_op::apply(v[i], f);
+            for (int k = 0; k < 3; k++) {
+                const int column = left + (kw + k) * w.dilation_w;
+                inside[k] = kw + k < w.kernel_w && column >= 0 && column < w.width;
+                if (inside[k]) {
+                    u[k] = load_pack<V>(line + column * p.x_stride[3]);
+                }
             }
-            count++;
+            GPU_UNROLL
+            for (int k = 0; k < 3; k++) {
+                if (inside[k]) {
+                    pool_add<T, V>(p, u[k], v);
+                    count++;
+                }
+            }
         }
     }
 }

@@ -45,7 +45,9 @@ typedef struct lt_gpu_interleave {
 
 /* lt_gpu_transpose_{1,2,4,8}: y[b][c][r] = x[b][r][c] through shared memory: NCHW to NHWC (rows C,
  * columns H * W) and back. Work items: tiles, lt_gpu_transpose_tiles; a block takes one at a time
- * (grid: at most that many blocks). */
+ * (grid: at most that many blocks). 2 to LT_GPU_TRANSPOSE_FEW rows whose columns are a multiple of
+ * 16 bytes: any grid, 16 bytes of each row a thread. */
+#define LT_GPU_TRANSPOSE_FEW 4
 typedef struct lt_gpu_transpose {
     const void *x;
     void *y;

@@ -92,7 +92,8 @@ static void copies_slice_expand_and_place(void **)
 
 template <class T> static void check_transpose(void (*kernel)(const lt_gpu_transpose &))
 {
-    const int cases[][3] = {{1, 1, 1}, {2, 3, 224}, {1, 64, 49}, {3, 33, 65}, {2, 100, 1}};
+    const int cases[][3] = {{1, 1, 1},   {2, 3, 224}, {1, 64, 49}, {3, 33, 65}, {2, 100, 1},
+                            {5, 2, 160}, {3, 4, 48},  {3, 3, 57},  {2, 4, 1024}};
     for (const int(&c)[3] : cases) {
         const size_t n = (size_t)(c[0] * c[1] * c[2]);
         buffer<T> x(n), y(n);
