@@ -10,11 +10,16 @@ _Static_assert((int)LT_GEMM_RELU == (int)LT_GPU_RELU &&
 
 typedef struct lt_cuda_tensor {
     lt_cuda_gemm gemm;
+    lt_cuda_stream_kernels stream;
     cu_module modules[LT_GEMM_N_MODULES];
 } lt_cuda_tensor;
 
 typedef struct tensor_state {
-    lt_cuda_gemm_plan plan; /* first: it is aligned on 64 bytes, as the block is */
+    /* First: they are aligned on 64 bytes, as the block is. Where a stream is planned, too, it is
+     * taken unless the results' addresses are not for it. */
+    lt_cuda_gemm_plan plan;
+    lt_cuda_stream_plan stream;
+    bool is_stream;
     const lt_cuda_device *device;
     lt_cuda_tensor_inputs inputs;
     /* The node's other launches, where they fill the workspace; else NULL. */
@@ -72,6 +77,9 @@ leat_status lt_cuda_tensor_open(lt_cuda_device *device, leat_error *err)
         status =
             lt_cuda_gemm_open(&driver, tensor->modules, device->processors, &tensor->gemm, err);
     }
+    if (status == LEAT_OK) {
+        status = lt_cuda_stream_open(&tensor->gemm, tensor->modules, &tensor->stream, err);
+    }
     if (status != LEAT_OK) {
         lt_cuda_tensor_close(device);
     }
@@ -106,20 +114,30 @@ static leat_status launch(const void *opaque, const leat_kernel_args *args, leat
         state->before ? state->before(state->before_state, args, err)
                       : lt_cuda_check(device->cu, device->cu->ctx_set_current(device->context),
                                       "taking the device", err);
-    return status ? status
-                  : lt_cuda_gemm_launch(&device->tensor->gemm, &state->plan, &operands,
-                                        stream->queue, err);
+    if (status != LEAT_OK) {
+        return status;
+    }
+    const uintptr_t results = (uintptr_t)operands.d | (uintptr_t)operands.residual;
+    return state->is_stream && results % 16 == 0
+               ? lt_cuda_stream_launch(&device->tensor->stream, &state->stream, &operands, NULL,
+                                       stream->queue, err)
+               : lt_cuda_gemm_launch(&device->tensor->gemm, &state->plan, &operands, stream->queue,
+                                     err);
 }
 
-/* Makes a plan the node's kernel. */
+/* Makes a plan the node's kernel; stream: NULL, or the same for the launches that it takes. */
 static bool keep(lt_cuda_builder *b, const lt_cuda_gemm_plan *plan,
-                 const lt_cuda_tensor_inputs *inputs)
+                 const lt_cuda_stream_plan *stream, const lt_cuda_tensor_inputs *inputs)
 {
     tensor_state *state = b->host->plan_alloc(b->plan, sizeof(*state));
     if (state == NULL) {
         return false;
     }
     state->plan = *plan;
+    state->is_stream = stream != NULL;
+    if (stream != NULL) {
+        state->stream = *stream;
+    }
     state->device = b->device;
     state->inputs = *inputs;
     if (inputs->a == LT_CUDA_TENSOR_WORKSPACE) {
@@ -128,7 +146,8 @@ static bool keep(lt_cuda_builder *b, const lt_cuda_gemm_plan *plan,
     }
     b->kernel->launch = launch;
     b->kernel->state = state;
-    b->kernel->name = lt_cuda_gemm_kernel_name(plan->kernel);
+    b->kernel->name = stream ? lt_cuda_stream_kernel_name(stream->kernel)
+                             : lt_cuda_gemm_kernel_name(plan->kernel);
     b->kernel->workspace_bytes = 0;
     return true;
 }
@@ -139,7 +158,7 @@ bool lt_cuda_tensor_product(lt_cuda_builder *b, const lt_cuda_gemm_desc *desc,
     lt_cuda_gemm_plan plan;
     return b->device->tensor != NULL &&
            lt_cuda_gemm_plan_product(&b->device->tensor->gemm, desc, &plan, NULL) == LEAT_OK &&
-           keep(b, &plan, inputs);
+           keep(b, &plan, NULL, inputs);
 }
 
 lt_cuda_gemm_conv_desc lt_cuda_tensor_conv_desc(const lt_gpu_window *w, int32_t bottom,
@@ -163,10 +182,16 @@ lt_cuda_gemm_conv_desc lt_cuda_tensor_conv_desc(const lt_gpu_window *w, int32_t 
 bool lt_cuda_tensor_conv(lt_cuda_builder *b, const lt_cuda_gemm_conv_desc *desc,
                          const lt_cuda_tensor_inputs *inputs)
 {
+    const lt_cuda_tensor *tensor = b->device->tensor;
     lt_cuda_gemm_plan plan;
-    return b->device->tensor != NULL &&
-           lt_cuda_gemm_plan_conv(&b->device->tensor->gemm, desc, &plan, NULL) == LEAT_OK &&
-           keep(b, &plan, inputs);
+    lt_cuda_stream_plan stream;
+    if (tensor == NULL || lt_cuda_gemm_plan_conv(&tensor->gemm, desc, &plan, NULL) != LEAT_OK) {
+        return false;
+    }
+    bool streams =
+        lt_cuda_stream_plan_conv(&tensor->stream, desc, NULL, &stream, NULL) == LEAT_OK &&
+        lt_cuda_stream_is_faster(&tensor->stream, &plan, &stream);
+    return keep(b, &plan, streams ? &stream : NULL, inputs);
 }
 
 bool lt_cuda_tensor_activation(const lt_gpu_activation *activation, int32_t *out)

@@ -6,6 +6,7 @@
 
 #include "cuda.h"
 #include "gemm/gemm.h"
+#include "gemm/stream.h"
 
 #include "../gpu/params/conv.h"
 

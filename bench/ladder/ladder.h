@@ -3,7 +3,7 @@
 #ifndef BENCH_LADDER_LADDER_H
 #define BENCH_LADDER_LADDER_H
 
-#include "../../backends/cuda/gemm/gemm.h"
+#include "../../backends/cuda/gemm/stream.h"
 
 #include <cuda.h>
 #include <cuda_runtime.h>
@@ -42,7 +42,7 @@ template <class F> static void entry(F *function, const char *name)
 
 static cudaStream_t stream; // of all work that is timed
 
-static lt_cuda_gemm open_kernels(const std::string &directory)
+static lt_cuda_gemm open_kernels(const std::string &directory, void **out_module = nullptr)
 {
     CUDA(cudaFree(nullptr)); // makes the context
     CUDA(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
@@ -72,6 +72,9 @@ static lt_cuda_gemm open_kernels(const std::string &directory)
     leat_status status =
         lt_cuda_gemm_open(&d, modules, properties.multiProcessorCount, &gemm, &err);
     require(status == LEAT_OK, err.message, status);
+    if (out_module != nullptr) {
+        *out_module = modules[0];
+    }
     return gemm;
 }
 

@@ -106,8 +106,8 @@ typedef struct lt_cuda_gemm_conv_desc {
     int32_t images, h, w, c, n;
     int32_t kh, kw, stride_h, stride_w, dilation_h, dilation_w;
     int32_t pad[4]; /* top, left, bottom, right */
-    /* Elements from column to column, row to row and image to image of x, multiples of 8; pixels
-     * may overlap. All 0: dense. */
+    /* Elements from column to column, row to row and image to image of x, multiples of 16 bytes;
+     * pixels may overlap. All 0: dense. */
     int64_t x_strides[3];
     int32_t overlap;
     uint32_t tile, splits; /* as in lt_cuda_gemm_desc */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Products and convolutions of F16 on tensor cores: mainloop.cuh. For sm_90a alone.
 #include "mainloop.cuh"
+#include "stream.cuh"
 
 #define KERNEL_NK(rows, columns, stages)                                                \
     LT_GEMM_KERNEL(__half, f16, LT_GEMM_NK, nk, 64, rows, columns, stages)
@@ -12,3 +13,6 @@
 LT_GEMM_TILES(KERNEL_NK)
 LT_GEMM_TILES(KERNEL_KN)
 LT_GEMM_TILES(KERNEL_CONV)
+
+#define KERNEL_STREAM(columns, blocks) LT_STREAM_KERNEL(__half, f16, columns, blocks)
+LT_STREAM_TILES(KERNEL_STREAM)

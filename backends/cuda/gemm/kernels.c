@@ -51,29 +51,39 @@ const char *lt_cuda_gemm_kernel_name(uint32_t i)
     return names[i];
 }
 
-leat_status lt_cuda_gemm_open(const lt_cuda_gemm_driver *driver,
-                              void *const modules[LT_GEMM_N_MODULES], uint32_t n_multiprocessors,
-                              lt_cuda_gemm *out, leat_error *err)
+leat_status lt_cuda_gemm_find(const lt_cuda_gemm_driver *driver, void *module, const char *name,
+                              uint32_t shared_bytes, void **out_function, leat_error *err)
 {
     enum {
         MAX_DYNAMIC_SHARED_SIZE_BYTES = 8
     };
+    int result = driver->module_get_function(out_function, module, name);
+    if (result == 0) {
+        result = driver->func_set_attribute(*out_function, MAX_DYNAMIC_SHARED_SIZE_BYTES,
+                                            (int)shared_bytes);
+    }
+    if (result != 0) {
+        return lt_cuda_gemm_fail(err, LEAT_NO_DEVICE, "kernel %s: CUDA error %d", name, result);
+    }
+    return LEAT_OK;
+}
+
+leat_status lt_cuda_gemm_open(const lt_cuda_gemm_driver *driver,
+                              void *const modules[LT_GEMM_N_MODULES], uint32_t n_multiprocessors,
+                              lt_cuda_gemm *out, leat_error *err)
+{
     *out = (lt_cuda_gemm){.driver = *driver, .n_multiprocessors = n_multiprocessors};
     for (uint32_t i = 0; i < LT_GEMM_N_KERNELS; i++) {
         void *module = modules[modules_of[i / LT_GEMM_N_TILES]];
         if (module == NULL) {
             continue;
         }
-        int result = driver->module_get_function(&out->functions[i], module, names[i]);
-        if (result == 0) {
-            int bytes = (int)lt_cuda_gemm_tiles[i % LT_GEMM_N_TILES].shared_bytes;
-            result =
-                driver->func_set_attribute(out->functions[i], MAX_DYNAMIC_SHARED_SIZE_BYTES, bytes);
-        }
-        if (result != 0) {
+        leat_status status = lt_cuda_gemm_find(driver, module, names[i],
+                                               lt_cuda_gemm_tiles[i % LT_GEMM_N_TILES].shared_bytes,
+                                               &out->functions[i], err);
+        if (status != LEAT_OK) {
             *out = (lt_cuda_gemm){0};
-            return lt_cuda_gemm_fail(err, LEAT_NO_DEVICE, "kernel %s: CUDA error %d", names[i],
-                                     result);
+            return status;
         }
     }
     return LEAT_OK;

@@ -58,6 +58,25 @@ static leat_status check_operands(const lt_cuda_gemm_params *p, const lt_cuda_ge
     return LEAT_OK;
 }
 
+int lt_cuda_gemm_enqueue(const lt_cuda_gemm *gemm, const lt_cuda_gemm_plan *plan, void *function,
+                         void *params, void *stream)
+{
+    launch_attribute attributes[2] = {
+        {.id = ATTRIBUTE_CLUSTER, .value.cluster = {plan->cluster, 1, 1}},
+        {.id = ATTRIBUTE_OVERLAP, .value.overlap = 1},
+    };
+    launch_config config = {
+        .grid = {plan->grid, 1, 1},
+        .block = {plan->threads, 1, 1},
+        .shared_bytes = plan->shared_bytes,
+        .stream = stream,
+        .attributes = attributes,
+        .n_attributes = plan->overlap ? 2 : 1,
+    };
+    void *arguments[1] = {params};
+    return gemm->driver.launch_kernel_ex(&config, function, arguments, NULL);
+}
+
 leat_status lt_cuda_gemm_launch(const lt_cuda_gemm *gemm, const lt_cuda_gemm_plan *plan,
                                 const lt_cuda_gemm_operands *operands, void *stream,
                                 leat_error *err)
@@ -82,20 +101,7 @@ leat_status lt_cuda_gemm_launch(const lt_cuda_gemm *gemm, const lt_cuda_gemm_pla
         result = driver->tensor_map_replace_address(&params.b, (void *)(uintptr_t)operands->b);
     }
     if (result == 0) {
-        launch_attribute attributes[2] = {
-            {.id = ATTRIBUTE_CLUSTER, .value.cluster = {plan->cluster, 1, 1}},
-            {.id = ATTRIBUTE_OVERLAP, .value.overlap = 1},
-        };
-        launch_config config = {
-            .grid = {plan->grid, 1, 1},
-            .block = {plan->threads, 1, 1},
-            .shared_bytes = plan->shared_bytes,
-            .stream = stream,
-            .attributes = attributes,
-            .n_attributes = plan->overlap ? 2 : 1,
-        };
-        void *arguments[1] = {&params};
-        result = driver->launch_kernel_ex(&config, gemm->functions[plan->kernel], arguments, NULL);
+        result = lt_cuda_gemm_enqueue(gemm, plan, gemm->functions[plan->kernel], &params, stream);
     }
     if (result != 0) {
         return lt_cuda_gemm_fail(err, LEAT_DEVICE_LOST, "launch of %s: CUDA error %d",

@@ -52,11 +52,9 @@ static leat_status check_conv(const lt_cuda_gemm_conv_desc *d, leat_error *err)
 }
 
 /* A gathers pixels: base pixels walk over the padded image by strides, a load adds its tap. */
-static leat_status conv_maps(const lt_cuda_gemm *gemm, const lt_cuda_gemm_conv_desc *d,
-                             lt_cuda_gemm_plan *plan, const lt_cuda_gemm_tile *tile,
-                             leat_error *err)
+leat_status lt_cuda_gemm_conv_maps(const lt_cuda_gemm *gemm, const lt_cuda_gemm_conv_desc *d,
+                                   lt_cuda_gemm_params *p, uint32_t columns, leat_error *err)
 {
-    lt_cuda_gemm_params *p = &plan->params;
     uint64_t c = (uint64_t)d->c;
     uint64_t w = (uint64_t)d->w;
     uint64_t h = (uint64_t)d->h;
@@ -82,7 +80,7 @@ static leat_status conv_maps(const lt_cuda_gemm *gemm, const lt_cuda_gemm_conv_d
     uint64_t n = (uint64_t)(unit == 1 ? lt_cuda_gemm_byte_rows(d->n) : d->n);
     uint64_t b_dims[3] = {c, n, taps};
     uint64_t b_strides[2] = {taps * c * unit, c * unit};
-    uint32_t b_box[2] = {step, tile->columns};
+    uint32_t b_box[2] = {step, columns};
     return lt_cuda_gemm_map_tiled(gemm, &p->b, d->dtype, b_dims, b_strides, b_box, err);
 }
 
@@ -106,8 +104,8 @@ static void set_conv(lt_cuda_gemm_params *p, const lt_cuda_gemm_conv_desc *d)
     p->residual_wide = lt_cuda_gemm_residual_wide(p, d->n, d->n, 0);
 }
 
-leat_status lt_cuda_gemm_plan_conv(const lt_cuda_gemm *gemm, const lt_cuda_gemm_conv_desc *d,
-                                   lt_cuda_gemm_plan *out, leat_error *err)
+leat_status lt_cuda_gemm_describe_conv(const lt_cuda_gemm *gemm, const lt_cuda_gemm_conv_desc *d,
+                                       lt_cuda_gemm_plan *out, leat_error *err)
 {
     memset(out, 0, sizeof *out);
     lt_cuda_gemm_params *p = &out->params;
@@ -137,6 +135,17 @@ leat_status lt_cuda_gemm_plan_conv(const lt_cuda_gemm *gemm, const lt_cuda_gemm_
     p->out_h = (uint32_t)out_h;
     p->out_w = (uint32_t)out_w;
     out->overlap = d->overlap;
+    return LEAT_OK;
+}
+
+leat_status lt_cuda_gemm_plan_conv(const lt_cuda_gemm *gemm, const lt_cuda_gemm_conv_desc *d,
+                                   lt_cuda_gemm_plan *out, leat_error *err)
+{
+    lt_cuda_gemm_params *p = &out->params;
+    leat_status status = lt_cuda_gemm_describe_conv(gemm, d, out, err);
+    if (status != LEAT_OK) {
+        return status;
+    }
     const int64_t sizes[3] = {p->m, d->n, 1};
     const uint32_t wanted[2] = {d->tile, d->splits};
     lt_cuda_gemm_cut cut;
@@ -146,5 +155,5 @@ leat_status lt_cuda_gemm_plan_conv(const lt_cuda_gemm *gemm, const lt_cuda_gemm_
     }
     lt_cuda_gemm_apply(gemm, out, cut, 1);
     out->kernel = lt_cuda_gemm_kernel(d->dtype, LT_GEMM_CONV, cut.tile);
-    return conv_maps(gemm, d, out, &lt_cuda_gemm_tiles[cut.tile], err);
+    return lt_cuda_gemm_conv_maps(gemm, d, p, lt_cuda_gemm_tiles[cut.tile].columns, err);
 }

@@ -143,6 +143,33 @@ __device__ __forceinline__ void copy_im2col(uint32_t target, const void *map, ui
                  : "memory");
 }
 
+/* From shared memory to a tensor in memory; what lies outside of it is not written. */
+__device__ __forceinline__ void store_3d(const void *map, uint32_t source, int32_t x, int32_t y,
+                                         int32_t z)
+{
+    asm volatile("cp.async.bulk.tensor.3d.global.shared::cta.tile.bulk_group "
+                 "[%0, {%2, %3, %4}], [%1];" ::"l"(map),
+                 "r"(source), "r"(x), "r"(y), "r"(z)
+                 : "memory");
+}
+
+__device__ __forceinline__ void store_commit()
+{
+    asm volatile("cp.async.bulk.commit_group;" ::: "memory");
+}
+
+/* Until all but the last PENDING committed groups of this thread have read shared memory. */
+template <int PENDING> __device__ __forceinline__ void store_wait_read()
+{
+    asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(PENDING) : "memory");
+}
+
+/* Makes what this thread wrote to shared memory visible to the copy engine. */
+__device__ __forceinline__ void copy_fence()
+{
+    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+
 /* --- products of a warpgroup -------------------------------------------------------------------
  */
 

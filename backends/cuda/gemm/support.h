@@ -91,6 +91,21 @@ leat_status lt_cuda_gemm_map_tiled(const lt_cuda_gemm *gemm, lt_cuda_gemm_map *m
                                    const uint64_t strides[2], const uint32_t box[2],
                                    leat_error *err);
 
+/* plan_conv.c: all of a convolution's plan but its cut; the maps of pixels, a_box_rows at a time,
+ * and of weights, so many filters at a time. */
+leat_status lt_cuda_gemm_describe_conv(const lt_cuda_gemm *gemm, const lt_cuda_gemm_conv_desc *d,
+                                       lt_cuda_gemm_plan *out, leat_error *err);
+leat_status lt_cuda_gemm_conv_maps(const lt_cuda_gemm *gemm, const lt_cuda_gemm_conv_desc *d,
+                                   lt_cuda_gemm_params *p, uint32_t columns, leat_error *err);
+
+/* Looks a kernel up and lets it use that much shared memory. */
+leat_status lt_cuda_gemm_find(const lt_cuda_gemm_driver *driver, void *module, const char *name,
+                              uint32_t shared_bytes, void **out_function, leat_error *err);
+
+/* Launches a function by a plan's grid, cluster and so on; CUresult. */
+int lt_cuda_gemm_enqueue(const lt_cuda_gemm *gemm, const lt_cuda_gemm_plan *plan, void *function,
+                         void *params, void *stream);
+
 __attribute__((format(printf, 3, 4))) static inline leat_status
 lt_cuda_gemm_fail(leat_error *err, leat_status status, const char *format, ...)
 {

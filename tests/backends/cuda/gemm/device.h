@@ -5,7 +5,7 @@
 
 #include "support/test.h"
 
-#include "../../../../backends/cuda/gemm/gemm.h"
+#include "../../../../backends/cuda/gemm/stream.h"
 
 #include <dlfcn.h>
 #include <stdio.h>
@@ -15,6 +15,7 @@
 
 typedef struct test_device {
     lt_cuda_gemm gemm;
+    lt_cuda_stream_kernels stream;
     int (*memory_alloc)(uint64_t *out, size_t bytes);
     int (*memory_free)(uint64_t address);
     int (*to_device)(uint64_t to, const void *from, size_t bytes);
@@ -101,7 +102,8 @@ static inline const char *test_device_open(test_device *device, const char *dire
     leat_error err = {0};
     const lt_cuda_gemm_driver driver = *d;
     if (lt_cuda_gemm_open(&driver, modules, (uint32_t)multiprocessors, &device->gemm, &err) !=
-        LEAT_OK) {
+            LEAT_OK ||
+        lt_cuda_stream_open(&device->gemm, modules, &device->stream, &err) != LEAT_OK) {
         return "the driver does not know the kernels";
     }
     return NULL;

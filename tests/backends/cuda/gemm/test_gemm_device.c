@@ -289,15 +289,24 @@ static void check_conv(const lt_cuda_gemm_conv_desc *d, const lt_cuda_gemm_param
     free(w);
 }
 
-static void run_conv(const test_device *device, const lt_cuda_gemm_conv_desc *d)
+/* By stream.cuh's kernels, or (streams 0) by mainloop.cuh's. */
+static void run_conv_by(const test_device *device, const lt_cuda_gemm_conv_desc *d, int streams)
 {
     leat_error err = {0};
     lt_cuda_gemm_plan plan;
-    assert_ok(lt_cuda_gemm_plan_conv(&device->gemm, d, &plan, &err), &err);
+    lt_cuda_stream_plan stream;
+    if (streams) {
+        assert_ok(lt_cuda_stream_plan_conv(&device->stream, d, NULL, &stream, &err), &err);
+        plan = stream.launch;
+        plan.params = stream.params.gemm;
+    } else {
+        assert_ok(lt_cuda_gemm_plan_conv(&device->gemm, d, &plan, &err), &err);
+    }
     char what[160];
     snprintf(what, sizeof what, "%s, %u splits, %d x %d x %d x %d to %d by %d x %d, stride %d",
-             lt_cuda_gemm_kernel_name(plan.kernel), plan.params.splits, d->images, d->h, d->w, d->c,
-             d->n, d->kh, d->kw, d->stride_h);
+             streams ? lt_cuda_stream_kernel_name(stream.kernel)
+                     : lt_cuda_gemm_kernel_name(plan.kernel),
+             plan.params.splits, d->images, d->h, d->w, d->c, d->n, d->kh, d->kw, d->stride_h);
     int64_t results = (int64_t)plan.params.m * d->n;
     operand o[5] = {
         operand_make(device, d->dtype,
@@ -313,12 +322,22 @@ static void run_conv(const test_device *device, const lt_cuda_gemm_conv_desc *d)
                                       .bias = device_pointer(&o[2]),
                                       .residual = device_pointer(&o[3]),
                                       .d = (void *)(uintptr_t)o[4].address};
-    assert_ok(lt_cuda_gemm_launch(&device->gemm, &plan, &operands, NULL, &err), &err);
+    if (streams) {
+        assert_ok(lt_cuda_stream_launch(&device->stream, &stream, &operands, NULL, NULL, &err),
+                  &err);
+    } else {
+        assert_ok(lt_cuda_gemm_launch(&device->gemm, &plan, &operands, NULL, &err), &err);
+    }
     fetch(device, &o[4]);
     check_conv(d, &plan.params, o, what);
     for (int i = 0; i < 5; i++) {
         operand_free(device, &o[i]);
     }
+}
+
+static void run_conv(const test_device *device, const lt_cuda_gemm_conv_desc *d)
+{
+    run_conv_by(device, d, 0);
 }
 
 static void conv_every_kernel_matches(void **state)
@@ -417,6 +436,158 @@ static void conv_of_overlapping_pixels_matches(void **state)
     }
 }
 
+static void conv_streams_match(void **state)
+{
+    test_device *device = require_device(state);
+    /* images h w c n, k, stride, pad */
+    static const int32_t cases[][8] = {
+        {3, 14, 15, 72, 136, 3, 1, 1}, {1, 5, 5, 64, 64, 1, 1, 0},     {2, 9, 7, 8, 8, 1, 1, 0},
+        {7, 56, 56, 64, 256, 1, 1, 0}, {5, 28, 28, 128, 200, 1, 2, 0}, {1, 7, 7, 512, 520, 1, 1, 0},
+        {9, 40, 41, 24, 72, 3, 2, 1},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        for (uint32_t way = 0; way < 6; way++) {
+            const int32_t *s = cases[i];
+            const leat_dtype type = types[(i + way) % 2];
+            lt_cuda_gemm_conv_desc d = {.dtype = type,
+                                        .out_dtype = type,
+                                        .bias_dtype = way % 3 ? type : LEAT_DTYPE_UNDEFINED,
+                                        .residual_dtype = way % 2 ? type : LEAT_DTYPE_UNDEFINED,
+                                        .activation = way < 3 ? LT_GEMM_RELU : LT_GEMM_HARD_SWISH,
+                                        .scale = 1,
+                                        .images = s[0],
+                                        .h = s[1],
+                                        .w = s[2],
+                                        .c = s[3],
+                                        .n = s[4],
+                                        .kh = s[5],
+                                        .kw = s[5],
+                                        .stride_h = s[6],
+                                        .stride_w = s[6],
+                                        .dilation_h = 1,
+                                        .dilation_w = 1,
+                                        .pad = {s[7], s[7], s[7], s[7]},
+                                        .overlap = way % 2,
+                                        .tile = way % 3};
+            run_conv_by(device, &d, 1);
+            lt_cuda_stream_plan two; /* blocks on a multiprocessor, where there is room for them */
+            d.tile = 3;
+            if (lt_cuda_stream_plan_conv(&device->stream, &d, NULL, &two, NULL) == LEAT_OK) {
+                run_conv_by(device, &d, 1);
+            }
+        }
+    }
+}
+
+/* o: x, w, bias of both convolutions, residual, y. */
+static void check_pair(const lt_cuda_gemm_conv_desc d[2], const lt_cuda_gemm_params *p,
+                       const operand o[8], const char *what)
+{
+    double *values[4];
+    for (int i = 0; i < 4; i++) {
+        values[i] = oracle_doubles(&o[i / 2 * 3 + i % 2].array);
+    }
+    for (uint32_t r = 0; r < p->m; r++) {
+        for (int32_t c = 0; c < d->n; c++) {
+            const uint32_t pixel = r % (p->out_h * p->out_w);
+            const int32_t at[4] = {(int32_t)(r / (p->out_h * p->out_w)),
+                                   (int32_t)(pixel / p->out_w), (int32_t)(pixel % p->out_w), c};
+            const int64_t i = (int64_t)r * d->n + c;
+            double sum = d->residual_dtype ? oracle_get(&o[6].array, (size_t)i) : 0;
+            for (int k = 0; k < 2; k++) {
+                sum += conv_at(&d[k], values[2 * k], values[2 * k + 1], at);
+                sum += d[k].bias_dtype ? oracle_get(&o[3 * k + 2].array, (size_t)c) : 0;
+            }
+            check(&o[7], i, activate(d->activation, sum, d->alpha, d->beta),
+                  (int64_t)d->kh * d->kw * d->c + d[1].c, what);
+        }
+    }
+    const int64_t end = (int64_t)p->m * d->n;
+    check_untouched(&o[7], end, end + MARGIN / (int64_t)dtype_bytes(d->out_dtype), what);
+    for (int i = 0; i < 4; i++) {
+        free(values[i]);
+    }
+}
+
+static void run_pair(const test_device *device, const lt_cuda_gemm_conv_desc d[2])
+{
+    leat_error err = {0};
+    lt_cuda_stream_plan plan;
+    assert_ok(lt_cuda_stream_plan_conv(&device->stream, &d[0], &d[1], &plan, &err), &err);
+    const lt_cuda_gemm_params *p = &plan.params.gemm;
+    char what[160];
+    snprintf(what, sizeof what, "%s, %d x %d^2 x %d and %d^2 x %d to %d",
+             lt_cuda_stream_kernel_name(plan.kernel), d->images, d->h, d->c, d[1].h, d[1].c, d->n);
+    operand o[8];
+    lt_cuda_gemm_operands operands[2] = {{0}};
+    for (int i = 0; i < 2; i++) {
+        operand *own = &o[3 * i];
+        own[0] = operand_make(device, d->dtype, (int64_t)d->images * d[i].h * d[i].w * d[i].c,
+                              5 + 3 * i);
+        own[1] =
+            operand_make(device, d->dtype, (int64_t)d->n * d[i].kh * d[i].kw * d[i].c, 6 + 3 * i);
+        own[2] = operand_make(device, d[i].bias_dtype, d->n, 7 + 3 * i);
+        operands[i].a = device_pointer(&own[0]);
+        operands[i].b = device_pointer(&own[1]);
+        operands[i].bias = device_pointer(&own[2]);
+    }
+    o[6] = operand_make(device, d->residual_dtype, (int64_t)p->m * d->n, 11);
+    o[7] = operand_make(device, d->out_dtype, (int64_t)p->m * d->n, 0);
+    operands[0].residual = device_pointer(&o[6]);
+    operands[0].d = (void *)(uintptr_t)o[7].address;
+    assert_ok(lt_cuda_stream_launch(&device->stream, &plan, &operands[0], &operands[1], NULL, &err),
+              &err);
+    fetch(device, &o[7]);
+    check_pair(d, p, o, what);
+    for (int i = 0; i < 8; i++) {
+        operand_free(device, &o[i]);
+    }
+}
+
+static void conv_streams_add_a_second_source(void **state)
+{
+    test_device *device = require_device(state);
+    /* images, size, c, n, k, stride, pad; second's size, c, stride */
+    static const int32_t cases[][10] = {
+        {3, 14, 72, 136, 3, 1, 1, 27, 40, 2},  {5, 28, 64, 256, 1, 1, 0, 28, 64, 1},
+        {2, 7, 512, 520, 1, 1, 0, 14, 256, 2}, {1, 3, 8, 8, 1, 1, 0, 3, 8, 1},
+        {9, 40, 24, 72, 3, 2, 1, 60, 136, 3},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        for (uint32_t way = 0; way < 6; way++) {
+            const int32_t *s = cases[i];
+            lt_cuda_gemm_conv_desc d[2] = {{.dtype = types[(i + way) % 2],
+                                            .out_dtype = types[(i + way) % 2],
+                                            .scale = 1,
+                                            .images = s[0],
+                                            .h = s[1],
+                                            .w = s[1],
+                                            .c = s[2],
+                                            .n = s[3],
+                                            .kh = s[4],
+                                            .kw = s[4],
+                                            .stride_h = s[5],
+                                            .stride_w = s[5],
+                                            .dilation_h = 1,
+                                            .dilation_w = 1,
+                                            .pad = {s[6], s[6], s[6], s[6]},
+                                            .overlap = way % 2}};
+            d[1] = d[0];
+            d[1].h = d[1].w = s[7];
+            d[1].c = s[8];
+            d[1].kh = d[1].kw = 1;
+            d[1].stride_h = d[1].stride_w = s[9];
+            memset(d[1].pad, 0, sizeof d[1].pad);
+            d[0].activation = LT_GEMM_RELU;
+            d[0].bias_dtype = way % 3 ? d->dtype : LEAT_DTYPE_UNDEFINED;
+            d[1].bias_dtype = way % 2 ? LEAT_DTYPE_F32 : LEAT_DTYPE_UNDEFINED;
+            d[0].residual_dtype = way >= 3 ? d->dtype : LEAT_DTYPE_UNDEFINED;
+            d[0].tile = way % 3;
+            run_pair(device, d);
+        }
+    }
+}
+
 static void product_repeated_gives_the_same_bits(void **state)
 {
     test_device *device = require_device(state);
@@ -464,6 +635,8 @@ int main(void)
         cmocka_unit_test_prestate(conv_every_kernel_matches, state),
         cmocka_unit_test_prestate(conv_strides_pads_dilations_match, state),
         cmocka_unit_test_prestate(conv_of_overlapping_pixels_matches, state),
+        cmocka_unit_test_prestate(conv_streams_match, state),
+        cmocka_unit_test_prestate(conv_streams_add_a_second_source, state),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
