@@ -68,7 +68,15 @@ typedef struct leat_batcher_desc {
                                     or not; 0: 1 s for class 0, four times the former for others */
     const leat_session_desc *session; /* of the instances; NULL: defaults. max_plans 0: as many as
                                     there are batch sizes, twice */
-    leat_batch_fn run;                /* instead of sessions of the model; NULL: none */
+    const char
+        *pad_dimension; /* symbol of a dimension (not the first), such as "sequence", whose
+                            lengths need not agree: inputs are padded with zeros up to the next
+                            of pad_lengths, outputs cut back. For models to which zeros there
+                            make no difference, as a mask among the inputs has it. NULL: none */
+    const int64_t
+        *pad_lengths; /* ascending; longer ones are not padded; NULL: 16, 24, 32, 48, ... */
+    uint32_t n_pad_lengths;
+    leat_batch_fn run; /* instead of sessions of the model; NULL: none */
     void *run_user;
     leat_group_fn group; /* NULL: leat_request_desc.group alone */
     void *group_user;
@@ -180,6 +188,8 @@ typedef struct leat_batcher_stats {
     uint64_t closed_idle; /* because an instance was idle */
     uint64_t closed_held; /* after having been held back */
     uint64_t bisected;    /* batches that failed and were run again by halves */
+    uint64_t input_bytes; /* of the batches' inputs with rows */
+    uint64_t pad_bytes;   /* of them: padding */
 } leat_batcher_stats;
 
 /* Reads the counts.

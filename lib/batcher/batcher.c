@@ -118,9 +118,46 @@ static bool make_instances(leat_batcher *b)
     return b->instances != NULL;
 }
 
-/* Which inputs have rows; none need to where a batch is one request. */
-static leat_status find_rows(leat_batcher *b, leat_error *err)
+/* Steps of 1/2 and 3/4 of powers of two, from 16 to 2^16: 25 % of a row is padding at most. */
+static bool default_lengths(leat_batcher *b)
 {
+    int64_t *lengths = lt_arena_array(&b->arena, 26, sizeof(*lengths));
+    for (int64_t n = 16; lengths != NULL && n <= 1 << 16; n *= 2) {
+        lengths[b->rules.n_lengths++] = n;
+        lengths[b->rules.n_lengths++] = n + n / 2;
+    }
+    b->rules.lengths = lengths;
+    return lengths != NULL;
+}
+
+static leat_status find_padded(leat_batcher *b, const leat_batcher_desc *d, leat_error *err)
+{
+    lt_key_rules *rules = &b->rules;
+    for (uint32_t i = 0; i < d->n_pad_lengths; i++) {
+        if (d->pad_lengths == NULL || d->pad_lengths[i] < 1 ||
+            (i > 0 && d->pad_lengths[i] <= d->pad_lengths[i - 1])) {
+            return lt_fail(err, LEAT_INVALID, "pad_lengths must be positive and ascend");
+        }
+    }
+    rules->padded_in = lt_arena_array(&b->arena, b->io->n_inputs + 1, sizeof(*rules->padded_in));
+    rules->padded_out = lt_arena_array(&b->arena, b->io->n_outputs + 1, sizeof(*rules->padded_out));
+    bool ok = rules->padded_in != NULL && rules->padded_out != NULL;
+    if (ok && d->n_pad_lengths > 0) {
+        rules->lengths =
+            lt_arena_copy(&b->arena, d->pad_lengths, d->n_pad_lengths * sizeof(*d->pad_lengths));
+        rules->n_lengths = d->n_pad_lengths;
+        ok = rules->lengths != NULL;
+    } else if (ok) {
+        ok = default_lengths(b);
+    }
+    return ok ? lt_key_find_padded(rules, d->pad_dimension, err)
+              : lt_fail(err, LEAT_NO_MEMORY, "no memory for a batcher");
+}
+
+/* Which inputs have rows (none need to where a batch is one request), and what is padded. */
+static leat_status find_rules(leat_batcher *b, const leat_batcher_desc *d, leat_error *err)
+{
+    b->rules.io = b->io;
     if (b->io->n_inputs > LT_BATCHER_MAX_INPUTS) {
         return lt_fail(err, LEAT_UNSUPPORTED, "%zu inputs: a batcher takes %u at most",
                        b->io->n_inputs, LT_BATCHER_MAX_INPUTS);
@@ -128,9 +165,12 @@ static leat_status find_rows(leat_batcher *b, leat_error *err)
     if (b->desc.max_batch_size == 1) {
         return LEAT_OK;
     }
-    b->batched = lt_arena_array(&b->arena, b->io->n_inputs + 1, sizeof(*b->batched));
-    return b->batched != NULL ? lt_key_batched(b->io, b->batched, err)
-                              : lt_fail(err, LEAT_NO_MEMORY, "no memory for a batcher");
+    b->rules.batched = lt_arena_array(&b->arena, b->io->n_inputs + 1, sizeof(bool));
+    if (b->rules.batched == NULL) {
+        return lt_fail(err, LEAT_NO_MEMORY, "no memory for a batcher");
+    }
+    leat_status status = lt_key_find_rows(&b->rules, err);
+    return status || d->pad_dimension == NULL ? status : find_padded(b, d, err);
 }
 
 static leat_status open_sessions(leat_batcher *b, leat_model *model,
@@ -205,9 +245,11 @@ leat_status leat_batcher_create(leat_model *model, const leat_batcher_desc *desc
     b->desc = *desc;
     fill_defaults(&b->desc);
     b->desc.session = NULL;
+    b->desc.pad_dimension = NULL;
+    b->desc.pad_lengths = NULL;
     lt_arena_init(&b->arena, memory, 0);
     init_locks(b);
-    status = find_rows(b, err);
+    status = find_rules(b, desc, err);
     if (status == LEAT_OK && !(make_requests(b) && make_keys(b) && make_instances(b))) {
         status = lt_fail(err, LEAT_NO_MEMORY, "no memory for a batcher of %u requests",
                          b->desc.queue_limit);

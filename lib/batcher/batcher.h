@@ -31,6 +31,7 @@ struct leat_request {
     bool held; /* the caller has a handle */
     uint32_t key;
     uint32_t rows;
+    int64_t length;    /* of the dimension that is padded; 0: none is */
     uint64_t deadline; /* LT_NEVER: none */
     leat_array *inputs;
     leat_array *outputs;        /* [n_outputs]: what the request gets */
@@ -64,6 +65,8 @@ typedef struct lt_instance {
     leat_array *outputs;
     void **blocks; /* [n_inputs]: where rows of several requests are put together */
     size_t *block_bytes;
+    uint64_t input_bytes; /* of the batch under way */
+    uint64_t pad_bytes;   /* of them */
 } lt_instance;
 
 struct leat_batcher {
@@ -71,7 +74,7 @@ struct leat_batcher {
     lt_memory *memory;
     leat_batcher_desc desc; /* with defaults filled in, without pointers to the caller's */
     const leat_model_signature *io;
-    bool *batched; /* [n_inputs]; NULL: one row a batch, whatever the inputs are */
+    lt_key_rules rules;
     uint32_t n_words;
     lt_arena arena; /* of all that is as old as the batcher */
     lt_instance *instances;

@@ -31,8 +31,9 @@ static bool may_be_batch(const leat_io *io, const char *symbol)
            (symbol == NULL || io->dim_names[0] == NULL || strcmp(symbol, io->dim_names[0]) == 0);
 }
 
-leat_status lt_key_batched(const leat_model_signature *io, bool *out_batched, leat_error *err)
+leat_status lt_key_find_rows(lt_key_rules *rules, leat_error *err)
 {
+    const leat_model_signature *io = rules->io;
     const char *symbol = NULL;
     bool any = false;
     for (size_t i = 0; i < io->n_inputs; i++) {
@@ -41,11 +42,11 @@ leat_status lt_key_batched(const leat_model_signature *io, bool *out_batched, le
         if (status != LEAT_OK) {
             return status;
         }
-        out_batched[i] = may_be_batch(input, symbol);
-        if (out_batched[i] && !any) {
+        rules->batched[i] = may_be_batch(input, symbol);
+        if (rules->batched[i] && !any) {
             symbol = input->rank > 0 ? input->dim_names[0] : NULL;
         }
-        any |= out_batched[i];
+        any |= rules->batched[i];
     }
     if (!any) {
         return lt_fail(err, LEAT_UNSUPPORTED,
@@ -110,39 +111,96 @@ static leat_status check_rows(const leat_io *io, const leat_array *x, int64_t ro
     return LEAT_OK;
 }
 
-/* Writes the words of input x, and returns how many they are. */
-static uint32_t put_input(const leat_array *x, bool batched, bool content, uint64_t *words)
+static uint32_t axes_of(const leat_io *io, const char *symbol)
 {
+    uint32_t axes = 0;
+    for (int32_t d = 1; d < io->rank; d++) {
+        if (io->shape[d] < 0 && io->dim_names[d] != NULL && strcmp(io->dim_names[d], symbol) == 0) {
+            axes |= 1u << d;
+        }
+    }
+    return axes;
+}
+
+leat_status lt_key_find_padded(lt_key_rules *rules, const char *symbol, leat_error *err)
+{
+    uint32_t any = 0;
+    for (size_t i = 0; i < rules->io->n_inputs; i++) {
+        rules->padded_in[i] = axes_of(&rules->io->inputs[i], symbol);
+        any |= rules->padded_in[i];
+    }
+    for (size_t o = 0; o < rules->io->n_outputs; o++) {
+        rules->padded_out[o] = axes_of(&rules->io->outputs[o], symbol);
+    }
+    return any != 0
+               ? LEAT_OK
+               : lt_fail(err, LEAT_NOT_FOUND,
+                         "no input has a dimension '%s' behind its first, which could be padded",
+                         symbol);
+}
+
+int64_t lt_key_padded(const lt_key_rules *rules, int64_t length)
+{
+    for (uint32_t i = 0; i < rules->n_lengths; i++) {
+        if (rules->lengths[i] >= length) {
+            return rules->lengths[i];
+        }
+    }
+    return length;
+}
+
+/* Notes the length of input i's padded dimensions. */
+static leat_status check_length(const lt_key_rules *rules, size_t i, const leat_array *x,
+                                int64_t *length, leat_error *err)
+{
+    for (int32_t d = 1; rules->padded_in != NULL && d < x->rank; d++) {
+        if ((rules->padded_in[i] >> d & 1) == 0) {
+            continue;
+        }
+        if (*length != 0 && x->shape[d] != *length) {
+            return lt_fail(err, LEAT_INVALID, "input '%s': dimension %d is %lld, another's is %lld",
+                           rules->io->inputs[i].name, d, (long long)x->shape[d],
+                           (long long)*length);
+        }
+        *length = x->shape[d];
+    }
+    return LEAT_OK;
+}
+
+/* Writes the words of input i, and returns how many they are. */
+static uint32_t put_input(const lt_key_rules *rules, size_t i, const leat_array *x, uint64_t *words)
+{
+    const bool rowwise = rules->batched != NULL && rules->batched[i];
     uint32_t n = 0;
     words[n++] = (uint64_t)x->rank;
-    for (int32_t d = batched ? 1 : 0; d < x->rank; d++) {
-        words[n++] = (uint64_t)x->shape[d];
+    for (int32_t d = rowwise ? 1 : 0; d < x->rank; d++) {
+        const bool padded = rules->padded_in != NULL && (rules->padded_in[i] >> d & 1) != 0;
+        words[n++] = (uint64_t)(padded ? lt_key_padded(rules, x->shape[d]) : x->shape[d]);
     }
-    if (content && x->bytes > 0) {
+    if (rules->batched != NULL && !rowwise && x->bytes > 0) {
         memcpy(&words[n], x->data, x->bytes);
         n += (uint32_t)((x->bytes + 7) / 8);
     }
     return n;
 }
 
-leat_status lt_key_make(const leat_model_signature *io, const bool *batched,
-                        const leat_array *inputs, uint64_t group, uint64_t *words,
-                        uint32_t *out_rows, leat_error *err)
+leat_status lt_key_make(const lt_key_rules *rules, const leat_array *inputs, uint64_t group,
+                        uint64_t *words, uint32_t *out_rows, int64_t *out_length, leat_error *err)
 {
-    const uint32_t n_words = LT_KEY_WORDS((uint32_t)io->n_inputs);
+    const leat_model_signature *io = rules->io;
     int64_t rows = -1;
     uint32_t at = 0;
-    memset(words, 0, n_words * sizeof(*words));
+    memset(words, 0, LT_KEY_WORDS((uint32_t)io->n_inputs) * sizeof(*words));
     words[at++] = group;
+    *out_length = 0;
     for (size_t i = 0; i < io->n_inputs; i++) {
         const leat_array *x = &inputs[i];
-        const bool rowwise = batched != NULL && batched[i];
-        const bool content = batched != NULL && !batched[i];
         leat_status status = check_input(&io->inputs[i], x, err);
-        if (status == LEAT_OK && rowwise) {
+        status = status ? status : check_length(rules, i, x, out_length, err);
+        if (status == LEAT_OK && rules->batched != NULL && rules->batched[i]) {
             status = check_rows(&io->inputs[i], x, rows, err);
-            rows = x->shape[0];
-        } else if (status == LEAT_OK && content && x->bytes > LT_KEY_CONTENT_BYTES) {
+            rows = x->rank > 0 ? x->shape[0] : 0;
+        } else if (status == LEAT_OK && rules->batched != NULL && x->bytes > LT_KEY_CONTENT_BYTES) {
             status = lt_fail(err, LEAT_INVALID,
                              "input '%s' has no batch dimension and %zu bytes: %u at most",
                              io->inputs[i].name, x->bytes, LT_KEY_CONTENT_BYTES);
@@ -150,7 +208,7 @@ leat_status lt_key_make(const leat_model_signature *io, const bool *batched,
         if (status != LEAT_OK) {
             return status;
         }
-        at += put_input(x, rowwise, content, words + at);
+        at += put_input(rules, i, x, words + at);
     }
     *out_rows = (uint32_t)(rows < 0 ? 1 : rows);
     return LEAT_OK;

@@ -13,18 +13,36 @@
  * content of one without it. */
 #define LT_KEY_WORDS(n_inputs) (1u + (n_inputs) * (1u + LEAT_MAX_RANK + LT_KEY_CONTENT_BYTES / 8u))
 
-/* Whether the first dimension of each input is the batch: out_batched[n_inputs].
- * Errors:   UNSUPPORTED when none is, when an output's first dimension is fixed, or for a type that
- *           cannot be put in rows. */
-leat_status lt_key_batched(const leat_model_signature *io, bool *out_batched,
-                           leat_error *err) LEAT_MUST_CHECK;
+/* What tells which requests may meet. */
+typedef struct lt_key_rules {
+    const leat_model_signature *io;
+    bool *batched; /* [n_inputs]: the first dimension is the batch; NULL: every request is one row,
+                      and its inputs' contents do not matter */
+    uint32_t *padded_in;    /* [n_inputs]: bit d: dimension d is padded; NULL: none is */
+    uint32_t *padded_out;   /* [n_outputs]: bit d: dimension d is cut back */
+    const int64_t *lengths; /* [n_lengths], ascending, to which dimensions are padded */
+    uint32_t n_lengths;
+} lt_key_rules;
 
-/* Checks a request's inputs and makes its key. words: LT_KEY_WORDS. batched NULL: every request is
- * one row, and its inputs' contents do not matter.
- * Errors:   INVALID for inputs that are not the model's or do not agree in rows. */
-leat_status lt_key_make(const leat_model_signature *io, const bool *batched,
-                        const leat_array *inputs, uint64_t group, uint64_t *words,
-                        uint32_t *out_rows, leat_error *err) LEAT_MUST_CHECK;
+/* Fills batched from the model.
+ * Errors:   UNSUPPORTED when no input has rows, when an output's first dimension is fixed, or for a
+ *           type that cannot be put in rows. */
+leat_status lt_key_find_rows(lt_key_rules *rules, leat_error *err) LEAT_MUST_CHECK;
+
+/* Fills padded_in and padded_out with the dimensions of that symbol but the first.
+ * Errors:   NOT_FOUND when no input has it. */
+leat_status lt_key_find_padded(lt_key_rules *rules, const char *symbol,
+                               leat_error *err) LEAT_MUST_CHECK;
+
+/* The length to which one is padded: the least that is not shorter; itself behind the last. */
+int64_t lt_key_padded(const lt_key_rules *rules, int64_t length);
+
+/* Checks a request's inputs and makes its key. words: LT_KEY_WORDS. *out_length: of the dimension
+ * that is padded; 0 without.
+ * Errors:   INVALID for inputs that are not the model's or do not agree in rows or length. */
+leat_status lt_key_make(const lt_key_rules *rules, const leat_array *inputs, uint64_t group,
+                        uint64_t *words, uint32_t *out_rows, int64_t *out_length,
+                        leat_error *err) LEAT_MUST_CHECK;
 
 /* FNV-1a over words (Fowler, Noll and Vo). */
 uint64_t lt_key_hash(const uint64_t *words, uint32_t n_words);

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "batcher/batcher.h"
+#include "batcher/pad.h"
 
 #include <string.h>
 #include <time.h>
@@ -72,6 +73,36 @@ static void *block_for(lt_instance *at, size_t i, size_t row_bytes, leat_error *
     return at->blocks[i];
 }
 
+/* Input i of a request as the batch has it: rows of the padded lengths. */
+static leat_array padded_input(const leat_batcher *b, const leat_request *r, size_t i)
+{
+    leat_array x = r->inputs[i];
+    const uint32_t axes = r->length != 0 ? b->rules.padded_in[i] : 0;
+    size_t count = 1;
+    for (int32_t d = 0; d < x.rank; d++) {
+        x.shape[d] = (axes >> d & 1) != 0 ? lt_key_padded(&b->rules, x.shape[d]) : x.shape[d];
+        count *= (size_t)x.shape[d];
+    }
+    x.bytes = leat_dtype_bytes(x.dtype, count);
+    return x;
+}
+
+/* Puts the requests' input i together, padded where they are shorter. */
+static void put_rows(lt_instance *at, size_t i, const leat_request *first)
+{
+    unsigned char *block = at->blocks[i];
+    for (const leat_request *r = first; r != NULL; r = r->next) {
+        leat_array x = padded_input(at->batcher, r, i);
+        x.data = block;
+        if (x.bytes > 0) {
+            lt_pad_copy(&r->inputs[i], &x);
+        }
+        block += x.bytes;
+        at->input_bytes += x.bytes;
+        at->pad_bytes += x.bytes - r->inputs[i].bytes;
+    }
+}
+
 /* The inputs of several requests as one. */
 static leat_status gather(lt_instance *at, const leat_request *first, uint32_t rows,
                           leat_error *err)
@@ -79,24 +110,19 @@ static leat_status gather(lt_instance *at, const leat_request *first, uint32_t r
     const leat_batcher *b = at->batcher;
     for (size_t i = 0; i < b->io->n_inputs; i++) {
         leat_array *x = &at->inputs[i];
-        *x = first->inputs[i];
-        if (!b->batched[i]) {
+        if (!b->rules.batched[i]) {
+            *x = first->inputs[i];
             continue;
         }
+        *x = padded_input(b, first, i);
         const size_t row_bytes = lt_key_row_bytes(x);
-        unsigned char *block = block_for(at, i, row_bytes, err);
-        if (block == NULL) {
+        x->data = block_for(at, i, row_bytes, err);
+        if (x->data == NULL) {
             return err->status;
         }
-        x->data = block;
         x->shape[0] = rows;
         x->bytes = row_bytes * rows;
-        for (const leat_request *r = first; r != NULL; r = r->next) {
-            if (r->inputs[i].bytes > 0) {
-                memcpy(block, r->inputs[i].data, r->inputs[i].bytes);
-                block += r->inputs[i].bytes;
-            }
-        }
+        put_rows(at, i, first);
     }
     return LEAT_OK;
 }
@@ -127,27 +153,48 @@ static leat_status check_outputs(const lt_instance *at, uint32_t rows, leat_erro
     return LEAT_OK;
 }
 
+/* Cuts an output's padded dimensions back to the request's length. Returns whether it is shorter.
+ */
+static bool cut_back(const leat_batcher *b, const leat_request *r, size_t o, leat_array *y)
+{
+    const uint32_t axes = r->length != 0 ? b->rules.padded_out[o] : 0;
+    const int64_t padded = lt_key_padded(&b->rules, r->length);
+    size_t count = 1;
+    bool shorter = false;
+    for (int32_t d = 0; d < y->rank; d++) {
+        if ((axes >> d & 1) != 0 && y->shape[d] == padded) {
+            shorter |= y->shape[d] != r->length;
+            y->shape[d] = r->length;
+        }
+        count *= (size_t)y->shape[d];
+    }
+    y->bytes = leat_dtype_bytes(y->dtype, count);
+    return shorter;
+}
+
 /* What rows [row, row + r->rows) of the batch's outputs are to a request: copied to its memory, or
  * where they lie. */
 static leat_status hand_out(const lt_instance *at, leat_request *r, uint32_t row, leat_error *err)
 {
     const leat_model_signature *io = at->batcher->io;
     for (size_t o = 0; o < io->n_outputs; o++) {
-        leat_array y = at->outputs[o];
-        const size_t row_bytes = lt_key_row_bytes(&y);
-        y.data = (unsigned char *)y.data + row * row_bytes;
-        y.bytes = row_bytes * r->rows;
-        y.shape[0] = r->rows;
+        leat_array rows = at->outputs[o];
+        const size_t row_bytes = lt_key_row_bytes(&rows);
+        rows.data = (unsigned char *)rows.data + row * row_bytes;
+        rows.bytes = row_bytes * r->rows;
+        rows.shape[0] = r->rows;
+        leat_array y = rows;
+        const bool shorter = cut_back(at->batcher, r, o, &y);
         if (r->caller_outputs != NULL) {
-            leat_array *own = &r->outputs[o];
+            const leat_array *own = &r->outputs[o];
             if (own->bytes < y.bytes) {
                 return lt_fail(err, LEAT_INVALID, "output '%s' needs %zu bytes, %zu were given",
                                io->outputs[o].name, y.bytes, own->bytes);
             }
-            if (y.bytes > 0) {
-                memcpy(own->data, y.data, y.bytes);
-            }
             y.data = own->data;
+        }
+        if (y.bytes > 0 && (shorter || y.data != rows.data)) {
+            lt_pad_copy(&rows, &y);
         }
         r->outputs[o] = y;
     }
@@ -170,16 +217,21 @@ static void learn(lt_instance *at, const lt_batch *batch, uint32_t rows, uint64_
     pthread_mutex_lock(&b->lock);
     b->stats.batches++;
     b->stats.rows += rows;
+    b->stats.input_bytes += at->input_bytes;
+    b->stats.pad_bytes += at->pad_bytes;
+    at->input_bytes = at->pad_bytes = 0;
     if (status == LEAT_OK && b->hashes[batch->key] == batch->hash) {
         lt_curve_run(&b->keys[batch->key].curve, rows, ns);
     }
     pthread_mutex_unlock(&b->lock);
 }
 
-/* One request alone, in place: its own arrays are the run's. */
-static leat_status run_one(lt_instance *at, leat_request *r, leat_error *err)
+/* Whether a request can run in place: its own arrays are the run's. */
+static bool in_place(const lt_instance *at, const leat_request *first)
 {
-    return run(at, r->inputs, r->outputs, err);
+    return first->next == NULL &&
+           (first->length == 0 ||
+            lt_key_padded(&at->batcher->rules, first->length) == first->length);
 }
 
 static leat_status run_many(lt_instance *at, const leat_request *first, uint32_t rows,
@@ -215,32 +267,36 @@ static void bisect(lt_instance *at, const lt_batch *batch, leat_request *first, 
     serve(at, batch, second, rows - left);
 }
 
+/* Gives each its rows of a batch that ran. */
+static void hand_out_all(lt_instance *at, leat_request *first)
+{
+    for (uint32_t row = 0; first != NULL;) {
+        leat_error err = {0};
+        leat_request *r = first;
+        first = r->next;
+        leat_status status = hand_out(at, r, row, &err);
+        row += r->rows;
+        lt_batcher_complete(r, status, status ? NULL : r->outputs, &err);
+    }
+}
+
 /* Requests in a list, `rows` rows of them: the depth of halving is the logarithm of a batch. */
 static void serve(lt_instance *at, const lt_batch *batch, leat_request *first, uint32_t rows)
 {
     leat_error err = {0};
-    const bool alone = first->next == NULL;
+    const bool direct = in_place(at, first);
     const uint64_t begin = lt_batcher_now(at->batcher);
-    leat_status status = alone ? run_one(at, first, &err) : run_many(at, first, rows, &err);
+    leat_status status =
+        direct ? run(at, first->inputs, first->outputs, &err) : run_many(at, first, rows, &err);
     learn(at, batch, rows, lt_batcher_now(at->batcher) - begin, status);
-    if (alone) {
+    if (direct) {
         lt_batcher_complete(first, status, status ? NULL : first->outputs, &err);
-        return;
-    }
-    if (status == LEAT_DEVICE_LOST) {
+    } else if (status == LEAT_OK) {
+        hand_out_all(at, first);
+    } else if (status == LEAT_DEVICE_LOST || first->next == NULL) {
         complete_all(first, status, &err);
-        return;
-    }
-    if (status != LEAT_OK) {
+    } else {
         bisect(at, batch, first, rows);
-        return;
-    }
-    for (uint32_t row = 0; first != NULL;) {
-        leat_request *r = first;
-        first = r->next;
-        status = hand_out(at, r, row, &err);
-        row += r->rows;
-        lt_batcher_complete(r, status, status ? NULL : r->outputs, &err);
     }
 }
 

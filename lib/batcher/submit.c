@@ -101,7 +101,7 @@ static uint64_t add(uint64_t a, uint64_t b)
 
 /* The caller holds the lock; a request is free. */
 static leat_request *enqueue(leat_batcher *b, lt_batch_key *key, const leat_request_desc *d,
-                             uint32_t rows)
+                             uint32_t rows, int64_t length)
 {
     const uint64_t now = lt_batcher_now(b);
     const uint64_t patience = add(now, b->desc.max_wait_ns[d->class_index]);
@@ -110,6 +110,7 @@ static leat_request *enqueue(leat_batcher *b, lt_batch_key *key, const leat_requ
     r->state = LT_REQUEST_WAITING;
     r->key = (uint32_t)(key - b->keys);
     r->rows = rows;
+    r->length = length;
     r->deadline = d->deadline_ns ? add(now, d->deadline_ns) : LT_NEVER;
     r->node.due = r->deadline < patience ? r->deadline : patience;
     r->node.order = b->next_order++;
@@ -137,6 +138,7 @@ leat_status leat_batcher_submit(leat_batcher *b, const leat_request_desc *desc,
 {
     uint64_t words[LT_KEY_WORDS(LT_BATCHER_MAX_INPUTS)];
     uint32_t rows = 0;
+    int64_t length = 0;
     if (out_request != NULL) {
         *out_request = NULL;
     }
@@ -150,7 +152,7 @@ leat_status leat_batcher_submit(leat_batcher *b, const leat_request_desc *desc,
             b->desc.group(b->desc.group_user, desc->inputs, desc->n_inputs) * 0x9e3779b97f4a7c15u;
     }
     status =
-        status ? status : lt_key_make(b->io, b->batched, desc->inputs, group, words, &rows, err);
+        status ? status : lt_key_make(&b->rules, desc->inputs, group, words, &rows, &length, err);
     if (status == LEAT_OK && rows > (uint32_t)b->desc.max_batch_size) {
         status = lt_fail(err, LEAT_INVALID, "a request of %u rows: a batch has %d at most", rows,
                          b->desc.max_batch_size);
@@ -163,7 +165,7 @@ leat_status leat_batcher_submit(leat_batcher *b, const leat_request_desc *desc,
     lt_batch_key *key = b->free ? find_key(b, words, hash) : NULL;
     status = admit(b, key, rows, desc->deadline_ns, err);
     if (status == LEAT_OK) {
-        leat_request *r = enqueue(b, key, desc, rows);
+        leat_request *r = enqueue(b, key, desc, rows, length);
         r->held = out_request != NULL;
         if (out_request != NULL) {
             *out_request = r;
