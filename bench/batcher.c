@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the batcher costs besides computing: batcher [MODEL.onnx]
+ *
+ * MODEL's input (make_small.py mlp: rows of 256 f32) is what requests have; in place of the model
+ * runs a function that does nothing, so that all the time is submitting, choosing, putting rows
+ * together (1 KB each), completing. For 1 and more submitters with 1 and 64 requests under way
+ * each: requests a second, processor time of all threads a request, rows a batch. With 1 under way
+ * a request is one switch to the batcher's thread and one back. */
+#include <leat/batcher.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+
+enum {
+    WIDTH = 256,
+    MOST_SUBMITTERS = 8,
+    MOST_WINDOW = 64,
+    MILLISECONDS = 500
+};
+
+typedef struct submitter {
+    leat_batcher *batcher;
+    pthread_t thread;
+    int window;
+    uint64_t requests;
+    leat_status status;
+    leat_request *handles[MOST_WINDOW];
+    float results[MOST_WINDOW][WIDTH];
+    leat_array outputs[MOST_WINDOW];
+} submitter;
+
+static _Atomic int stop;
+
+static leat_status null_model(void *user, int32_t instance, const leat_array *inputs,
+                              size_t n_inputs, leat_array *outputs, size_t n_outputs,
+                              leat_error *err)
+{
+    (void)instance;
+    (void)n_inputs;
+    (void)n_outputs;
+    (void)err;
+    void *data = outputs[0].data ? outputs[0].data : user;
+    outputs[0] = inputs[0];
+    outputs[0].data = data;
+    return LEAT_OK;
+}
+
+static void *submit_all(void *argument)
+{
+    submitter *s = argument;
+    static const float row[WIDTH];
+    const leat_array x = {.dtype = LEAT_DTYPE_F32,
+                          .rank = 2,
+                          .shape = {1, WIDTH},
+                          .data = (void *)row,
+                          .bytes = sizeof(row)};
+    uint64_t i = 0;
+    for (; !atomic_load(&stop) && s->status == LEAT_OK; i++) {
+        const uint64_t slot = i % (uint64_t)s->window;
+        if (i >= (uint64_t)s->window) {
+            s->status = leat_request_wait(s->handles[slot], 0, NULL);
+            leat_request_release(s->handles[slot]);
+        }
+        s->outputs[slot] = (leat_array){.data = s->results[slot], .bytes = sizeof(row)};
+        const leat_request_desc desc = {.struct_size = sizeof(desc),
+                                        .inputs = &x,
+                                        .n_inputs = 1,
+                                        .outputs = &s->outputs[slot],
+                                        .n_outputs = 1};
+        leat_status status = leat_batcher_submit(s->batcher, &desc, &s->handles[slot], NULL);
+        s->status = s->status ? s->status : status;
+    }
+    s->requests = i;
+    return NULL;
+}
+
+static double seconds_of(struct timeval t)
+{
+    return (double)t.tv_sec + (double)t.tv_usec * 1e-6;
+}
+
+static double processor_seconds(void)
+{
+    struct rusage used;
+    getrusage(RUSAGE_SELF, &used);
+    return seconds_of(used.ru_utime) + seconds_of(used.ru_stime);
+}
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static leat_status measure(leat_model *model, int n, int window, leat_error *err)
+{
+    static submitter s[MOST_SUBMITTERS];
+    static float memory[32 * WIDTH];
+    const leat_batcher_desc desc = {
+        .struct_size = sizeof(desc), .run = null_model, .run_user = memory};
+    leat_batcher *batcher;
+    leat_status status = leat_batcher_create(model, &desc, &batcher, err);
+    if (status != LEAT_OK) {
+        return status;
+    }
+    memset(s, 0, sizeof(s));
+    atomic_store(&stop, 0);
+    const double begin = now(), used = processor_seconds();
+    for (int i = 0; i < n; i++) {
+        s[i].batcher = batcher;
+        s[i].window = window;
+        if (pthread_create(&s[i].thread, NULL, submit_all, &s[i]) != 0) {
+            exit(1);
+        }
+    }
+    nanosleep(&(struct timespec){.tv_nsec = MILLISECONDS * 1000000L}, NULL);
+    atomic_store(&stop, 1);
+    uint64_t requests = 0;
+    for (int i = 0; i < n; i++) {
+        pthread_join(s[i].thread, NULL);
+        requests += s[i].requests;
+        status = status ? status : s[i].status;
+    }
+    const double took = now() - begin, cpu = processor_seconds() - used;
+    leat_batcher_stats stats = {.struct_size = sizeof(stats)};
+    leat_batcher_read_stats(batcher, &stats);
+    leat_batcher_destroy(batcher);
+    printf("%d submitters, %2d under way each: %9.0f requests/s, %6.2f us of processor a request, "
+           "%4.1f "
+           "rows a batch\n",
+           n, window, (double)requests / took, cpu / (double)requests * 1e6,
+           (double)stats.rows / (double)stats.batches);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    static const int cases[][2] = {{1, 1}, {1, 64}, {2, 64}, {8, 1}, {8, 64}};
+    leat_error err = {0};
+    leat_context *context = NULL;
+    leat_model *model = NULL;
+    leat_status status = leat_context_create(NULL, &context, &err);
+    if (status == LEAT_OK) {
+        status = leat_model_load(context, argc > 1 ? argv[1] : "build/models/mlp.onnx", NULL,
+                                 &model, &err);
+    }
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]) && status == LEAT_OK; i++) {
+        status = measure(model, cases[i][0], cases[i][1], &err);
+    }
+    if (status != LEAT_OK) {
+        fprintf(stderr, "batcher: %s: %s\n", leat_status_text(status), err.message);
+    }
+    leat_model_destroy(model);
+    leat_context_destroy(context);
+    return status != LEAT_OK;
+}
