@@ -61,7 +61,7 @@ static void *submit_all(void *argument)
     uint64_t i = 0;
     for (; !atomic_load(&stop) && s->status == LEAT_OK; i++) {
         const uint64_t slot = i % (uint64_t)s->window;
-        if (i >= (uint64_t)s->window) {
+        if (s->window > 1 && i >= (uint64_t)s->window) {
             s->status = leat_request_wait(s->handles[slot], 0, NULL);
             leat_request_release(s->handles[slot]);
         }
@@ -71,7 +71,9 @@ static void *submit_all(void *argument)
                                         .n_inputs = 1,
                                         .outputs = &s->outputs[slot],
                                         .n_outputs = 1};
-        leat_status status = leat_batcher_submit(s->batcher, &desc, &s->handles[slot], NULL);
+        leat_status status = s->window == 1
+                                 ? leat_batcher_run(s->batcher, &desc, NULL)
+                                 : leat_batcher_submit(s->batcher, &desc, &s->handles[slot], NULL);
         s->status = s->status ? s->status : status;
     }
     s->requests = i;

@@ -3,7 +3,8 @@
  *
  *     leat_batcher_create -> leat_batcher_submit ... -> leat_request_wait, or a callback
  *
- * or, for an array of requests at once, leat_batcher_process.
+ * or, from threads that wait for what they ask, leat_batcher_run; for an array of requests at once,
+ * leat_batcher_process.
  *
  * A request has one or more rows: its inputs begin with the batch dimension. Requests whose other
  * dimensions, types and group agree wait in one queue (a key) and are run together, at most
@@ -127,6 +128,13 @@ typedef struct leat_request_desc {
 LEAT_API leat_status leat_batcher_submit(leat_batcher *batcher, const leat_request_desc *desc,
                                          leat_request **out_request,
                                          leat_error *err) LEAT_MUST_CHECK;
+
+/* Submits a request and waits for it. While an instance is idle it runs on this thread, without a
+ * switch to another; others that wait may run with it.
+ * Threads:  any but a callback's.
+ * Errors:   those of leat_batcher_submit and leat_request_wait. */
+LEAT_API leat_status leat_batcher_run(leat_batcher *batcher, const leat_request_desc *desc,
+                                      leat_error *err) LEAT_MUST_CHECK;
 
 /* Waits for a request's completion and gives its status.
  * Units:    timeout_ns in nanoseconds, 0 waits for ever.

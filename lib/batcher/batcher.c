@@ -106,6 +106,8 @@ static bool make_instances(leat_batcher *b)
         lt_instance *at = &b->instances[i];
         at->batcher = b;
         at->index = i;
+        at->next = b->idle;
+        b->idle = at;
         at->inputs = lt_arena_array(&b->arena, n_in + 1, sizeof(*at->inputs));
         at->outputs = lt_arena_array(&b->arena, n_out + 1, sizeof(*at->outputs));
         at->blocks = lt_arena_array(&b->arena, n_in + 1, sizeof(*at->blocks));
@@ -196,13 +198,16 @@ static leat_status open_sessions(leat_batcher *b, leat_model *model,
 
 static leat_status start_threads(leat_batcher *b, leat_error *err)
 {
+    b->threads = lt_arena_array(&b->arena, (size_t)b->desc.n_instances, sizeof(*b->threads));
+    if (b->threads == NULL) {
+        return lt_fail(err, LEAT_NO_MEMORY, "no memory for a batcher");
+    }
     for (int32_t i = 0; i < b->desc.n_instances && !b->desc.no_threads; i++) {
-        lt_instance *at = &b->instances[i];
-        int error = pthread_create(&at->thread, NULL, lt_batcher_thread, at);
+        int error = pthread_create(&b->threads[i], NULL, lt_batcher_thread, b);
         if (error != 0) {
             return lt_fail(err, LEAT_IO, "cannot start a batcher's thread: %s", strerror(error));
         }
-        at->has_thread = true;
+        b->n_threads++;
     }
     return LEAT_OK;
 }
@@ -274,13 +279,10 @@ leat_status leat_batcher_poll(leat_batcher *b, uint64_t *out_wait_ns, leat_error
     uint64_t next;
     pthread_mutex_lock(&b->lock);
     const uint64_t now = lt_batcher_now(b);
-    lt_batch batch = lt_batcher_pick(b, now, &next);
+    const bool ran = lt_batcher_step(b, &next);
     pthread_mutex_unlock(&b->lock);
-    lt_batcher_serve(&b->instances[0], &batch);
     if (out_wait_ns != NULL) {
-        *out_wait_ns = batch.first != NULL || batch.expired != NULL ? 0
-                       : next == LT_NEVER                           ? LT_NEVER
-                                                                    : next - now;
+        *out_wait_ns = ran ? 0 : next == LT_NEVER ? LT_NEVER : next - now;
     }
     return LEAT_OK;
 }
@@ -326,10 +328,8 @@ void leat_batcher_destroy(leat_batcher *b)
     if (b->desc.no_threads && b->instances != NULL) {
         run_out(b);
     }
-    for (int32_t i = 0; b->instances != NULL && i < b->desc.n_instances; i++) {
-        if (b->instances[i].has_thread) {
-            pthread_join(b->instances[i].thread, NULL);
-        }
+    for (int32_t i = 0; i < b->n_threads; i++) {
+        pthread_join(b->threads[i], NULL);
     }
     free_instances(b);
     for (uint32_t i = 0; b->requests != NULL && i < b->desc.queue_limit; i++) {

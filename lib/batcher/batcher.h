@@ -55,19 +55,19 @@ typedef struct lt_batch_key {
 } lt_batch_key;
 
 /* One batch under way at a time. */
-typedef struct lt_instance {
+typedef struct lt_instance lt_instance;
+struct lt_instance {
     leat_batcher *batcher;
+    lt_instance *next; /* of those that are idle */
     int32_t index;
     leat_session *session; /* NULL with desc.run */
-    pthread_t thread;
-    bool has_thread;
-    leat_array *inputs; /* of the batch */
+    leat_array *inputs;    /* of the batch */
     leat_array *outputs;
     void **blocks; /* [n_inputs]: where rows of several requests are put together */
     size_t *block_bytes;
     uint64_t input_bytes; /* of the batch under way */
     uint64_t pad_bytes;   /* of them */
-} lt_instance;
+};
 
 struct leat_batcher {
     leat_context *context;
@@ -78,10 +78,13 @@ struct leat_batcher {
     uint32_t n_words;
     lt_arena arena; /* of all that is as old as the batcher */
     lt_instance *instances;
+    pthread_t *threads; /* as many as instances; each takes any that is idle */
+    int32_t n_threads;
 
     pthread_mutex_t lock; /* guards everything below, and requests but while RUNNING */
     pthread_cond_t work;  /* something may be begun, or the batcher ends */
     pthread_cond_t ended; /* requests were completed: room, and for drain */
+    lt_instance *idle;
     leat_request *free;
     lt_batch_key *keys;     /* [max_keys] */
     uint64_t *hashes;       /* of their words, never 0; 0: free */
@@ -112,15 +115,21 @@ lt_batch lt_batcher_pick(leat_batcher *batcher, uint64_t now, uint64_t *out_next
  * due before it; 0 when not known. The caller holds the lock. */
 uint64_t lt_batcher_predict(const leat_batcher *batcher, const lt_batch_key *key, uint32_t rows);
 
-/* Runs a batch and completes its requests, and those that have expired. Without the lock. */
-void lt_batcher_serve(lt_instance *instance, const lt_batch *batch);
+/* Runs one batch on an idle instance, and completes what has expired, if anything may begin. False
+ * when nothing may: *out_next as for lt_batcher_pick. The caller holds the lock, which is let go
+ * while the batch runs. */
+bool lt_batcher_step(leat_batcher *batcher, uint64_t *out_next);
 
 /* Completes a request that is RUNNING: sets the outputs, calls back, lets waiters go. Without the
  * lock. outputs: NULL unless the status is LEAT_OK. */
 void lt_batcher_complete(leat_request *request, leat_status status, const leat_array *outputs,
                          const leat_error *error);
 
-/* An instance's thread. */
-void *lt_batcher_thread(void *instance);
+/* Queues a request: leat_batcher_submit; `wake`: a thread is to begin it. */
+leat_status lt_batcher_enqueue(leat_batcher *batcher, const leat_request_desc *desc, bool wake,
+                               leat_request **out_request, leat_error *err) LEAT_MUST_CHECK;
+
+/* A thread of the batcher. */
+void *lt_batcher_thread(void *batcher);
 
 #endif

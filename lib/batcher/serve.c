@@ -300,7 +300,7 @@ static void serve(lt_instance *at, const lt_batch *batch, leat_request *first, u
     }
 }
 
-void lt_batcher_serve(lt_instance *at, const lt_batch *batch)
+static void serve_all(lt_instance *at, const lt_batch *batch)
 {
     if (batch->expired != NULL) {
         leat_error err = {0};
@@ -310,6 +310,26 @@ void lt_batcher_serve(lt_instance *at, const lt_batch *batch)
     if (batch->first != NULL) {
         serve(at, batch, batch->first, batch->rows);
     }
+}
+
+bool lt_batcher_step(leat_batcher *b, uint64_t *out_next)
+{
+    lt_instance *at = b->idle;
+    *out_next = LT_NEVER;
+    if (at == NULL) {
+        return false;
+    }
+    lt_batch batch = lt_batcher_pick(b, lt_batcher_now(b), out_next);
+    if (batch.first == NULL && batch.expired == NULL) {
+        return false;
+    }
+    b->idle = at->next;
+    pthread_mutex_unlock(&b->lock);
+    serve_all(at, &batch);
+    pthread_mutex_lock(&b->lock);
+    at->next = b->idle;
+    b->idle = at;
+    return true;
 }
 
 /* Waits for work; until `next` at most. The caller holds the lock. */
@@ -326,21 +346,17 @@ static void wait_for_work(leat_batcher *b, uint64_t next)
 
 void *lt_batcher_thread(void *opaque)
 {
-    lt_instance *at = opaque;
-    leat_batcher *b = at->batcher;
+    leat_batcher *b = opaque;
+    uint64_t next;
     pthread_mutex_lock(&b->lock);
     for (;;) {
-        uint64_t next;
-        lt_batch batch = lt_batcher_pick(b, lt_batcher_now(b), &next);
-        if (batch.first != NULL || batch.expired != NULL) {
-            pthread_mutex_unlock(&b->lock);
-            lt_batcher_serve(at, &batch);
-            pthread_mutex_lock(&b->lock);
-        } else if (b->closing && b->stats.waiting == 0) {
-            break;
-        } else {
-            wait_for_work(b, next);
+        if (lt_batcher_step(b, &next)) {
+            continue;
         }
+        if (b->closing && b->stats.waiting == 0) {
+            break;
+        }
+        wait_for_work(b, next);
     }
     pthread_mutex_unlock(&b->lock);
     return NULL;

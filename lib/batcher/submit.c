@@ -133,18 +133,12 @@ static leat_request *enqueue(leat_batcher *b, lt_batch_key *key, const leat_requ
     return r;
 }
 
-leat_status leat_batcher_submit(leat_batcher *b, const leat_request_desc *desc,
-                                leat_request **out_request, leat_error *err)
+leat_status lt_batcher_enqueue(leat_batcher *b, const leat_request_desc *desc, bool wake,
+                               leat_request **out_request, leat_error *err)
 {
     uint64_t words[LT_KEY_WORDS(LT_BATCHER_MAX_INPUTS)];
     uint32_t rows = 0;
     int64_t length = 0;
-    if (out_request != NULL) {
-        *out_request = NULL;
-    }
-    if (b == NULL || desc == NULL) {
-        return lt_fail(err, LEAT_INVALID, "leat_batcher_submit: an argument is NULL");
-    }
     leat_status status = check_desc(b, desc, err);
     uint64_t group = desc->group;
     if (status == LEAT_OK && b->desc.group != NULL) {
@@ -170,11 +164,54 @@ leat_status leat_batcher_submit(leat_batcher *b, const leat_request_desc *desc,
         if (out_request != NULL) {
             *out_request = r;
         }
-        pthread_cond_signal(&b->work);
+        if (wake && b->idle != NULL) {
+            pthread_cond_signal(&b->work); /* else who is busy now looks again */
+        }
     } else {
         b->stats.refused++;
     }
     pthread_mutex_unlock(&b->lock);
+    return status;
+}
+
+leat_status leat_batcher_submit(leat_batcher *b, const leat_request_desc *desc,
+                                leat_request **out_request, leat_error *err)
+{
+    if (out_request != NULL) {
+        *out_request = NULL;
+    }
+    if (b == NULL || desc == NULL) {
+        return lt_fail(err, LEAT_INVALID, "leat_batcher_submit: an argument is NULL");
+    }
+    return lt_batcher_enqueue(b, desc, true, out_request, err);
+}
+
+/* Runs batches until the request's own has run, or none may begin. The caller holds the lock. */
+static void help(leat_batcher *b, const leat_request *r)
+{
+    uint64_t next;
+    while (r->state == LT_REQUEST_WAITING && lt_batcher_step(b, &next)) {
+    }
+    if (b->stats.waiting > 0) {
+        pthread_cond_signal(&b->work); /* the rest is the threads' */
+    }
+}
+
+leat_status leat_batcher_run(leat_batcher *b, const leat_request_desc *desc, leat_error *err)
+{
+    leat_request *r = NULL;
+    if (b == NULL || desc == NULL) {
+        return lt_fail(err, LEAT_INVALID, "leat_batcher_run: an argument is NULL");
+    }
+    leat_status status = lt_batcher_enqueue(b, desc, false, &r, err);
+    if (status != LEAT_OK) {
+        return status;
+    }
+    pthread_mutex_lock(&b->lock);
+    help(b, r);
+    pthread_mutex_unlock(&b->lock);
+    status = leat_request_wait(r, 0, err);
+    leat_request_release(r);
     return status;
 }
 

@@ -192,6 +192,65 @@ static void every_request_completes_once_whatever_happens(void **state)
     onnx_builder_destroy(builder);
 }
 
+typedef struct runner {
+    leat_batcher *batcher;
+    pthread_t thread;
+    int index;
+    uint64_t wrong;
+} runner;
+
+static void *run_all(void *argument)
+{
+    runner *r = argument;
+    float x[4], y[3], expected[3];
+    for (int i = 0; i < 2000; i++) {
+        for (int k = 0; k < 4; k++) {
+            x[k] = (float)((i * 7 + k * 3 + r->index) % 11) - 5;
+        }
+        test_mlp_oracle(x, 1, expected);
+        const leat_array in = test_f32(x, "1x4");
+        leat_array out = {.data = y, .bytes = sizeof(y)};
+        const leat_request_desc desc = {.struct_size = sizeof(desc),
+                                        .inputs = &in,
+                                        .n_inputs = 1,
+                                        .outputs = &out,
+                                        .n_outputs = 1};
+        leat_error err;
+        r->wrong += leat_batcher_run(r->batcher, &desc, &err) != LEAT_OK;
+        for (int k = 0; k < 3; k++) {
+            r->wrong += !(y[k] - expected[k] < 1e-5f && expected[k] - y[k] < 1e-5f);
+        }
+    }
+    return NULL;
+}
+
+/* Threads that wait for what they ask run it themselves, or have it run with others'. */
+static void threads_that_wait_get_their_own_results(void **state)
+{
+    (void)state;
+    static runner r[SUBMITTERS];
+    onnx_builder *builder = test_build_mlp();
+    test_run run;
+    test_run_load(&run, builder);
+    leat_batcher *batcher;
+    assert_ok(leat_batcher_create(run.model, NULL, &batcher, &run.err), &run.err);
+    for (int i = 0; i < SUBMITTERS; i++) {
+        r[i] = (runner){.batcher = batcher, .index = i};
+        assert_int_equal(pthread_create(&r[i].thread, NULL, run_all, &r[i]), 0);
+    }
+    for (int i = 0; i < SUBMITTERS; i++) {
+        pthread_join(r[i].thread, NULL);
+        assert_int_equal(r[i].wrong, 0);
+    }
+    leat_batcher_stats stats = {.struct_size = sizeof(stats)};
+    leat_batcher_read_stats(batcher, &stats);
+    assert_int_equal(stats.succeeded, SUBMITTERS * 2000);
+    assert_int_equal(stats.rows, SUBMITTERS * 2000);
+    leat_batcher_destroy(batcher);
+    test_run_free(&run);
+    onnx_builder_destroy(builder);
+}
+
 /* Requests that nobody waits for are complete when the batcher is gone. */
 static void destroy_completes_what_waits(void **state)
 {
@@ -255,6 +314,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_request_completes_once_whatever_happens),
+        cmocka_unit_test(threads_that_wait_get_their_own_results),
         cmocka_unit_test(destroy_completes_what_waits),
         cmocka_unit_test(wait_and_drain_give_up_in_time),
     };
