@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Operators that make new text, how much of it only the data says: StringConcat, StringNormalizer.
- * Upper and lower case are those of ASCII, Latin, Greek and Cyrillic letters below
- * U+0530, whatever the attribute `locale` says; a letter and its other case have as many bytes
- * there. */
+ * Upper and lower case are Unicode's of one letter to one letter, whatever the attribute `locale`
+ * says. */
 #include "base/error.h"
+#include "base/letters.h"
 #include "base/tensor.h"
 #include "runtime/host_node.h"
 
@@ -114,75 +114,47 @@ typedef enum letter_case {
     CASE_UPPER
 } letter_case;
 
-/* Letters from first to last; `step` 2: upper and lower case take turns, upper first. Otherwise
- * they are upper case, lower case being `to_lower` further on. */
-typedef struct letters {
-    uint16_t first, last;
-    uint8_t step, to_lower;
-} letters;
-
-static const letters alphabets[] = {
-    {'A', 'Z', 1, 32},     {0xc0, 0xd6, 1, 32},   {0xd8, 0xde, 1, 32},   {0x100, 0x12f, 2, 1},
-    {0x132, 0x137, 2, 1},  {0x139, 0x148, 2, 1},  {0x14a, 0x177, 2, 1},  {0x179, 0x17e, 2, 1},
-    {0x386, 0x386, 1, 38}, {0x388, 0x38a, 1, 37}, {0x38c, 0x38c, 1, 64}, {0x38e, 0x38f, 1, 63},
-    {0x391, 0x3a1, 1, 32}, {0x3a3, 0x3ab, 1, 32}, {0x400, 0x40f, 1, 80}, {0x410, 0x42f, 1, 32},
-    {0x460, 0x481, 2, 1},  {0x48a, 0x4bf, 2, 1},  {0x4c1, 0x4ce, 2, 1},  {0x4d0, 0x52f, 2, 1},
-};
-
-static uint32_t change_letter(uint32_t c, letter_case wanted)
+/* Writes the text in that case, unless `to` is NULL, and returns its bytes. Bytes that are no
+ * characters stay. */
+static size_t change_case(const leat_string *text, letter_case wanted, char *to)
 {
-    for (size_t i = 0; i < sizeof(alphabets) / sizeof(alphabets[0]); i++) {
-        const letters *l = &alphabets[i];
-        if (l->step == 2 && c >= l->first && c <= l->last) {
-            bool lower = (c - l->first) % 2 != 0;
-            return wanted == CASE_LOWER ? c + !lower : c - lower;
+    leat_string left = *text;
+    size_t total = 0;
+    while (left.bytes != 0) {
+        char changed[LT_UTF8_MOST_BYTES];
+        const char *from = left.data;
+        size_t bytes;
+        uint32_t letter = lt_utf8_take(&left, &bytes);
+        uint32_t other = wanted == CASE_LOWER   ? lt_letter_lower(letter)
+                         : wanted == CASE_UPPER ? lt_letter_upper(letter)
+                                                : letter;
+        if (other != letter) {
+            bytes = lt_utf8_put(other, changed);
+            from = changed;
         }
-        if (l->step == 1 && wanted == CASE_LOWER && c >= l->first && c <= l->last) {
-            return c + l->to_lower;
+        if (to != NULL) {
+            memcpy(to + total, from, bytes);
         }
-        if (l->step == 1 && wanted == CASE_UPPER && c >= (uint32_t)l->first + l->to_lower &&
-            c <= (uint32_t)l->last + l->to_lower) {
-            return c - l->to_lower;
-        }
+        total += bytes;
     }
-    return c;
+    return total;
 }
 
-/* Letters of one and two bytes in place; longer characters, and bytes that are none, stay. */
-static void change_case(char *text, size_t bytes, letter_case wanted)
-{
-    unsigned char *s = (unsigned char *)text;
-    for (size_t i = 0; i < bytes && wanted != CASE_AS_IS; i++) {
-        if (s[i] < 0x80) {
-            s[i] = (unsigned char)change_letter(s[i], wanted);
-        } else if (s[i] >> 5 == 6 && i + 1 < bytes && s[i + 1] >> 6 == 2) {
-            uint32_t c = change_letter((s[i] & 31u) << 6 | (s[i + 1] & 63u), wanted);
-            s[i] = (unsigned char)(0xc0 | c >> 6);
-            s[i + 1] = (unsigned char)(0x80 | (c & 63));
-            i++;
-        }
-    }
-}
-
-/* Without case unless `exact`: letters of two bytes begin at the same places of equal texts. */
+/* Without case unless `exact`. */
 static bool equal(const leat_string *a, const leat_string *b, bool exact)
 {
-    char x[2], y[2];
-    if (a->bytes != b->bytes || exact) {
+    if (exact) {
         return a->bytes == b->bytes && (a->bytes == 0 || memcmp(a->data, b->data, a->bytes) == 0);
     }
-    for (size_t i = 0; i < a->bytes; i++) {
-        size_t n = (unsigned char)a->data[i] >> 5 == 6 && i + 1 < a->bytes ? 2 : 1;
-        memcpy(x, a->data + i, n);
-        memcpy(y, b->data + i, n);
-        change_case(x, n, CASE_LOWER);
-        change_case(y, n, CASE_LOWER);
-        if (memcmp(x, y, n) != 0) {
+    leat_string x = *a, y = *b;
+    size_t bytes;
+    while (x.bytes != 0 && y.bytes != 0) {
+        if (lt_letter_lower(lt_utf8_take(&x, &bytes)) !=
+            lt_letter_lower(lt_utf8_take(&y, &bytes))) {
             return false;
         }
-        i += n - 1;
     }
-    return true;
+    return x.bytes == y.bytes;
 }
 
 typedef struct normalizer {
@@ -236,7 +208,7 @@ leat_status lt_host_string_normalizer(lt_host_call *call, leat_error *err)
     for (size_t i = 0; i < count; i++) {
         bool keep = is_kept(&n, &in[i]);
         kept += keep;
-        if (!lt_add(text, keep ? in[i].bytes : 0, &text)) {
+        if (!lt_add(text, keep ? change_case(&in[i], n.wanted, NULL) : 0, &text)) {
             return lt_fail(err, LEAT_LIMIT, "its text is too long");
         }
     }
@@ -251,10 +223,8 @@ leat_status lt_host_string_normalizer(lt_host_call *call, leat_error *err)
     out[0] = (leat_string){to, 0};
     for (size_t i = 0; i < count; i++) {
         if (is_kept(&n, &in[i])) {
-            *out++ = (leat_string){to, in[i].bytes};
-            char *end = append(to, &in[i]);
-            change_case(to, in[i].bytes, n.wanted);
-            to = end;
+            *out = (leat_string){to, change_case(&in[i], n.wanted, to)};
+            to += out++->bytes;
         }
     }
     lt_call_give(call, 0, &made);

@@ -4,33 +4,14 @@
 #include "support/test.h"
 
 #include "support/run.h"
-
-static leat_array texts(leat_string *strings, int64_t n)
-{
-    return (leat_array){.dtype = LEAT_DTYPE_STRING,
-                        .rank = 1,
-                        .shape = {n},
-                        .data = strings,
-                        .bytes = (size_t)n * sizeof(*strings)};
-}
-
-static leat_string text(const char *s)
-{
-    return (leat_string){s, strlen(s)};
-}
-
-static void assert_text(const leat_array *array, int64_t i, const char *wanted)
-{
-    const leat_string *s = (const leat_string *)array->data + i;
-    assert_int_equal(array->dtype, LEAT_DTYPE_STRING);
-    assert_int_equal(s->bytes, strlen(wanted));
-    assert_memory_equal(s->data, wanted, s->bytes);
-}
+#include "support/text.h"
 
 static void concat_broadcasts_both_inputs(void **state)
 {
-    leat_string a[] = {text("x"), text(""), text("long")}, b[] = {text("-"), text("\xc3\xa9")};
-    leat_array in[2] = {texts(a, 3), texts(b, 2)}, out;
+    leat_string a[] = {test_text("x"), test_text(""), test_text("long")},
+                b[] = {test_text("-"), test_text("\xc3\xa9")};
+    leat_array in[2] = {test_vector(LEAT_DTYPE_STRING, a, 3), test_vector(LEAT_DTYPE_STRING, b, 2)},
+               out;
     onnx_builder *builder = onnx_builder_create(20);
     test_run r = {0};
     (void)state;
@@ -45,15 +26,15 @@ static void concat_broadcasts_both_inputs(void **state)
         assert_int_equal(out.rank, 2);
         assert_int_equal(out.shape[0], 3);
         assert_int_equal(out.shape[1], 2);
-        assert_text(&out, 0, "x-");
-        assert_text(&out, 1, "x\xc3\xa9");
-        assert_text(&out, 2, "-");
-        assert_text(&out, 5, "long\xc3\xa9");
+        test_assert_text(&out, 0, "x-");
+        test_assert_text(&out, 1, "x\xc3\xa9");
+        test_assert_text(&out, 2, "-");
+        test_assert_text(&out, 5, "long\xc3\xa9");
     }
     in[1].shape[0] = 0, in[1].bytes = 0;
     test_run_ok(&r, in, 2, &out, 1);
     assert_int_equal(out.shape[1], 0);
-    in[0] = texts(a, 3), in[0].rank = 1;
+    in[0] = test_vector(LEAT_DTYPE_STRING, a, 3), in[0].rank = 1;
     assert_int_equal(leat_session_run(r.session, in, 2, &out, 1, &r.err), LEAT_INVALID);
     test_run_free(&r);
     onnx_builder_destroy(builder);
@@ -98,15 +79,16 @@ static void free_loop(text_loop *l, test_run *r)
 static void concat_in_a_loop_carries_text(void **state)
 {
     text_loop l = build_loop(false);
-    leat_string x[] = {text("ab"), text("c")};
+    leat_string x[] = {test_text("ab"), test_text("c")};
     int64_t trips = 3;
-    leat_array in[2] = {{LEAT_DTYPE_I64, 0, {0}, &trips, 8}, texts(x, 2)}, out;
+    leat_array in[2] = {{LEAT_DTYPE_I64, 0, {0}, &trips, 8}, test_vector(LEAT_DTYPE_STRING, x, 2)},
+               out;
     test_run r = {0};
     (void)state;
     test_run_open(&r, l.builder);
     test_run_ok(&r, in, 2, &out, 1);
-    assert_text(&out, 0, "abababab");
-    assert_text(&out, 1, "cccc");
+    test_assert_text(&out, 0, "abababab");
+    test_assert_text(&out, 1, "cccc");
     free_loop(&l, &r);
 }
 
@@ -116,9 +98,10 @@ static void loop_stacks_text_up(void **state)
 {
     static const int64_t all_trips[] = {3, 40, 2, 0};
     text_loop l = build_loop(true);
-    leat_string x[] = {text("ab"), text("")};
+    leat_string x[] = {test_text("ab"), test_text("")};
     int64_t trips;
-    leat_array in[2] = {{LEAT_DTYPE_I64, 0, {0}, &trips, 8}, texts(x, 2)}, out;
+    leat_array in[2] = {{LEAT_DTYPE_I64, 0, {0}, &trips, 8}, test_vector(LEAT_DTYPE_STRING, x, 2)},
+               out;
     test_run r = {0};
     (void)state;
     test_run_open(&r, l.builder);
@@ -133,8 +116,8 @@ static void loop_stacks_text_up(void **state)
             for (int64_t k = 0; k < 2 * i + 2; k++) {
                 strcat(wanted, "ab");
             }
-            assert_text(&out, 2 * i, wanted);
-            assert_text(&out, 2 * i + 1, "");
+            test_assert_text(&out, 2 * i, wanted);
+            test_assert_text(&out, 2 * i + 1, "");
         }
     }
     free_loop(&l, &r);
@@ -145,17 +128,18 @@ static leat_status stack_text_once(void *argument, const leat_allocator *allocat
     text_loop *l = argument;
     leat_context_desc desc = {.struct_size = sizeof(desc), .allocator = allocator, .threads = 1};
     test_run r = {0};
-    leat_string x[] = {text("ab"), text("c")};
+    leat_string x[] = {test_text("ab"), test_text("c")};
     int64_t trips = 3;
     size_t bytes;
     const void *model = onnx_builder_finish(l->builder, &bytes);
-    leat_array in[2] = {{LEAT_DTYPE_I64, 0, {0}, &trips, 8}, texts(x, 2)}, out = {0};
+    leat_array in[2] = {{LEAT_DTYPE_I64, 0, {0}, &trips, 8}, test_vector(LEAT_DTYPE_STRING, x, 2)},
+               out = {0};
     leat_status status = leat_context_create(&desc, &r.context, err);
     status = status ? status : leat_model_load_memory(r.context, model, bytes, NULL, &r.model, err);
     status = status ? status : leat_session_create(r.model, NULL, &r.session, err);
     status = status ? status : leat_session_run(r.session, in, 2, &out, 1, err);
     if (status == LEAT_OK) {
-        assert_text(&out, 5, "cccccc");
+        test_assert_text(&out, 5, "cccccc");
     }
     test_run_free(&r);
     return status;
@@ -182,9 +166,13 @@ static void scan_carries_and_stacks_text(void **state)
                                {"scan_output_axes", LEAT_ATTR_INTS, 1, {.ints = one}},
                                {"scan_input_directions", LEAT_ATTR_INTS, 1, {.ints = one}},
                                {"scan_output_directions", LEAT_ATTR_INTS, 1, {.ints = one}}};
-    leat_string begin[] = {text("<"), text("")}, mark[] = {text("!")};
-    leat_string x[] = {text("a"), text("b"), text("cc"), text("d"), text(""), text("f")};
-    leat_array in[3] = {texts(begin, 2), texts(mark, 1), texts(x, 6)}, out[2];
+    leat_string begin[] = {test_text("<"), test_text("")}, mark[] = {test_text("!")};
+    leat_string x[] = {test_text("a"), test_text("b"), test_text("cc"),
+                       test_text("d"), test_text(""),  test_text("f")};
+    leat_array in[3] = {test_vector(LEAT_DTYPE_STRING, begin, 2),
+                        test_vector(LEAT_DTYPE_STRING, mark, 1),
+                        test_vector(LEAT_DTYPE_STRING, x, 6)},
+               out[2];
     test_run r = {0};
     (void)state;
     in[2].rank = 2, in[2].shape[0] = 2, in[2].shape[1] = 3;
@@ -204,12 +192,12 @@ static void scan_carries_and_stacks_text(void **state)
     for (int again = 0; again < 2; again++) {
         static const char *const wanted[] = {"a!", "b!", "cc!", "d!", "!", "f!"};
         test_run_ok(&r, in, 3, out, 2);
-        assert_text(&out[0], 0, "<ccba");
-        assert_text(&out[0], 1, "fd");
+        test_assert_text(&out[0], 0, "<ccba");
+        test_assert_text(&out[0], 1, "fd");
         assert_int_equal(out[1].shape[0], 2);
         assert_int_equal(out[1].shape[1], 3);
         for (int64_t i = 0; i < 6; i++) {
-            assert_text(&out[1], i, wanted[i]);
+            test_assert_text(&out[1], i, wanted[i]);
         }
     }
     test_run_free(&r);
@@ -221,7 +209,7 @@ static void normalize(const leat_attr *attrs, uint32_t n_attrs, leat_string *in,
                       const char *const *wanted, int64_t n_wanted)
 {
     onnx_builder *builder = onnx_builder_create(20);
-    leat_array x = texts(in, n), out;
+    leat_array x = test_vector(LEAT_DTYPE_STRING, in, n), out;
     test_run r = {0};
     onnx_builder_input(builder, "x", LEAT_DTYPE_STRING, "N");
     onnx_builder_node(builder, "StringNormalizer", "x", "y", attrs, n_attrs);
@@ -231,25 +219,26 @@ static void normalize(const leat_attr *attrs, uint32_t n_attrs, leat_string *in,
     assert_int_equal(out.rank, 1);
     assert_int_equal(out.shape[0], n_wanted);
     for (int64_t i = 0; i < n_wanted; i++) {
-        assert_text(&out, i, wanted[i]);
+        test_assert_text(&out, i, wanted[i]);
     }
     test_run_free(&r);
     onnx_builder_destroy(builder);
 }
 
-/* Latin, Greek and Cyrillic; what has no case, cut-off and wrong bytes stay. */
+/* Latin, Greek and Cyrillic; what has no case, cut-off and wrong bytes stay. (Both sigmas have one
+ * upper case.) */
 static void normalizer_changes_case(void **state)
 {
-    leat_string in[] = {text("aZ9 \xc3\xa9\xc3\x89\xc3\x9f\xc3\xb7"),
-                        text("\xce\xb1\xce\xa9\xcf\x82"),
-                        text("\xd0\xb6\xd0\x96\xd1\x91\xd0\x81"),
-                        text("\xc4\x8d\xc4\x8c\xc5\x82\xc5\x81"),
-                        text("\xe2\x82\xac"
-                             "a\xc3"),
-                        text("\xff"
-                             "b\xa9")};
+    leat_string in[] = {test_text("aZ9 \xc3\xa9\xc3\x89\xc3\x9f\xc3\xb7"),
+                        test_text("\xce\xb1\xce\xa9\xcf\x82"),
+                        test_text("\xd0\xb6\xd0\x96\xd1\x91\xd0\x81"),
+                        test_text("\xc4\x8d\xc4\x8c\xc5\x82\xc5\x81"),
+                        test_text("\xe2\x82\xac"
+                                  "a\xc3"),
+                        test_text("\xff"
+                                  "b\xa9")};
     static const char *const upper[] = {"AZ9 \xc3\x89\xc3\x89\xc3\x9f\xc3\xb7",
-                                        "\xce\x91\xce\xa9\xcf\x82",
+                                        "\xce\x91\xce\xa9\xce\xa3",
                                         "\xd0\x96\xd0\x96\xd0\x81\xd0\x81",
                                         "\xc4\x8c\xc4\x8c\xc5\x81\xc5\x81",
                                         "\xe2\x82\xac"
@@ -264,17 +253,49 @@ static void normalizer_changes_case(void **state)
                                         "a\xc3",
                                         "\xff"
                                         "b\xa9"};
-    leat_attr attr = {"case_change_action", LEAT_ATTR_STRING, 1, {.s = text("UPPER")}};
+    leat_attr attr = {"case_change_action", LEAT_ATTR_STRING, 1, {.s = test_text("UPPER")}};
     (void)state;
     normalize(&attr, 1, in, 6, upper, 6);
-    attr.u.s = text("LOWER");
+    attr.u.s = test_text("LOWER");
     normalize(&attr, 1, in, 6, lower, 6);
+}
+
+/* Letters of three and four bytes, and such whose other case is shorter or longer: Armenian,
+ * Georgian, Cherokee, Deseret; U+0250, the signs of Kelvin and of Angstrom, a dotless i. */
+static void normalizer_changes_length(void **state)
+{
+    leat_string in[] = {test_text("\xd5\xa1"),          test_text("\xe1\x83\x90x"),
+                        test_text("\xea\xad\xb0"),      test_text("\xf0\x90\x90\xa8y"),
+                        test_text("\xc9\x90z\xc9\x90"), test_text("\xe2\x84\xaa\xe2\x84\xab"),
+                        test_text("\xc4\xb1")};
+    static const char *const upper[] = {"\xd4\xb1",
+                                        "\xe1\xb2\x90X",
+                                        "\xe1\x8e\xa0",
+                                        "\xf0\x90\x90\x80Y",
+                                        "\xe2\xb1\xafZ\xe2\xb1\xaf",
+                                        "\xe2\x84\xaa\xe2\x84\xab",
+                                        "I"};
+    static const char *const lower[] = {"\xd5\xa1",          "\xe1\x83\x90x",     "\xea\xad\xb0",
+                                        "\xf0\x90\x90\xa8y", "\xc9\x90z\xc9\x90", "k\xc3\xa5",
+                                        "\xc4\xb1"};
+    static const char *const left[] = {"Y"};
+    leat_attr attr = {"case_change_action", LEAT_ATTR_STRING, 1, {.s = test_text("UPPER")}};
+    (void)state;
+    normalize(&attr, 1, in, 7, upper, 7);
+    attr.u.s = test_text("LOWER");
+    normalize(&attr, 1, in, 7, lower, 7);
+    /* Stop words of another length than what they match. */
+    leat_string words[] = {test_text("\xe2\x84\xaa"), test_text("Y"), test_text("\xe2\xb1\xaf")};
+    const leat_string stop[] = {test_text("K"), test_text("\xc9\x90"), test_text("yy")};
+    attr = (leat_attr){"stopwords", LEAT_ATTR_STRINGS, 3, {.strings = stop}};
+    normalize(&attr, 1, words, 3, left, 1);
 }
 
 static void normalizer_drops_stopwords(void **state)
 {
-    leat_string in[] = {text("The"), text("cat"), text("the"), text("\xc3\x89t\xc3\xa9")};
-    const leat_string stop[] = {text("the"), text("\xc3\xa9t\xc3\xa9")};
+    leat_string in[] = {test_text("The"), test_text("cat"), test_text("the"),
+                        test_text("\xc3\x89t\xc3\xa9")};
+    const leat_string stop[] = {test_text("the"), test_text("\xc3\xa9t\xc3\xa9")};
     static const char *const exact[] = {"The", "cat", "\xc3\x89t\xc3\xa9"}, *const loose[] = {
                                                                                 "cat"};
     static const char *const none[] = {""};
@@ -284,7 +305,7 @@ static void normalizer_drops_stopwords(void **state)
     normalize(attrs, 2, in, 4, exact, 3);
     attrs[1].u.i = 0;
     normalize(attrs, 2, in, 4, loose, 1);
-    in[1] = text("THE");
+    in[1] = test_text("THE");
     normalize(attrs, 2, in, 4, none, 1);
     normalize(attrs, 2, in, 0, none, 1);
 }
@@ -298,6 +319,7 @@ int main(void)
         cmocka_unit_test(loop_stacks_text_up_without_memory),
         cmocka_unit_test(scan_carries_and_stacks_text),
         cmocka_unit_test(normalizer_changes_case),
+        cmocka_unit_test(normalizer_changes_length),
         cmocka_unit_test(normalizer_drops_stopwords),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
