@@ -8,8 +8,9 @@ import numpy as np
 from common import Cases
 import contrib
 import ml
+import text
 
 cases = Cases(sys.argv[1])
-for family in (ml, contrib):
+for family in (ml, contrib, text):
     family.make(cases, np.random.default_rng(0))
 print("%d cases" % cases.count)
