@@ -2,19 +2,15 @@
 #include "support/test.h"
 
 #include "base/number.h"
+#include "support/text.h"
 
 #include <locale.h>
 #include <math.h>
 #include <string.h>
 
-static leat_string text(const char *s)
-{
-    return (leat_string){s, strlen(s)};
-}
-
 static double read_one(const char *s)
 {
-    leat_string t = text(s);
+    leat_string t = test_text(s);
     double v = 0;
     if (!lt_number_read(&t, &v)) {
         fail_msg("'%s' was not read", s);
@@ -43,7 +39,7 @@ static void read_refuses_what_is_no_number(void **state)
     uint64_t u;
     (void)state;
     for (size_t k = 0; k < sizeof(bad) / sizeof(bad[0]); k++) {
-        leat_string t = text(bad[k]);
+        leat_string t = test_text(bad[k]);
         assert_false(lt_number_read(&t, &v));
         assert_false(lt_number_read_i64(&t, &i));
         assert_false(lt_number_read_u64(&t, &u));
@@ -63,9 +59,11 @@ static void read_integers_keeps_to_their_range(void **state)
     int64_t i = 0;
     uint64_t u = 0;
     (void)state;
-    leat_string least = text("-9223372036854775808"), below = text("-9223372036854775809");
-    leat_string most = text(" 18446744073709551615"), above = text("18446744073709551616");
-    leat_string minus = text("-1"), point = text("1.0");
+    leat_string least = test_text("-9223372036854775808"),
+                below = test_text("-9223372036854775809");
+    leat_string most = test_text(" 18446744073709551615"),
+                above = test_text("18446744073709551616");
+    leat_string minus = test_text("-1"), point = test_text("1.0");
     assert_true(lt_number_read_i64(&least, &i) && i == INT64_MIN);
     assert_false(lt_number_read_i64(&below, &i));
     assert_true(lt_number_read_u64(&most, &u) && u == UINT64_MAX);

@@ -5,6 +5,7 @@
 
 #include "base/number.h"
 #include "support/run.h"
+#include "support/text.h"
 
 #include <math.h>
 
@@ -28,29 +29,13 @@ static void close_cast(void)
     onnx_builder_destroy(b);
 }
 
-static leat_array vector(leat_dtype dtype, void *data, int64_t n)
-{
-    return (leat_array){dtype, 1, {n}, data, leat_dtype_bytes(dtype, (size_t)n)};
-}
-
-static void assert_texts(const leat_array *y, const char *const *wanted, int64_t n)
-{
-    const leat_string *got = y->data;
-    assert_int_equal(y->dtype, LEAT_DTYPE_STRING);
-    assert_int_equal(y->shape[0], n);
-    for (int64_t i = 0; i < n; i++) {
-        assert_int_equal(got[i].bytes, strlen(wanted[i]));
-        assert_memory_equal(got[i].data, wanted[i], got[i].bytes);
-    }
-}
-
 static void check_to_text(leat_dtype from, void *data, const char *const *wanted, int64_t n)
 {
     open_cast(from, LEAT_DTYPE_STRING);
     for (int round = 0; round < 2; round++) {
-        leat_array in = vector(from, data, n), out;
+        leat_array in = test_vector(from, data, n), out;
         test_run_ok(&r, &in, 1, &out, 1);
-        assert_texts(&out, wanted, n);
+        test_assert_texts(&out, wanted, n);
     }
     close_cast();
 }
@@ -110,7 +95,7 @@ static void check_from_text(leat_dtype to, const char *const *texts, const doubl
         strings[i] = (leat_string){texts[i], strlen(texts[i])};
     }
     open_cast(LEAT_DTYPE_STRING, to);
-    leat_array in = vector(LEAT_DTYPE_STRING, strings, n), out;
+    leat_array in = test_vector(LEAT_DTYPE_STRING, strings, n), out;
     test_run_ok(&r, &in, 1, &out, 1);
     assert_int_equal(out.dtype, to);
     assert_int_equal(out.shape[0], n);
@@ -167,7 +152,7 @@ static void text_that_is_no_number_is_invalid(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         leat_string s = {bad[i].text, strlen(bad[i].text)};
-        leat_array in = vector(LEAT_DTYPE_STRING, &s, 1), out = {0};
+        leat_array in = test_vector(LEAT_DTYPE_STRING, &s, 1), out = {0};
         open_cast(LEAT_DTYPE_STRING, bad[i].to);
         assert_int_equal(leat_session_run(r.session, &in, 1, &out, 1, &r.err), LEAT_INVALID);
         assert_non_null(strstr(r.err.message, "is no number of type"));
@@ -180,7 +165,8 @@ static void types_without_text_are_unsupported(void **state)
 {
     uint8_t byte = 0;
     leat_string s = {"1", 1};
-    leat_array from = vector(LEAT_DTYPE_F8E5M2, &byte, 1), text = vector(LEAT_DTYPE_STRING, &s, 1);
+    leat_array from = test_vector(LEAT_DTYPE_F8E5M2, &byte, 1),
+               text = test_vector(LEAT_DTYPE_STRING, &s, 1);
     leat_array out = {0};
     (void)state;
     open_cast(LEAT_DTYPE_F8E5M2, LEAT_DTYPE_STRING);
@@ -197,7 +183,7 @@ static void casts_stand_among_other_nodes(void **state)
 {
     const leat_attr to = test_attr_int("to", LEAT_DTYPE_F32);
     leat_string two = {"2.5", 3}, x[2] = {{"1", 1}, {"-4", 2}};
-    leat_array constant = vector(LEAT_DTYPE_F32, (float[]){2.5f}, 1);
+    leat_array constant = test_vector(LEAT_DTYPE_F32, (float[]){2.5f}, 1);
     (void)state;
     (void)two;
     b = onnx_builder_create(19);
@@ -213,12 +199,12 @@ static void casts_stand_among_other_nodes(void **state)
     onnx_builder_output(b, "same", LEAT_DTYPE_STRING, "N");
     memset(&r, 0, sizeof(r));
     test_run_open(&r, b);
-    leat_array in = vector(LEAT_DTYPE_STRING, x, 2), out[3];
+    leat_array in = test_vector(LEAT_DTYPE_STRING, x, 2), out[3];
     test_run_ok(&r, &in, 1, out, 3);
-    assert_texts(&out[0], (const char *const[]){"2.5", "-10"}, 2);
+    test_assert_texts(&out[0], (const char *const[]){"2.5", "-10"}, 2);
     test_assert_f32(&out[1], "2", (const float[]){2.5f, -10});
-    assert_texts(&out[2], (const char *const[]){"2.5", "-10"}, 2);
-    in = vector(LEAT_DTYPE_STRING, x, 0);
+    test_assert_texts(&out[2], (const char *const[]){"2.5", "-10"}, 2);
+    in = test_vector(LEAT_DTYPE_STRING, x, 0);
     test_run_ok(&r, &in, 1, out, 3);
     assert_int_equal(out[0].shape[0], 0);
     close_cast();
@@ -240,7 +226,7 @@ static void cast_of_a_constant_is_text(void **state)
     test_run_open(&r, b);
     leat_array in = test_i64(&which, "1"), out;
     test_run_ok(&r, &in, 1, &out, 1);
-    assert_texts(&out, (const char *const[]){"0.25"}, 1);
+    test_assert_texts(&out, (const char *const[]){"0.25"}, 1);
     close_cast();
 }
 

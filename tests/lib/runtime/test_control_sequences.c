@@ -3,15 +3,7 @@
 #include "support/test.h"
 
 #include "support/run.h"
-
-static leat_array container(leat_dtype dtype, leat_array *elements, size_t n)
-{
-    return (leat_array){.dtype = dtype,
-                        .rank = 1,
-                        .shape = {(int64_t)n},
-                        .data = elements,
-                        .bytes = n * sizeof(*elements)};
-}
+#include "support/text.h"
 
 static const leat_array *element(const leat_array *sequence, int64_t i)
 {
@@ -114,13 +106,13 @@ static void run_sequence_input_is_read_where_it_is(void **state)
     leat_array parts[3] = {test_f32(x, "2x2"), test_f32(y, "2x2"), test_f32(z, "2x2")};
     test_run_open(&r, builder);
     for (int round = 0; round < 3; round++) {
-        leat_array in = container(LEAT_DTYPE_SEQUENCE, parts, 3), out[3];
+        leat_array in = test_vector(LEAT_DTYPE_SEQUENCE, parts, 3), out[3];
         test_run_ok(&r, &in, 1, out, 3);
         test_assert_f32(&out[0], "2x6", wide);
         test_assert_f32(&out[1], "2x2x3", deep);
         assert_ptr_equal(element(&out[2], 1)->data, y);
     }
-    leat_array in = container(LEAT_DTYPE_SEQUENCE, parts, 0), out[3] = {{0}};
+    leat_array in = test_vector(LEAT_DTYPE_SEQUENCE, parts, 0), out[3] = {{0}};
     assert_int_equal(leat_session_run(r.session, &in, 1, out, 3, &r.err), LEAT_INVALID);
     test_run_free(&r);
     onnx_builder_destroy(builder);
@@ -136,7 +128,7 @@ static void run_unsound_sequence_is_invalid(void **state)
     test_run_open(&r, builder);
     for (int k = 0; k < 8; k++) {
         leat_array parts[2] = {test_f32(x, "2x2"), test_f32(x, "2x2")};
-        leat_array in = container(LEAT_DTYPE_SEQUENCE, parts, 2), out[3] = {{0}};
+        leat_array in = test_vector(LEAT_DTYPE_SEQUENCE, parts, 2), out[3] = {{0}};
         switch (k) {
         case 0:
             parts[1].bytes = 15;
@@ -151,7 +143,7 @@ static void run_unsound_sequence_is_invalid(void **state)
             parts[1].rank = LEAT_MAX_RANK + 1;
             break;
         case 4:
-            parts[1] = container(LEAT_DTYPE_SEQUENCE, parts, 1);
+            parts[1] = test_vector(LEAT_DTYPE_SEQUENCE, parts, 1);
             break;
         case 5:
             in.data = NULL;
@@ -255,7 +247,8 @@ static void run_optional_chooses(void **state)
     for (int round = 0; round < 4; round++) {
         bool has = round % 2 != 0;
         leat_array inside = test_f32(o, "3");
-        leat_array in[2] = {container(LEAT_DTYPE_OPTIONAL, &inside, has), test_f32(x, "2")}, out[2];
+        leat_array in[2] = {test_vector(LEAT_DTYPE_OPTIONAL, &inside, has), test_f32(x, "2")},
+                   out[2];
         test_run_ok(&r, in, 2, out, 2);
         const float with[3] = {6, 8, 10}, without[2] = {2, 4};
         test_assert_f32(&out[0], has ? "3" : "2", has ? with : without);
@@ -264,7 +257,7 @@ static void run_optional_chooses(void **state)
         test_assert_f32(out[1].data, has ? "3" : "2", has ? with : without);
     }
     leat_array two[2] = {test_f32(o, "3"), test_f32(o, "3")};
-    leat_array in[2] = {container(LEAT_DTYPE_OPTIONAL, two, 2), test_f32(x, "2")}, out[2] = {{0}};
+    leat_array in[2] = {test_vector(LEAT_DTYPE_OPTIONAL, two, 2), test_f32(x, "2")}, out[2] = {{0}};
     assert_int_equal(leat_session_run(r.session, in, 2, out, 2, &r.err), LEAT_INVALID);
     test_run_free(&r);
     onnx_builder_destroy(b);
@@ -337,8 +330,8 @@ static void run_sequence_map_runs_the_body_on_each(void **state)
     float s[3] = {1, 2, 3}, t[3] = {4, 5, 6}, x = 10, outside = 0.5f;
     leat_array sp[2] = {test_f32(s, "1"), test_f32(s + 1, "2")};
     leat_array tp[2] = {test_f32(t, "1"), test_f32(t + 1, "2")};
-    leat_array in[4] = {container(LEAT_DTYPE_SEQUENCE, sp, 2),
-                        container(LEAT_DTYPE_SEQUENCE, tp, 2), test_f32(&x, "1"),
+    leat_array in[4] = {test_vector(LEAT_DTYPE_SEQUENCE, sp, 2),
+                        test_vector(LEAT_DTYPE_SEQUENCE, tp, 2), test_f32(&x, "1"),
                         test_f32(&outside, "1")},
                out;
     test_run_open(&r, b);
@@ -349,7 +342,7 @@ static void run_sequence_map_runs_the_body_on_each(void **state)
         test_assert_f32(element(&out, 0), "1", &y0);
         test_assert_f32(element(&out, 1), "2", y1);
     }
-    in[1] = container(LEAT_DTYPE_SEQUENCE, tp, 1); /* shorter */
+    in[1] = test_vector(LEAT_DTYPE_SEQUENCE, tp, 1); /* shorter */
     memset(&out, 0, sizeof(out));
     assert_int_equal(leat_session_run(r.session, in, 4, &out, 1, &r.err), LEAT_INVALID);
     test_run_free(&r);

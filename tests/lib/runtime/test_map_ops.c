@@ -4,6 +4,7 @@
 #include "support/test.h"
 
 #include "support/run.h"
+#include "support/text.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -18,11 +19,6 @@ static leat_array map_of(leat_array keys, leat_array values)
     parts[0] = keys;
     parts[1] = values;
     return (leat_array){LEAT_DTYPE_MAP, 1, {2}, parts, sizeof(parts)};
-}
-
-static leat_array vector(leat_dtype dtype, void *data, int64_t n)
-{
-    return (leat_array){dtype, 1, {n}, data, leat_dtype_bytes(dtype, (size_t)n)};
 }
 
 static void open_op(const char *op, leat_dtype key, leat_dtype value, leat_dtype out,
@@ -45,18 +41,6 @@ static void close_op(void)
     onnx_builder_destroy(b);
 }
 
-static void assert_texts(const leat_array *y, const char *const *wanted, int64_t n)
-{
-    const leat_string *got = y->data;
-    assert_int_equal(y->dtype, LEAT_DTYPE_STRING);
-    assert_int_equal(y->shape[0], 1);
-    assert_int_equal(y->shape[1], n);
-    for (int64_t i = 0; i < n; i++) {
-        assert_int_equal(got[i].bytes, strlen(wanted[i]));
-        assert_memory_equal(got[i].data, wanted[i], got[i].bytes);
-    }
-}
-
 static void open_cast_map(leat_dtype value, const char *to, bool sparse, int64_t most)
 {
     const leat_attr attrs[] = {test_attr_string("cast_to", to),
@@ -75,7 +59,7 @@ static void cast_map_of_floats_in_the_order_of_keys(void **state)
     leat_array in, out;
     (void)state;
     for (int sparse = 0; sparse < 2; sparse++) {
-        in = map_of(vector(LEAT_DTYPE_I64, keys, 3), vector(LEAT_DTYPE_F32, values, 3));
+        in = map_of(test_vector(LEAT_DTYPE_I64, keys, 3), test_vector(LEAT_DTYPE_F32, values, 3));
         open_cast_map(LEAT_DTYPE_F32, "TO_FLOAT", sparse, 5);
         test_run_ok(&r, &in, 1, &out, 1);
         if (sparse) {
@@ -87,11 +71,11 @@ static void cast_map_of_floats_in_the_order_of_keys(void **state)
         open_cast_map(LEAT_DTYPE_F32, "TO_STRING", sparse, 5);
         for (int round = 0; round < 2; round++) {
             test_run_ok(&r, &in, 1, &out, 1);
-            assert_texts(&out,
-                         sparse
-                             ? (const char *const[]){"0.f", "-2.750000", "0.f", "1.500000", "0.f"}
-                             : (const char *const[]){"-2.750000", "1.500000", "9.900000", "", ""},
-                         sparse ? 5 : 3);
+            test_assert_texts(
+                &out,
+                sparse ? (const char *const[]){"0.f", "-2.750000", "0.f", "1.500000", "0.f"}
+                       : (const char *const[]){"-2.750000", "1.500000", "9.900000", "", ""},
+                sparse ? 5 : 3);
         }
         close_op();
         open_cast_map(LEAT_DTYPE_F32, "TO_INT64", sparse, 5);
@@ -106,7 +90,9 @@ static void cast_map_rounds_and_saturates_as_onnx_runtime(void **state)
 {
     int64_t keys[] = {1, 2, 3, 4};
     float values[] = {NAN, INFINITY, 1e30f, -2.9f};
-    leat_array in = map_of(vector(LEAT_DTYPE_I64, keys, 4), vector(LEAT_DTYPE_F32, values, 4)), out;
+    leat_array in = map_of(test_vector(LEAT_DTYPE_I64, keys, 4),
+                           test_vector(LEAT_DTYPE_F32, values, 4)),
+               out;
     (void)state;
     open_cast_map(LEAT_DTYPE_F32, "TO_INT64", false, 1);
     test_run_ok(&r, &in, 1, &out, 1);
@@ -115,7 +101,7 @@ static void cast_map_rounds_and_saturates_as_onnx_runtime(void **state)
     close_op();
     open_cast_map(LEAT_DTYPE_F32, "TO_STRING", false, 1);
     test_run_ok(&r, &in, 1, &out, 1);
-    assert_texts(
+    test_assert_texts(
         &out,
         (const char *const[]){"nan", "inf", "1000000015047466219876688855040.000000", "-2.900000"},
         4);
@@ -126,7 +112,8 @@ static void cast_map_of_texts(void **state)
 {
     int64_t keys[] = {2, 0};
     leat_string values[] = {{"-3", 2}, {"12", 2}};
-    leat_array in = map_of(vector(LEAT_DTYPE_I64, keys, 2), vector(LEAT_DTYPE_STRING, values, 2));
+    leat_array in =
+        map_of(test_vector(LEAT_DTYPE_I64, keys, 2), test_vector(LEAT_DTYPE_STRING, values, 2));
     leat_array out;
     (void)state;
     open_cast_map(LEAT_DTYPE_STRING, "TO_FLOAT", true, 4);
@@ -142,13 +129,15 @@ static void cast_map_of_texts(void **state)
     close_op();
     open_cast_map(LEAT_DTYPE_STRING, "TO_STRING", false, 1);
     test_run_ok(&r, &in, 1, &out, 1);
-    assert_texts(&out, (const char *const[]){"12", "three"}, 2);
+    test_assert_texts(&out, (const char *const[]){"12", "three"}, 2);
     close_op();
 }
 
 static void empty_map_is_no_column_or_filling(void **state)
 {
-    leat_array in = map_of(vector(LEAT_DTYPE_I64, NULL, 0), vector(LEAT_DTYPE_F32, NULL, 0)), out;
+    leat_array in = map_of(test_vector(LEAT_DTYPE_I64, NULL, 0),
+                           test_vector(LEAT_DTYPE_F32, NULL, 0)),
+               out;
     (void)state;
     open_cast_map(LEAT_DTYPE_F32, "TO_FLOAT", false, 1);
     test_run_ok(&r, &in, 1, &out, 1);
@@ -171,7 +160,7 @@ static void unsound_maps_are_invalid(void **state)
     for (int k = 0; k < 10; k++) {
         leat_array in, out = {0};
         keys[0] = k == 0 ? -1 : k == 1 ? 0 : 1;
-        in = map_of(vector(LEAT_DTYPE_I64, keys, 2), vector(LEAT_DTYPE_F32, values, 2));
+        in = map_of(test_vector(LEAT_DTYPE_I64, keys, 2), test_vector(LEAT_DTYPE_F32, values, 2));
         parts[0].dtype = k == 2 ? LEAT_DTYPE_F64 : LEAT_DTYPE_I64;
         parts[1].shape[0] -= k == 3;
         parts[0].bytes -= k == 4;
@@ -211,31 +200,31 @@ static void dict_vectorizer_finds_words(void **state)
     int64_t i[] = {3, 4, 5};
     leat_string s[] = {{"u", 1}, {"vvv", 3}, {"w", 1}};
     leat_attr attr = vocabulary(true);
-    leat_array out, by_text = vector(LEAT_DTYPE_STRING, keys, 3);
+    leat_array out, by_text = test_vector(LEAT_DTYPE_STRING, keys, 3);
     (void)state;
-    leat_array in = map_of(by_text, vector(LEAT_DTYPE_F32, f, 3));
+    leat_array in = map_of(by_text, test_vector(LEAT_DTYPE_F32, f, 3));
     open_op("DictVectorizer", LEAT_DTYPE_STRING, LEAT_DTYPE_F32, LEAT_DTYPE_F32, &attr, 1);
     test_run_ok(&r, &in, 1, &out, 1);
     test_assert_f32(&out, "1x4", (const float[]){0, 1.5f, 0, 1.5f});
     close_op();
-    in = map_of(by_text, vector(LEAT_DTYPE_I64, i, 3));
+    in = map_of(by_text, test_vector(LEAT_DTYPE_I64, i, 3));
     open_op("DictVectorizer", LEAT_DTYPE_STRING, LEAT_DTYPE_I64, LEAT_DTYPE_I64, &attr, 1);
     test_run_ok(&r, &in, 1, &out, 1);
     assert_memory_equal(out.data, ((const int64_t[]){0, 4, 0, 4}), 32);
     close_op();
     attr = vocabulary(false);
-    in = map_of(vector(LEAT_DTYPE_I64, numbers, 3), vector(LEAT_DTYPE_F64, d, 3));
+    in = map_of(test_vector(LEAT_DTYPE_I64, numbers, 3), test_vector(LEAT_DTYPE_F64, d, 3));
     open_op("DictVectorizer", LEAT_DTYPE_I64, LEAT_DTYPE_F64, LEAT_DTYPE_F64, &attr, 1);
     test_run_ok(&r, &in, 1, &out, 1);
     assert_memory_equal(out.data, ((const double[]){0, 2.5, 1.5, 2.5}), 32);
     close_op();
-    in = map_of(vector(LEAT_DTYPE_I64, numbers, 3), vector(LEAT_DTYPE_STRING, s, 3));
+    in = map_of(test_vector(LEAT_DTYPE_I64, numbers, 3), test_vector(LEAT_DTYPE_STRING, s, 3));
     open_op("DictVectorizer", LEAT_DTYPE_I64, LEAT_DTYPE_STRING, LEAT_DTYPE_STRING, &attr, 1);
     for (int round = 0; round < 2; round++) {
         test_run_ok(&r, &in, 1, &out, 1);
-        assert_texts(&out, (const char *const[]){"", "u", "vvv", "u"}, 4);
+        test_assert_texts(&out, (const char *const[]){"", "u", "vvv", "u"}, 4);
     }
-    in = map_of(by_text, vector(LEAT_DTYPE_STRING, s, 3));
+    in = map_of(by_text, test_vector(LEAT_DTYPE_STRING, s, 3));
     assert_int_equal(leat_session_run(r.session, &in, 1, &out, 1, &r.err), LEAT_INVALID);
     assert_non_null(strstr(r.err.message, "vocabulary"));
     close_op();
@@ -246,7 +235,9 @@ static void warmed_run_allocates_nothing(void **state)
 {
     int64_t keys[] = {2, 1};
     float values[] = {1, 2};
-    leat_array in = map_of(vector(LEAT_DTYPE_I64, keys, 2), vector(LEAT_DTYPE_F32, values, 2)), out;
+    leat_array in = map_of(test_vector(LEAT_DTYPE_I64, keys, 2),
+                           test_vector(LEAT_DTYPE_F32, values, 2)),
+               out;
     leat_memory_info before, after;
     (void)state;
     open_cast_map(LEAT_DTYPE_F32, "TO_FLOAT", true, 4);
@@ -285,7 +276,7 @@ static void branches_and_identities_hand_maps_on(void **state)
     test_run_open(&r, b);
     for (condition = 0; condition < 2; condition++) {
         leat_array in[2] = {
-            map_of(vector(LEAT_DTYPE_I64, keys, 2), vector(LEAT_DTYPE_F32, values, 2)),
+            map_of(test_vector(LEAT_DTYPE_I64, keys, 2), test_vector(LEAT_DTYPE_F32, values, 2)),
             test_bool(&condition)};
         leat_array out[2];
         test_run_ok(&r, in, 2, out, 2);
@@ -305,7 +296,8 @@ static leat_status run_once(void *model, const leat_allocator *allocator, leat_e
     leat_context_desc desc = {.struct_size = sizeof(desc), .allocator = allocator, .threads = 1};
     int64_t keys[] = {2, 1};
     float values[] = {1, 2};
-    leat_array in = map_of(vector(LEAT_DTYPE_I64, keys, 2), vector(LEAT_DTYPE_F32, values, 2));
+    leat_array in =
+        map_of(test_vector(LEAT_DTYPE_I64, keys, 2), test_vector(LEAT_DTYPE_F32, values, 2));
     leat_array out[2] = {{0}};
     test_run run = {0};
     size_t bytes;

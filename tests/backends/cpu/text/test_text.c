@@ -1,15 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Regular expressions, StringSplit, TfIdfVectorizer. */
 #include "support/op_check.h"
+#include "support/text.h"
 
 #include "text/regex.h"
 
 #include <stdlib.h>
-
-static leat_string text(const char *s)
-{
-    return (leat_string){s, strlen(s)};
-}
 
 /* ---- RegexFullMatch ------------------------------------------------------------------------- */
 
@@ -115,12 +111,12 @@ static void regex_matches_whole_texts(void **state)
     lt_regex *regex = malloc(sizeof(*regex));
     for (size_t i = 0; i < sizeof(matches) / sizeof(matches[0]); i++) {
         bool unsupported;
-        const char *wrong = lt_regex_compile(regex, text(matches[i].pattern), &unsupported);
+        const char *wrong = lt_regex_compile(regex, test_text(matches[i].pattern), &unsupported);
         if (wrong != NULL) {
             fail_msg("'%s': %s", matches[i].pattern, wrong);
         }
         uint32_t *workspace = malloc(lt_regex_workspace(regex));
-        if (lt_regex_match(regex, text(matches[i].text), workspace) != matches[i].matches) {
+        if (lt_regex_match(regex, test_text(matches[i].text), workspace) != matches[i].matches) {
             fail_msg("'%s' and '%s'", matches[i].pattern, matches[i].text);
         }
         free(workspace);
@@ -137,7 +133,7 @@ static void regex_that_is_none_is_refused(void **state)
     lt_regex *regex = malloc(sizeof(*regex));
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         bool unsupported;
-        assert_non_null(lt_regex_compile(regex, text(bad[i]), &unsupported));
+        assert_non_null(lt_regex_compile(regex, test_text(bad[i]), &unsupported));
         assert_int_equal(unsupported, i >= 9);
     }
     char deep[2001];
@@ -145,7 +141,7 @@ static void regex_that_is_none_is_refused(void **state)
     memset(deep + 1000, ')', 1000);
     deep[2000] = '\0';
     bool unsupported;
-    assert_non_null(lt_regex_compile(regex, text(deep), &unsupported));
+    assert_non_null(lt_regex_compile(regex, test_text(deep), &unsupported));
     free(regex);
 }
 
@@ -156,13 +152,13 @@ static void regex_time_is_linear(void **state)
     char subject[20001];
     bool unsupported;
     lt_regex *regex = malloc(sizeof(*regex));
-    assert_null(lt_regex_compile(regex, text("(a|a)*(a|aa)*b"), &unsupported));
+    assert_null(lt_regex_compile(regex, test_text("(a|a)*(a|aa)*b"), &unsupported));
     uint32_t *workspace = malloc(lt_regex_workspace(regex));
     memset(subject, 'a', 20000);
     subject[20000] = '\0';
-    assert_false(lt_regex_match(regex, text(subject), workspace));
+    assert_false(lt_regex_match(regex, test_text(subject), workspace));
     subject[19999] = 'b';
-    assert_true(lt_regex_match(regex, text(subject), workspace));
+    assert_true(lt_regex_match(regex, test_text(subject), workspace));
     free(workspace);
     free(regex);
 }
@@ -170,7 +166,7 @@ static void regex_time_is_linear(void **state)
 static void regex_full_match_answers_each_string(void **state)
 {
     (void)state;
-    leat_string strings[] = {text("www.onnx.ai"), text("onnx.ai"), text("www.x.ai")};
+    leat_string strings[] = {test_text("www.onnx.ai"), test_text("onnx.ai"), test_text("www.x.ai")};
     uint8_t out[32];
     const int64_t n = 3;
     leat_array in = op_array(LEAT_DTYPE_STRING, 1, &n, strings);
@@ -216,7 +212,7 @@ static void string_split_gives_pieces(void **state)
     (void)state;
     for (size_t k = 0; k < sizeof(splits) / sizeof(splits[0]); k++) {
         const split_case *c = &splits[k];
-        leat_string in_text = text(c->text), pieces[8];
+        leat_string in_text = test_text(c->text), pieces[8];
         int64_t most = -1, count = -1, wanted = 0;
         const int64_t one = 1;
         leat_array in[2] = {op_array(LEAT_DTYPE_STRING, 1, &one, &in_text),
@@ -248,7 +244,7 @@ static void string_split_gives_pieces(void **state)
         assert_ok(test_kernel_run(&kernel, NULL, &err), &err);
         assert_int_equal(count, wanted);
         for (int64_t i = 0; i <= wanted; i++) {
-            leat_string expected = text(i < wanted ? c->pieces[i] : "");
+            leat_string expected = test_text(i < wanted ? c->pieces[i] : "");
             assert_int_equal(pieces[i].bytes, expected.bytes);
             assert_memory_equal(pieces[i].data, expected.data, expected.bytes);
         }
