@@ -73,6 +73,23 @@ static int by_offset(const void *a, const void *b)
     return left->offset < right->offset ? -1 : left->offset > right->offset;
 }
 
+/* Most lists are short. */
+static void sort_near(const lt_memory_item **near, size_t n)
+{
+    if (n > 48) {
+        qsort(near, n, sizeof(*near), by_offset);
+        return;
+    }
+    for (size_t i = 1; i < n; i++) {
+        const lt_memory_item *item = near[i];
+        size_t to = i;
+        for (; to > 0 && near[to - 1]->offset > item->offset; to--) {
+            near[to] = near[to - 1];
+        }
+        near[to] = item;
+    }
+}
+
 /* Lists in s->near the placed items that are alive together with `item`, by offset. */
 static size_t find_near(slices *s, const lt_memory_item *item)
 {
@@ -89,9 +106,7 @@ static size_t find_near(slices *s, const lt_memory_item *item)
             }
         }
     }
-    if (n > 1) {
-        qsort(s->near, n, sizeof(*s->near), by_offset);
-    }
+    sort_near(s->near, n);
     return n;
 }
 
