@@ -4,6 +4,7 @@
 #include "support/test.h"
 
 #include "cpu.h"
+#include "smallfloat.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -86,6 +87,11 @@ double oracle_get(const leat_array *array, size_t i)
         return packed_get(array->data, i, 2);
     case LEAT_DTYPE_I2:
         return sign_extend(packed_get(array->data, i, 2), 2);
+    case LEAT_DTYPE_F8E4M3FN:
+    case LEAT_DTYPE_F8E4M3FNUZ:
+    case LEAT_DTYPE_F8E5M2:
+    case LEAT_DTYPE_F8E5M2FNUZ:
+        return (double)lt_small_to_f32(array->dtype, ((const uint8_t *)array->data)[i]);
     default:
         return 0;
     }

@@ -268,6 +268,73 @@ static void float8_saturates_or_not(void **state)
     }
 }
 
+/* All codes of the four types, NaN among them. */
+static void float8_of_every_kind_is_scaled(void **state)
+{
+    (void)state;
+    static const leat_dtype float8[] = {LEAT_DTYPE_F8E4M3FN, LEAT_DTYPE_F8E4M3FNUZ,
+                                        LEAT_DTYPE_F8E5M2, LEAT_DTYPE_F8E5M2FNUZ};
+    static const grid_case whole = {1, 1, 1, -1};
+    float scale = 0.75f;
+    for (int t = 0; t < 4; t++) {
+        leat_array in[2] = {make_array(float8[t], 1, 256, 1, 1, x_bytes),
+                            make_array(LEAT_DTYPE_F32, 0, 1, 1, 1, &scale)};
+        leat_array y = make_array(LEAT_DTYPE_F32, 1, 256, 1, 1, y_bytes);
+        for (int i = 0; i < 256; i++) {
+            ((uint8_t *)x_bytes)[i] = (uint8_t)i;
+            expected[i] = (double)(lt_small_to_f32(float8[t], (uint8_t)i) * scale);
+        }
+        leat_attr attrs[2];
+        test_kernel kernel = {.op = "DequantizeLinear",
+                              .n_attrs = 2,
+                              .inputs = in,
+                              .n_inputs = 2,
+                              .outputs = &y,
+                              .n_outputs = 1};
+        run(&kernel, attrs, &whole);
+    }
+}
+
+/* Scales that are powers of two, a block each, as MX types have them. */
+static void scales_of_e8m0_are_powers_of_two(void **state)
+{
+    (void)state;
+    static const grid_case blocks = {3, 40, 1, 8};
+    const int64_t n_scales = 3 * 5;
+    for (int quantize = 0; quantize < 2; quantize++) {
+        leat_array wide = make_array(LEAT_DTYPE_F32, 3, 3, 40, 1, quantize ? x_bytes : y_bytes);
+        leat_array codes =
+            make_array(LEAT_DTYPE_F8E4M3FN, 3, 3, 40, 1, quantize ? y_bytes : x_bytes);
+        leat_array in[2] = {quantize ? wide : codes,
+                            scale_array(&blocks, LEAT_DTYPE_F8E8M0, scale_bytes)};
+        leat_array y = quantize ? codes : wide;
+        uint64_t seed = 5;
+        for (int64_t i = 0; i < n_scales; i++) {
+            ((uint8_t *)scale_bytes)[i] = (uint8_t)(127 - 4 + i % 9);
+        }
+        for (int64_t i = 0; i < 120; i++) {
+            float scale = ldexpf(1, (int)(scale_of(&blocks, i) % 9) - 4);
+            uint8_t code = (uint8_t)(oracle_random(&seed) * 0x7e); /* finite, not negative */
+            float value = lt_small_to_f32(LEAT_DTYPE_F8E4M3FN, code);
+            if (quantize) {
+                ((float *)x_bytes)[i] = value * scale; /* exact: what comes out is the code */
+                expected[i] = (double)value;
+            } else {
+                ((uint8_t *)x_bytes)[i] = code;
+                expected[i] = (double)(value * scale);
+            }
+        }
+        leat_attr attrs[2];
+        test_kernel kernel = {.op = quantize ? "QuantizeLinear" : "DequantizeLinear",
+                              .n_attrs = 2,
+                              .inputs = in,
+                              .n_inputs = 2,
+                              .outputs = &y,
+                              .n_outputs = 1};
+        run(&kernel, attrs, &blocks);
+    }
+}
+
 static void half_data_divides_in_half(void **state)
 {
     (void)state;
@@ -339,6 +406,8 @@ int main(void)
         cmocka_unit_test(quantize_ties_go_to_even),
         cmocka_unit_test(quantize_near_ties_follows_the_quotient),
         cmocka_unit_test(float8_saturates_or_not),
+        cmocka_unit_test(float8_of_every_kind_is_scaled),
+        cmocka_unit_test(scales_of_e8m0_are_powers_of_two),
         cmocka_unit_test(half_data_divides_in_half),
         cmocka_unit_test(scales_that_do_not_fit_are_invalid),
     };
