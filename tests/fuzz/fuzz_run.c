@@ -124,13 +124,20 @@ static void run(leat_session *session, const leat_model_signature *io, int64_t u
     }
 }
 
-/* A loop may be as long as the file says; here a hundred reports are enough. */
+/* A loop may be as long as the file says: here it ends after a second, that is, ten reports, and
+ * whatever else reports, plans of iterations, after a hundred. */
+typedef struct reports {
+    int of_loops;
+    int all;
+} reports;
+
 static int stop_loops(void *user, const char *stage, uint64_t done, uint64_t total)
 {
-    (void)stage;
+    reports *r = user;
     (void)done;
     (void)total;
-    return ++*(int *)user > 100;
+    r->of_loops += strcmp(stage, "loop") == 0;
+    return ++r->all > 100 || r->of_loops > 10;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
@@ -139,7 +146,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     leat_error err;
     leat_model *model;
     leat_session *session;
-    int reports = 0;
+    reports seen = {0, 0};
     numbers n = {0x9e3779b97f4a7c15u};
     for (size_t i = 0; i < bytes; i++) {
         n.state = (n.state ^ data[i]) * 0x100000001b3u; /* FNV-1a */
@@ -149,7 +156,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     if (leat_model_load_memory(fuzz.context, data, bytes, NULL, &model, &err) == LEAT_OK) {
         const leat_model_signature *io = leat_model_io(model);
         leat_session_desc desc = {
-            .struct_size = sizeof(desc), .progress = stop_loops, .progress_user = &reports};
+            .struct_size = sizeof(desc), .progress = stop_loops, .progress_user = &seen};
         if (io->n_inputs <= MOST_IO && io->n_outputs <= MOST_IO &&
             leat_session_create(model, &desc, &session, &err) == LEAT_OK) {
             run(session, io, 2, &n);
