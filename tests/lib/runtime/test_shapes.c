@@ -281,6 +281,70 @@ static void countless_empty_rows_are_not_walked(void **state)
     }
 }
 
+/* A cache that grows by one row a run is planned once a length: the latest 16 lengths are there
+ * when a conversation goes back to them, without one allocation. */
+static void growing_caches_keep_the_latest_plans(void **state)
+{
+    enum {
+        LENGTHS = 30,
+        BACK = 10
+    };
+    static float past[LENGTHS + 1][2], present[LENGTHS + 1][2], row[2] = {1, 2};
+    const leat_attr axis = test_attr_int("axis", 0);
+    leat_memory_info before, after;
+    (void)state;
+    b = onnx_builder_create(17);
+    onnx_builder_input(b, "past", LEAT_DTYPE_F32, "Px2");
+    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "1x2");
+    onnx_builder_node(b, "Concat", "past,x", "joined", &axis, 1);
+    onnx_builder_node(b, "Neg", "joined", "present", NULL, 0);
+    onnx_builder_output(b, "present", LEAT_DTYPE_F32, NULL);
+    test_run_open(&r, b);
+    leat_context_memory(r.context, &before);
+    for (int64_t step = 0; step < LENGTHS + BACK; step++) {
+        int64_t length = step < LENGTHS ? step : LENGTHS - 1 - (step - LENGTHS);
+        leat_array in[2] = {test_f32(past[0], "0x2"), test_f32(row, "1x2")};
+        leat_array out = {.data = present, .bytes = sizeof(present)};
+        in[0].shape[0] = length;
+        in[0].bytes = (size_t)length * sizeof(past[0]);
+        if (step == LENGTHS) {
+            leat_context_memory(r.context, &before);
+        }
+        assert_ok(leat_session_run(r.session, in, 2, &out, 1, &r.err), &r.err);
+        assert_int_equal(out.shape[0], length + 1);
+        assert_true(present[length][0] == -1 && present[length][1] == -2);
+        assert_int_equal(plans(), step < 16 ? step + 1 : 16);
+    }
+    leat_context_memory(r.context, &after);
+    assert_true(after.allocations - before.allocations <= BACK); /* those of the reports */
+}
+
+/* A cache of fixed capacity has one plan, however long what is in it. */
+static void cache_of_fixed_capacity_has_one_plan(void **state)
+{
+    enum {
+        CAPACITY = 20
+    };
+    static float cache[CAPACITY][2], row[2] = {1, 2};
+    int64_t at;
+    (void)state;
+    b = onnx_builder_create(24);
+    onnx_builder_input(b, "past", LEAT_DTYPE_F32, "1xCx2");
+    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "1x1x2");
+    onnx_builder_input(b, "at", LEAT_DTYPE_I64, "1");
+    onnx_builder_node(b, "TensorScatter", "past,x,at", "present", NULL, 0);
+    onnx_builder_output(b, "present", LEAT_DTYPE_F32, "1xCx2");
+    test_run_open(&r, b);
+    for (at = 0; at < CAPACITY; at++) {
+        leat_array in[3] = {test_f32(cache[0], "1x20x2"), test_f32(row, "1x1x2"),
+                            test_i64(&at, "1")};
+        leat_array out = {.data = cache, .bytes = sizeof(cache)};
+        assert_ok(leat_session_run(r.session, in, 3, &out, 1, &r.err), &r.err);
+        assert_true(cache[at][0] == 1 && cache[at][1] == 2);
+        assert_int_equal(plans(), 1);
+    }
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_teardown(name, teardown)
@@ -294,6 +358,8 @@ int main(void)
         TEST(symbols_must_agree_between_inputs),
         TEST(intermediate_values_share_memory),
         TEST(countless_empty_rows_are_not_walked),
+        TEST(growing_caches_keep_the_latest_plans),
+        TEST(cache_of_fixed_capacity_has_one_plan),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
