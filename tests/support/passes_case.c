@@ -84,6 +84,13 @@ void passes_case_run(passes_case *c, lt_pass_fn pass, bool changed)
     assert_int_equal(did, changed);
 }
 
+void passes_case_run_device(passes_case *c)
+{
+    leat_error err = {0};
+    assert_ok(lt_passes_run_device(c->graph, &c->context, &err), &err);
+    assert_ok(lt_graph_check(c->graph, &err), &err);
+}
+
 void passes_case_expect(passes_case *c, const char *expected)
 {
     char text[8192];
@@ -107,4 +114,22 @@ uint32_t passes_case_count(const passes_case *c, const char *op)
         count += strcmp(c->graph->nodes[i]->op, op) == 0;
     }
     return count;
+}
+
+const leat_node *passes_case_node(const passes_case *c, const char *op, uint32_t which)
+{
+    for (uint32_t i = 0; i < c->graph->n_nodes; i++) {
+        if (strcmp(c->graph->nodes[i]->op, op) == 0 && which-- == 0) {
+            return c->graph->nodes[i];
+        }
+    }
+    fail_msg("no %s", op);
+    return NULL;
+}
+
+const leat_value *passes_case_value(const passes_case *c, const char *name)
+{
+    uint32_t v = lt_graph_find_value(c->graph, name);
+    assert_true(v != LEAT_NO_VALUE);
+    return &c->graph->values[v];
 }

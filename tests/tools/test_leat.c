@@ -2,6 +2,7 @@
 /* The `leat` command: exit codes, last lines, JSON fields, files. */
 #include "support/test.h"
 
+#include "support/file.h"
 #include "support/onnx_builder.h"
 
 #include <stdio.h>
@@ -43,10 +44,7 @@ static int setup(void **state)
     onnx_builder_node(b, "Relu", "m", "a/y", NULL, 0);
     onnx_builder_output(b, "a/y", LEAT_DTYPE_F32, "Nx2");
     const void *data = onnx_builder_finish(b, &bytes);
-    FILE *f = fopen(model, "wb");
-    assert_non_null(f);
-    assert_int_equal(fwrite(data, 1, bytes, f), bytes);
-    fclose(f);
+    test_write_file(model, data, bytes);
     onnx_builder_destroy(b);
     return 0;
 }

@@ -49,7 +49,7 @@ static onnx_builder *build_image_net(void)
     const int64_t two[] = {2, 2}, ones[] = {1, 1, 1, 1};
     const leat_attr kernel[] = {{"kernel_shape", LEAT_ATTR_INTS, 2, {.ints = two}},
                                 {"strides", LEAT_ATTR_INTS, 2, {.ints = two}}};
-    const leat_attr pads = {"pads", LEAT_ATTR_INTS, 4, {.ints = ones}};
+    const leat_attr pads = test_attr_ints("pads", ones, 4);
     const leat_attr depth[] = {pads, {"group", LEAT_ATTR_INT, 1, {.i = 12}}};
     const float low = -0.5f, high = 0.75f;
     onnx_builder_input(b, "x", LEAT_DTYPE_F32, "Nx3x9x11");
@@ -81,7 +81,7 @@ static onnx_builder *build_text_net(void)
 {
     onnx_builder *b = onnx_builder_create(17);
     const int64_t perm[] = {0, 2, 1};
-    const leat_attr swap = {"perm", LEAT_ATTR_INTS, 3, {.ints = perm}};
+    const leat_attr swap = test_attr_ints("perm", perm, 3);
     onnx_builder_input(b, "x", LEAT_DTYPE_F32, "Nx5x16");
     onnx_builder_floats(b, "scale", "16", numbers + 2000);
     onnx_builder_floats(b, "shift", "16", numbers + 2100);
@@ -262,9 +262,9 @@ static onnx_builder *build_quantized_net(void)
     const int64_t two[] = {2, 2}, ones[] = {1, 1, 1, 1};
     const leat_attr kernel[] = {{"kernel_shape", LEAT_ATTR_INTS, 2, {.ints = two}},
                                 {"strides", LEAT_ATTR_INTS, 2, {.ints = two}}};
-    const leat_attr pads = {"pads", LEAT_ATTR_INTS, 4, {.ints = ones}};
+    const leat_attr pads = test_attr_ints("pads", ones, 4);
     const leat_attr depth[] = {pads, {"group", LEAT_ATTR_INT, 1, {.i = 12}}};
-    const leat_attr half = {"group", LEAT_ATTR_INT, 1, {.i = 2}};
+    const leat_attr half = test_attr_int("group", 2);
     onnx_builder_input(b, "x", LEAT_DTYPE_F32, "Nx3x9x11");
     add_grid(b, "x", "gx", 1.0f / 128, 110);
     add_weights(b, "w0", 4, (const int64_t[]){12, 3, 3, 3}, 0, 1.0f / 128);
@@ -337,7 +337,7 @@ static void dynamic_products_agree(void **state)
     onnx_builder *b = onnx_builder_create(13);
     const int8_t zero = 0;
     const float scale = 1.0f / 256;
-    const leat_attr to = {"to", LEAT_ATTR_INT, 1, {.i = LEAT_DTYPE_F32}};
+    const leat_attr to = test_attr_int("to", LEAT_DTYPE_F32);
     onnx_builder_input(b, "x", LEAT_DTYPE_F32, "Nx5x16");
     add_bytes(b, "w", LEAT_DTYPE_I8, 2, (const int64_t[]){16, 9}, weights);
     add_bytes(b, "wz", LEAT_DTYPE_I8, 0, NULL, &zero);

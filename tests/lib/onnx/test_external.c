@@ -2,6 +2,7 @@
 /* Weights beside the model, as leat_model_load meets them: what is read, and every way out of the
  * model's directory, the published advisories among them by name. */
 #include "lib/onnx/model.h"
+#include "support/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -29,10 +30,7 @@ static void write_file(const char *folder, const char *name, const void *data, s
 {
     char path[192];
     snprintf(path, sizeof(path), "%s/%s", folder, name);
-    FILE *f = fopen(path, "wb");
-    assert_non_null(f);
-    assert_int_equal(fwrite(data, 1, bytes, f), bytes);
-    assert_int_equal(fclose(f), 0);
+    test_write_file(path, data, bytes);
 }
 
 static int setup(void **state)

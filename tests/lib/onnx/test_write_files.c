@@ -5,6 +5,7 @@
 
 #include "onnx/external.h"
 #include "onnx/writer.h"
+#include "support/file.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -170,12 +171,9 @@ static float generation_there(void)
     lt_memory own;
     lt_external_files *files;
     lt_graph *graph;
-    static uint8_t data[65536];
+    size_t bytes;
     lt_memory_init(&own, NULL, 0);
-    FILE *f = fopen(path, "rb");
-    assert_non_null(f);
-    size_t bytes = fread(data, 1, sizeof(data), f);
-    fclose(f);
+    uint8_t *data = test_read_file(path, &bytes);
     assert_ok(lt_external_files_create(&own, folder, &files, &err), &err);
     const lt_onnx_source source = {
         .data = data, .bytes = bytes, .directory = folder, .files = files};
@@ -191,6 +189,7 @@ static float generation_there(void)
     }
     lt_graph_destroy(graph);
     lt_external_files_destroy(files);
+    free(data);
     return generation;
 }
 
@@ -238,16 +237,14 @@ static void external_constants_begin_at_pages(void **state)
     size_t count = list(names, 16);
     for (size_t i = 0; i < count; i++) {
         if (is_data(names[i])) {
-            static float data[3 * 4096];
             snprintf(name, sizeof(name), "%s/%s", folder, names[i]);
-            FILE *f = fopen(name, "rb");
-            assert_non_null(f);
-            size_t bytes = fread(data, 1, sizeof(data), f);
-            fclose(f);
+            size_t bytes;
+            float *data = test_read_file(name, &bytes);
             assert_int_equal(bytes, 2 * 4096 + sizeof(float) * W_COUNT);
             assert_true(data[0] == 5 && data[1] == -5 && data[2] == 0);
             assert_true(data[1024] == 5 && data[1025] == -5 && data[2047] == 0);
             assert_true(data[2048] == 5 && data[2048 + W_COUNT - 1] == 5);
+            free(data);
         }
     }
     assert_true(generation_there() == 5);
@@ -290,13 +287,8 @@ static void files_that_other_models_name_stay(void **state)
         pb_message(&graph, 1, pb_node("Add", "x,w", "y"));
         pb model = pb_model(&graph);
         snprintf(other, sizeof(other), "%s/%s", folder, others[i]);
-        FILE *f = fopen(path, "wb");
-        assert_non_null(f);
-        assert_int_equal(fwrite(model.data, 1, model.bytes, f), model.bytes);
-        fclose(f);
-        f = fopen(other, "wb");
-        assert_non_null(f);
-        fclose(f);
+        test_write_file(path, model.data, model.bytes);
+        test_write_file(other, "", 0);
         save_ok(1, 1000);
         assert_int_equal(stat(other, &info), 0);
         remove(other);

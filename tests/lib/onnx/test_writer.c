@@ -4,6 +4,7 @@
 
 #include "base/tensor.h"
 #include "onnx/writer.h"
+#include "support/file.h"
 #include "support/run.h"
 
 #include <math.h>
@@ -28,26 +29,12 @@ static lt_graph *new_graph(void)
     return graph;
 }
 
-static uint8_t *read_all(const char *path, size_t *out_bytes)
-{
-    FILE *f = fopen(path, "rb");
-    assert_non_null(f);
-    assert_int_equal(fseek(f, 0, SEEK_END), 0);
-    *out_bytes = (size_t)ftell(f);
-    rewind(f);
-    uint8_t *data = malloc(*out_bytes + 1);
-    assert_non_null(data);
-    assert_int_equal(fread(data, 1, *out_bytes, f), *out_bytes);
-    fclose(f);
-    return data;
-}
-
 /* Writes the graph and reads it into `r`, which the caller frees. */
 static void round_trip(const lt_graph *graph, reading *r)
 {
     size_t bytes;
     assert_ok(lt_onnx_write(graph, PATH, 0, &err), &err);
-    uint8_t *data = read_all(PATH, &bytes);
+    uint8_t *data = test_read_file(PATH, &bytes);
     remove(PATH);
     memset(r, 0, sizeof(*r));
     assert_ok(reading_try(r, data, bytes), &r->err);
@@ -354,7 +341,7 @@ static void texts_and_metadata_survive_and_clones_have_them(void **state)
     for (size_t i = 0; i < 2; i++) {
         size_t bytes;
         assert_ok(lt_onnx_write(graphs[i], PATH, 0, &err), &err);
-        uint8_t *data = read_all(PATH, &bytes);
+        uint8_t *data = test_read_file(PATH, &bytes);
         pb producer = {0};
         pb_text(&producer, 2, "pytorch");
         assert_true(contains(data, bytes, &producer));

@@ -143,7 +143,7 @@ static void expand_unknown_operator_leaves_it(void **state)
 static leat_status run_modified(onnx_builder *body, float *q, float *y, leat_error *err)
 {
     onnx_builder *builder = onnx_builder_create(20);
-    const leat_attr attr = {"score_mod", LEAT_ATTR_GRAPH, 1, {.graph = body}};
+    const leat_attr attr = test_attr_graph("score_mod", body);
     const float caps[1] = {3};
     leat_array in = test_f32(q, "1x1x3x2"), out;
     test_run r = {0};

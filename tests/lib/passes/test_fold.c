@@ -80,7 +80,7 @@ static void fold_batchnorm_scales_weights_and_bias(void **state)
 {
     static const float w[] = {1, 2, 3, 4}, bias[] = {0.5f, -1}, scale[] = {2, 3},
                        shift[] = {10, 20}, mean[] = {1, 2}, variance[] = {4, 9};
-    leat_attr epsilon = {"epsilon", LEAT_ATTR_FLOAT, 1, {.f = 0.25f}};
+    leat_attr epsilon = test_attr_float("epsilon", 0.25f);
     passes_case c;
     onnx_builder *b = onnx_builder_create(17);
     (void)state;

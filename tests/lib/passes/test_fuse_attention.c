@@ -11,7 +11,7 @@ static const int64_t swap[] = {0, 2, 1, 3}, keys[] = {0, 2, 3, 1}, last_two[] = 
 
 static void transpose(onnx_builder *b, const char *in, const char *out, const int64_t *perm)
 {
-    leat_attr attr = {"perm", LEAT_ATTR_INTS, 4, {.ints = perm}};
+    leat_attr attr = test_attr_ints("perm", perm, 4);
     onnx_builder_node(b, "Transpose", in, out, &attr, 1);
 }
 

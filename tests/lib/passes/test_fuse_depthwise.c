@@ -29,9 +29,7 @@ static onnx_builder *block(const char *filter, const char *middle)
 
 static uint32_t fused(passes_case *c)
 {
-    leat_error err = {0};
-    assert_ok(lt_passes_run_device(c->graph, &c->context, &err), &err);
-    assert_ok(lt_graph_check(c->graph, &err), &err);
+    passes_case_run_device(c);
     return passes_case_count(c, "ConvDepthwise");
 }
 
@@ -45,18 +43,14 @@ static void pair_becomes_one_node(void **state)
     passes_case_start(&c, b);
     assert_int_equal(fused(&c), 1);
     assert_int_equal(passes_case_count(&c, "Conv"), 0);
-    for (uint32_t i = 0; i < c.graph->n_nodes; i++) {
-        const leat_node *node = c.graph->nodes[i];
-        if (strcmp(node->op, "ConvDepthwise") == 0) {
-            const leat_value *y = &c.graph->values[node->outputs[0]];
-            assert_true(leat_node_string_is(node, "first_activation", "Relu"));
-            assert_true(leat_node_string_is(node, "activation", "Sigmoid"));
-            assert_int_equal(node->inputs[4], LEAT_NO_VALUE);
-            assert_int_equal(leat_node_int(node, "group", 0), 6);
-            assert_int_equal(y->shape[1], 4);
-            assert_int_equal(y->shape[3], 6);
-        }
-    }
+    const leat_node *node = passes_case_node(&c, "ConvDepthwise", 0);
+    const leat_value *y = &c.graph->values[node->outputs[0]];
+    assert_true(leat_node_string_is(node, "first_activation", "Relu"));
+    assert_true(leat_node_string_is(node, "activation", "Sigmoid"));
+    assert_int_equal(node->inputs[4], LEAT_NO_VALUE);
+    assert_int_equal(leat_node_int(node, "group", 0), 6);
+    assert_int_equal(y->shape[1], 4);
+    assert_int_equal(y->shape[3], 6);
     passes_case_end(&c);
 }
 

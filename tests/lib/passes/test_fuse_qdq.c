@@ -203,7 +203,7 @@ static void pooling_and_reshape_move_to_bytes(void **state)
     passes_case c;
     onnx_builder *b = start(4);
     static const int64_t kernel[2] = {2, 2};
-    leat_attr attr = {"kernel_shape", LEAT_ATTR_INTS, 2, {.ints = kernel}};
+    leat_attr attr = test_attr_ints("kernel_shape", kernel, 2);
     (void)state;
     onnx_builder_input(b, "x", LEAT_DTYPE_U8, "1x2x4x4");
     dequantize(b, "x,sx,zx", "fx", 0);

@@ -8,7 +8,7 @@ static const float numbers[512] = {1, 2, 3};
 static void conv(onnx_builder *b, const char *inputs, const char *out)
 {
     static const int64_t pads[] = {1, 1, 1, 1};
-    leat_attr attr = {"pads", LEAT_ATTR_INTS, 4, {.ints = pads}};
+    leat_attr attr = test_attr_ints("pads", pads, 4);
     onnx_builder_node(b, "Conv", inputs, out, &attr, 1);
 }
 
@@ -38,7 +38,6 @@ static void layout_wraps_one_convolution(void **state)
 /* conv - relu - (conv + shortcut) - relu - pool - flatten - gemm, as in ResNet. */
 static void residual_net_keeps_one_transpose(void **state)
 {
-    leat_error err = {0};
     passes_case c;
     onnx_builder *b = onnx_builder_create(13);
     (void)state;
@@ -56,8 +55,7 @@ static void residual_net_keeps_one_transpose(void **state)
     onnx_builder_node(b, "MatMul", "f,fc", "y", NULL, 0);
     onnx_builder_output(b, "y", LEAT_DTYPE_F32, "Nx5");
     passes_case_start(&c, b);
-    assert_ok(lt_passes_run_device(c.graph, &c.context, &err), &err);
-    assert_ok(lt_graph_check(c.graph, &err), &err);
+    passes_case_run_device(&c);
     assert_int_equal(passes_case_count(&c, "Transpose"), 1);
     assert_int_equal(passes_case_count(&c, "Relu"), 0);
     assert_int_equal(passes_case_count(&c, "Add"), 0);
@@ -68,7 +66,6 @@ static void residual_net_keeps_one_transpose(void **state)
 /* Two branches that a Concat joins on channels, with elementwise nodes and constants between. */
 static void concat_net_keeps_one_transpose(void **state)
 {
-    leat_error err = {0};
     leat_attr axis = test_attr_int("axis", 1);
     passes_case c;
     onnx_builder *b = onnx_builder_create(13);
@@ -86,8 +83,7 @@ static void concat_net_keeps_one_transpose(void **state)
     onnx_builder_node(b, "GlobalAveragePool", "c", "y", NULL, 0);
     onnx_builder_output(b, "y", LEAT_DTYPE_F32, "1x2x1x1");
     passes_case_start(&c, b);
-    assert_ok(lt_passes_run_device(c.graph, &c.context, &err), &err);
-    assert_ok(lt_graph_check(c.graph, &err), &err);
+    passes_case_run_device(&c);
     /* Both convolutions transpose the input on their own; no Transpose is left behind them. */
     assert_true(passes_case_count(&c, "Transpose") <= 2);
     for (uint32_t i = 0; i < c.graph->n_nodes; i++) {
@@ -105,9 +101,9 @@ static void concat_net_keeps_one_transpose(void **state)
 static void transposes_cancel_and_merge(void **state)
 {
     static const int64_t a[] = {0, 2, 1}, back[] = {0, 2, 1}, roll[] = {1, 2, 0};
-    leat_attr first = {"perm", LEAT_ATTR_INTS, 3, {.ints = a}};
-    leat_attr second = {"perm", LEAT_ATTR_INTS, 3, {.ints = back}};
-    leat_attr third = {"perm", LEAT_ATTR_INTS, 3, {.ints = roll}};
+    leat_attr first = test_attr_ints("perm", a, 3);
+    leat_attr second = test_attr_ints("perm", back, 3);
+    leat_attr third = test_attr_ints("perm", roll, 3);
     passes_case c;
     onnx_builder *b = onnx_builder_create(13);
     (void)state;
@@ -133,7 +129,7 @@ static void transposes_cancel_and_merge(void **state)
 static void transposes_of_single_elements_become_reshapes(void **state)
 {
     static const int64_t perm[] = {0, 3, 1, 2};
-    leat_attr attr = {"perm", LEAT_ATTR_INTS, 4, {.ints = perm}};
+    leat_attr attr = test_attr_ints("perm", perm, 4);
     passes_case c;
     onnx_builder *b = onnx_builder_create(13);
     (void)state;
@@ -151,7 +147,6 @@ static void transposes_of_single_elements_become_reshapes(void **state)
  * no Transpose could pass the product: its other operand is not there yet. */
 static void region_turns_a_gate_and_a_sum(void **state)
 {
-    leat_error err = {0};
     passes_case c;
     onnx_builder *b = onnx_builder_create(13);
     (void)state;
@@ -170,8 +165,7 @@ static void region_turns_a_gate_and_a_sum(void **state)
     conv(b, "k,w2", "y");
     onnx_builder_output(b, "y", LEAT_DTYPE_F32, "Nx4x8x8");
     passes_case_start(&c, b);
-    assert_ok(lt_passes_run_device(c.graph, &c.context, &err), &err);
-    assert_ok(lt_graph_check(c.graph, &err), &err);
+    passes_case_run_device(&c);
     assert_int_equal(passes_case_count(&c, "Transpose"), 2); /* of x and y */
     for (uint32_t i = 0; i < c.graph->n_nodes; i++) {
         if (strcmp(c.graph->nodes[i]->op, "Concat") == 0) {
@@ -185,7 +179,7 @@ static void region_turns_a_gate_and_a_sum(void **state)
 static void region_stays_where_nothing_is_gained(void **state)
 {
     static const int64_t perm[] = {0, 3, 1, 2};
-    leat_attr attr = {"perm", LEAT_ATTR_INTS, 4, {.ints = perm}};
+    leat_attr attr = test_attr_ints("perm", perm, 4);
     passes_case c;
     onnx_builder *b = onnx_builder_create(13);
     (void)state;

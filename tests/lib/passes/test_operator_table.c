@@ -10,6 +10,7 @@
 #include "cpu.h"
 #include "passes/contrib/contrib.h"
 #include "runtime/host_node.h"
+#include "support/file.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -200,20 +201,10 @@ static char *table_text(void)
     return text;
 }
 
-static char *read_file(const char *path)
-{
-    FILE *in = fopen(path, "r");
-    char *text = calloc(1, 1 << 20);
-    assert_non_null(in);
-    assert_non_null(text);
-    assert_true(fread(text, 1, (1 << 20) - 1, in) > 0);
-    fclose(in);
-    return text;
-}
-
 static void readme_table_is_that_of_the_sources(void **state)
 {
-    char *readme = read_file(README), *wanted = table_text();
+    size_t bytes;
+    char *readme = test_read_file(README, &bytes), *wanted = table_text();
     (void)state;
     char *begin = strstr(readme, BEGIN), *end = strstr(readme, END);
     assert_true(begin != NULL && end != NULL && begin < end);
@@ -228,7 +219,8 @@ static void readme_table_is_that_of_the_sources(void **state)
 
 static int write_readme(void)
 {
-    char *readme = read_file(README), *table = table_text();
+    size_t bytes;
+    char *readme = test_read_file(README, &bytes), *table = table_text();
     char *begin = strstr(readme, BEGIN), *end = strstr(readme, END);
     FILE *out = begin && end && begin < end ? fopen(README, "w") : NULL;
     if (out == NULL) {

@@ -14,24 +14,6 @@ static leat_plan_options options(leat_precision precision)
     return o;
 }
 
-static leat_dtype type_of(const passes_case *c, const char *name)
-{
-    uint32_t v = lt_graph_find_value(c->graph, name);
-    assert_true(v != LEAT_NO_VALUE);
-    return c->graph->values[v].dtype;
-}
-
-static const leat_node *node_of(const passes_case *c, const char *op, uint32_t which)
-{
-    for (uint32_t i = 0; i < c->graph->n_nodes; i++) {
-        if (strcmp(c->graph->nodes[i]->op, op) == 0 && which-- == 0) {
-            return c->graph->nodes[i];
-        }
-    }
-    fail_msg("no %s", op);
-    return NULL;
-}
-
 static void finish(passes_case *c)
 {
     leat_error err = {0};
@@ -54,7 +36,7 @@ static onnx_builder *build_net(void)
 {
     onnx_builder *b = onnx_builder_create(13);
     const int64_t two[] = {2, 2};
-    const leat_attr kernel = {"kernel_shape", LEAT_ATTR_INTS, 2, {.ints = two}};
+    const leat_attr kernel = test_attr_ints("kernel_shape", two, 2);
     onnx_builder_input(b, "x", LEAT_DTYPE_F32, "Nx2x5x6");
     onnx_builder_floats(b, "w0", "3x2x2x2", numbers);
     onnx_builder_floats(b, "w1", "4x3x1x1", numbers);
@@ -79,21 +61,22 @@ static void what_products_read_becomes_narrow(void **state)
         passes_case_start(&c, build_net());
         c.context.options = &o;
         passes_case_run(&c, lt_pass_precision, true);
-        assert_int_equal(type_of(&c, "x"), LEAT_DTYPE_F32);
-        assert_int_equal(type_of(&c, "y"), LEAT_DTYPE_F32);
-        assert_int_equal(type_of(&c, "w0"), LEAT_DTYPE_F32);
-        assert_int_equal(type_of(&c, "a"), types[i]);
-        assert_int_equal(type_of(&c, "b"), types[i]);
-        assert_int_equal(type_of(&c, "c"), types[i]);
-        assert_int_equal(type_of(&c, "d"), types[i]);
+        assert_int_equal(passes_case_value(&c, "x")->dtype, LEAT_DTYPE_F32);
+        assert_int_equal(passes_case_value(&c, "y")->dtype, LEAT_DTYPE_F32);
+        assert_int_equal(passes_case_value(&c, "w0")->dtype, LEAT_DTYPE_F32);
+        assert_int_equal(passes_case_value(&c, "a")->dtype, types[i]);
+        assert_int_equal(passes_case_value(&c, "b")->dtype, types[i]);
+        assert_int_equal(passes_case_value(&c, "c")->dtype, types[i]);
+        assert_int_equal(passes_case_value(&c, "d")->dtype, types[i]);
         for (uint32_t n = 0; n < 2; n++) {
-            const leat_node *conv = node_of(&c, "Conv", n);
+            const leat_node *conv = passes_case_node(&c, "Conv", n);
             assert_string_equal(conv->domain, "leat");
             assert_int_equal(leat_node_int(conv, "compute", 0), types[i]);
         }
-        assert_int_equal(leat_node_int(node_of(&c, "Conv", 0), "storage", 0), types[i]);
-        assert_null(leat_node_attr(node_of(&c, "Conv", 1), "storage"));
-        assert_int_equal(leat_node_int(node_of(&c, "MatMul", 0), "storage", 0), LEAT_DTYPE_F32);
+        assert_int_equal(leat_node_int(passes_case_node(&c, "Conv", 0), "storage", 0), types[i]);
+        assert_null(leat_node_attr(passes_case_node(&c, "Conv", 1), "storage"));
+        assert_int_equal(leat_node_int(passes_case_node(&c, "MatMul", 0), "storage", 0),
+                         LEAT_DTYPE_F32);
         finish(&c);
     }
 }
@@ -122,7 +105,7 @@ static void devices_without_the_types_change_nothing(void **state)
     c.context.options = &o;
     c.refuse_leat = true;
     passes_case_run(&c, lt_pass_precision, false);
-    assert_int_equal(type_of(&c, "a"), LEAT_DTYPE_F32);
+    assert_int_equal(passes_case_value(&c, "a")->dtype, LEAT_DTYPE_F32);
     finish(&c);
 }
 
@@ -142,9 +125,10 @@ static void functions_keep_f32(void **state)
     passes_case_start(&c, b);
     c.context.options = &o;
     passes_case_run(&c, lt_pass_precision, true);
-    assert_int_equal(type_of(&c, "a"), LEAT_DTYPE_F32);
-    assert_int_equal(type_of(&c, "s"), LEAT_DTYPE_F32);
-    assert_int_equal(leat_node_int(node_of(&c, "MatMul", 1), "compute", 0), LEAT_DTYPE_BF16);
+    assert_int_equal(passes_case_value(&c, "a")->dtype, LEAT_DTYPE_F32);
+    assert_int_equal(passes_case_value(&c, "s")->dtype, LEAT_DTYPE_F32);
+    assert_int_equal(leat_node_int(passes_case_node(&c, "MatMul", 1), "compute", 0),
+                     LEAT_DTYPE_BF16);
     finish(&c);
 }
 
@@ -167,9 +151,9 @@ static void residual_stream_keeps_f32(void **state)
     passes_case_start(&c, b);
     c.context.options = &o;
     passes_case_run(&c, lt_pass_precision, true);
-    assert_int_equal(type_of(&c, "a"), LEAT_DTYPE_F32);
-    assert_int_equal(type_of(&c, "p"), LEAT_DTYPE_F32);
-    assert_int_equal(type_of(&c, "r"), LEAT_DTYPE_F32);
+    assert_int_equal(passes_case_value(&c, "a")->dtype, LEAT_DTYPE_F32);
+    assert_int_equal(passes_case_value(&c, "p")->dtype, LEAT_DTYPE_F32);
+    assert_int_equal(passes_case_value(&c, "r")->dtype, LEAT_DTYPE_F32);
     finish(&c);
 }
 
@@ -193,14 +177,14 @@ static void constants_of_carriers_are_rounded(void **state)
     passes_case_start(&c, b);
     c.context.options = &o;
     passes_case_run(&c, lt_pass_precision, true);
-    uint32_t rounded = node_of(&c, "Mul", 0)->inputs[1];
+    uint32_t rounded = passes_case_node(&c, "Mul", 0)->inputs[1];
     const leat_value *value = &c.graph->values[rounded];
-    assert_int_equal(node_of(&c, "Sub", 0)->inputs[1], rounded);
+    assert_int_equal(passes_case_node(&c, "Sub", 0)->inputs[1], rounded);
     assert_int_equal(value->dtype, LEAT_DTYPE_BF16);
     assert_int_equal(value->bytes, 16);
     assert_int_equal(((const uint16_t *)value->data)[0], 0x3f80);
     assert_int_equal(((const uint16_t *)value->data)[1], 0x3dcd); /* 0.1, to nearest */
-    assert_int_equal(node_of(&c, "Add", 0)->inputs[1], lt_graph_find_value(c.graph, "k"));
+    assert_int_equal(passes_case_node(&c, "Add", 0)->inputs[1], lt_graph_find_value(c.graph, "k"));
     finish(&c);
 }
 
@@ -224,10 +208,10 @@ static void outputs_and_other_types_stay(void **state)
     passes_case_start(&c, b);
     c.context.options = &o;
     passes_case_run(&c, lt_pass_precision, true);
-    assert_int_equal(type_of(&c, "a"), LEAT_DTYPE_F32);
-    assert_int_equal(type_of(&c, "seen"), LEAT_DTYPE_F32);
-    assert_int_equal(type_of(&c, "z"), LEAT_DTYPE_F64);
-    assert_string_equal(node_of(&c, "MatMul", 2)->domain, "");
+    assert_int_equal(passes_case_value(&c, "a")->dtype, LEAT_DTYPE_F32);
+    assert_int_equal(passes_case_value(&c, "seen")->dtype, LEAT_DTYPE_F32);
+    assert_int_equal(passes_case_value(&c, "z")->dtype, LEAT_DTYPE_F64);
+    assert_string_equal(passes_case_node(&c, "MatMul", 2)->domain, "");
     finish(&c);
 }
 
@@ -253,12 +237,12 @@ static void attention_passes_the_narrow_type_on(void **state)
     passes_case_start(&c, b);
     c.context.options = &o;
     passes_case_run(&c, lt_pass_precision, true);
-    assert_int_equal(type_of(&c, "q"), LEAT_DTYPE_BF16);
-    assert_int_equal(type_of(&c, "k"), LEAT_DTYPE_BF16);
-    assert_int_equal(type_of(&c, "v"), LEAT_DTYPE_BF16);
-    assert_int_equal(type_of(&c, "a"), LEAT_DTYPE_BF16);
-    assert_int_equal(type_of(&c, "mask"), LEAT_DTYPE_F32);
-    assert_int_equal(type_of(&c, "y"), LEAT_DTYPE_F32);
+    assert_int_equal(passes_case_value(&c, "q")->dtype, LEAT_DTYPE_BF16);
+    assert_int_equal(passes_case_value(&c, "k")->dtype, LEAT_DTYPE_BF16);
+    assert_int_equal(passes_case_value(&c, "v")->dtype, LEAT_DTYPE_BF16);
+    assert_int_equal(passes_case_value(&c, "a")->dtype, LEAT_DTYPE_BF16);
+    assert_int_equal(passes_case_value(&c, "mask")->dtype, LEAT_DTYPE_F32);
+    assert_int_equal(passes_case_value(&c, "y")->dtype, LEAT_DTYPE_F32);
     finish(&c);
 }
 
@@ -282,15 +266,16 @@ static void factors_are_cast_once_where_they_must_be_narrow(void **state)
     c.narrow_factors = true;
     passes_case_run(&c, lt_pass_precision, true);
     assert_int_equal(passes_case_count(&c, "Cast"), 2); /* of x and of s */
-    assert_int_equal(type_of(&c, "a"), LEAT_DTYPE_F16);
-    assert_int_equal(type_of(&c, "b"), LEAT_DTYPE_F32);
+    assert_int_equal(passes_case_value(&c, "a")->dtype, LEAT_DTYPE_F16);
+    assert_int_equal(passes_case_value(&c, "b")->dtype, LEAT_DTYPE_F32);
     for (uint32_t n = 0; n < 3; n++) {
-        const leat_node *product = node_of(&c, "MatMul", n);
+        const leat_node *product = passes_case_node(&c, "MatMul", n);
         for (uint32_t i = 0; i < 2; i++) {
             assert_int_equal(c.graph->values[product->inputs[i]].dtype, LEAT_DTYPE_F16);
         }
     }
-    const leat_node *first = node_of(&c, "MatMul", 0), *second = node_of(&c, "MatMul", 1);
+    const leat_node *first = passes_case_node(&c, "MatMul", 0),
+                    *second = passes_case_node(&c, "MatMul", 1);
     assert_int_equal(first->inputs[0], second->inputs[0]);
     assert_int_equal(first->inputs[1], second->inputs[1]);
     const uint16_t *w = c.graph->values[first->inputs[1]].data;

@@ -3,6 +3,7 @@
 #include "support/test.h"
 
 #include "base/npy.h"
+#include "support/file.h"
 #include "support/run.h"
 
 #include <leat/quantizer.h>
@@ -38,10 +39,7 @@ static void write_bytes(const char *name, onnx_builder *b)
 {
     size_t bytes;
     const void *data = onnx_builder_finish(b, &bytes);
-    FILE *f = fopen(in_folder(name), "wb");
-    assert_non_null(f);
-    assert_int_equal(fwrite(data, 1, bytes, f), bytes);
-    fclose(f);
+    test_write_file(in_folder(name), data, bytes);
 }
 
 typedef struct fixture {

@@ -5,6 +5,7 @@
 #include "graph/graph.h"
 #include "quantizer/quantizer.h"
 #include "runtime/model.h"
+#include "support/file.h"
 #include "support/run.h"
 
 #include <leat/quantizer.h>
@@ -288,18 +289,6 @@ static void static_old_opset_is_raised(void **state)
     close_fixture(&f);
 }
 
-static void read_file(char **out, size_t *out_bytes)
-{
-    FILE *f = fopen(path, "rb");
-    assert_non_null(f);
-    assert_int_equal(fseek(f, 0, SEEK_END), 0);
-    *out_bytes = (size_t)ftell(f);
-    rewind(f);
-    *out = malloc(*out_bytes);
-    assert_int_equal(fread(*out, 1, *out_bytes, f), *out_bytes);
-    fclose(f);
-}
-
 static void static_same_data_gives_the_same_file(void **state)
 {
     char *first = NULL, *second;
@@ -308,7 +297,8 @@ static void static_same_data_gives_the_same_file(void **state)
     for (int i = 0; i < 2; i++) {
         fixture f;
         open_finished(&f, build_cnn(17, false), NULL);
-        read_file(i ? &second : &first, i ? &second_bytes : &first_bytes);
+        char **data = i ? &second : &first;
+        *data = test_read_file(path, i ? &second_bytes : &first_bytes);
         close_fixture(&f);
     }
     assert_int_equal(first_bytes, second_bytes);

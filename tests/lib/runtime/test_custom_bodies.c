@@ -114,7 +114,7 @@ static onnx_builder *new_builder(void)
 
 static void scale(onnx_builder *b, const char *in, const char *out, float factor)
 {
-    const leat_attr attr = {"factor", LEAT_ATTR_FLOAT, 1, {.f = factor}};
+    const leat_attr attr = test_attr_float("factor", factor);
     onnx_builder_node(b, "acme.Scale", in, out, &attr, 1);
 }
 

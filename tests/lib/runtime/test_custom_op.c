@@ -108,7 +108,7 @@ static onnx_builder *build(const char *inputs, leat_dtype dtype)
 {
     onnx_builder *b = onnx_builder_create(17);
     float offset = 10;
-    leat_attr factor = {"factor", LEAT_ATTR_FLOAT, 1, {.f = 3}};
+    leat_attr factor = test_attr_float("factor", 3);
     onnx_builder_import(b, "acme", 1);
     onnx_builder_input(b, "x", dtype, "Nx2");
     onnx_builder_floats(b, "ten", "", &offset);

@@ -119,7 +119,7 @@ static void warmed_convolution_run_allocates_nothing(void **state)
     static const char *const shapes[] = {"1x3x32x32", "2x3x17x19"};
     static float data[3 * 32 * 32], y[8 * 32 * 32], w[8 * 3 * 9];
     static const int64_t pads[4] = {1, 1, 1, 1};
-    const leat_attr attr = {"pads", LEAT_ATTR_INTS, 4, {.ints = pads}};
+    const leat_attr attr = test_attr_ints("pads", pads, 4);
     onnx_builder *b = onnx_builder_create(17);
     onnx_builder_input(b, "x", LEAT_DTYPE_F32, "Nx3xHxW");
     onnx_builder_floats(b, "w", "8x3x3x3", w);

@@ -49,7 +49,7 @@ typedef struct text_loop {
 static text_loop build_loop(bool stack)
 {
     text_loop l = {onnx_builder_create(20), onnx_builder_create(20)};
-    const leat_attr attr = {"body", LEAT_ATTR_GRAPH, 1, {.graph = l.body}};
+    const leat_attr attr = test_attr_graph("body", l.body);
     onnx_builder_input(l.body, "i", LEAT_DTYPE_I64, "");
     onnx_builder_input(l.body, "go", LEAT_DTYPE_BOOL, "");
     onnx_builder_input(l.body, "y", LEAT_DTYPE_STRING, "N");

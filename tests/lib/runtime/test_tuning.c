@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "runtime/choose.h"
+#include "support/file.h"
 #include "support/run.h"
 
 #include <stdio.h>
@@ -61,23 +62,6 @@ static void assert_way(const lt_tuning *tuning, uint64_t key, const char *way)
         assert_non_null(found);
         assert_string_equal(found, way);
     }
-}
-
-static size_t read_file(const char *path, char *out, size_t bytes)
-{
-    FILE *f = fopen(path, "rb");
-    assert_non_null(f);
-    size_t n = fread(out, 1, bytes, f);
-    fclose(f);
-    return n;
-}
-
-static void write_file(const char *path, const char *data, size_t bytes)
-{
-    FILE *f = fopen(path, "wb");
-    assert_non_null(f);
-    assert_int_equal(fwrite(data, 1, bytes, f), bytes);
-    assert_int_equal(fclose(f), 0);
 }
 
 /* --- the file ----------------------------------------------------------------------------------
@@ -141,7 +125,7 @@ static void sessions_keep_each_others_ways(void **state)
 static void damaged_file_is_ignored_and_replaced(void **state)
 {
     place p;
-    char text[1024];
+    size_t bytes;
     (void)state;
     open_place(&p);
     lt_tuning *t = open_tuning(&p);
@@ -149,11 +133,11 @@ static void damaged_file_is_ignored_and_replaced(void **state)
     lt_tuning_add(t, 2, "other", 34, "");
     lt_tuning_save(t);
     lt_tuning_destroy(t);
-    size_t bytes = read_file(p.path, text, sizeof(text));
+    char *text = test_read_file(p.path, &bytes);
     for (size_t i = 0; i < 2 * bytes; i++) {
         bool cut = i < bytes;
         text[i % bytes] ^= cut ? 0 : 1;
-        write_file(p.path, text, cut ? i : bytes);
+        test_write_file(p.path, text, cut ? i : bytes);
         text[i % bytes] ^= cut ? 0 : 1;
         p.warnings = 0;
         t = open_tuning(&p);
@@ -167,6 +151,7 @@ static void damaged_file_is_ignored_and_replaced(void **state)
         assert_way(t, 3, "new");
         lt_tuning_destroy(t);
     }
+    free(text);
     close_place(&p);
 }
 
@@ -193,7 +178,7 @@ static void foreign_lines_are_ignored(void **state)
         int n = snprintf(text, sizeof(text), "leat tuning 1\n%s\n", lines[i]);
         uint64_t sum = lt_hash(LT_HASH_START, text, (size_t)n);
         n += snprintf(text + n, sizeof(text) - (size_t)n, "end %016llx\n", (unsigned long long)sum);
-        write_file(p.path, text, (size_t)n);
+        test_write_file(p.path, text, (size_t)n);
         p.warnings = 0;
         lt_tuning *t = open_tuning(&p);
         assert_way(t, 1, NULL);
@@ -400,8 +385,8 @@ static void session_with_cache_directory_writes_and_uses_it(void **state)
 {
     static float data[16 * 12 * 12], weights[16 * 16 * 9];
     static const int64_t pads[4] = {1, 1, 1, 1};
-    const leat_attr attr = {"pads", LEAT_ATTR_INTS, 4, {.ints = pads}};
-    char text[2][2048];
+    const leat_attr attr = test_attr_ints("pads", pads, 4);
+    char *text[2];
     place p;
     (void)state;
     open_place(&p);
@@ -423,13 +408,15 @@ static void session_with_cache_directory_writes_and_uses_it(void **state)
         test_run_load(&r, b);
         test_run_session(&r, &desc);
         assert_ok(leat_session_run(r.session, &in, 1, &out, 1, &r.err), &r.err);
-        size_t bytes = read_file(p.path, text[i], sizeof(text[i]) - 1);
-        text[i][bytes] = '\0';
+        size_t bytes;
+        text[i] = test_read_file(p.path, &bytes);
         test_run_free(&r);
         onnx_builder_destroy(b);
     }
     assert_non_null(strstr(text[0], "Conv 1x12x12x16 16x16x3x3\n"));
     assert_string_equal(text[0], text[1]);
+    free(text[0]);
+    free(text[1]);
     close_place(&p);
 }
 

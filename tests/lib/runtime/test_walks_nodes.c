@@ -4,6 +4,7 @@
 #include "support/test.h"
 
 #include "onnx/reader.h"
+#include "support/file.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,21 +19,6 @@ typedef struct node_case {
     size_t n_inputs;
     size_t n_outputs;
 } node_case;
-
-static void *read_all(const char *path, size_t *out_bytes)
-{
-    FILE *file = fopen(path, "rb");
-    assert_non_null(file);
-    assert_int_equal(fseek(file, 0, SEEK_END), 0);
-    long bytes = ftell(file);
-    rewind(file);
-    void *data = malloc((size_t)bytes + 1);
-    assert_non_null(data);
-    assert_int_equal(fread(data, 1, (size_t)bytes, file), bytes);
-    fclose(file);
-    *out_bytes = (size_t)bytes;
-    return data;
-}
 
 static leat_status run_once(const node_case *c, leat_session *session, leat_error *err)
 {
@@ -79,7 +65,7 @@ static void read_inputs(node_case *c, const char *directory)
         char path[600];
         size_t bytes;
         snprintf(path, sizeof(path), "%s/test_data_set_0/input_%zu.pb", directory, i);
-        void *data = read_all(path, &bytes);
+        void *data = test_read_file(path, &bytes);
         void *kept = lt_arena_copy(&c->arena, data, bytes);
         free(data);
         assert_ok(
