@@ -15,4 +15,5 @@ if [ ! -f "$data/train-images-idx3-ubyte.gz" ]; then
     exit 0
 fi
 mkdir -p "$root/build/models"
+"$root/scripts/fetch.sh" gensim==4.4.0 'gensim/test/test_data/lee*.cor' || true # without: MiniLM is skipped
 exec "$root/build/venv/bin/python" "$root/scripts/quantizer_check.py" "$1" "$data"

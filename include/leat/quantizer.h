@@ -126,6 +126,8 @@ typedef struct leat_quantized_layer {
     int32_t zero_point;
     double weight_sqnr_db; /* signal to quantization noise of the weights, in decibels */
     double sqnr_db;        /* of the outputs with this layer alone quantized; NaN: not measured */
+    double own_sqnr_db;    /* of the layer's own result, as expected from what was fed; dynamic
+                              only, else NaN */
     uint64_t flops;        /* of a run of the first batch; 0 without data */
     uint64_t weight_bytes; /* of the original weights */
 } leat_quantized_layer;

@@ -135,8 +135,27 @@ static leat_status prepare_sums(leat_quantizer *q, const leat_array *inputs,
         }
         x->axis = conv ? 1 : -1;
         x->channels = channels;
+        if (!conv) {
+            x->least = lt_arena_array(&q->arena, channels + 1, sizeof(*x->least));
+            x->most = lt_arena_array(&q->arena, channels + 1, sizeof(*x->most));
+            x->squares = lt_arena_array(&q->arena, channels + 1, sizeof(*x->squares));
+            if (x->least == NULL || x->most == NULL || x->squares == NULL) {
+                return no_memory(err);
+            }
+        }
     }
     return LEAT_OK;
+}
+
+/* One row of the channels of the last axis. */
+static void add_row(lt_quant_tensor *x, const float *row)
+{
+    for (size_t c = 0; c < x->channels; c++) {
+        x->sums[c] += (double)row[c];
+        x->squares[c] += (double)row[c] * (double)row[c];
+        x->least[c] = row[c] < x->least[c] ? row[c] : x->least[c];
+        x->most[c] = row[c] > x->most[c] ? row[c] : x->most[c];
+    }
 }
 
 static void add_sums(lt_quant_tensor *x, const leat_array *array)
@@ -153,6 +172,12 @@ static void add_sums(lt_quant_tensor *x, const leat_array *array)
     }
     for (int32_t d = axis + 1; d < array->rank; d++) {
         inner *= (size_t)array->shape[d];
+    }
+    if (x->squares != NULL) {
+        for (size_t at = 0; at < all; at += x->channels) {
+            add_row(x, data + at);
+        }
+        return;
     }
     for (size_t at = 0; at < all && inner > 0; at += x->channels * inner) {
         for (size_t c = 0; c < x->channels; c++) {
@@ -257,7 +282,7 @@ static leat_status keep(leat_quantizer *q, const leat_array *inputs, const leat_
 {
     const leat_model_signature *io = leat_model_io(q->model);
     uint64_t bytes = q->batch_bytes;
-    if (q->n_batches == MOST_BATCHES || !is_plain(inputs, io->n_inputs, &bytes) ||
+    if (q->synthetic || q->n_batches == MOST_BATCHES || !is_plain(inputs, io->n_inputs, &bytes) ||
         !is_plain(outputs, io->n_outputs, &bytes) ||
         (bytes > MOST_BATCH_BYTES && q->n_batches > 0)) {
         return LEAT_OK;

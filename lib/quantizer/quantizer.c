@@ -162,11 +162,32 @@ static void fill_layers(leat_quantizer *q)
     }
 }
 
+/* Without data nothing shows what an error does to the outputs: layers that are expected to err by
+ * more stay as they are. */
+#define LEAST_DB 36.5 /* 1.5 % of a layer's results */
+
+static void keep_doubtful(leat_quantizer *q)
+{
+    for (uint32_t i = 0; i < q->n_layers; i++) {
+        lt_quant_layer *layer = &q->layers[i];
+        if (layer->on && q->n_fed == 0 && layer->report.own_sqnr_db < LEAST_DB) {
+            layer->on = false;
+            layer->report.reason =
+                "would err by more than 1.5 %, and there is no data to try it on";
+        }
+    }
+}
+
 /* Everything but writing. */
 static leat_status decide(leat_quantizer *q, leat_error *err)
 {
     lt_quant_score score;
     leat_status status = choose_method(q, err);
+    if (status == LEAT_OK && q->method == LEAT_QUANTIZE_DYNAMIC) {
+        status = q->n_fed == 0 ? lt_quant_synthesize(q, err) : LEAT_OK;
+        status = status ? status : lt_quant_smooth(q, err);
+        keep_doubtful(q);
+    }
     for (uint32_t i = 0; i < q->n_layers && status == LEAT_OK; i++) {
         if (q->layers[i].on) {
             status = lt_quant_weights(q, &q->layers[i], err);

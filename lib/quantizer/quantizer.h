@@ -34,6 +34,14 @@ typedef struct lt_quant_tensor {
     int32_t axis;    /* of the channels that products sum over: 1, or -1 for the last */
     size_t channels; /* 0: not known, or no product reads it */
     double *sums;    /* one a channel, over all that was fed */
+    /* Of the last axis, where products of matrices sum over it: one a channel each. */
+    float *least, *most;
+    double *squares; /* sums of squares */
+    /* What data is divided by before it is quantized, one a channel, and channels that come again
+     * (smooth.c); NULL: nothing is evened out. */
+    float *factors;
+    int64_t *again;
+    size_t n_again;
 } lt_quant_tensor;
 
 /* A batch that is kept to measure errors with. */
@@ -65,6 +73,7 @@ struct leat_quantizer {
     uint64_t n_fed;
     bool all_labelled;
     bool correct_bias; /* static: biases take back what the weights' rounding adds on average */
+    bool synthetic;    /* what is fed is made up: no batch of it is kept */
     bool finished;
 
     double sqnr_db, drop;
@@ -102,12 +111,24 @@ uint32_t lt_quant_data_inputs(const leat_node *node);
 leat_status lt_quant_weights(leat_quantizer *q, lt_quant_layer *layer,
                              leat_error *err) LEAT_MUST_CHECK;
 
+/* Row k (of what is summed over), channel c of a matrix. */
+double lt_quant_weight(const leat_quantizer *q, const lt_quant_layer *layer, size_t k, size_t c);
+
 /* What the layer's results lose on average, one number a channel, since its weights are rounded:
  *     out[c] = sum over k of (w[c][k] - scale[c] q[c][k]) E[x_k]
  * with E[x] over what was fed; padding counts like the rest. Nagel et al., "Data-Free Quantization
  * through Weight Equalization and Bias Correction", ICCV 2019, 4.2. False when E[x] is not known.
  */
 bool lt_quant_lost_mean(const leat_quantizer *q, const lt_quant_layer *layer, double *out);
+
+/* --- smooth.c, synthesize.c ---------------------------------------------------------------------
+ */
+
+/* Evens out the channels of what matrix products read, from what was fed, and fills in
+ * own_sqnr_db. */
+leat_status lt_quant_smooth(leat_quantizer *q, leat_error *err) LEAT_MUST_CHECK;
+/* Feeds made-up data where the model says what it may be; nothing else changes. */
+leat_status lt_quant_synthesize(leat_quantizer *q, leat_error *err) LEAT_MUST_CHECK;
 
 /* --- build.c, build_dynamic.c, build_static.c ---------------------------------------------------
  */

@@ -103,6 +103,7 @@ static leat_status find_layers(leat_quantizer *q, const leat_quantizer_desc *des
                                    .reason = "",
                                    .weight_sqnr_db = NAN,
                                    .sqnr_db = NAN,
+                                   .own_sqnr_db = NAN,
                                    .weight_bytes = graph->values[node->inputs[1]].bytes};
         layer->able = true;
         if (is_kept(desc, layer->report.name)) {

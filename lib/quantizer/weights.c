@@ -34,13 +34,29 @@ static view view_of(const leat_value *weights, const lt_quant_layer *layer)
     return v;
 }
 
+double lt_quant_weight(const leat_quantizer *q, const lt_quant_layer *layer, size_t k, size_t c)
+{
+    const leat_value *w = &q->model->graph->values[layer->node->inputs[1]];
+    size_t columns = (size_t)w->shape[1];
+    float f;
+    memcpy(&f, (const char *)w->data + (layer->axis == 1 ? k * columns + c : c * columns + k) * 4,
+           sizeof(f));
+    return (double)f;
+}
+
+/* Factor of what is summed over (smooth.c). */
+static float factor(const float *factors, const view *w, size_t o, size_t i)
+{
+    return factors ? factors[o * w->inner + i] : 1;
+}
+
 /* Largest magnitude of channel c; NaN when one is not finite. */
-static float extent(const view *w, size_t c)
+static float extent(const view *w, const float *factors, size_t c)
 {
     float most = 0;
     for (size_t o = 0; o < w->outer; o++) {
         for (size_t i = 0; i < w->inner; i++) {
-            float f = fabsf(at(w, o, c, i));
+            float f = fabsf(at(w, o, c, i) * factor(factors, w, o, i));
             most = f > most ? f : most;
             if (!(f <= 3.4e38f)) {
                 return NAN;
@@ -54,6 +70,8 @@ leat_status lt_quant_weights(leat_quantizer *q, lt_quant_layer *layer, leat_erro
 {
     const leat_value *weights = &q->model->graph->values[layer->node->inputs[1]];
     const view w = view_of(weights, layer);
+    const uint32_t x = q->tensor_of[layer->x];
+    const float *factors = x == LT_QUANT_NONE ? NULL : q->tensors[x].factors;
     double signal = 0, noise = 0;
     if (layer->weights != NULL) {
         return LEAT_OK;
@@ -64,7 +82,7 @@ leat_status lt_quant_weights(leat_quantizer *q, lt_quant_layer *layer, leat_erro
         return lt_fail(err, LEAT_NO_MEMORY, "no memory for quantized weights");
     }
     for (size_t c = 0; c < w.channels; c++) {
-        float most = extent(&w, c);
+        float most = extent(&w, factors, c);
         if (isnan(most)) {
             return lt_fail(err, LEAT_INVALID,
                            "the weights '%s' of node '%s' hold NaN or infinity: keep the node, or "
@@ -77,7 +95,8 @@ leat_status lt_quant_weights(leat_quantizer *q, lt_quant_layer *layer, leat_erro
     for (size_t o = 0; o < w.outer; o++) {
         for (size_t c = 0; c < w.channels; c++) {
             for (size_t i = 0; i < w.inner; i++) {
-                double f = (double)at(&w, o, c, i), scale = (double)scales[c];
+                double f = (double)(at(&w, o, c, i) * factor(factors, &w, o, i)),
+                       scale = (double)scales[c];
                 double level = fmax(-127, fmin(127, rint(f / scale)));
                 out[(o * w.channels + c) * w.inner + i] = (int8_t)level;
                 signal += f * f;

@@ -69,6 +69,7 @@ static void write_json(FILE *to, const options *o, const leat_quantizer_report *
         fprintf(to, ", \"zero_point\": %d", l->zero_point);
         json_number(to, "weight_sqnr_db", l->weight_sqnr_db);
         json_number(to, "sqnr_db", l->sqnr_db);
+        json_number(to, "own_sqnr_db", l->own_sqnr_db);
         fprintf(to, ", \"flops\": %llu, \"weight_bytes\": %llu}", (unsigned long long)l->flops,
                 (unsigned long long)l->weight_bytes);
     }
@@ -86,13 +87,14 @@ static void decibels(FILE *to, double value)
 
 static void write_table(FILE *to, const leat_quantizer_report *r)
 {
-    fprintf(to, "%-40s %-7s %4s %-10s %11s %4s %8s %8s %10s  %s\n", "layer", "op", "bits", "range",
-            "scale", "zero", "w dB", "out dB", "MFLOP", "");
+    fprintf(to, "%-40s %-7s %4s %-10s %11s %4s %8s %8s %8s %10s  %s\n", "layer", "op", "bits",
+            "range", "scale", "zero", "w dB", "own dB", "out dB", "MFLOP", "");
     for (size_t i = 0; i < r->n_layers; i++) {
         const leat_quantized_layer *l = &r->layers[i];
         fprintf(to, "%-40s %-7s %4d %-10s %11.4g %4d", l->name, l->op, l->bits,
                 range_name(l->range), (double)l->scale, l->zero_point);
         decibels(to, l->weight_sqnr_db);
+        decibels(to, l->own_sqnr_db);
         decibels(to, l->sqnr_db);
         fprintf(to, " %10.1f  %s\n", (double)l->flops / 1e6, l->reason);
     }
