@@ -12,7 +12,9 @@
  *   static   QuantizeLinear and DequantizeLinear (opset 13) around the products and what lies
  *            between them; ranges come from calibration data. Biases take back what the rounded
  *            weights lose on average, where the outputs err less with that.
- * What is written opens in any ONNX runtime. The conventions of leat.h hold. */
+ *   weights  DequantizeLinear by blocks (opset 21) in front of MatMul, activations in f32; no data
+ * is needed; Conv stays as it is. leat keeps such weights packed while it computes. What is written
+ * opens in any ONNX runtime. The conventions of leat.h hold. */
 #ifndef LEAT_QUANTIZER_H
 #define LEAT_QUANTIZER_H
 
@@ -27,7 +29,8 @@ typedef struct leat_quantizer leat_quantizer;
 typedef enum leat_quantize_method {
     LEAT_QUANTIZE_AUTO = 0, /* static when data was fed, else dynamic */
     LEAT_QUANTIZE_DYNAMIC = 1,
-    LEAT_QUANTIZE_STATIC = 2
+    LEAT_QUANTIZE_STATIC = 2,
+    LEAT_QUANTIZE_WEIGHTS = 3
 } leat_quantize_method;
 
 /* Which grids activations get when they are quantized statically. */
@@ -49,7 +52,8 @@ typedef enum leat_quantize_range {
 typedef struct leat_quantizer_desc {
     size_t struct_size;
     leat_quantize_method method;
-    int32_t bits; /* of weights and activations; 0: 8, the only width yet */
+    int32_t bits; /* 0 or 8; 4: of the weights alone, by the method WEIGHTS unless STATIC is asked
+                     for */
     leat_quantize_target target;
     leat_quantize_range range;
     double max_drop;         /* what the model may lose (leat_quantizer_report.drop), such as 0.01:
@@ -58,6 +62,7 @@ typedef struct leat_quantizer_desc {
     size_t n_keep;
     int32_t sensitivity; /* 1: measure for each layer the error of the outputs when it alone is
                             quantized (the report's sqnr_db); done anyway when max_drop asks */
+    int32_t block; /* method WEIGHTS: numbers that share a scale, 16, 32, 64, 128 or 256; 0: 32 */
     leat_progress_fn progress; /* stages "calibrate", "range", "sensitivity", "revert" */
     void *progress_user;
 } leat_quantizer_desc;
@@ -67,7 +72,7 @@ typedef struct leat_quantizer_desc {
  * Owns:     *out_quantizer is the caller's; borrows the model. Strings in desc are copied.
  * Threads:  any; one call at a time per quantizer.
  * Errors:   INVALID for a bad descriptor, a model that is quantized already, or a name in `keep`
- *           that no node has; UNSUPPORTED for bits other than 8 or a model without a product that
+ *           that no node has; UNSUPPORTED for other bits or a model without a product that
  *           could be quantized; NO_MEMORY. */
 LEAT_API leat_status leat_quantizer_create(leat_model *model, const leat_quantizer_desc *desc,
                                            leat_quantizer **out_quantizer,
@@ -119,7 +124,7 @@ LEAT_API leat_status leat_quantizer_finish(leat_quantizer *quantizer, const char
 typedef struct leat_quantized_layer {
     const char *name;
     const char *op;
-    int32_t bits;              /* 8, or 32 when it stays f32 */
+    int32_t bits;              /* 4 or 8, or 32 when it stays f32 */
     const char *reason;        /* why it stays, or went back; "" when it is quantized */
     leat_quantize_range range; /* of its input; static only */
     float scale;               /* of its input; static only, else 0 */

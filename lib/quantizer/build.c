@@ -9,8 +9,9 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Per-axis DequantizeLinear is of opset 13. */
+/* Per-axis DequantizeLinear is of opset 13, that by blocks, and 4 bits, of 21. */
 #define LEAST_OPSET 13
+#define BLOCKS_OPSET 21
 
 /* --- pieces -------------------------------------------------------------------------------------
  */
@@ -102,19 +103,52 @@ static bool means_the_same(const leat_node *node)
     return node->opset >= LEAST_OPSET;
 }
 
-static void raise_opset(lt_graph *graph)
+/* Operators that mean in opset 21 something else than in 13 and in some version between. */
+static bool changed_after_13(const leat_node *node)
+{
+    static const struct {
+        const char *op;
+        int version;
+    } ops[] = {{"Split", 18},
+               {"ReduceMax", 18},
+               {"ReduceMin", 18},
+               {"ReduceMean", 18},
+               {"ReduceProd", 18},
+               {"ReduceL1", 18},
+               {"ReduceL2", 18},
+               {"ReduceLogSum", 18},
+               {"ReduceLogSumExp", 18},
+               {"Resize", 19},
+               {"ReduceSumSquare", 18},
+               {"BatchNormalization", 15},
+               {"GridSample", 20},
+               {"DFT", 20},
+               {"GroupNormalization", 21},
+               {"AveragePool", 19},
+               {"Optional", 21},
+               {"Pad", 19}};
+    for (size_t i = 0; i < sizeof(ops) / sizeof(ops[0]); i++) {
+        if (strcmp(node->op, ops[i].op) == 0) {
+            return node->opset < ops[i].version;
+        }
+    }
+    return false;
+}
+
+static void raise_opset(lt_graph *graph, int least)
 {
     for (size_t i = 0; i < graph->n_opsets; i++) {
         lt_opset *opset = &graph->opsets[i];
         bool onnx = opset->domain[0] == '\0' || strcmp(opset->domain, "ai.onnx") == 0;
-        if (!onnx || opset->version >= LEAST_OPSET) {
+        if (!onnx || opset->version >= least) {
             continue;
         }
-        opset->version = LEAST_OPSET;
+        opset->version = least;
         for (uint32_t n = 0; n < graph->n_nodes; n++) {
             leat_node *node = graph->nodes[n];
-            if (node->domain[0] == '\0' && means_the_same(node)) {
-                node->opset = LEAST_OPSET;
+            if (node->domain[0] == '\0' && means_the_same(node) &&
+                (least <= LEAST_OPSET || !changed_after_13(node))) {
+                node->opset = least;
             }
         }
     }
@@ -132,9 +166,11 @@ leat_status lt_quant_build(leat_quantizer *q, lt_graph **out_graph, leat_error *
     if (status != LEAT_OK) {
         return status;
     }
-    raise_opset(graph);
-    status = q->method == LEAT_QUANTIZE_DYNAMIC ? lt_quant_build_dynamic(q, graph, err)
-                                                : lt_quant_build_static(q, graph, err);
+    const bool blocks = q->method == LEAT_QUANTIZE_WEIGHTS;
+    raise_opset(graph, blocks ? BLOCKS_OPSET : LEAST_OPSET);
+    status = blocks                               ? lt_quant_build_blocks(q, graph, err)
+             : q->method == LEAT_QUANTIZE_DYNAMIC ? lt_quant_build_dynamic(q, graph, err)
+                                                  : lt_quant_build_static(q, graph, err);
     status = status ? status : lt_graph_sort(graph, err);
     status = status ? status : lt_pass_remove_dead(graph, &context, &changed, err);
     status = status ? status : lt_infer_graph(graph, true, err);

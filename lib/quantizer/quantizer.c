@@ -16,10 +16,16 @@ static leat_status check_desc(const leat_quantizer_desc *desc, leat_error *err)
                        "sizeof(leat_quantizer_desc)",
                        desc->struct_size);
     }
-    if (desc->bits != 0 && desc->bits != 8) {
-        return lt_fail(err, LEAT_UNSUPPORTED, "%d bits: only 8 are supported", desc->bits);
+    if ((desc->bits != 0 && desc->bits != 4 && desc->bits != 8) ||
+        (desc->bits == 4 && desc->method == LEAT_QUANTIZE_STATIC)) {
+        return lt_fail(err, LEAT_UNSUPPORTED,
+                       "%d bits: 8, and for the weights alone 4, are supported", desc->bits);
     }
-    if ((unsigned)desc->method > LEAT_QUANTIZE_STATIC ||
+    if (desc->block != 0 &&
+        (desc->block < 16 || desc->block > 256 || (desc->block & (desc->block - 1)) != 0)) {
+        return lt_fail(err, LEAT_INVALID, "blocks of %d: give 16, 32, 64, 128 or 256", desc->block);
+    }
+    if ((unsigned)desc->method > LEAT_QUANTIZE_WEIGHTS ||
         (unsigned)desc->target > LEAT_QUANTIZE_FOR_ANY ||
         (unsigned)desc->range > LEAT_RANGE_ENTROPY || !(desc->max_drop >= 0) ||
         (desc->n_keep > 0 && desc->keep == NULL)) {
@@ -55,6 +61,8 @@ leat_status leat_quantizer_create(leat_model *model, const leat_quantizer_desc *
     q->desc = *desc;
     q->desc.keep = NULL;
     q->desc.n_keep = 0;
+    q->bits = desc->bits == 4 ? 4 : 8;
+    q->block = desc->block ? desc->block : 32;
     q->all_labelled = true;
     q->drop = q->sqnr_db = NAN;
     q->drop_measure = "";
@@ -102,9 +110,23 @@ leat_status lt_quant_progress(const leat_quantizer *q, const char *stage, uint64
 /* --- finishing ----------------------------------------------------------------------------------
  */
 
+/* Why a layer stays f32 with the method; NULL: it need not. */
+static const char *not_by_method(const leat_quantizer *q, const lt_quant_layer *layer)
+{
+    const leat_value *w = &q->model->graph->values[layer->node->inputs[1]];
+    if (q->method == LEAT_QUANTIZE_STATIC) {
+        return NULL;
+    }
+    if (strcmp(layer->node->op, "Conv") == 0) {
+        return "the method is for matrix products";
+    }
+    bool whole = w->shape[1 - layer->axis] % q->block == 0;
+    return q->method == LEAT_QUANTIZE_DYNAMIC || whole ? NULL : "its rows are no whole blocks";
+}
+
 static leat_status choose_method(leat_quantizer *q, leat_error *err)
 {
-    q->method = q->desc.method;
+    q->method = q->bits == 4 ? LEAT_QUANTIZE_WEIGHTS : q->desc.method;
     if (q->method == LEAT_QUANTIZE_AUTO) {
         q->method = q->n_fed > 0 ? LEAT_QUANTIZE_STATIC : LEAT_QUANTIZE_DYNAMIC;
     }
@@ -119,10 +141,10 @@ static leat_status choose_method(leat_quantizer *q, leat_error *err)
     uint32_t able = 0;
     for (uint32_t i = 0; i < q->n_layers; i++) {
         lt_quant_layer *layer = &q->layers[i];
-        if (q->method == LEAT_QUANTIZE_DYNAMIC && layer->able &&
-            strcmp(layer->node->op, "Conv") == 0) {
+        const char *reason = layer->able ? not_by_method(q, layer) : NULL;
+        if (reason != NULL) {
             layer->able = false;
-            layer->report.reason = "dynamic quantization is of matrix products";
+            layer->report.reason = reason;
         }
         layer->on = layer->able;
         able += layer->able;
@@ -151,7 +173,7 @@ static void fill_layers(leat_quantizer *q)
 {
     for (uint32_t i = 0; i < q->n_layers; i++) {
         lt_quant_layer *layer = &q->layers[i];
-        layer->report.bits = layer->on ? 8 : 32;
+        layer->report.bits = layer->on ? q->bits : 32;
         if (layer->on && q->method == LEAT_QUANTIZE_STATIC) {
             const lt_quant_tensor *x = &q->tensors[q->tensor_of[layer->x]];
             layer->report.range = x->range;
@@ -190,7 +212,8 @@ static leat_status decide(leat_quantizer *q, leat_error *err)
     }
     for (uint32_t i = 0; i < q->n_layers && status == LEAT_OK; i++) {
         if (q->layers[i].on) {
-            status = lt_quant_weights(q, &q->layers[i], err);
+            status = q->method == LEAT_QUANTIZE_WEIGHTS ? lt_quant_blocks(q, &q->layers[i], err)
+                                                        : lt_quant_weights(q, &q->layers[i], err);
         }
     }
     if (status == LEAT_OK && q->method == LEAT_QUANTIZE_STATIC) {

@@ -22,6 +22,11 @@ typedef struct lt_quant_layer {
     bool on;         /* is to be quantized */
     int8_t *weights; /* as the original lies; NULL until they are asked for */
     float *scales;   /* one a channel */
+    struct {         /* the weights method's, as [k][channels]; NULL until they are asked for */
+        uint8_t *levels, *zeros;
+        float *scales;
+        int32_t bits;
+    } blocks;
     leat_quantized_layer report;
 } lt_quant_layer;
 
@@ -57,6 +62,8 @@ struct leat_quantizer {
     leat_model *model;
     leat_quantizer_desc desc; /* without pointers to the caller's strings */
     leat_quantize_method method;
+    int32_t bits;
+    int64_t block;
     lt_arena arena;
 
     lt_quant_layer *layers;
@@ -111,6 +118,13 @@ uint32_t lt_quant_data_inputs(const leat_node *node);
 leat_status lt_quant_weights(leat_quantizer *q, lt_quant_layer *layer,
                              leat_error *err) LEAT_MUST_CHECK;
 
+/* The same in blocks (blocks.c). */
+leat_status lt_quant_blocks(leat_quantizer *q, lt_quant_layer *layer,
+                            leat_error *err) LEAT_MUST_CHECK;
+/* INVALID: the layer's weights hold NaN or infinity. */
+leat_status lt_quant_not_finite(const leat_quantizer *q, const lt_quant_layer *layer,
+                                leat_error *err);
+
 /* Row k (of what is summed over), channel c of a matrix. */
 double lt_quant_weight(const leat_quantizer *q, const lt_quant_layer *layer, size_t k, size_t c);
 
@@ -141,6 +155,8 @@ leat_status lt_quant_build(leat_quantizer *q, lt_graph **out_graph,
 leat_status lt_quant_build_dynamic(leat_quantizer *q, lt_graph *graph,
                                    leat_error *err) LEAT_MUST_CHECK;
 leat_status lt_quant_build_static(leat_quantizer *q, lt_graph *graph,
+                                  leat_error *err) LEAT_MUST_CHECK;
+leat_status lt_quant_build_blocks(leat_quantizer *q, lt_graph *graph,
                                   leat_error *err) LEAT_MUST_CHECK;
 
 /* A constant named STEM SUFFIX, its data copied or, in q's arena already, borrowed. */

@@ -66,6 +66,15 @@ static float extent(const view *w, const float *factors, size_t c)
     return most;
 }
 
+leat_status lt_quant_not_finite(const leat_quantizer *q, const lt_quant_layer *layer,
+                                leat_error *err)
+{
+    return lt_fail(err, LEAT_INVALID,
+                   "the weights '%s' of node '%s' hold NaN or infinity: keep the node, or mend the "
+                   "model",
+                   q->model->graph->values[layer->node->inputs[1]].name, layer->report.name);
+}
+
 leat_status lt_quant_weights(leat_quantizer *q, lt_quant_layer *layer, leat_error *err)
 {
     const leat_value *weights = &q->model->graph->values[layer->node->inputs[1]];
@@ -84,10 +93,7 @@ leat_status lt_quant_weights(leat_quantizer *q, lt_quant_layer *layer, leat_erro
     for (size_t c = 0; c < w.channels; c++) {
         float most = extent(&w, factors, c);
         if (isnan(most)) {
-            return lt_fail(err, LEAT_INVALID,
-                           "the weights '%s' of node '%s' hold NaN or infinity: keep the node, or "
-                           "mend the model",
-                           weights->name, layer->report.name);
+            return lt_quant_not_finite(q, layer, err);
         }
         /* a channel of zeros, or of numbers so small that their scale would be 0 */
         scales[c] = most / 127 >= 1.1754944e-38f ? most / 127 : 1;

@@ -147,7 +147,7 @@ static void quantize_writes_a_model_and_a_report(void **state)
              "quantize %%s %s/q.onnx --data x=%s/calib/a_y.npy --max-drop 0.5 --report %s/r.json",
              folder, folder, folder);
     assert_int_equal(leat(arguments, out, sizeof(out)), 0);
-    assert_non_null(strstr(out, "static, 1 of 1 products in 8 bits"));
+    assert_non_null(strstr(out, "static, 1 of 1 products quantized"));
     assert_non_null(strstr(out, "6 of 6 batches"));
     snprintf(path, sizeof(path), "%s/r.json", folder);
     assert_int_equal(stat(path, &info), 0);

@@ -30,6 +30,12 @@ static void end_progress(bool shown)
 /* --- the report ---------------------------------------------------------------------------------
  */
 
+static const char *method_name(leat_quantize_method method)
+{
+    static const char *const names[] = {"auto", "dynamic", "static", "weights"};
+    return names[method];
+}
+
 static const char *range_name(leat_quantize_range range)
 {
     static const char *const names[] = {"", "min-max", "percentile", "mse", "entropy"};
@@ -49,8 +55,8 @@ static void write_json(FILE *to, const options *o, const leat_quantizer_report *
     fputs(", \"output\": ", to);
     json_string(to, o->paths[1]);
     fprintf(to, ", \"method\": \"%s\", \"batches\": %llu, \"measured\": %llu",
-            r->method == LEAT_QUANTIZE_STATIC ? "static" : "dynamic",
-            (unsigned long long)r->n_batches, (unsigned long long)r->n_measured);
+            method_name(r->method), (unsigned long long)r->n_batches,
+            (unsigned long long)r->n_measured);
     fprintf(to, ", \"bytes_before\": %llu, \"bytes_after\": %llu",
             (unsigned long long)r->bytes_before, (unsigned long long)r->bytes_after);
     json_number(to, "sqnr_db", r->sqnr_db);
@@ -104,11 +110,11 @@ static void write_summary(FILE *to, const options *o, const leat_quantizer_repor
 {
     size_t quantized = 0;
     for (size_t i = 0; i < r->n_layers; i++) {
-        quantized += r->layers[i].bits == 8;
+        quantized += r->layers[i].bits < 32;
     }
-    fprintf(to, "%s: %s, %zu of %zu products in 8 bits, weights %.1f -> %.1f MB\n", o->paths[1],
-            r->method == LEAT_QUANTIZE_STATIC ? "static" : "dynamic", quantized, r->n_layers,
-            (double)r->bytes_before / 1e6, (double)r->bytes_after / 1e6);
+    fprintf(to, "%s: %s, %zu of %zu products quantized, weights %.1f -> %.1f MB\n", o->paths[1],
+            method_name(r->method), quantized, r->n_layers, (double)r->bytes_before / 1e6,
+            (double)r->bytes_after / 1e6);
     if (!isnan(r->drop)) {
         fprintf(to,
                 "outputs: signal to noise %.1f dB, drop of %s %.2f %%, over %llu of %llu batches\n",
@@ -174,6 +180,8 @@ int cmd_quantize(const options *o)
                                 .method = (leat_quantize_method)o->method,
                                 .target = (leat_quantize_target)o->target,
                                 .range = (leat_quantize_range)o->range,
+                                .bits = o->bits,
+                                .block = o->block,
                                 .max_drop = o->max_drop,
                                 .keep = o->keep,
                                 .n_keep = (size_t)o->n_keep,

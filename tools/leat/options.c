@@ -22,7 +22,8 @@ static const usage commands[] = {
     {"devices", "leat devices [--device D] [--json]\n"},
     {"quantize",
      "leat quantize IN.onnx OUT.onnx [--data [NAME=]calib.npy|calib.npz|DIR]...\n"
-     "         [--labels y.npy] [--method dynamic|static] [--max-drop 1%]\n"
+     "         [--labels y.npy] [--method dynamic|static|weights] [--max-drop 1%]\n"
+     "         [--bits 8|4] [--block 32]\n"
      "         [--target cpu|cuda|any] [--range min-max|percentile|mse|entropy]\n"
      "         [--keep NODE]... [--sensitivity] [--report FILE] [--threads N] [--json]\n"},
     {"test", "leat test PATH... [--device D] [--rtol R] [--atol A]\n"},
@@ -147,7 +148,7 @@ static bool parse_precision(const char *text, leat_precision *out)
 /* Options of `leat quantize`; *known is false when it is none. */
 static bool take_quantize_value(options *o, const char *name, char *value, bool *known)
 {
-    static const char *const methods[] = {"auto", "dynamic", "static"};
+    static const char *const methods[] = {"auto", "dynamic", "static", "weights"};
     static const char *const targets[] = {"cpu", "cuda", "any"};
     static const char *const ranges[] = {"best", "min-max", "percentile", "mse", "entropy"};
     if (strcmp(name, "--data") == 0 && o->n_data < MAX_LIST) {
@@ -167,13 +168,19 @@ static bool take_quantize_value(options *o, const char *name, char *value, bool 
         return true;
     }
     if (strcmp(name, "--method") == 0) {
-        return parse_choice(value, methods, 3, &o->method);
+        return parse_choice(value, methods, 4, &o->method);
     }
     if (strcmp(name, "--target") == 0) {
         return parse_choice(value, targets, 3, &o->target);
     }
     if (strcmp(name, "--range") == 0) {
         return parse_choice(value, ranges, 5, &o->range);
+    }
+    if (strcmp(name, "--bits") == 0 || strcmp(name, "--block") == 0) {
+        char *end;
+        long number = strtol(value, &end, 10);
+        *(name[3] == 'i' ? &o->bits : &o->block) = (int)number;
+        return *value != '\0' && *end == '\0' && number > 0 && number <= 256;
     }
     if (strcmp(name, "--max-drop") == 0) {
         return parse_share(value, &o->max_drop);

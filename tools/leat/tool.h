@@ -62,6 +62,7 @@ typedef struct options {
     int method, target, range; /* values of the enumerations in leat/quantizer.h */
     double max_drop;
     bool sensitivity;
+    int bits, block;
 } options;
 
 /* Parses argv up to a --help; on an error prints what is wrong and returns EXIT_USAGE. */

@@ -513,7 +513,11 @@ static void bad_descriptors_are_refused(void **state)
         const char *part;
     } cases[] = {
         {{.struct_size = 1}, LEAT_INVALID, "struct_size"},
-        {{.struct_size = sizeof(leat_quantizer_desc), .bits = 4}, LEAT_UNSUPPORTED, "only 8"},
+        {{.struct_size = sizeof(leat_quantizer_desc), .bits = 5}, LEAT_UNSUPPORTED, "5 bits"},
+        {{.struct_size = sizeof(leat_quantizer_desc), .bits = 4, .method = LEAT_QUANTIZE_STATIC},
+         LEAT_UNSUPPORTED,
+         "4 bits"},
+        {{.struct_size = sizeof(leat_quantizer_desc), .block = 48}, LEAT_INVALID, "blocks of 48"},
         {{.struct_size = sizeof(leat_quantizer_desc), .max_drop = -1}, LEAT_INVALID, "field"},
         {{.struct_size = sizeof(leat_quantizer_desc), .range = 9}, LEAT_INVALID, "field"},
         {{.struct_size = sizeof(leat_quantizer_desc), .keep = keep, .n_keep = 1},
