@@ -547,11 +547,11 @@ static void plan_stream_keeps_small_weights(void **state)
     d.residual_dtype = LEAT_DTYPE_F16;
     assert_ok(lt_cuda_stream_plan_conv(&streams, &d, NULL, &plan, &err), &err);
     assert_string_equal(lt_cuda_stream_kernel_name(plan.kernel),
-                        "lt_cuda_gemm_f16_stream_128x64x64_2_sm90");
+                        "lt_cuda_gemm_f16_stream_128x128x64_1_sm90");
     const lt_cuda_gemm_params *p = &plan.params.gemm;
     assert_true(plan.params.resident && plan.params.slots == 3 && p->swath == 1);
-    assert_true(plan.launch.grid == 264 && p->tiles_n == 4 && p->n_tiles == 6272 * 4);
-    assert_true(asked.n_maps == 4 && asked.maps[0].pixels == 128 && asked.maps[1].box[1] == 64);
+    assert_true(plan.launch.grid == 132 && p->tiles_n == 2 && p->n_tiles == 6272 * 2);
+    assert_true(asked.n_maps == 4 && asked.maps[0].pixels == 128 && asked.maps[1].box[1] == 128);
     for (int i = 2; i < 4; i++) {
         const map_call *m = &asked.maps[i];
         assert_true(m->dims[0] == 256 && m->dims[1] == p->m && m->strides[0] == 512);
@@ -560,6 +560,12 @@ static void plan_stream_keeps_small_weights(void **state)
     asked.n_maps = 0;
     assert_ok(lt_cuda_gemm_plan_conv(&gemm, &d, &other, &err), &err);
     assert_true(lt_cuda_stream_is_faster(&streams, &other, &plan));
+    d = pixels(256, 56, 256, 64, 1); /* narrow: two blocks */
+    asked.n_maps = 0;
+    assert_ok(lt_cuda_stream_plan_conv(&streams, &d, NULL, &plan, &err), &err);
+    assert_string_equal(lt_cuda_stream_kernel_name(plan.kernel),
+                        "lt_cuda_gemm_f16_stream_128x64x64_2_sm90");
+    assert_true(plan.params.resident && plan.launch.grid == 264);
     d = pixels(256, 28, 128, 128, 3); /* 18 steps of weights do not fit */
     asked.n_maps = 0;
     assert_ok(lt_cuda_stream_plan_conv(&streams, &d, NULL, &plan, &err), &err);
