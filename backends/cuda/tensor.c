@@ -125,6 +125,52 @@ static leat_status launch(const void *opaque, const leat_kernel_args *args, leat
                                      err);
 }
 
+typedef struct pair_state {
+    lt_cuda_stream_plan plan; /* first: it is aligned on 64 bytes, as the block is */
+    const lt_cuda_device *device;
+    lt_cuda_tensor_inputs inputs[2];
+} pair_state;
+
+static leat_status launch_pair(const void *opaque, const leat_kernel_args *args, leat_error *err)
+{
+    const pair_state *state = opaque;
+    const lt_cuda_device *device = state->device;
+    const lt_cuda_stream *stream = args->stream;
+    lt_cuda_gemm_operands operands[2];
+    for (int i = 0; i < 2; i++) {
+        const lt_cuda_tensor_inputs *in = &state->inputs[i];
+        operands[i] = (lt_cuda_gemm_operands){.a = input_of(args, in->a),
+                                              .b = input_of(args, in->b),
+                                              .bias = input_of(args, in->bias)};
+    }
+    operands[0].d = args->outputs[0];
+    leat_status status = lt_cuda_check(device->cu, device->cu->ctx_set_current(device->context),
+                                       "taking the device", err);
+    return status ? status
+                  : lt_cuda_stream_launch(&device->tensor->stream, &state->plan, &operands[0],
+                                          &operands[1], stream->queue, err);
+}
+
+bool lt_cuda_tensor_conv_pair(lt_cuda_builder *b, const lt_cuda_gemm_conv_desc desc[2],
+                              const lt_cuda_tensor_inputs inputs[2])
+{
+    const lt_cuda_tensor *tensor = b->device->tensor;
+    lt_cuda_stream_plan plan;
+    if (tensor == NULL ||
+        lt_cuda_stream_plan_conv(&tensor->stream, &desc[0], &desc[1], &plan, NULL) != LEAT_OK) {
+        return false;
+    }
+    pair_state *state = b->host->plan_alloc(b->plan, sizeof(*state));
+    if (state == NULL) {
+        return false;
+    }
+    *state = (pair_state){.plan = plan, .device = b->device, .inputs = {inputs[0], inputs[1]}};
+    b->kernel->launch = launch_pair;
+    b->kernel->state = state;
+    b->kernel->name = lt_cuda_stream_kernel_name(plan.kernel);
+    return true;
+}
+
 /* Makes a plan the node's kernel; stream: NULL, or the same for the launches that it takes. */
 static bool keep(lt_cuda_builder *b, const lt_cuda_gemm_plan *plan,
                  const lt_cuda_stream_plan *stream, const lt_cuda_tensor_inputs *inputs)

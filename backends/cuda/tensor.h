@@ -37,6 +37,10 @@ bool lt_cuda_tensor_product(lt_cuda_builder *b, const lt_cuda_gemm_desc *desc,
 bool lt_cuda_tensor_conv(lt_cuda_builder *b, const lt_cuda_gemm_conv_desc *desc,
                          const lt_cuda_tensor_inputs *inputs);
 
+/* Two pointwise convolutions whose sum is the result; the first one's activation counts. */
+bool lt_cuda_tensor_conv_pair(lt_cuda_builder *b, const lt_cuda_gemm_conv_desc desc[2],
+                              const lt_cuda_tensor_inputs inputs[2]);
+
 /* A convolution with that window, and pads that its end may have beyond the last step. The rest is
  * the caller's: types, images, channels, activation. */
 lt_cuda_gemm_conv_desc lt_cuda_tensor_conv_desc(const lt_gpu_window *window, int32_t bottom,

@@ -65,6 +65,7 @@ leat_status lt_pass_fold_dequantize(lt_graph *, const lt_pass_context *, bool *,
 leat_status lt_pass_layout(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 leat_status lt_pass_transposes(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 leat_status lt_pass_transposes_region(lt_graph *, const lt_pass_context *, bool *, leat_error *);
+leat_status lt_pass_fuse_conv_pair(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 leat_status lt_pass_fuse_depthwise(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 leat_status lt_pass_precision(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 

@@ -105,8 +105,9 @@ static int choose(const lt_cuda_gemm *gemm, const lt_cuda_stream_params *p, uint
     if (wanted != 0) {
         return make_cut(gemm, p, wanted - 1, out);
     }
-    if (p->gemm.n > 64) {
-        return make_cut(gemm, p, WIDE, out);
+    if (p->gemm.n > 64 && make_cut(gemm, p, WIDE, out)) {
+        const uint32_t few = gemm->n_multiprocessors / 2; /* then narrow ones have more of them */
+        return out->tiles_m * out->tiles_n > few || make_cut(gemm, p, NARROW, out);
     }
     return make_cut(gemm, p, NARROW_TWO, out) || make_cut(gemm, p, NARROW, out);
 }

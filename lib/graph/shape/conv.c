@@ -200,6 +200,29 @@ leat_status lt_infer_conv_depthwise(lt_infer *infer, leat_error *err)
     return conv(infer, &x, filters, lt_in(infer, 4) ? 4 : 0, x.dtype, err);
 }
 
+/* Pointwise data, weights and bias, then those of a second convolution whose results are added. */
+leat_status lt_infer_conv_pair(lt_infer *infer, leat_error *err)
+{
+    const leat_value *x = lt_in(infer, 0), *w = lt_in(infer, 1);
+    const leat_value *other = lt_in(infer, 3), *filters = lt_in(infer, 4);
+    leat_status status = LEAT_OK;
+    for (uint32_t i = 1; i < 6 && status == LEAT_OK; i++) {
+        status = lt_same_type(infer, 0, i, err);
+    }
+    if (status != LEAT_OK) {
+        return status;
+    }
+    if (!lt_channels_last(infer) || x->rank != 4 || other->rank != 4 || w->rank != 4 ||
+        filters->rank != 4 || w->shape[2] != 1 || w->shape[3] != 1 || filters->shape[2] != 1 ||
+        filters->shape[3] != 1 || w->shape[0] != filters->shape[0] ||
+        leat_node_int(infer->node, "group", 1) != 1 ||
+        (other->shape[3] >= 0 && filters->shape[1] != other->shape[3])) {
+        return lt_bad(infer, err, "it takes two pointwise convolutions of channels-last images");
+    }
+    status = lt_in(infer, 5) ? lt_vector(infer, 5, w->shape[0], err) : LEAT_OK;
+    return status != LEAT_OK ? status : conv(infer, x, w, lt_in(infer, 2) ? 2 : 0, x->dtype, err);
+}
+
 leat_status lt_infer_conv_integer(lt_infer *infer, leat_error *err)
 {
     const leat_value *x = lt_in(infer, 0), *weights = lt_in(infer, 1);

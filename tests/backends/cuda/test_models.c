@@ -191,6 +191,58 @@ static void check_net(onnx_builder *b, leat_array *x, size_t casts)
     close_case(&c, b);
 }
 
+/* A constant `name` of F16: folded from one of F32. */
+static void add_halves(onnx_builder *b, const char *name, const char *shape, const float *data)
+{
+    char from[48];
+    const leat_attr to = {"to", LEAT_ATTR_INT, 1, {.i = LEAT_DTYPE_F16}};
+    snprintf(from, sizeof(from), "f32_%s", name);
+    onnx_builder_floats(b, from, shape, data);
+    onnx_builder_node(b, "Cast", from, name, &to, 1);
+}
+
+/* In F16, where a stage of a residual network begins: conv by 2 - conv, plus a conv of one tap by
+ * 2; their sum is one node. */
+static void sums_of_two_convolutions_agree(void **state)
+{
+    (void)state;
+    const int64_t two[] = {2, 2}, ones[] = {1, 1, 1, 1};
+    const leat_attr half = {"to", LEAT_ATTR_INT, 1, {.i = LEAT_DTYPE_F16}};
+    const leat_attr single = {"to", LEAT_ATTR_INT, 1, {.i = LEAT_DTYPE_F32}};
+    const leat_attr by_two[] = {{"strides", LEAT_ATTR_INTS, 2, {.ints = two}},
+                                {"pads", LEAT_ATTR_INTS, 4, {.ints = ones}}};
+    model_case c;
+    leat_array x = test_f32(numbers + 4000, "2x16x9x7"), want = {0}, got = {0};
+    onnx_builder *b = onnx_builder_create(13);
+    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "Nx16x9x7");
+    add_halves(b, "w0", "8x16x3x3", numbers);
+    add_halves(b, "w1", "24x8x1x1", numbers + 1200);
+    add_halves(b, "b1", "24", numbers + 1500);
+    add_halves(b, "w2", "24x16x1x1", numbers + 1600);
+    add_halves(b, "b2", "24", numbers + 2100);
+    onnx_builder_node(b, "Cast", "x", "h", &half, 1);
+    onnx_builder_node(b, "Conv", "h,w0", "c0", by_two, 2);
+    onnx_builder_node(b, "Relu", "c0", "r0", NULL, 0);
+    onnx_builder_node(b, "Conv", "r0,w1,b1", "c1", NULL, 0);
+    onnx_builder_node(b, "Conv", "h,w2,b2", "c2", by_two, 1);
+    onnx_builder_node(b, "Add", "c1,c2", "s", NULL, 0);
+    onnx_builder_node(b, "Relu", "s", "r", NULL, 0);
+    onnx_builder_node(b, "Cast", "r", "y", &single, 1);
+    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "Nx24x5x4");
+    open_case(&c, b);
+    leat_session *cpu = open_session(&c, "cpu", LEAT_PRECISION_MODEL);
+    leat_session *cuda = open_session(&c, "cuda:0", LEAT_PRECISION_MODEL);
+    assert_ok(leat_session_run(cpu, &x, 1, &want, 1, &c.err), &c.err);
+    assert_ok(leat_session_run(cuda, &x, 1, &got, 1, &c.err), &c.err);
+    assert_int_equal(got.bytes, 2 * 24 * 5 * 4 * sizeof(float));
+    assert_true(difference(&got, &want) <= 4 * 0x1p-11);
+    assert_int_equal(count_nodes(cuda, "ConvPair", &c.err), 1);
+    assert_int_equal(count_nodes(cpu, "ConvPair", &c.err), 0);
+    leat_session_destroy(cpu);
+    leat_session_destroy(cuda);
+    close_case(&c, b);
+}
+
 /* ---- quantized --------------------------------------------------------------------------------
  */
 
@@ -414,6 +466,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(images_agree_with_f32),
         cmocka_unit_test(texts_agree_with_f32),
+        cmocka_unit_test(sums_of_two_convolutions_agree),
         cmocka_unit_test(quantized_images_agree_within_a_step),
         cmocka_unit_test(dynamic_products_agree),
         cmocka_unit_test(pads_and_tiles_agree),
