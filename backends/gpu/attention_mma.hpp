@@ -14,11 +14,10 @@
  *
  * What is alike for all rows of q - a mask of one row, the end of the keys - is a row of biases in
  * shared memory beside each tile; other masks are read where they are needed.
- * Rows of D elements in shared memory: the 16-byte pieces of row r are exchanged by r % 8, so that
- * eight rows' pieces lie in all banks.
- * Tails: rows of q beyond the end are zeros and not stored; keys beyond are zeros with bias
- * -infinity; head sizes below D are zeros.
- * Bound by tensor cores and the exponential: bench/ladder/attention. */
+ * Rows of D elements in shared memory: the 16-byte pieces of row r are exchanged by r % 8
+ * (mma.hpp's exchanged), so that eight rows' pieces lie in all banks. Tails: rows of q beyond the
+ * end are zeros and not stored; keys beyond are zeros with bias -infinity; head sizes below D are
+ * zeros. Bound by tensor cores and the exponential: bench/ladder/attention. */
 #ifndef LT_GPU_ATTENTION_MMA_HPP
 #define LT_GPU_ATTENTION_MMA_HPP
 
@@ -66,12 +65,6 @@ GPU_FN attention_head<typename C::T> attention_locate(const lt_gpu_attention &p,
     return h;
 }
 
-/* Where piece `piece` (8 elements) of a tile's row begins. */
-template <class C> GPU_FN int attention_place(int row, int piece)
-{
-    return row * C::D + ((piece ^ (row & 7)) << 3);
-}
-
 /* How this thread brings tiles of k or v: PASSES pieces of 8 elements each, STEP rows apart, so
  * that all lie at the same place of the exchange. */
 template <class C> struct attention_source {
@@ -92,7 +85,7 @@ GPU_FN attention_source<C> attention_start(const typename C::T *data, int64_t st
     const int row = (int)(thread / source::PIECES), piece = (int)(thread % source::PIECES);
     static_assert(source::STEP % 8 == 0, "the exchange goes by eight rows");
     return {data + row * stride + 8 * piece, source::STEP * stride, row,
-            attention_place<C>(row, piece), 8 * piece < size};
+            exchanged<C::D>(row, piece), 8 * piece < size};
 }
 
 /* Begins to copy the next tile; `wide`: data on 16 bytes. */
@@ -186,9 +179,8 @@ GPU_FN uint32_t attention_query(const lt_gpu_attention &p, const T *q, int row, 
 /* s = q k^T of a tile. */
 template <class C, class Tile>
 GPU_FN void attention_scores(float (&s)[C::KEYS / 8][4], const uint32_t (&q)[C::D / 16][4],
-                             Tile &keys, int at, int lane)
+                             Tile &keys, int at)
 {
-    const int row = (lane >> 4) * 8 + (lane & 7), piece = lane >> 3 & 1;
     GPU_UNROLL
     for (int n = 0; n < C::KEYS / 8; n++) {
         GPU_UNROLL
@@ -196,38 +188,35 @@ GPU_FN void attention_scores(float (&s)[C::KEYS / 8][4], const uint32_t (&q)[C::
             s[n][i] = 0.0f;
         }
     }
+    mma_begin<C::D>(s);
     GPU_UNROLL
     for (int k = 0; k < C::D / 16; k++) {
-        GPU_UNROLL
-        for (int n = 0; n < C::KEYS / 8; n += 2) {
-            uint32_t b[4];
-            load_matrices(b, keys, at + attention_place<C>(8 * n + row, 2 * k + piece));
-            mma<typename C::T>(s[n], q[k], b[0], b[1]);
-            mma<typename C::T>(s[n + 1], q[k], b[2], b[3]);
-        }
+        mma_rows<typename C::T, C::D>(s, q[k], keys, at, k);
     }
+    mma_end<C::D>(s);
 }
 
 /* o += weights v. */
 template <class C, class Tile>
 GPU_FN void attention_mix(float (&o)[C::D / 8][4], const float (&s)[C::KEYS / 8][4], Tile &values,
-                          int at, int lane)
+                          int at)
 {
     using T = typename C::T;
-    const int row = (lane >> 3 & 1) * 8 + (lane & 7), piece = lane >> 4;
+    uint32_t a[C::KEYS / 16][4];
     GPU_UNROLL
     for (int k = 0; k < C::KEYS / 16; k++) {
-        const uint32_t a[4] = {pair<T>(s[2 * k][0], s[2 * k][1]), pair<T>(s[2 * k][2], s[2 * k][3]),
-                               pair<T>(s[2 * k + 1][0], s[2 * k + 1][1]),
-                               pair<T>(s[2 * k + 1][2], s[2 * k + 1][3])};
         GPU_UNROLL
-        for (int n = 0; n < C::D / 8; n += 2) {
-            uint32_t b[4];
-            load_transposed(b, values, at + attention_place<C>(16 * k + row, n + piece));
-            mma<T>(o[n], a, b[0], b[1]);
-            mma<T>(o[n + 1], a, b[2], b[3]);
+        for (int i = 0; i < 4; i++) {
+            const int n = 2 * k + i / 2;
+            a[k][i] = pair<T>(s[n][i % 2 * 2], s[n][i % 2 * 2 + 1]);
         }
     }
+    mma_begin<C::D>(o);
+    GPU_UNROLL
+    for (int k = 0; k < C::KEYS / 16; k++) {
+        mma_columns<T, C::D>(o, a[k], values, at, k);
+    }
+    mma_end<C::D>(o);
 }
 
 /* Where the softmax of a lane's two rows stands; `total` is of the lane's own columns. */
@@ -383,6 +372,7 @@ template <class C> GPU_FN void attention_mma_item(const lt_gpu_attention &p, int
             biases[turn * C::TILE_KEYS + thread_x()] = bias;
         }
         copies_wait();
+        mma_visible();
         barrier(); /* this tile is here, and nobody reads the one before */
         if (next < h.columns) {
             attention_fetch<C>(keys, C::TILE - tile, next_keys, p.kv_rows, wide);
@@ -391,7 +381,7 @@ template <class C> GPU_FN void attention_mma_item(const lt_gpu_attention &p, int
                 bias = attention_bias<T>(p, h.mask, next + thread_x());
             }
         }
-        attention_scores<C>(s, q, keys, tile + key * C::D, lane);
+        attention_scores<C>(s, q, keys, tile + key * C::D);
         GPU_UNROLL
         for (int n = 0; n < C::KEYS / 8; n++) {
             GPU_UNROLL
@@ -404,7 +394,7 @@ template <class C> GPU_FN void attention_mma_item(const lt_gpu_attention &p, int
             attention_add_own<C>(p, s, h.mask, row, c0 + key + column);
         }
         attention_softmax<C>(s, o, state);
-        attention_mix<C>(o, s, values, tile + key * C::D, lane);
+        attention_mix<C>(o, s, values, tile + key * C::D);
     }
     if constexpr (C::GROUPS == 2) {
         GPU_SHARED(float, states, 4 * 32 * C::WARPS);

@@ -16,8 +16,9 @@
 namespace gpu
 {
 
+/* Whole kilobytes begin on one: tiles that wgmma reads. */
 template <class T, int N> struct shared_array {
-    alignas(16) T data[N];
+    alignas(sizeof(T) * N % 1024 == 0 ? 1024 : 16) T data[N];
     __device__ __forceinline__ T &operator[](int i)
     {
         return data[i];

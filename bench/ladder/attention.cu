@@ -184,10 +184,10 @@ static launch naive(const data &x)
     return [&x](int) {
         const lt_gpu_attention p = x.parameters();
         int64_t rows = (int64_t)p.batch * p.heads * p.q_rows;
-        naive_scores<<<dim3((p.kv_rows + 127) / 128, p.q_rows, p.batch * p.heads), 128>>>(
+        naive_scores<<<dim3((p.kv_rows + 127) / 128, p.q_rows, p.batch * p.heads), 128, 0, stream>>>(
             p, x.d_scores);
-        naive_softmax<<<(unsigned)((rows + 127) / 128), 128>>>(x.d_scores, rows, p.kv_rows);
-        naive_mix<<<dim3(p.q_rows, p.batch * p.heads), p.head_size>>>(p, x.d_scores);
+        naive_softmax<<<(unsigned)((rows + 127) / 128), 128, 0, stream>>>(x.d_scores, rows, p.kv_rows);
+        naive_mix<<<dim3(p.q_rows, p.batch * p.heads), p.head_size, 0, stream>>>(p, x.d_scores);
     };
 }
 
@@ -196,7 +196,7 @@ static launch kernel(const data &x, void (*run)(lt_gpu_attention), int rows)
     return [&x, run, rows](int) {
         const lt_gpu_attention p = x.parameters();
         run<<<(unsigned)std::min<int64_t>(lt_gpu_attention_items(&p, rows), 132 * 32),
-              LT_GPU_THREADS>>>(p);
+              LT_GPU_THREADS, 0, stream>>>(p);
     };
 }
 
@@ -220,6 +220,7 @@ static void report(data &x, const char *name, const launch &run)
 
 int main()
 {
+    CUDA(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
     const size sizes[] = {{1, 16, 384, 64, "BERT-large"},  {8, 16, 384, 64, "BERT-large"},
                           {32, 16, 384, 64, "BERT-large"}, {64, 16, 384, 64, "BERT-large"},
                           {4, 16, 2048, 64, "long"},       {1, 32, 1024, 128, "size 128"},
