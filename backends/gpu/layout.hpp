@@ -122,8 +122,7 @@ template <class T, int ROWS> GPU_FN void interleave_pixels(const lt_gpu_interlea
             const int at = (first + r) * by_row + column * by_column;
             GPU_UNROLL
             for (int c = 0; c < SLOTS; c++) {
-                v.v[r * SLOTS + c] =
-                    inside && c < p.channels ? x[at + c * by_channel] : (T)p.fill;
+                v.v[r * SLOTS + c] = inside && c < p.channels ? x[at + c * by_channel] : (T)p.fill;
             }
         }
         store_pack<V>((T *)p.y + (int64_t)i * V, v);
