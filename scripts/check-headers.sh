@@ -27,10 +27,10 @@ for header in $(git ls-files 'lib/**/*.h' 'backends/**/*.h' 'tools/**/*.h' 'test
     try ${CC:-cc} -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -Wno-unused-function $isa -Iinclude -Ilib \
         -Ibackends/cpu -Itools -Itests -x c < <(echo "#include \"$PWD/$header\"")
 done
-# The kernels for devices, as plain C++ and, where a clang is there, for AMD.
+# The kernels for devices, as plain C++ and, where a clang is there, for AMD; not the parts of gpu.hpp and mma.hpp.
 hip=$(command -v clang++ || command -v clang++-14)
 [ -n "$hip" ] || echo "clang++ is missing: kernels not checked for AMD"
-for header in $(git ls-files 'backends/gpu/*.hpp' | grep -v -e gpu_cuda -e gpu_hip -e mma_cuda -e mma_emulate); do
+for header in $(git ls-files 'backends/gpu/*.hpp' | grep -v -E '/(gpu_(cuda|hip)|mma_(cuda|emulate|alone|group))[.]hpp'); do
     try ${CXX:-c++} -std=c++17 -Wall -Wextra -Werror -x c++ < <(echo "#include \"$PWD/$header\"")
     case $header in *emulate* | *mma*) continue ;; esac # tensor-core words are NVIDIA's and plain C++ only
     [ -z "$hip" ] || try "$hip" -std=c++17 -Wall -Wextra -Werror -nogpulib -nogpuinc --cuda-device-only \
