@@ -7,8 +7,9 @@
  *
  * Conv, MatMul and Gemm with constant weights are quantized. Weights: i8, symmetric, one scale for
  * each output channel. Activations, by method:
- *   dynamic  DynamicQuantizeLinear, MatMulInteger: ranges are those of each run, no data is needed;
- *            Conv stays as it is.
+ *   dynamic  DynamicQuantizeLinear, MatMulInteger, ConvInteger: ranges are those of each run, no
+ *            data is needed, but it helps: channels of data that differ in size are evened out by
+ *            it. Convolutions that use each number too rarely (depthwise) stay as they are.
  *   static   QuantizeLinear and DequantizeLinear (opset 13) around the products and what lies
  *            between them; ranges come from calibration data. Biases take back what the rounded
  *            weights lose on average, where the outputs err less with that.

@@ -4,9 +4,9 @@
  *     MatMulInteger or ConvInteger(x, w, x_zero, w_zero) -> Cast to f32 -> Mul(., x_scale *
  * w_scale)
  *
- * to leat's QMatMul or QConv with an f32 result. x, x_scale and x_zero come from
- * DynamicQuantizeLinear, which stays: several products share it. A bias, a residual and an
- * activation behind follow as for other quantized products. */
+ * to leat's QMatMul or QConv with an f32 result; w_scale is one number or one a channel. x, x_scale
+ * and x_zero come from DynamicQuantizeLinear, which stays: several products share it. A bias, a
+ * residual and an activation behind follow as for other quantized products. */
 #include "passes/qdq.h"
 
 /* The node that reads the value alone, when it is of that operator. */
@@ -72,13 +72,18 @@ static leat_status fuse(lt_graph *graph, const lt_pass_context *context, const l
     if (!read_scales(graph, uses, scales, n, inputs)) {
         return LEAT_OK;
     }
-    /* A scale a channel of a convolution would lie along the wrong axis, unless it has its shape.
-     */
     const leat_value *w_scale = &graph->values[inputs[LT_Q_W_SCALE]];
     if (!lt_shape_count(w_scale->rank, w_scale->shape, &count) ||
-        (count != 1 && (conv || w_scale->rank != 1)) ||
+        (count != 1 && !conv && w_scale->rank != 1) ||
         !lt_same_shape(graph, mul->outputs[0], node->outputs[0])) {
         return LEAT_OK;
+    }
+    if (count != 1 && conv) { /* along the channels, or along something else of that size */
+        leat_status status =
+            lt_qdq_channel_row(graph, inputs[LT_Q_W_SCALE], n, w.rank, &inputs[LT_Q_W_SCALE], err);
+        if (status != LEAT_OK || inputs[LT_Q_W_SCALE] == LEAT_NO_VALUE) {
+            return status;
+        }
     }
     inputs[LT_Q_X] = node->inputs[0];
     inputs[LT_Q_W] = node->inputs[1];

@@ -160,7 +160,7 @@ static leat_status fuse_product(lt_graph *graph, const lt_pass_context *context,
     return status;
 }
 
-/* --- a constant row behind a QMatMul ------------------------------------------------------------
+/* --- a constant row behind a product ------------------------------------------------------------
  */
 
 static leat_status fuse_bias(lt_graph *graph, const lt_pass_context *context, const lt_uses *uses,
@@ -168,8 +168,10 @@ static leat_status fuse_bias(lt_graph *graph, const lt_pass_context *context, co
 {
     uint32_t inputs[LT_Q_INPUTS];
     leat_node *made;
-    if (!lt_qdq_is_open(node) || strcmp(node->op, "QMatMul") != 0 ||
-        leat_node_attr(node, "activation") != NULL) {
+    const bool conv = strcmp(node->op, "QConv") == 0;
+    if (!lt_qdq_is_open(node) || (!conv && strcmp(node->op, "QMatMul") != 0) ||
+        leat_node_attr(node, "activation") != NULL ||
+        leat_node_int(node, "channels_last", 0) != 0) {
         return LEAT_OK;
     }
     lt_qdq_inputs(node, inputs);
@@ -180,15 +182,20 @@ static leat_status fuse_bias(lt_graph *graph, const lt_pass_context *context, co
     }
     uint32_t other = add->inputs[add->inputs[0] == node->outputs[0]];
     const leat_value *w = &graph->values[inputs[LT_Q_W]], *row = &graph->values[other];
-    int64_t n = w->shape[leat_node_int(node, "transB", 0) != 0 ? 0 : 1];
-    if (row->data == NULL || row->dtype != LEAT_DTYPE_F32 || row->rank != 1 || row->shape[0] != n ||
-        w->rank != 2) {
-        return LEAT_OK;
+    int64_t n = w->shape[conv || leat_node_int(node, "transB", 0) != 0 ? 0 : 1];
+    leat_status status = LEAT_OK;
+    if (conv) {
+        status = lt_qdq_channel_row(graph, other, n, w->rank, &inputs[LT_Q_BIAS], err);
+    } else if (row->data != NULL && row->dtype == LEAT_DTYPE_F32 && row->rank == 1 &&
+               row->shape[0] == n && w->rank == 2) {
+        inputs[LT_Q_BIAS] = other;
     }
-    inputs[LT_Q_BIAS] = other;
+    if (status != LEAT_OK || inputs[LT_Q_BIAS] == LEAT_NO_VALUE) {
+        return status;
+    }
     lt_qdq_desc desc = {
         .from = node, .at = add, .op = node->op, .inputs = inputs, .output = add->outputs[0]};
-    leat_status status = lt_qdq_make(graph, context, &desc, &made, err);
+    status = lt_qdq_make(graph, context, &desc, &made, err);
     if (status == LEAT_OK && made != NULL) {
         lt_graph_remove_node(graph, node);
         lt_graph_remove_node(graph, add);

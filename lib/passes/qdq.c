@@ -95,6 +95,24 @@ bool lt_qdq_is_open(const leat_node *node)
            lt_input_of(node, residual ? LT_Q_Z_SCALE : LT_Q_Y_SCALE) == LEAT_NO_VALUE;
 }
 
+leat_status lt_qdq_channel_row(lt_graph *graph, uint32_t value, int64_t n, int32_t rank,
+                               uint32_t *out_row, leat_error *err)
+{
+    const leat_value v = graph->values[value];
+    const int32_t at = v.rank - rank + 1; /* of the dimension that meets axis 1 */
+    *out_row = LEAT_NO_VALUE;
+    if (v.data == NULL || v.dtype != LEAT_DTYPE_F32 || at < 0 || v.rank > rank) {
+        return LEAT_OK;
+    }
+    for (int32_t d = 0; d < v.rank; d++) {
+        if (v.shape[d] != (d == at ? n : 1)) {
+            return LEAT_OK;
+        }
+    }
+    const leat_array row = {LEAT_DTYPE_F32, 1, {n}, (void *)(uintptr_t)v.data, v.bytes};
+    return lt_graph_add_constant(graph, NULL, &row, false, out_row, err);
+}
+
 leat_status lt_qdq_make(lt_graph *graph, const lt_pass_context *context, const lt_qdq_desc *desc,
                         leat_node **out_node, leat_error *err)
 {

@@ -42,6 +42,12 @@ bool lt_qdq_quantizes(const lt_graph *graph, const leat_node *node, lt_quantized
 /* Whether two tensors have equal scales and zero points. */
 bool lt_qdq_same_grid(const lt_graph *graph, const lt_quantized *a, const lt_quantized *b);
 
+/* A constant f32 row of `n` that lies along axis 1 of results of `rank` ([n, 1, 1] or [1, n, 1, 1]
+ * for 4), as a row of rank 1: a constant over the same data. LEAT_NO_VALUE when `value` is none.
+ * Errors:   NO_MEMORY. */
+leat_status lt_qdq_channel_row(lt_graph *graph, uint32_t value, int64_t n, int32_t rank,
+                               uint32_t *out_row, leat_error *err) LEAT_MUST_CHECK;
+
 /* A node that lt_qdq_make made. */
 bool lt_qdq_is_product(const leat_node *node);
 /* Its inputs, LEAT_NO_VALUE for those that it does not have. */

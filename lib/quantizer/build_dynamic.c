@@ -4,7 +4,8 @@
  *     x -> DynamicQuantizeLinear -> MatMulInteger(., w) -> Cast -> Mul(x_scale * w_scale) [-> Add]
  *
  * Data that several products read is quantized once. Gemm becomes MatMul, its weights transposed as
- * they must lie. */
+ * they must lie. Conv becomes ConvInteger with u8 weights, all that ONNX Runtime takes: 128 is
+ * added to them and is their zero point. */
 #include "base/error.h"
 #include "passes/match.h"
 #include "quantizer/quantizer.h"
@@ -86,6 +87,74 @@ static leat_status quantize_data(lt_graph *graph, const lt_quant_tensor *t, uint
     return status;
 }
 
+/* Filters of u8, and their zero point. */
+static leat_status add_filters(lt_graph *graph, const lt_quant_layer *layer, uint32_t out[2],
+                               leat_error *err)
+{
+    const leat_value w = graph->values[layer->node->inputs[1]];
+    const size_t count = w.bytes / sizeof(float);
+    const uint8_t zero = 128;
+    uint8_t *levels = lt_arena_take(lt_graph_arena(graph), count, 1);
+    if (levels == NULL) {
+        return lt_fail(err, LEAT_NO_MEMORY, "no memory for quantized weights");
+    }
+    for (size_t i = 0; i < count; i++) {
+        levels[i] = (uint8_t)(layer->weights[i] + 128);
+    }
+    leat_status status = lt_quant_add_constant(
+        graph,
+        &(lt_quant_constant){w.name, "_quantized", LEAT_DTYPE_U8, w.rank, w.shape, levels, false},
+        &out[0], err);
+    return status ? status
+                  : lt_quant_add_constant(graph,
+                                          &(lt_quant_constant){w.name, "_zero_point", LEAT_DTYPE_U8,
+                                                               0, NULL, &zero, true},
+                                          &out[1], err);
+}
+
+/* The product of integers. */
+static leat_status add_conv(lt_graph *graph, const lt_quant_layer *layer, quantized x,
+                            uint32_t *out, leat_error *err)
+{
+    uint32_t inputs[4] = {x.value, 0, x.zero, 0}, filters[2];
+    leat_node *made;
+    leat_status status = add_filters(graph, layer, filters, err);
+    status = status ? status
+                    : lt_quant_add_value(graph, graph->values[layer->node->outputs[0]].name,
+                                         "_integer", out, err);
+    if (status != LEAT_OK) {
+        return status;
+    }
+    inputs[1] = filters[0];
+    inputs[3] = filters[1];
+    const leat_node *node = layer->node;
+    const lt_node_desc desc = {.op = "ConvInteger",
+                               .domain = "",
+                               .name = graph->values[*out].name,
+                               .inputs = inputs,
+                               .n_inputs = 4,
+                               .outputs = out,
+                               .n_outputs = 1,
+                               .attrs = node->attrs,
+                               .n_attrs = node->n_attrs};
+    return lt_graph_add_node(graph, &desc, graph->n_nodes, &made, err);
+}
+
+/* A row of numbers, one for each channel of the layer's results. */
+static leat_status add_row(lt_graph *graph, const lt_quant_layer *layer, const char *stem,
+                           const char *suffix, const void *row, uint32_t *out, leat_error *err)
+{
+    const bool conv = strcmp(layer->node->op, "Conv") == 0;
+    int64_t shape[LEAT_MAX_RANK] = {(int64_t)layer->channels};
+    int32_t rank = conv ? graph->values[layer->node->inputs[1]].rank - 1 : 1;
+    for (int32_t d = 1; d < rank; d++) {
+        shape[d] = 1;
+    }
+    return lt_quant_add_constant(
+        graph, &(lt_quant_constant){stem, suffix, LEAT_DTYPE_F32, rank, shape, row, false}, out,
+        err);
+}
+
 /* Weights as [k][n], rows of channels that come again behind the others. */
 static leat_status add_weights(lt_graph *graph, const lt_quant_layer *layer,
                                const lt_quant_tensor *t, uint32_t *out, leat_error *err)
@@ -121,13 +190,9 @@ static leat_status add_scaling(lt_graph *graph, const lt_quant_layer *layer, uin
                                uint32_t x_scale, uint32_t *out, leat_error *err)
 {
     const char *stem = graph->values[layer->node->outputs[0]].name;
-    const int64_t channels[1] = {(int64_t)layer->channels};
     uint32_t w_scale, cast, scale;
-    leat_status status = lt_quant_add_constant(
-        graph,
-        &(lt_quant_constant){graph->values[layer->node->inputs[1]].name, "_scale", LEAT_DTYPE_F32,
-                             1, channels, layer->scales, false},
-        &w_scale, err);
+    leat_status status = add_row(graph, layer, graph->values[layer->node->inputs[1]].name, "_scale",
+                                 layer->scales, &w_scale, err);
     status = status ? status
                     : lt_quant_add_node(
                           graph, &(lt_quant_node){"Cast", stem, "_float", &product, 1, 1, -1, 0},
@@ -153,14 +218,17 @@ static leat_status replace_layer(lt_graph *graph, const lt_quant_layer *layer,
 {
     leat_node *node = graph->nodes[layer->position];
     const char *stem = graph->values[node->outputs[0]].name;
+    const bool conv = strcmp(node->op, "Conv") == 0;
     uint32_t weights, product, scaled, bias = lt_input_of(node, 2);
-    leat_status status = add_weights(graph, layer, t, &weights, err);
-    status = status ? status
-                    : lt_quant_add_node(graph,
-                                        &(lt_quant_node){"MatMulInteger", stem, "_integer",
-                                                         (uint32_t[]){x.value, weights, x.zero}, 3,
-                                                         1, -1, 0},
-                                        &product, err);
+    leat_status status = conv ? add_conv(graph, layer, x, &product, err)
+                              : add_weights(graph, layer, t, &weights, err);
+    if (status == LEAT_OK && !conv) {
+        status =
+            lt_quant_add_node(graph,
+                              &(lt_quant_node){"MatMulInteger", stem, "_integer",
+                                               (uint32_t[]){x.value, weights, x.zero}, 3, 1, -1, 0},
+                              &product, err);
+    }
     status = status ? status : add_scaling(graph, layer, product, x.scale, &scaled, err);
     if (status != LEAT_OK) {
         return status;
@@ -168,9 +236,16 @@ static leat_status replace_layer(lt_graph *graph, const lt_quant_layer *layer,
     leat_node *last = graph->nodes[graph->n_nodes - 1];
     if (bias != LEAT_NO_VALUE) {
         uint32_t sum;
-        status = lt_quant_add_node(
-            graph, &(lt_quant_node){"Add", stem, "_sum", (uint32_t[]){scaled, bias}, 2, 1, -1, 0},
-            &sum, err);
+        if (conv) {
+            status = add_row(graph, layer, graph->values[bias].name, "_row",
+                             graph->values[bias].data, &bias, err);
+        }
+        status = status
+                     ? status
+                     : lt_quant_add_node(graph,
+                                         &(lt_quant_node){"Add", stem, "_sum",
+                                                          (uint32_t[]){scaled, bias}, 2, 1, -1, 0},
+                                         &sum, err);
         last = graph->nodes[graph->n_nodes - 1];
     }
     lt_node_set_output(last, 0, node->outputs[0]);

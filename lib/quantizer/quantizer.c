@@ -110,18 +110,45 @@ leat_status lt_quant_progress(const leat_quantizer *q, const char *stage, uint64
 /* --- finishing ----------------------------------------------------------------------------------
  */
 
+/* Uses of each number of a convolution's data, from which on quantizing it at run time pays:
+ * reading it twice and writing a byte takes about 0.15 ns, and each use saves about 0.01 ns (Zen
+ * 4). */
+#define LEAST_USES 16
+
+/* Why a convolution is not quantized dynamically; NULL: it is. */
+static const char *not_dynamic(const lt_graph *graph, const leat_node *node)
+{
+    const leat_value *w = &graph->values[node->inputs[1]];
+    const leat_attr *strides = leat_node_attr(node, "strides");
+    uint32_t bias = node->n_inputs > 2 ? node->inputs[2] : LEAT_NO_VALUE;
+    double uses = (double)w->shape[0] / (double)leat_node_int(node, "group", 1);
+    for (int32_t d = 2; d < w->rank; d++) {
+        bool strided = strides != NULL && strides->count > (size_t)(d - 2);
+        uses *= (double)w->shape[d] / (strided ? (double)strides->u.ints[d - 2] : 1);
+    }
+    if (uses < LEAST_USES) {
+        return "each number is used too rarely for quantizing it to pay";
+    }
+    const leat_value *b = bias == LEAT_NO_VALUE ? NULL : &graph->values[bias];
+    return b != NULL && (b->data == NULL || b->rank != 1) ? "its bias is no constant" : NULL;
+}
+
 /* Why a layer stays f32 with the method; NULL: it need not. */
 static const char *not_by_method(const leat_quantizer *q, const lt_quant_layer *layer)
 {
-    const leat_value *w = &q->model->graph->values[layer->node->inputs[1]];
+    const lt_graph *graph = q->model->graph;
+    const leat_value *w = &graph->values[layer->node->inputs[1]];
+    const bool conv = strcmp(layer->node->op, "Conv") == 0;
     if (q->method == LEAT_QUANTIZE_STATIC) {
         return NULL;
     }
-    if (strcmp(layer->node->op, "Conv") == 0) {
+    if (q->method == LEAT_QUANTIZE_DYNAMIC) {
+        return conv ? not_dynamic(graph, layer->node) : NULL;
+    }
+    if (conv) {
         return "the method is for matrix products";
     }
-    bool whole = w->shape[1 - layer->axis] % q->block == 0;
-    return q->method == LEAT_QUANTIZE_DYNAMIC || whole ? NULL : "its rows are no whole blocks";
+    return w->shape[1 - layer->axis] % q->block == 0 ? NULL : "its rows are no whole blocks";
 }
 
 static leat_status choose_method(leat_quantizer *q, leat_error *err)
@@ -151,8 +178,8 @@ static leat_status choose_method(leat_quantizer *q, leat_error *err)
     }
     return able ? LEAT_OK
                 : lt_fail(err, LEAT_UNSUPPORTED,
-                          "nothing to quantize: the model's products are convolutions or kept; "
-                          "convolutions need the static method and calibration data");
+                          "nothing to quantize: the method is for none of the model's products, or "
+                          "they are kept (the static method, with calibration data, takes more)");
 }
 
 /* Constants that something reads. */

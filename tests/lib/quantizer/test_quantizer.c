@@ -173,16 +173,18 @@ static double measure(test_run *run, const char *file, int outputs)
     leat_model *model;
     leat_session *before, *after;
     float data[IMAGE];
+    const size_t n_outputs = leat_model_io(run->model)->n_outputs;
     double signal = 0, noise = 0;
+    assert_true(n_outputs <= 2);
     assert_ok(leat_model_load(run->context, file, NULL, &model, &run->err), &run->err);
     assert_ok(leat_session_create(model, NULL, &after, &run->err), &run->err);
     assert_ok(leat_session_create(run->model, NULL, &before, &run->err), &run->err);
     for (uint32_t i = 0; i < 8; i++) {
-        leat_array x = image(data, 1000 + i), a = {0}, b = {0};
-        assert_ok(leat_session_run(before, &x, 1, &a, 1, &run->err), &run->err);
-        assert_ok(leat_session_run(after, &x, 1, &b, 1, &run->err), &run->err);
+        leat_array x = image(data, 1000 + i), a[2] = {{0}, {0}}, b[2] = {{0}, {0}};
+        assert_ok(leat_session_run(before, &x, 1, a, n_outputs, &run->err), &run->err);
+        assert_ok(leat_session_run(after, &x, 1, b, n_outputs, &run->err), &run->err);
         for (int k = 0; k < outputs; k++) {
-            double u = (double)((float *)a.data)[k], v = (double)((float *)b.data)[k];
+            double u = (double)((float *)a[0].data)[k], v = (double)((float *)b[0].data)[k];
             signal += u * u;
             noise += (u - v) * (u - v);
         }
@@ -419,6 +421,86 @@ static void dynamic_products_of_matrices_keep_the_outputs(void **state)
     leat_quantizer_destroy(q);
     test_run_free(&run);
     onnx_builder_destroy(b);
+}
+
+/* Convolutions with and without a bias, strided, in groups, padded: ConvInteger, and QConv when it
+ * runs. */
+static void dynamic_convolutions_keep_the_outputs(void **state)
+{
+    static const int64_t twos[] = {2, 2}, ones[] = {1, 1, 0, 2};
+    const leat_attr strides = test_attr_ints("strides", twos, 2);
+    const leat_attr grouped[] = {test_attr_int("group", 2), test_attr_ints("pads", ones, 4)};
+    const leat_attr depthwise = test_attr_int("group", 24);
+    onnx_builder *b = onnx_builder_create(13);
+    test_run run;
+    leat_model *model;
+    leat_session *session;
+    leat_plan_report plan = {.struct_size = sizeof(plan)};
+    float data[IMAGE];
+    (void)state;
+    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "Nx3x12x12");
+    random_constant(b, "w1", "24x3x3x3", 648, 0.4f, 1);
+    random_constant(b, "b1", "24", 24, 0.5f, 2);
+    random_constant(b, "w2", "40x12x3x3", 4320, 0.2f, 3);
+    random_constant(b, "w3", "24x1x3x3", 216, 0.4f, 4);
+    onnx_builder_node(b, "Conv", "x,w1,b1", "c1", &strides, 1);
+    onnx_builder_node(b, "Relu", "c1", "r1", NULL, 0);
+    onnx_builder_node(b, "Conv", "r1,w2", "y", grouped, 2);
+    onnx_builder_node(b, "Conv", "r1,w3", "z", &depthwise, 1);
+    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "Nx40x4x6");
+    onnx_builder_output(b, "z", LEAT_DTYPE_F32, "Nx24x3x3");
+    test_run_load(&run, b);
+    leat_quantizer *q = create(&run, NULL);
+    assert_ok(leat_quantizer_finish(q, path, &run.err), &run.err);
+    leat_quantizer_report r = report_of(q);
+    assert_int_equal(r.method, LEAT_QUANTIZE_DYNAMIC);
+    assert_int_equal(layer_of(&r, "c1")->bits, 8);
+    assert_int_equal(layer_of(&r, "y")->bits, 8);
+    assert_int_equal(layer_of(&r, "z")->bits, 32);
+    assert_non_null(strstr(layer_of(&r, "z")->reason, "rarely"));
+    assert_int_equal(count_ops(&run, path, "ConvInteger"), 2);
+    assert_true(measure(&run, path, 40 * 24) > 30);
+    leat_array x = image(data, 1), y[2] = {{0}, {0}};
+    assert_ok(leat_model_load(run.context, path, NULL, &model, &run.err), &run.err);
+    assert_ok(leat_session_create(model, NULL, &session, &run.err), &run.err);
+    assert_ok(leat_session_run(session, &x, 1, y, 2, &run.err), &run.err);
+    assert_ok(leat_session_report(session, &plan, &run.err), &run.err);
+    size_t products = 0;
+    for (size_t i = 0; i < plan.n_nodes; i++) {
+        products += strncmp(plan.nodes[i].op, "QConv", 5) == 0;
+        assert_string_not_equal(plan.nodes[i].op, "ConvInteger");
+        assert_string_not_equal(plan.nodes[i].op, "Cast");
+        assert_string_not_equal(plan.nodes[i].op, "Add"); /* the bias is in the product */
+    }
+    assert_int_equal(products, 2);
+    leat_session_destroy(session);
+    leat_model_destroy(model);
+    leat_quantizer_destroy(q);
+    test_run_free(&run);
+    onnx_builder_destroy(b);
+}
+
+/* The context's memory after so many batches were fed. */
+static uint64_t bytes_after(int batches)
+{
+    onnx_builder *b = build_cnn(17, false);
+    test_run run;
+    leat_memory_info stats;
+    test_run_load(&run, b);
+    leat_quantizer *q = create(&run, NULL);
+    feed(q, 1, batches, &run.err);
+    leat_context_memory(run.context, &stats);
+    leat_quantizer_destroy(q);
+    test_run_free(&run);
+    onnx_builder_destroy(b);
+    return stats.peak_bytes;
+}
+
+/* 64 are kept to measure with; more leave nothing behind: 1,000 would be 2 MB. */
+static void more_batches_take_no_more_memory(void **state)
+{
+    (void)state;
+    assert_int_equal(bytes_after(1000), bytes_after(64));
 }
 
 /* What rounding the weights takes from each channel, against loops over the data. */
@@ -690,6 +772,8 @@ int main(void)
         cmocka_unit_test(budget_fragile_layer_goes_back),
         cmocka_unit_test(budget_out_of_reach_is_said),
         cmocka_unit_test(dynamic_products_of_matrices_keep_the_outputs),
+        cmocka_unit_test(dynamic_convolutions_keep_the_outputs),
+        cmocka_unit_test(more_batches_take_no_more_memory),
         cmocka_unit_test(lost_means_are_those_of_the_data),
         cmocka_unit_test(bad_descriptors_are_refused),
         cmocka_unit_test(quantized_model_is_refused),
