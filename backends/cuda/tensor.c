@@ -78,6 +78,9 @@ leat_status lt_cuda_tensor_open(lt_cuda_device *device, leat_error *err)
             lt_cuda_gemm_open(&driver, tensor->modules, device->processors, &tensor->gemm, err);
     }
     if (status == LEAT_OK) {
+        status = lt_cuda_gemm_open_resident(&tensor->gemm, tensor->modules, err);
+    }
+    if (status == LEAT_OK) {
         status = lt_cuda_stream_open(&tensor->gemm, tensor->modules, &tensor->stream, err);
     }
     if (status != LEAT_OK) {
@@ -201,10 +204,13 @@ static bool keep(lt_cuda_builder *b, const lt_cuda_gemm_plan *plan,
 bool lt_cuda_tensor_product(lt_cuda_builder *b, const lt_cuda_gemm_desc *desc,
                             const lt_cuda_tensor_inputs *inputs)
 {
+    const lt_cuda_tensor *tensor = b->device->tensor;
     lt_cuda_gemm_plan plan;
-    return b->device->tensor != NULL &&
-           lt_cuda_gemm_plan_product(&b->device->tensor->gemm, desc, &plan, NULL) == LEAT_OK &&
-           keep(b, &plan, NULL, inputs);
+    if (tensor == NULL || lt_cuda_gemm_plan_product(&tensor->gemm, desc, &plan, NULL) != LEAT_OK) {
+        return false;
+    }
+    (void)lt_cuda_gemm_resident_product(&tensor->gemm, desc, 0, &plan);
+    return keep(b, &plan, NULL, inputs);
 }
 
 lt_cuda_gemm_conv_desc lt_cuda_tensor_conv_desc(const lt_gpu_window *w, int32_t bottom,
@@ -234,6 +240,7 @@ bool lt_cuda_tensor_conv(lt_cuda_builder *b, const lt_cuda_gemm_conv_desc *desc,
     if (tensor == NULL || lt_cuda_gemm_plan_conv(&tensor->gemm, desc, &plan, NULL) != LEAT_OK) {
         return false;
     }
+    (void)lt_cuda_gemm_resident_conv(&tensor->gemm, desc, 0, &plan);
     bool streams =
         lt_cuda_stream_plan_conv(&tensor->stream, desc, NULL, &stream, NULL) == LEAT_OK &&
         lt_cuda_stream_is_faster(&tensor->stream, &plan, &stream);

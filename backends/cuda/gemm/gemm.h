@@ -48,7 +48,7 @@ typedef struct lt_cuda_gemm_driver {
 typedef struct lt_cuda_gemm {
     lt_cuda_gemm_driver driver;
     uint32_t n_multiprocessors;
-    void *functions[LT_GEMM_N_KERNELS];
+    void *functions[LT_GEMM_N_KERNELS + LT_RESIDENT_N_KERNELS];
 } lt_cuda_gemm;
 
 /* A product of row-major matrices, or a batch of them.
@@ -150,7 +150,7 @@ static inline int64_t lt_cuda_gemm_byte_row(int64_t c)
     return c / 64 * 64 + c % 16 / 2 * 8 + c % 64 / 16 * 2 + c % 2;
 }
 
-/* Name of kernel i < LT_GEMM_N_KERNELS in its module, such as
+/* Name of kernel i < LT_GEMM_N_KERNELS + LT_RESIDENT_N_KERNELS in its module, such as
  * "lt_cuda_gemm_f16_nk_128x256x64_sm90". Static. */
 const char *lt_cuda_gemm_kernel_name(uint32_t i);
 
@@ -170,6 +170,17 @@ leat_status lt_cuda_gemm_plan_product(const lt_cuda_gemm *gemm, const lt_cuda_ge
                                       lt_cuda_gemm_plan *out, leat_error *err);
 leat_status lt_cuda_gemm_plan_conv(const lt_cuda_gemm *gemm, const lt_cuda_gemm_conv_desc *desc,
                                    lt_cuda_gemm_plan *out, leat_error *err);
+
+/* The kernels of bytes whose weights stay in shared memory: looked up behind lt_cuda_gemm_open; a
+ * plan of bytes becomes one of theirs where all steps of B fit beside the stages and, unless it is
+ * `wanted`, there are tiles enough. False, with the plan as it was, where it does not.
+ * Threads, errors: as of lt_cuda_gemm_open. */
+leat_status lt_cuda_gemm_open_resident(lt_cuda_gemm *gemm, void *const modules[LT_GEMM_N_MODULES],
+                                       leat_error *err);
+int lt_cuda_gemm_resident_product(const lt_cuda_gemm *gemm, const lt_cuda_gemm_desc *desc,
+                                  int wanted, lt_cuda_gemm_plan *plan);
+int lt_cuda_gemm_resident_conv(const lt_cuda_gemm *gemm, const lt_cuda_gemm_conv_desc *desc,
+                               int wanted, lt_cuda_gemm_plan *plan);
 
 /* Enqueues a plan on a CUstream. Never blocks or allocates.
  * Threads:  any; the device's context must be current.

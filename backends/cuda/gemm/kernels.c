@@ -48,7 +48,7 @@ uint32_t lt_cuda_gemm_kernel(leat_dtype dtype, enum lt_cuda_gemm_source source, 
 
 const char *lt_cuda_gemm_kernel_name(uint32_t i)
 {
-    return names[i];
+    return i < LT_GEMM_N_KERNELS ? names[i] : lt_cuda_gemm_resident_name(i - LT_GEMM_N_KERNELS);
 }
 
 leat_status lt_cuda_gemm_find(const lt_cuda_gemm_driver *driver, void *module, const char *name,

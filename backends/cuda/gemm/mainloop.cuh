@@ -217,7 +217,7 @@ __device__ __forceinline__ void consume(const lt_cuda_gemm_params &p, const shar
         where.array_bytes = C::number_place(C::COLUMNS) * 4;
         where.numbers = s.numbers + group * 3 * where.array_bytes;
         numbers.load(p, to.column);
-        if (p.residual_wide && p.splits == 1) {
+        if ((C::BYTES || p.residual_wide) && p.splits == 1) {
             rows.load(p, where.row, where.column, where.batch);
         }
         accumulate<C>(p, sums, s, at, k.end - k.begin, group);

@@ -41,6 +41,15 @@ enum lt_cuda_gemm_source {
 #define LT_GEMM_N_FAMILIES 10
 #define LT_GEMM_N_KERNELS (LT_GEMM_N_FAMILIES * LT_GEMM_N_TILES)
 
+/* Kernels of bytes whose weights stay in shared memory (resident.cuh), behind all others: I8 and
+ * U8, each with steps of 64 and of 128 bytes. Their tile, threads (three warpgroups, the last copies) and
+ * most stages. */
+#define LT_RESIDENT_N_KERNELS 4
+#define LT_RESIDENT_ROWS 128u
+#define LT_RESIDENT_COLUMNS 64u
+#define LT_RESIDENT_THREADS 384u
+#define LT_RESIDENT_MAX_STAGES 8u
+
 /* Modules: F16, BF16, I8, U8. */
 #define LT_GEMM_N_MODULES 4
 
@@ -165,6 +174,7 @@ typedef struct lt_cuda_gemm_params {
     uint32_t residual_wide;    /* the same of the residual; of halves, of 16 bits */
     lt_cuda_gemm_requantize q; /* of bytes */
     /* Convolution: k is taps (kh outer, kw inner), each of c_steps steps. */
+    uint32_t gathers; /* of resident.cuh: a convolution */
     uint32_t c_steps, kw;
     uint32_t out_h, out_w;
     uint32_t stride_h, stride_w, dilation_h, dilation_w;

@@ -56,6 +56,9 @@ static inline uint32_t lt_cuda_gemm_type_bytes(uint32_t type)
                                                       : 2;
 }
 
+/* resident.c: the name of its kernel i. */
+const char *lt_cuda_gemm_resident_name(uint32_t i);
+
 /* finish.c: types of D, bias and residual; an activation by its form; whether rows of such a type
  * can be read or written by 16 bytes (the address is looked at when it is known). */
 leat_status lt_cuda_gemm_set_types(const lt_cuda_gemm *gemm, lt_cuda_gemm_plan *plan,

@@ -231,7 +231,8 @@ finish_tile(const lt_cuda_gemm_params &p, typename C::S (&sums)[C::COLUMNS / 2],
     constexpr uint32_t TAKEN = C::PASS / 2; /* sums of a pass */
 #pragma unroll 1
     for (uint32_t pass = 0; pass < C::COLUMNS / C::PASS; pass++) {
-        const bool more = p.residual_wide && pass + 1 < C::COLUMNS / C::PASS;
+        const bool more =
+            (C::BYTES || p.residual_wide) && pass + 1 < C::COLUMNS / C::PASS;
         typename C::template rows<C::PASS> next;
         if (C::BYTES && more) { /* while these are finished; of halves they would be too many */
             next.load(p, at.row, at.column + C::PASS, at.batch);

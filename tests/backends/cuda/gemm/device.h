@@ -103,6 +103,7 @@ static inline const char *test_device_open(test_device *device, const char *dire
     const lt_cuda_gemm_driver driver = *d;
     if (lt_cuda_gemm_open(&driver, modules, (uint32_t)multiprocessors, &device->gemm, &err) !=
             LEAT_OK ||
+        lt_cuda_gemm_open_resident(&device->gemm, modules, &err) != LEAT_OK ||
         lt_cuda_stream_open(&device->gemm, modules, &device->stream, &err) != LEAT_OK) {
         return "the driver does not know the kernels";
     }

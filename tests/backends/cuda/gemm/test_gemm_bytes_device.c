@@ -207,7 +207,8 @@ static void check_product(const lt_cuda_gemm_desc *d, const finish_case *c, cons
     check_untouched(&o[D], end, o[D].array.shape[0] + margin, what);
 }
 
-static void run_product(const test_device *device, lt_cuda_gemm_desc *d, const finish_case *c)
+static void run_product(const test_device *device, lt_cuda_gemm_desc *d, const finish_case *c,
+                        bool resident)
 {
     leat_error err = {0};
     lt_cuda_gemm_plan plan;
@@ -219,6 +220,9 @@ static void run_product(const test_device *device, lt_cuda_gemm_desc *d, const f
     d->beta = c->beta;
     d->requantize = c->q;
     assert_ok(lt_cuda_gemm_plan_product(&device->gemm, d, &plan, &err), &err);
+    if (resident) {
+        assert_true(lt_cuda_gemm_resident_product(&device->gemm, d, 1, &plan));
+    }
     char what[160];
     snprintf(what, sizeof what, "%s, %u splits, %lld x %lld x %lld, result %d, residual %d",
              lt_cuda_gemm_kernel_name(plan.kernel), plan.params.splits, (long long)d->m,
@@ -270,7 +274,7 @@ static void product_every_kernel_and_split_is_exact(void **state)
                 d.tile = tile;
                 d.splits = splits;
                 finish_case c = case_of(i++ % 36);
-                run_product(device, &d, &c);
+                run_product(device, &d, &c, false);
             }
         }
     }
@@ -285,7 +289,7 @@ static void product_every_result_and_residual_is_exact(void **state)
             d.tile = (uint32_t)(i / 6 + odd) % LT_GEMM_N_TILES + 1;
             d.splits = 1 + (uint32_t)i % 2;
             finish_case c = case_of(i);
-            run_product(device, &d, &c);
+            run_product(device, &d, &c, false);
         }
     }
 }
@@ -300,7 +304,7 @@ static void product_sizes_batches_and_strides_are_exact(void **state)
         const int64_t *s = sizes[i];
         lt_cuda_gemm_desc d = dense(types[i % 2], s[0], s[1], s[2]);
         finish_case c = case_of((int)i);
-        run_product(device, &d, &c);
+        run_product(device, &d, &c, false);
     }
     for (int shared = 0; shared < 3; shared++) {
         lt_cuda_gemm_desc d = dense(types[shared % 2], 70, 80, 96);
@@ -313,7 +317,7 @@ static void product_sizes_batches_and_strides_are_exact(void **state)
         d.d_batch = d.m * d.ldd + 32;
         d.r_batch = shared == 1 ? 0 : d.m * d.ldr;
         finish_case c = case_of(6 + shared);
-        run_product(device, &d, &c);
+        run_product(device, &d, &c, false);
     }
 }
 
@@ -338,7 +342,8 @@ static int32_t conv_sum(const lt_cuda_gemm_conv_desc *d, const operand *o, int32
     return sum;
 }
 
-static void run_conv(const test_device *device, lt_cuda_gemm_conv_desc *d, const finish_case *c)
+static void run_conv(const test_device *device, lt_cuda_gemm_conv_desc *d, const finish_case *c,
+                     bool resident)
 {
     leat_error err = {0};
     lt_cuda_gemm_plan plan;
@@ -349,6 +354,9 @@ static void run_conv(const test_device *device, lt_cuda_gemm_conv_desc *d, const
     d->alpha = c->alpha;
     d->requantize = c->q;
     assert_ok(lt_cuda_gemm_plan_conv(&device->gemm, d, &plan, &err), &err);
+    if (resident) {
+        assert_true(lt_cuda_gemm_resident_conv(&device->gemm, d, 1, &plan));
+    }
     const lt_cuda_gemm_params *p = &plan.params;
     char what[160];
     snprintf(what, sizeof what, "%s, %u splits, %d x %d x %d x %d to %d by %d x %d, result %d",
@@ -399,7 +407,7 @@ static void conv_every_kernel_is_exact(void **state)
                                     .tile = (uint32_t)i / 2 + 1,
                                     .splits = 1 + (uint32_t)i % 3};
         finish_case c = case_of(i * 7 % 36);
-        run_conv(device, &d, &c);
+        run_conv(device, &d, &c, false);
     }
 }
 
@@ -434,7 +442,65 @@ static void conv_strides_pads_dilations_are_exact(void **state)
                                     .dilation_w = s[10],
                                     .pad = {s[11], s[12], s[13], s[14]}};
         finish_case c = case_of((int)i * 5 % 36);
-        run_conv(device, &d, &c);
+        run_conv(device, &d, &c, false);
+    }
+}
+
+/* One that the kernels of resident weights take. */
+static finish_case byte_case(int i)
+{
+    finish_case c = case_of(i % 2 + i / 2 % 3 * 6);
+    c.bias = i / 6 % 2;
+    c.scaled = i % 5 == 3;
+    c.activation = LT_GEMM_LINEAR;
+    c.q.post = 1;
+    return c;
+}
+
+/* Rows more than a device's blocks take at once, and fewer than a tile; one column of tiles and
+ * several; steps of 64 and of 128 bytes; rows of every alignment. */
+static void resident_products_are_exact(void **state)
+{
+    test_device *device = require_device(state);
+    static const int64_t sizes[][3] = {{35000, 64, 64}, {9001, 272, 128}, {300, 1000, 200},
+                                       {129, 80, 16},   {4099, 131, 500}, {700, 2048, 512},
+                                       {128, 16, 48},   {40000, 48, 33}};
+    for (size_t i = 0; i < 36; i++) {
+        const int64_t *s = sizes[i % (i < 8 ? 8 : 5) + (i < 8 ? 0 : 2)];
+        lt_cuda_gemm_desc d = dense(types[i % 2], s[0], s[1], s[2]);
+        finish_case c = byte_case((int)i);
+        run_product(device, &d, &c, true);
+    }
+}
+
+static void resident_convs_are_exact(void **state)
+{
+    test_device *device = require_device(state);
+    /* images h w c n, k, stride, pad */
+    static const int32_t cases[][8] = {
+        {9, 57, 55, 64, 64, 3, 1, 1},  {3, 16, 15, 64, 136, 3, 2, 1},
+        {4, 14, 14, 128, 72, 1, 2, 0}, {2, 20, 20, 16, 16, 3, 2, 2},
+        {5, 9, 8, 32, 33, 3, 1, 1},    {1, 30, 31, 256, 128, 1, 1, 0},
+        {40, 28, 28, 48, 64, 3, 1, 1},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const int32_t *s = cases[i];
+        lt_cuda_gemm_conv_desc d = {.dtype = types[i % 2],
+                                    .scale = 1,
+                                    .images = s[0],
+                                    .h = s[1],
+                                    .w = s[2],
+                                    .c = s[3],
+                                    .n = s[4],
+                                    .kh = s[5],
+                                    .kw = s[5],
+                                    .stride_h = s[6],
+                                    .stride_w = s[6],
+                                    .dilation_h = 1,
+                                    .dilation_w = 1,
+                                    .pad = {s[7], s[7], s[7], s[7]}};
+        finish_case c = byte_case((int)i);
+        run_conv(device, &d, &c, true);
     }
 }
 
@@ -452,6 +518,8 @@ int main(void)
         cmocka_unit_test_prestate(product_sizes_batches_and_strides_are_exact, state),
         cmocka_unit_test_prestate(conv_every_kernel_is_exact, state),
         cmocka_unit_test_prestate(conv_strides_pads_dilations_are_exact, state),
+        cmocka_unit_test_prestate(resident_products_are_exact, state),
+        cmocka_unit_test_prestate(resident_convs_are_exact, state),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

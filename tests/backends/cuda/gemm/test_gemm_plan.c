@@ -332,6 +332,38 @@ static void plan_bytes_takes_steps_of_128(void **state)
     assert_memory_equal(lt_cuda_gemm_kernel_name(plan.kernel), "lt_cuda_gemm_i8_conv_", 21);
 }
 
+static void plan_bytes_keeps_few_weights_resident(void **state)
+{
+    static int module;
+    void *const modules[LT_GEMM_N_MODULES] = {&module, &module, &module, &module};
+    (void)state;
+    lt_cuda_gemm gemm = open_kernels();
+    lt_cuda_gemm_plan plan;
+    leat_error err = {0};
+    assert_ok(lt_cuda_gemm_open_resident(&gemm, modules, &err), &err);
+    lt_cuda_gemm_desc d = bytes_square(256);
+    d.m = 100352;
+    d.k = d.lda = d.ldb = 64;
+    assert_ok(lt_cuda_gemm_plan_product(&gemm, &d, &plan, &err), &err);
+    asked.n_maps = 0;
+    assert_true(lt_cuda_gemm_resident_product(&gemm, &d, 0, &plan));
+    assert_string_equal(lt_cuda_gemm_kernel_name(plan.kernel),
+                        "lt_cuda_gemm_u8_resident_128x64x64_sm90");
+    assert_true(asked.maps[0].swizzle == 2 && asked.maps[0].box[0] == 64);
+    assert_true(asked.maps[1].swizzle == 2 && asked.maps[1].box[1] == 64);
+    assert_true(plan.grid == 264 && plan.params.steps == 1 && plan.params.tiles_n == 4);
+    assert_true(plan.shared_bytes <= 233472 / 2 - 1024 && plan.params.stages == 8);
+    d.m = 2048; /* too few tiles */
+    assert_ok(lt_cuda_gemm_plan_product(&gemm, &d, &plan, &err), &err);
+    assert_false(lt_cuda_gemm_resident_product(&gemm, &d, 0, &plan));
+    assert_true(lt_cuda_gemm_resident_product(&gemm, &d, 1, &plan));
+    d.k = d.lda = d.ldb = 4096; /* too many weights */
+    assert_ok(lt_cuda_gemm_plan_product(&gemm, &d, &plan, &err), &err);
+    const uint32_t kernel = plan.kernel;
+    assert_false(lt_cuda_gemm_resident_product(&gemm, &d, 1, &plan));
+    assert_int_equal(plan.kernel, kernel);
+}
+
 static void plan_bytes_misfits_are_refused(void **state)
 {
     (void)state;
@@ -741,6 +773,7 @@ int main(void)
         cmocka_unit_test(plan_every_size_keeps_its_bounds),
         cmocka_unit_test(plan_misfits_are_refused),
         cmocka_unit_test(plan_bytes_takes_steps_of_128),
+        cmocka_unit_test(plan_bytes_keeps_few_weights_resident),
         cmocka_unit_test(plan_bytes_misfits_are_refused),
         cmocka_unit_test(launch_bytes_wants_scales),
         cmocka_unit_test(plan_conv_describes_the_padded_image),
