@@ -179,6 +179,38 @@ static leat_status add_region(lt_weights *weights, size_t bytes, leat_error *err
     return LEAT_OK;
 }
 
+/* The system clears fresh memory where it is first touched, which takes longer than to pack weights
+ * into it. Large blocks are therefore touched by all threads before they are filled. */
+#define TOUCH_BYTES ((size_t)2 << 20) /* of a task: a large page */
+
+typedef struct touch_job {
+    char *block;
+    size_t bytes;
+} touch_job;
+
+/* Task 0 has what lies before the first boundary of a large page. */
+static void touch_piece(void *argument, uint32_t task, uint32_t thread)
+{
+    const touch_job *job = argument;
+    const size_t first = TOUCH_BYTES - (uintptr_t)job->block % TOUCH_BYTES;
+    size_t begin = task == 0 ? 0 : first + (task - 1) * TOUCH_BYTES;
+    size_t end = first + task * TOUCH_BYTES;
+    end = end < job->bytes ? end : job->bytes;
+    (void)thread;
+    for (; begin < end; begin += 4096) {
+        *(volatile char *)(job->block + begin) = 0;
+    }
+}
+
+static void touch(leat_pool *pool, char *block, size_t bytes)
+{
+    touch_job job = {block, bytes};
+    size_t pieces = bytes / TOUCH_BYTES + 2; /* parts of two large pages at the ends */
+    if (bytes >= 2 * TOUCH_BYTES && pieces <= UINT32_MAX && lt_pool_threads(pool) > 1) {
+        lt_pool_parallel(pool, (uint32_t)pieces, touch_piece, &job);
+    }
+}
+
 /* Allocates and fills on a host device: like lt_weights_make, but from the regions. */
 static leat_status make_in_region(lt_weights *weights, const leat_value *constant, size_t bytes,
                                   leat_pack_fn fill, const void *argument, void **out_block,
@@ -200,6 +232,7 @@ static leat_status make_in_region(lt_weights *weights, const leat_value *constan
         place = weights->regions;
     }
     void *block = place->base + place->used;
+    touch(weights->device->context->pool, block, bytes);
     leat_status status = fill(block, bytes, constant, argument, err);
     if (status == LEAT_OK) {
         place->used += needed;

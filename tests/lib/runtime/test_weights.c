@@ -75,6 +75,47 @@ static void get_same_key_fills_once(void **state)
     assert_int_equal(lt_weights_bytes(weights), 32);
 }
 
+static leat_status number_words(void *out, size_t bytes, const leat_value *constant,
+                                const void *argument, leat_error *err)
+{
+    (void)constant, (void)err;
+    for (size_t i = 0; i < bytes / 4; i++) {
+        ((uint32_t *)out)[i] = (uint32_t)i * 2654435761u + *(const uint32_t *)argument;
+    }
+    return LEAT_OK;
+}
+
+/* Large blocks pass through the context's threads first, several in one region. */
+static void get_large_blocks_keep_what_others_hold(void **state)
+{
+    (void)state;
+    static const size_t words[] = {1310721, 262147, 17, 1179651, 3, 2097153};
+    enum {
+        N = sizeof(words) / sizeof(words[0])
+    };
+    leat_context_desc desc = {.struct_size = sizeof(desc), .threads = 2};
+    leat_context *two_threads;
+    lt_weights *large;
+    leat_error err = {0};
+    leat_value w = value_of(shared);
+    const void *blocks[N];
+    assert_ok(leat_context_create(&desc, &two_threads, &err), &err);
+    assert_ok(lt_weights_create(lt_device_cpu(two_threads), constants, 1, &large, &err), &err);
+    for (uint32_t i = 0; i < N; i++) {
+        assert_ok(lt_weights_get(large, &w, i, words[i] * 4, number_words, &i, &blocks[i], &err),
+                  &err);
+    }
+    for (uint32_t i = 0; i < N; i++) {
+        for (size_t j = 0; j < words[i]; j++) {
+            if (((const uint32_t *)blocks[i])[j] != (uint32_t)j * 2654435761u + i) {
+                fail_msg("block %u differs at word %zu", i, j);
+            }
+        }
+    }
+    lt_weights_destroy(large);
+    leat_context_destroy(two_threads);
+}
+
 static void get_other_shape_is_another_form(void **state)
 {
     (void)state;
@@ -144,6 +185,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(get_same_key_fills_once),
+        TEST(get_large_blocks_keep_what_others_hold),
         TEST(get_other_shape_is_another_form),
         TEST(get_failing_fill_leaves_nothing),
         TEST(get_other_size_under_one_key_returns_internal),
