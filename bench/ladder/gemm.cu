@@ -5,6 +5,7 @@
 //   gemm DIRECTORY         rungs at 4096, then the shipped kernel at sizes of models
 //   gemm DIRECTORY sweep   every tile and split at those sizes, to compare with the plan's choice
 //   gemm ... overlap       the shipped kernel starts while the one before it ends
+//   gemm ... only WORD     sizes with that word in their name
 //
 // Build: make build/bench/ladder/gemm (needs nvcc and cuBLAS). DIRECTORY has gemm_f16.fatbin:
 // build/backends/cuda/gemm. Factors rotate through 256 MB where
@@ -204,14 +205,11 @@ static void compare(const lt_cuda_gemm &gemm, cublasHandle_t handle, size s, boo
     data x(s);
     char name[64];
     double us = report(x, "cuBLAS", cublas_launch(handle, x), 0);
-    if (sweep && us > 60) {
-        return; // many tiles each: the model needs the small ones
-    }
     lt_cuda_gemm_plan plan = make_plan(gemm, s, 0, 0);
     name_plan(name, sizeof name, plan);
     report(x, name, shipped_launch(gemm, x, plan), us);
-    for (uint32_t tile = 1; sweep && tile <= LT_GEMM_N_TILES; tile++) {
-        for (uint32_t splits = 1; splits <= LT_GEMM_MAX_SPLIT; splits++) {
+    for (uint32_t tile = 1; sweep && tile <= LT_GEMM_N_ALL_TILES; tile++) {
+        for (uint32_t splits = 1; splits <= (us > 60 ? 1 : LT_GEMM_MAX_SPLIT); splits++) {
             plan = make_plan(gemm, s, tile, splits);
             if (plan.grid != 0) {
                 name_plan(name, sizeof name, plan);
@@ -223,18 +221,22 @@ static void compare(const lt_cuda_gemm &gemm, cublasHandle_t handle, size s, boo
 
 int main(int argc, char **argv)
 {
-    require(argc >= 2, "usage: gemm DIRECTORY [sweep] [overlap]", 2);
+    require(argc >= 2, "usage: gemm DIRECTORY [sweep] [overlap] [only WORD]", 2);
     bool sweep = false;
+    std::string only;
     for (int i = 2; i < argc; i++) {
         sweep = sweep || std::string(argv[i]) == "sweep";
         overlap = overlap || std::string(argv[i]) == "overlap";
+        if (std::string(argv[i]) == "only" && i + 1 < argc) {
+            only = argv[++i];
+        }
     }
     samples = sweep ? 256 : 4096; // of which each is checked
     lt_cuda_gemm gemm = open_kernels(argv[1]);
     cublasHandle_t handle;
     require(cublasCreate(&handle) == CUBLAS_STATUS_SUCCESS, "cublasCreate", 0);
     require(cublasSetStream(handle, stream) == CUBLAS_STATUS_SUCCESS, "cublasSetStream", 0);
-    if (!sweep) {
+    if (!sweep && only.empty()) {
         climb(gemm, handle, {4096, 4096, 4096, "ladder", false});
     }
     static const size sizes[] = {
@@ -246,6 +248,7 @@ int main(int argc, char **argv)
         {384, 1024, 1024, "BERT-large b1 out", false},
         {384, 4096, 1024, "BERT-large b1 up", false},
         {384, 1024, 4096, "BERT-large b1 down", false},
+        {12288, 3072, 1024, "BERT-large b32", false},
         {12288, 1024, 1024, "BERT-large b32", false},
         {12288, 4096, 1024, "BERT-large b32", false},
         {12288, 1024, 4096, "BERT-large b32", false},
@@ -262,7 +265,9 @@ int main(int argc, char **argv)
         {49, 512, 2048, "ResNet-50 b1 1x1", true},
     };
     for (const size &s : sizes) {
-        compare(gemm, handle, s, sweep);
+        if (std::string(s.what).find(only) != std::string::npos) {
+            compare(gemm, handle, s, sweep);
+        }
     }
     printf("%d wrong\n", failures);
     return failures != 0;

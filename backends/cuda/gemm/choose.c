@@ -10,11 +10,14 @@
 #define CYCLES_PER_NS 1.7
 #define MULTIPLY_ADDS                                                                              \
     2048.0 /* a cycle, of halves; twice as many of bytes, of which a step has twice */
-#define CACHE_BYTES 5544.0  /* a cycle, to all multiprocessors */
-#define ENGINE_BYTES 64.0   /* a cycle, to one of them */
-#define MEMORY_BYTES 2900.0 /* a ns */
-#define START_CYCLES 1500.0 /* of a block: barriers, the first loads */
-#define EPILOGUE_RATE 16.0  /* results a cycle */
+#define CACHE_BYTES 5544.0      /* a cycle, to all multiprocessors */
+#define ENGINE_BYTES 64.0       /* a cycle, to one of them */
+#define MEMORY_BYTES 2900.0     /* a ns */
+#define TURN_STEP 1.08          /* where warpgroups take turns, of that */
+#define START_CYCLES 1500.0     /* of a block: barriers, the first loads */
+#define EPILOGUE_RATE 16.0      /* results a cycle */
+#define PLAIN_CYCLES 0.09       /* of a result in a product's epilogue, beside that rate */
+#define EXPONENTIAL_CYCLES 0.13 /* of an activation with an exponential and a division */
 #define SPLIT_CYCLES 2000.0
 #define PARTIAL_CYCLES 0.04 /* of a result, for each block that shares it */
 #define LAUNCH_NS 2500.0
@@ -41,6 +44,24 @@ static uint32_t blocks_held(const lt_cuda_gemm_tile *tile)
     return tile->rows == 64 ? 2 : 1;
 }
 
+static int takes_turns(const lt_cuda_gemm_tile *tile)
+{
+    return tile->rows > 128;
+}
+
+static uint32_t rows_of_block(const lt_cuda_gemm_tile *tile)
+{
+    return tile->rows / LT_GEMM_SHARERS(tile->rows);
+}
+
+/* Bytes that a block fetches for a step of k of all its rows. */
+static double step_bytes(const lt_cuda_gemm_tile *tile)
+{
+    double columns = (double)tile->columns / LT_GEMM_SHARERS(tile->rows);
+    double turns = takes_turns(tile) ? 2 : 1;
+    return turns * (LT_GEMM_STAGE_ROWS(tile->rows) + columns) * LT_GEMM_STEP_BYTES;
+}
+
 static double larger(double a, double b)
 {
     return a > b ? a : b;
@@ -48,19 +69,23 @@ static double larger(double a, double b)
 
 /* Time of a cut whose operands are `bytes` of memory. */
 static double tile_ns(const lt_cuda_gemm_tile *tile, int64_t steps, uint32_t splits, int64_t tiles,
-                      double bytes, uint32_t n_multiprocessors)
+                      double bytes, double finish_cycles, uint32_t n_multiprocessors)
 {
-    int64_t blocks = tiles * splits, places = blocks_at_once(splits, n_multiprocessors);
+    uint32_t cluster = splits * LT_GEMM_SHARERS(tile->rows);
+    int64_t blocks = tiles * cluster, places = blocks_at_once(cluster, n_multiprocessors);
     int64_t at_once = places * blocks_held(tile);
     double waves = (double)ceil_div(blocks, at_once);
     double busy = (double)(blocks < places ? blocks : places);
     double shared = (double)ceil_div(blocks < at_once ? blocks : at_once, places);
     double rate = CACHE_BYTES / busy < ENGINE_BYTES ? CACHE_BYTES / busy : ENGINE_BYTES;
-    double products = (double)tile->rows * tile->columns * 64 / MULTIPLY_ADDS;
-    double step =
-        larger(products, ((double)tile->rows + tile->columns) * LT_GEMM_STEP_BYTES / rate);
-    double results = (double)tile->rows * tile->columns;
-    double once = results / splits / EPILOGUE_RATE;
+    double products = (double)rows_of_block(tile) * tile->columns * 64 / MULTIPLY_ADDS;
+    double step = larger(products, step_bytes(tile) / rate);
+    step *= takes_turns(tile) ? TURN_STEP : 1;
+    double results = (double)rows_of_block(tile) * tile->columns;
+    double once = results / splits * (1 / EPILOGUE_RATE + finish_cycles / blocks_held(tile));
+    if (takes_turns(tile)) { /* but for the last one behind the products */
+        once /= 2 * waves;
+    }
     if (splits > 1) {
         once += SPLIT_CYCLES + results * splits * PARTIAL_CYCLES;
     }
@@ -70,43 +95,65 @@ static double tile_ns(const lt_cuda_gemm_tile *tile, int64_t steps, uint32_t spl
 }
 
 /* Whether a split gives every block at least one step. */
-static int is_possible(int64_t steps, uint32_t splits)
+static int is_possible(uint32_t tile, int64_t steps, uint32_t splits)
 {
-    return splits >= 1 && splits <= LT_GEMM_MAX_SPLIT && splits <= steps;
+    return (splits == 1 || tile < LT_GEMM_N_TILES) && splits >= 1 && splits <= LT_GEMM_MAX_SPLIT &&
+           splits <= steps;
 }
 
 static double cut_ns(const int64_t sizes[3], int64_t steps, uint32_t i, uint32_t splits,
-                     uint32_t n_multiprocessors)
+                     double finish_cycles, uint32_t n_multiprocessors)
 {
     const lt_cuda_gemm_tile *tile = &lt_cuda_gemm_tiles[i];
     int64_t tiles = ceil_div(sizes[0], tile->rows) * ceil_div(sizes[1], tile->columns) * sizes[2];
     double m = (double)sizes[0], n = (double)sizes[1], k = (double)steps * LT_GEMM_STEP_BYTES;
     double bytes = (double)sizes[2] * (m * k + n * k + 2 * m * n);
-    return tile_ns(tile, steps, splits, tiles, bytes, n_multiprocessors);
+    return tile_ns(tile, steps, splits, tiles, bytes, finish_cycles, n_multiprocessors);
 }
 
-leat_status lt_cuda_gemm_choose(const int64_t sizes[3], int64_t steps, const uint32_t wanted[2],
-                                uint32_t n_multiprocessors, lt_cuda_gemm_cut *out, leat_error *err)
+/* Among the first n_tiles. */
+static leat_status choose(uint32_t n_tiles, const int64_t sizes[3], int64_t steps,
+                          const uint32_t wanted[2], double finish_cycles,
+                          uint32_t n_multiprocessors, lt_cuda_gemm_cut *out, leat_error *err)
 {
     *out = (lt_cuda_gemm_cut){0, 1, 0};
     if (wanted[0] != 0) {
-        if (wanted[0] > LT_GEMM_N_TILES || !is_possible(steps, wanted[1])) {
+        if (wanted[0] > n_tiles || !is_possible(wanted[0] - 1, steps, wanted[1])) {
             return lt_cuda_gemm_fail(err, LEAT_INVALID, "no tile %u with %u splits", wanted[0],
                                      wanted[1]);
         }
-        double ns = cut_ns(sizes, steps, wanted[0] - 1, wanted[1], n_multiprocessors);
+        double ns =
+            cut_ns(sizes, steps, wanted[0] - 1, wanted[1], finish_cycles, n_multiprocessors);
         *out = (lt_cuda_gemm_cut){wanted[0] - 1, wanted[1], ns};
         return LEAT_OK;
     }
-    for (uint32_t i = 0; i < LT_GEMM_N_TILES; i++) {
-        for (uint32_t splits = 1; is_possible(steps, splits); splits++) {
-            double ns = cut_ns(sizes, steps, i, splits, n_multiprocessors);
+    for (uint32_t i = 0; i < n_tiles; i++) {
+        for (uint32_t splits = 1; is_possible(i, steps, splits); splits++) {
+            double ns = cut_ns(sizes, steps, i, splits, finish_cycles, n_multiprocessors);
             if (out->cost_ns == 0 || ns < out->cost_ns) {
                 *out = (lt_cuda_gemm_cut){i, splits, ns};
             }
         }
     }
     return LEAT_OK;
+}
+
+leat_status lt_cuda_gemm_choose(const int64_t sizes[3], int64_t steps, const uint32_t wanted[2],
+                                uint32_t n_multiprocessors, lt_cuda_gemm_cut *out, leat_error *err)
+{
+    return choose(LT_GEMM_N_TILES, sizes, steps, wanted, 0, n_multiprocessors, out, err);
+}
+
+leat_status lt_cuda_gemm_choose_product(const int64_t sizes[3], const lt_cuda_gemm_params *p,
+                                        const uint32_t wanted[2], uint32_t n_multiprocessors,
+                                        lt_cuda_gemm_cut *out, leat_error *err)
+{
+    double finish = PLAIN_CYCLES;
+    if (p->finish == LT_GEMM_FINISH_GELU || p->finish == LT_GEMM_FINISH_LOGISTIC) {
+        finish += EXPONENTIAL_CYCLES;
+    }
+    return choose(LT_GEMM_N_ALL_TILES, sizes, p->steps, wanted, finish, n_multiprocessors, out,
+                  err);
 }
 
 void lt_cuda_gemm_apply(const lt_cuda_gemm *gemm, lt_cuda_gemm_plan *plan, lt_cuda_gemm_cut cut,
@@ -119,10 +166,11 @@ void lt_cuda_gemm_apply(const lt_cuda_gemm *gemm, lt_cuda_gemm_plan *plan, lt_cu
     p->n_tiles = p->tiles_m * p->tiles_n * (uint32_t)batch;
     p->swath = 2048 / tile->rows;
     p->splits = cut.splits;
-    p->a_box_rows = p->m < tile->rows ? (uint32_t)ceil_div(p->m, 8) * 8 : tile->rows;
-    plan->cluster = cut.splits;
-    plan->grid = p->n_tiles * cut.splits;
-    uint32_t at_once = gemm->n_multiprocessors * blocks_held(tile);
+    uint32_t rows = LT_GEMM_STAGE_ROWS(tile->rows);
+    p->a_box_rows = p->m < rows ? (uint32_t)ceil_div(p->m, 8) * 8 : rows;
+    plan->cluster = cut.splits * LT_GEMM_SHARERS(tile->rows);
+    plan->grid = p->n_tiles * plan->cluster;
+    uint32_t at_once = gemm->n_multiprocessors / plan->cluster * plan->cluster * blocks_held(tile);
     if (cut.splits == 1 && plan->grid > at_once) {
         plan->grid = at_once;
     }

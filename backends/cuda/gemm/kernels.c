@@ -19,7 +19,9 @@
 #define NAME_u8_nk(m, n, stages) NAME(u8, nk, 128, m, n)
 #define NAME_u8_conv(m, n, stages) NAME(u8, conv, 128, m, n)
 #define NAMES(type, source) LT_GEMM_TILES(NAME_##type##_##source)
-static const char *const names[LT_GEMM_N_KERNELS] = {LT_GEMM_FAMILIES(NAMES)};
+#define TURN_NAMES(type, source) LT_GEMM_TURN_TILES(NAME_##type##_##source)
+static const char *const names[LT_GEMM_N_KERNELS] = {LT_GEMM_FAMILIES(NAMES)
+                                                         LT_GEMM_TURN_FAMILIES(TURN_NAMES)};
 
 enum {
     F16_NK = 0,
@@ -31,13 +33,34 @@ enum {
 /* The module of each family. */
 static const uint8_t modules_of[LT_GEMM_N_FAMILIES] = {0, 0, 0, 1, 1, 1, 2, 2, 3, 3};
 
+static uint32_t module_of(uint32_t kernel)
+{
+    if (kernel < LT_GEMM_N_TILE_KERNELS) {
+        return modules_of[kernel / LT_GEMM_N_TILES];
+    }
+    return (kernel - LT_GEMM_N_TILE_KERNELS) / LT_GEMM_N_TURN_TILES / 2; /* NK, KN of a type */
+}
+
+static uint32_t tile_of(uint32_t kernel)
+{
+    if (kernel < LT_GEMM_N_TILE_KERNELS) {
+        return kernel % LT_GEMM_N_TILES;
+    }
+    return LT_GEMM_N_TILES + (kernel - LT_GEMM_N_TILE_KERNELS) % LT_GEMM_N_TURN_TILES;
+}
+
 #define TILE(rows, columns, stages)                                                                \
     {rows, columns, stages, LT_GEMM_THREADS(rows), LT_GEMM_SHARED_BYTES(rows, columns, stages)},
-const lt_cuda_gemm_tile lt_cuda_gemm_tiles[LT_GEMM_N_TILES] = {LT_GEMM_TILES(TILE)};
+const lt_cuda_gemm_tile lt_cuda_gemm_tiles[LT_GEMM_N_ALL_TILES] = {LT_GEMM_TILES(TILE)
+                                                                       LT_GEMM_TURN_TILES(TILE)};
 
 uint32_t lt_cuda_gemm_kernel(leat_dtype dtype, enum lt_cuda_gemm_source source, uint32_t tile)
 {
     uint32_t family = 0;
+    if (tile >= LT_GEMM_N_TILES) {
+        family = (dtype == LEAT_DTYPE_F16 ? 0 : 2) + (uint32_t)source;
+        return LT_GEMM_N_TILE_KERNELS + family * LT_GEMM_N_TURN_TILES + tile - LT_GEMM_N_TILES;
+    }
     if (lt_cuda_gemm_unit(dtype) == 1) {
         family = (dtype == LEAT_DTYPE_I8 ? I8_NK : U8_NK) + (source == LT_GEMM_CONV);
     } else {
@@ -74,13 +97,13 @@ leat_status lt_cuda_gemm_open(const lt_cuda_gemm_driver *driver,
 {
     *out = (lt_cuda_gemm){.driver = *driver, .n_multiprocessors = n_multiprocessors};
     for (uint32_t i = 0; i < LT_GEMM_N_KERNELS; i++) {
-        void *module = modules[modules_of[i / LT_GEMM_N_TILES]];
+        void *module = modules[module_of(i)];
         if (module == NULL) {
             continue;
         }
-        leat_status status = lt_cuda_gemm_find(driver, module, names[i],
-                                               lt_cuda_gemm_tiles[i % LT_GEMM_N_TILES].shared_bytes,
-                                               &out->functions[i], err);
+        leat_status status =
+            lt_cuda_gemm_find(driver, module, names[i], lt_cuda_gemm_tiles[tile_of(i)].shared_bytes,
+                              &out->functions[i], err);
         if (status != LEAT_OK) {
             *out = (lt_cuda_gemm){0};
             return status;

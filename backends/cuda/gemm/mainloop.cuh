@@ -12,8 +12,11 @@
  *
  * splits > 1: a cluster shares one tile's steps of k. Block r finishes every splits-th group of 16
  * columns: the others push their sums into its shared memory, and it adds them in their order.
- * Otherwise blocks are persistent: block b takes tiles b, b + blocks, ... (The second warpgroup
- * some steps behind the first, so that one multiplies while the other stores, was no faster.)
+ * Otherwise blocks are persistent: block b takes tiles b, b + blocks, ...
+ * Tiles of 256 and 512 rows: warpgroup g computes rows 128 g and on of its block's 256 alone, and
+ * the copies bring all of k for the first before they do for the second. So one finishes its rows
+ * while the other multiplies. Of 512 rows a cluster's blocks copy half of B each, to both; a stage
+ * is free when the warps of both have given it back.
  * A kernel that may start before the one ahead has ended waits for it before it reads A or the
  * residual or writes D; with b_early it fills its stages' B before.
  *
@@ -64,7 +67,13 @@ template <class C>
 __device__ __forceinline__ void copy_b(const lt_cuda_gemm_params &p, uint32_t target,
                                        uint32_t barrier, int32_t k, uint32_t column, int32_t z)
 {
-    if (C::SOURCE == LT_GEMM_KN) {
+    if (C::SHARERS > 1) {
+        const uint32_t first = ptx::cluster_rank() * (C::COLUMNS / C::SHARERS);
+        const int32_t c = (int32_t)(column + first);
+        const bool kn = C::SOURCE == LT_GEMM_KN;
+        ptx::copy_3d_to((1 << C::SHARERS) - 1, target + first * 128, &p.b, barrier, kn ? c : k,
+                        kn ? k : c, z);
+    } else if (C::SOURCE == LT_GEMM_KN) {
 #pragma unroll
         for (uint32_t i = 0; i < C::COLUMNS; i += 64) {
             ptx::copy_3d(target + i * 128, &p.b, barrier, (int32_t)(column + i), k, z);
@@ -105,6 +114,13 @@ __device__ __forceinline__ uint32_t produce_early(const lt_cuda_gemm_params &p, 
     return count;
 }
 
+/* The first of a block's rows of a tile that come one stage after the other. */
+template <class C>
+__device__ __forceinline__ uint32_t turn_row(const tile &to, uint32_t turn)
+{
+    return to.row + (C::SHARERS > 1 ? ptx::cluster_rank() * 256 : 0) + turn * 128;
+}
+
 /* One thread: copies all stages of all tiles of the block. */
 template <class C>
 __device__ __forceinline__ void produce(const lt_cuda_gemm_params &p, const shared_map &s,
@@ -118,8 +134,13 @@ __device__ __forceinline__ void produce(const lt_cuda_gemm_params &p, const shar
         early = produce_early<C>(p, s, bytes, k, locate<C>(p, first));
     }
     ptx::wait_for_predecessor();
-    for (uint32_t t = first; t < p.n_tiles; t += stride) {
-        const tile to = locate<C>(p, t);
+    uint32_t turn = 0;
+    for (uint32_t t = first; t < p.n_tiles; t += turn == 0 ? stride : 0) {
+        tile to = locate<C>(p, t);
+        if (C::TURNS) {
+            to.row = turn_row<C>(to, turn);
+            turn ^= 1;
+        }
         gather from(p, C::SOURCE == LT_GEMM_CONV ? to.row : 0, k.begin);
         for (uint32_t step = k.begin; step < k.end; step++) {
             uint32_t a = s.stages + at.stage * C::STAGE_BYTES;
@@ -151,47 +172,73 @@ __device__ __forceinline__ void produce(const lt_cuda_gemm_params &p, const shar
     }
 }
 
-/* Each warp gives a stage back to the producer. */
-__device__ __forceinline__ void release(const shared_map &s, uint32_t stage)
+/* Each warp gives a stage back to all that copy to it. */
+template <class C> __device__ __forceinline__ void release(const shared_map &s, uint32_t stage)
 {
-    if (threadIdx.x % 32 == 0) {
+    if (C::SHARERS > 1) {
+        if (threadIdx.x % 32 < C::SHARERS) {
+            ptx::barrier_arrive_at(s.empty + stage * 8, threadIdx.x % 32);
+        }
+    } else if (threadIdx.x % 32 == 0) {
         ptx::barrier_arrive(s.empty + stage * 8);
     }
+}
+
+/* Warpgroups' turns to multiply: a stage's barrier tells one phase from the next alone, so that a
+ * warpgroup may wait for its stages only when the other has had all of its own. Barriers of the
+ * block behind the two of column_numbers. */
+__device__ __forceinline__ void await_turn(uint32_t group)
+{
+    ptx::group_sync(3 + group, 256);
+}
+
+__device__ __forceinline__ void give_turn(uint32_t group)
+{
+    ptx::group_arrive(3 + group, 256);
 }
 
 /* Sums of one tile over steps; leaves the ring behind the last. */
 template <class C>
 __device__ __forceinline__ void accumulate(const lt_cuda_gemm_params &p,
-                                           typename C::S (&sums)[C::COLUMNS / 2],
+                                           typename C::S (&sums)[C::SUMS],
                                            const shared_map &s, ring &at, uint32_t count,
-                                           uint32_t group)
+                                           uint32_t group, bool gives_turn)
 {
     constexpr bool KN = C::SOURCE == LT_GEMM_KN;
+    constexpr uint32_t PART = C::COLUMNS / 2; /* sums */
+    const uint32_t first = C::TURNS ? 0 : group * 64; /* of this warpgroup's rows in a stage */
     uint32_t previous = 0;
     for (uint32_t i = 0; i < count; i++) {
-        const uint32_t a_rows = s.stages + at.stage * C::STAGE_BYTES + group * 64 * 128;
+        const uint32_t a_rows = s.stages + at.stage * C::STAGE_BYTES + first * 128;
         const uint32_t b_rows = s.stages + at.stage * C::STAGE_BYTES + C::A_BYTES;
         ptx::barrier_wait(s.full + at.stage * 8, at.parity);
         ptx::product_hold(sums);
         ptx::product_fence();
 #pragma unroll
         for (uint32_t k = 0; k < LT_GEMM_STEP_BYTES / 32; k++) {
-            uint64_t a = ptx::descriptor(a_rows + k * 32, 16);
             uint64_t b = KN ? ptx::descriptor(b_rows + k * 2048, 8192)
                             : ptx::descriptor(b_rows + k * 32, 16);
-            ptx::product<typename C::T, C::COLUMNS, KN>(sums, a, b, i + k > 0);
+#pragma unroll
+            for (uint32_t part = 0; part < C::PARTS; part++) {
+                uint64_t a = ptx::descriptor(a_rows + part * 64 * 128 + k * 32, 16);
+                ptx::product<typename C::T, C::COLUMNS, KN>(
+                    reinterpret_cast<typename C::S(&)[PART]>(sums[part * PART]), a, b, i + k > 0);
+            }
         }
         ptx::product_commit();
         if (i > 0) {
             ptx::product_wait<1>();
-            release(s, previous);
+            release<C>(s, previous);
         }
         previous = at.stage;
         at.next(p.stages);
     }
+    if (gives_turn) {
+        give_turn(group ^ 1);
+    }
     ptx::product_wait<0>();
     ptx::product_hold(sums);
-    release(s, previous);
+    release<C>(s, previous);
 }
 
 /* A warpgroup: computes all tiles of the block. */
@@ -203,14 +250,18 @@ __device__ __forceinline__ void consume(const lt_cuda_gemm_params &p, const shar
     const uint32_t warp = threadIdx.x / 32;
     const steps k = share(p, rank);
     ring at;
+    if (C::TURNS && group == 1) {
+        at.skip(p.steps, p.stages);
+        give_turn(0);
+    }
     ptx::wait_for_predecessor();
     for (uint32_t t = first; t < p.n_tiles; t += stride) {
         const tile to = locate<C>(p, t);
-        typename C::S sums[C::COLUMNS / 2];
+        typename C::S sums[C::SUMS];
         typename C::template rows<C::PASS> rows;
         column_numbers<C> numbers;
         place where;
-        where.row = to.row + warp * 16;
+        where.row = C::TURNS ? turn_row<C>(to, group) + warp % 4 * 16 : to.row + warp * 16;
         where.batch = to.batch;
         where.staging = s.staging + warp * 2048;
         where.column = to.column;
@@ -220,9 +271,17 @@ __device__ __forceinline__ void consume(const lt_cuda_gemm_params &p, const shar
         if ((C::BYTES || p.residual_wide) && p.splits == 1) {
             rows.load(p, where.row, where.column, where.batch);
         }
-        accumulate<C>(p, sums, s, at, k.end - k.begin, group);
+        bool gives_turn = false;
+        if (C::TURNS) {
+            await_turn(group);
+            gives_turn = group == 0 || t + stride < p.n_tiles; /* the other has rows to come */
+        }
+        accumulate<C>(p, sums, s, at, k.end - k.begin, group, gives_turn);
         numbers.keep(where.numbers, group);
-        if (p.splits > 1) {
+        if constexpr (C::TURNS) {
+            at.skip(p.steps, p.stages);
+            finish_tile<C>(p, sums, rows, where);
+        } else if (p.splits > 1) {
             finish_split<C>(p, sums, s, where, rank);
         } else {
             finish_tile<C>(p, sums, rows, where);
@@ -234,17 +293,22 @@ template <class C> __device__ __forceinline__ void run(const lt_cuda_gemm_params
 {
     const shared_map s = map_shared<C>(p);
     const uint32_t rank = p.splits > 1 ? ptx::cluster_rank() : 0;
-    const uint32_t first = blockIdx.x / p.splits, stride = gridDim.x / p.splits;
+    const uint32_t cluster = C::SHARERS > 1 ? C::SHARERS : p.splits;
+    const uint32_t first = blockIdx.x / cluster, stride = gridDim.x / cluster;
     if (threadIdx.x == C::COMPUTING) {
         ptx::prefetch_map(&p.a);
         ptx::prefetch_map(&p.b);
         for (uint32_t i = 0; i < p.stages; i++) {
             ptx::barrier_init(s.full + i * 8, 1);
-            ptx::barrier_init(s.empty + i * 8, C::COMPUTING / 32);
+            ptx::barrier_init(s.empty + i * 8, C::TURNS ? 4 * C::SHARERS : C::COMPUTING / 32);
         }
         ptx::barrier_init_fence();
     }
-    __syncthreads();
+    if (C::SHARERS > 1) {
+        ptx::cluster_sync(); /* the other's barriers are there, too */
+    } else {
+        __syncthreads();
+    }
     ptx::let_successor_start();
     if (threadIdx.x < C::COMPUTING) {
         if (C::GROUPS > 1) {
@@ -263,6 +327,9 @@ template <class C> __device__ __forceinline__ void run(const lt_cuda_gemm_params
             ptx::cluster_sync();
             ptx::cluster_sync();
         }
+    }
+    if (C::SHARERS > 1) {
+        ptx::cluster_sync(); /* nobody still copies or arrives here */
     }
 }
 

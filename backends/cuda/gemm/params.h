@@ -7,8 +7,7 @@
 
 /* Tiles: rows, columns, stages of the pipeline where a multiprocessor has one block. A stage is a
  * tile's A and B of a step of k. A warpgroup computes 64 rows; of tiles of 64 rows two blocks, of
- * half the stages, fit on a multiprocessor. (Pairs of blocks that share B by multicast were tried:
- * 128 x 256 ran at 0.6 of the speed of single blocks.) */
+ * half the stages, fit on a multiprocessor. */
 #define LT_GEMM_TILES(X)                                                                           \
     X(128, 256, 4)                                                                                 \
     X(128, 128, 6)                                                                                 \
@@ -16,6 +15,15 @@
     X(64, 128, 8)                                                                                  \
     X(64, 64, 12)
 #define LT_GEMM_N_TILES 5
+
+/* Further tiles that products of halves have, without splits: the two warpgroups of a block compute
+ * 128 rows each and take turns, so that one finishes its rows while the other multiplies. 512 rows
+ * are those of a cluster of two blocks, each of which copies half of B to both. */
+#define LT_GEMM_TURN_TILES(X)                                                                      \
+    X(256, 128, 6)                                                                                 \
+    X(512, 128, 6)
+#define LT_GEMM_N_TURN_TILES 2
+#define LT_GEMM_N_ALL_TILES (LT_GEMM_N_TILES + LT_GEMM_N_TURN_TILES)
 
 /* Kernels of one type and tile, by where their operands come from: B as [n][k], B as [k][n], and
  * a convolution's (A gathered from pixels, B as [n][taps][c]). */
@@ -39,7 +47,16 @@ enum lt_cuda_gemm_source {
     X(u8, nk)                                                                                      \
     X(u8, conv)
 #define LT_GEMM_N_FAMILIES 10
-#define LT_GEMM_N_KERNELS (LT_GEMM_N_FAMILIES * LT_GEMM_N_TILES)
+
+/* Those that have the further tiles, too. */
+#define LT_GEMM_TURN_FAMILIES(X)                                                                   \
+    X(f16, nk)                                                                                     \
+    X(f16, kn)                                                                                     \
+    X(bf16, nk)                                                                                    \
+    X(bf16, kn)
+#define LT_GEMM_N_TURN_FAMILIES 4
+#define LT_GEMM_N_TILE_KERNELS (LT_GEMM_N_FAMILIES * LT_GEMM_N_TILES)
+#define LT_GEMM_N_KERNELS (LT_GEMM_N_TILE_KERNELS + LT_GEMM_N_TURN_FAMILIES * LT_GEMM_N_TURN_TILES)
 
 /* Kernels of bytes whose weights stay in shared memory (resident.cuh), behind all others: I8 and
  * U8, each with steps of 64 and of 128 bytes. Their tile, threads (three warpgroups, the last copies) and
@@ -59,19 +76,25 @@ enum lt_cuda_gemm_source {
 
 /* Threads of a block: warpgroups that compute, and behind them a warp that copies, or where there
  * are two of them a warpgroup, which gives its registers away. */
-#define LT_GEMM_THREADS(rows) ((rows) == 128 ? 384u : 160u)
+#define LT_GEMM_THREADS(rows) ((rows) >= 128 ? 384u : 160u)
+
+/* Rows of a block that a stage holds, and blocks of a cluster that share B. */
+#define LT_GEMM_STAGE_ROWS(rows) ((rows) < 128 ? (rows) : 128)
+#define LT_GEMM_SHARERS(rows) ((rows) > 256 ? (rows) / 256u : 1u)
 
 /* Results on their way out: 16 x 128 bytes a warp. */
-#define LT_GEMM_STAGING_BYTES(rows) ((rows) / 16 * 2048u)
+#define LT_GEMM_STAGING_BYTES(rows) (LT_GEMM_STAGE_ROWS(rows) / 16 * 2048u)
 
 /* What the epilogue needs of a tile's columns, for each warpgroup: 3 numbers, an array each; of
  * bytes 16 bytes lie between every 32 of an array. */
-#define LT_GEMM_COLUMN_BYTES(rows, columns) ((rows) / 64 * (columns) / 8 * 9 * 3u * 4u)
+#define LT_GEMM_COLUMN_BYTES(rows, columns)                                                        \
+    (LT_GEMM_STAGE_ROWS(rows) / 64 * (columns) / 8 * 9 * 3u * 4u)
 
 /* Bytes of a block's shared memory; 1024 to align the stages. */
 #define LT_GEMM_SHARED_BYTES(rows, columns, stages)                                                \
-    ((stages) * ((rows) + (columns)) * LT_GEMM_STEP_BYTES + LT_GEMM_STAGING_BYTES(rows) +          \
-     LT_GEMM_COLUMN_BYTES(rows, columns) + LT_GEMM_BARRIER_BYTES + 1024u)
+    ((stages) * (LT_GEMM_STAGE_ROWS(rows) + (columns)) * LT_GEMM_STEP_BYTES +                      \
+     LT_GEMM_STAGING_BYTES(rows) + LT_GEMM_COLUMN_BYTES(rows, columns) + LT_GEMM_BARRIER_BYTES +   \
+     1024u)
 
 typedef enum lt_cuda_gemm_activation {
     LT_GEMM_LINEAR = 0,
@@ -165,7 +188,7 @@ typedef struct lt_cuda_gemm_params {
     uint32_t a_batched, b_batched; /* 0: one matrix for the whole batch */
     uint32_t bytes;                /* A and B are bytes */
     uint32_t b_early;              /* B is there before the kernel ahead has ended */
-    uint32_t a_box_rows;           /* rows of A that a load brings, at most the tile's */
+    uint32_t a_box_rows;           /* rows of A that a load brings, at most a stage's */
     uint32_t finish;               /* lt_cuda_gemm_finish */
     float c[5];                    /* its constants */
     float scale;

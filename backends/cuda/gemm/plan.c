@@ -116,7 +116,8 @@ static leat_status product_maps(const lt_cuda_gemm *gemm, const lt_cuda_gemm_des
                           p->b_batched ? (uint64_t)d->batch : 1};
     uint64_t b_strides[2] = {(uint64_t)d->ldb * unit,
                              (uint64_t)(p->b_batched ? d->b_batch : d->ldb) * unit};
-    uint32_t b_box[2] = {step, d->b_transposed ? tile->columns : step};
+    uint32_t sharers = LT_GEMM_SHARERS(tile->rows);
+    uint32_t b_box[2] = {step, d->b_transposed ? tile->columns / sharers : step};
     return lt_cuda_gemm_map_tiled(gemm, &p->b, d->dtype, b_dims, b_strides, b_box, err);
 }
 
@@ -153,7 +154,11 @@ leat_status lt_cuda_gemm_plan_product(const lt_cuda_gemm *gemm, const lt_cuda_ge
     const int64_t sizes[3] = {d->m, d->n, d->batch};
     const uint32_t wanted[2] = {d->tile, d->splits};
     lt_cuda_gemm_cut cut;
-    status = lt_cuda_gemm_choose(sizes, p->steps, wanted, gemm->n_multiprocessors, &cut, err);
+    if (p->bytes) {
+        status = lt_cuda_gemm_choose(sizes, p->steps, wanted, gemm->n_multiprocessors, &cut, err);
+    } else {
+        status = lt_cuda_gemm_choose_product(sizes, p, wanted, gemm->n_multiprocessors, &cut, err);
+    }
     if (status != LEAT_OK) {
         return status;
     }

@@ -57,10 +57,28 @@ __device__ __forceinline__ void barrier_wait(uint32_t barrier, uint32_t parity)
                  : "memory");
 }
 
+/* At the same barrier of a block of the cluster. */
+__device__ __forceinline__ void barrier_arrive_at(uint32_t barrier, uint32_t block)
+{
+    asm volatile("{\n"
+                 ".reg .b32 remote;\n"
+                 "mapa.shared::cluster.u32 remote, %0, %1;\n"
+                 "mbarrier.arrive.shared::cluster.b64 _, [remote];\n"
+                 "}" ::"r"(barrier),
+                 "r"(block)
+                 : "memory");
+}
+
 /* A barrier of `threads` threads of the block; id 1 to 15. */
 __device__ __forceinline__ void group_sync(uint32_t id, uint32_t threads)
 {
     asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
+
+/* At the same without waiting. */
+__device__ __forceinline__ void group_arrive(uint32_t id, uint32_t threads)
+{
+    asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory");
 }
 
 /* --- clusters ----------------------------------------------------------------------------------
@@ -128,6 +146,17 @@ __device__ __forceinline__ void copy_3d(uint32_t target, const void *map, uint32
     asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes "
                  "[%0], [%1, {%3, %4, %5}], [%2];" ::"r"(target),
                  "l"(map), "r"(barrier), "r"(x), "r"(y), "r"(z)
+                 : "memory");
+}
+
+/* The same to that place of all blocks of the cluster whose bits are set, and to the barrier of
+ * each. */
+__device__ __forceinline__ void copy_3d_to(uint16_t blocks, uint32_t target, const void *map,
+                                           uint32_t barrier, int32_t x, int32_t y, int32_t z)
+{
+    asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes"
+                 ".multicast::cluster [%0], [%1, {%3, %4, %5}], [%2], %6;" ::"r"(target),
+                 "l"(map), "r"(barrier), "r"(x), "r"(y), "r"(z), "h"(blocks)
                  : "memory");
 }
 

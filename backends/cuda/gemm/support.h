@@ -12,7 +12,7 @@ typedef struct lt_cuda_gemm_tile {
     uint32_t rows, columns, stages, threads, shared_bytes;
 } lt_cuda_gemm_tile;
 
-extern const lt_cuda_gemm_tile lt_cuda_gemm_tiles[LT_GEMM_N_TILES];
+extern const lt_cuda_gemm_tile lt_cuda_gemm_tiles[LT_GEMM_N_ALL_TILES];
 
 /* How a product is cut: an index into lt_cuda_gemm_tiles, blocks that share a tile, time of one
  * run. */
@@ -24,6 +24,12 @@ typedef struct lt_cuda_gemm_cut {
 /* The cheapest cut by estimate; with tile > 0 that one, or INVALID. */
 leat_status lt_cuda_gemm_choose(const int64_t sizes[3], int64_t steps, const uint32_t wanted[2],
                                 uint32_t n_multiprocessors, lt_cuda_gemm_cut *out, leat_error *err);
+
+/* The same of a product of halves, which has the further tiles, too. p: its steps, its activation.
+ */
+leat_status lt_cuda_gemm_choose_product(const int64_t sizes[3], const lt_cuda_gemm_params *p,
+                                        const uint32_t wanted[2], uint32_t n_multiprocessors,
+                                        lt_cuda_gemm_cut *out, leat_error *err);
 
 /* Fills what follows from a cut: kernel, grid, cluster, shared memory, tiles, steps. */
 void lt_cuda_gemm_apply(const lt_cuda_gemm *gemm, lt_cuda_gemm_plan *plan, lt_cuda_gemm_cut cut,

@@ -32,11 +32,17 @@ template <class T_, int SOURCE_, int ROWS_, int COLUMNS_, int STAGES_> struct co
     static constexpr int SOURCE = SOURCE_;
     static constexpr uint32_t ROWS = ROWS_, COLUMNS = COLUMNS_;
     static constexpr uint32_t STAGES = STAGES_; /* at most */
-    static constexpr uint32_t GROUPS = ROWS / 64; /* warpgroups that compute */
+    /* Two warpgroups that take turns, each with 128 rows; blocks of a cluster that share B. */
+    static constexpr bool TURNS = ROWS > 128;
+    static constexpr uint32_t SHARERS = LT_GEMM_SHARERS(ROWS);
+    static constexpr uint32_t STAGE_ROWS = LT_GEMM_STAGE_ROWS(ROWS);
+    static constexpr uint32_t PARTS = TURNS ? 2 : 1; /* of 64 rows each, of a warpgroup */
+    static constexpr uint32_t SUMS = PARTS * COLUMNS / 2; /* of a thread */
+    static constexpr uint32_t GROUPS = STAGE_ROWS / 64; /* warpgroups that compute */
     static constexpr uint32_t COMPUTING = GROUPS * 128;
     static constexpr uint32_t BLOCKS = GROUPS == 1 ? 2 : 1; /* on a multiprocessor */
     static constexpr uint32_t STEP = LT_GEMM_STEP_BYTES / sizeof(T);
-    static constexpr uint32_t A_BYTES = ROWS * 128, B_BYTES = COLUMNS * 128;
+    static constexpr uint32_t A_BYTES = STAGE_ROWS * 128, B_BYTES = COLUMNS * 128;
     static constexpr uint32_t STAGE_BYTES = A_BYTES + B_BYTES;
     /* Columns finished at a time, in a loop whose sums always lie in the same registers: unrolled,
      * the code would not stay in the instruction cache, and a tile's end took 6 us. */
@@ -82,6 +88,12 @@ struct ring {
             stage = 0;
             parity ^= 1;
         }
+    }
+    __device__ __forceinline__ void skip(uint32_t count, uint32_t stages)
+    {
+        stage += count;
+        parity ^= stage / stages % 2;
+        stage %= stages;
     }
 };
 
@@ -225,14 +237,13 @@ __device__ __forceinline__ void finish_split(const lt_cuda_gemm_params &p,
 /* Finishes a tile whose sums are whole: the residual of the first 64 columns is in `rows`. */
 template <class C>
 __device__ __forceinline__ void
-finish_tile(const lt_cuda_gemm_params &p, typename C::S (&sums)[C::COLUMNS / 2],
+finish_tile(const lt_cuda_gemm_params &p, typename C::S (&sums)[C::SUMS],
             typename C::template rows<C::PASS> &rows, place at)
 {
     constexpr uint32_t TAKEN = C::PASS / 2; /* sums of a pass */
 #pragma unroll 1
-    for (uint32_t pass = 0; pass < C::COLUMNS / C::PASS; pass++) {
-        const bool more =
-            (C::BYTES || p.residual_wide) && pass + 1 < C::COLUMNS / C::PASS;
+    for (uint32_t pass = 0; pass < C::SUMS / TAKEN; pass++) {
+        const bool more = (C::BYTES || p.residual_wide) && pass + 1 < C::SUMS / TAKEN;
         typename C::template rows<C::PASS> next;
         if (C::BYTES && more) { /* while these are finished; of halves they would be too many */
             next.load(p, at.row, at.column + C::PASS, at.batch);
@@ -240,13 +251,18 @@ finish_tile(const lt_cuda_gemm_params &p, typename C::S (&sums)[C::COLUMNS / 2],
         finish(p, reinterpret_cast<typename C::S(&)[TAKEN]>(sums), rows, at);
         at.column += C::PASS;
         at.numbers += C::number_place(C::PASS) * 4;
+        if (C::PARTS > 1 && (pass + 1) * C::PASS % C::COLUMNS == 0) { /* 64 rows further */
+            at.row += 64;
+            at.column -= C::COLUMNS;
+            at.numbers -= C::number_place(C::COLUMNS) * 4;
+        }
         if (C::BYTES) {
             rows = next;
         } else if (more) {
             rows.load(p, at.row, at.column, at.batch);
         }
 #pragma unroll
-        for (uint32_t i = TAKEN; i < C::COLUMNS / 2; i++) {
+        for (uint32_t i = TAKEN; i < C::SUMS; i++) {
             sums[i - TAKEN] = sums[i];
         }
     }

@@ -151,13 +151,19 @@ static lt_cuda_gemm_desc dense(leat_dtype dtype, int transposed, int64_t m, int6
 
 static const leat_dtype types[2] = {LEAT_DTYPE_F16, LEAT_DTYPE_BF16};
 
+/* Tile - 1 has splits. */
+static uint32_t most_splits(uint32_t tile)
+{
+    return tile <= LT_GEMM_N_TILES ? LT_GEMM_MAX_SPLIT : 1;
+}
+
 static void product_every_kernel_and_split_matches(void **state)
 {
     test_device *device = require_device(state);
     for (int type = 0; type < 2; type++) {
         for (int transposed = 0; transposed < 2; transposed++) {
-            for (uint32_t tile = 1; tile <= LT_GEMM_N_TILES; tile++) {
-                for (uint32_t splits = 1; splits <= 8; splits++) {
+            for (uint32_t tile = 1; tile <= LT_GEMM_N_ALL_TILES; tile++) {
+                for (uint32_t splits = 1; splits <= most_splits(tile); splits++) {
                     lt_cuda_gemm_desc d = dense(types[type], transposed, 333, 264, 530);
                     d.tile = tile;
                     d.splits = splits;
@@ -186,13 +192,22 @@ static void product_sizes_with_tails_match(void **state)
 static void product_more_tiles_than_blocks_matches(void **state)
 {
     test_device *device = require_device(state);
-    static const int64_t sizes[LT_GEMM_N_TILES][2] = {
-        {4200, 2100}, {2200, 1300}, {2200, 700}, {1300, 1200}, {1000, 1000}};
-    for (uint32_t tile = 0; tile < LT_GEMM_N_TILES; tile++) {
+    static const int64_t sizes[LT_GEMM_N_ALL_TILES][2] = {
+        {4200, 2100}, {2200, 1300}, {2200, 700},  {1300, 1200},
+        {1000, 1000}, {4200, 1300}, {4300, 1200},
+    };
+    for (uint32_t tile = 0; tile < LT_GEMM_N_ALL_TILES; tile++) {
         lt_cuda_gemm_desc d =
             dense(types[tile % 2], (int)tile % 2, sizes[tile][0], sizes[tile][1], 136);
         d.tile = tile + 1;
         d.splits = 1;
+        d.bias_dtype = LEAT_DTYPE_F32;
+        d.residual_dtype = types[tile % 2];
+        run_product(device, &d);
+        d.k = tile % 2 ? 24 : 520; /* less than a step, and more than the stages hold */
+        d.lda = 520;
+        d.ldb = d.b_transposed ? 520 : d.ldb;
+        d.activation = LT_GEMM_GELU;
         run_product(device, &d);
     }
 }
@@ -201,7 +216,7 @@ static void product_batches_and_strides_match(void **state)
 {
     test_device *device = require_device(state);
     for (int shared = 0; shared < 3; shared++) {
-        for (uint32_t tile = 0; tile <= LT_GEMM_N_TILES; tile++) {
+        for (uint32_t tile = 0; tile <= LT_GEMM_N_ALL_TILES; tile++) {
             lt_cuda_gemm_desc d = dense(LEAT_DTYPE_F16, shared == 1, 70, 80, 96);
             d.tile = tile;
             d.splits = 1;
@@ -233,8 +248,8 @@ static void product_epilogues_match(void **state)
             d.out_dtype = outs[i % 3];
             d.bias_dtype = outs[(i + activation) % 3];
             d.residual_dtype = activation % 2 ? outs[(i + 1 + activation / 2) % 3] : 0;
-            d.tile = (uint32_t)(i + activation) % LT_GEMM_N_TILES + 1;
-            d.splits = 1 + (uint32_t)i % 2;
+            d.tile = (uint32_t)(i + activation) % LT_GEMM_N_ALL_TILES + 1;
+            d.splits = most_splits(d.tile) > 1 ? 1 + (uint32_t)i % 2 : 1;
             run_product(device, &d);
         }
     }

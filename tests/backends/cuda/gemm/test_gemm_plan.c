@@ -151,7 +151,7 @@ static void kernel_names_differ(void **state)
 {
     (void)state;
     assert_string_equal(lt_cuda_gemm_kernel_name(0), "lt_cuda_gemm_f16_nk_128x256x64_sm90");
-    assert_string_equal(lt_cuda_gemm_kernel_name(LT_GEMM_N_KERNELS - 1),
+    assert_string_equal(lt_cuda_gemm_kernel_name(LT_GEMM_N_TILE_KERNELS - 1),
                         "lt_cuda_gemm_u8_conv_64x64x128_sm90");
     for (uint32_t i = 0; i < LT_GEMM_N_KERNELS; i++) {
         for (uint32_t j = 0; j < i; j++) {
@@ -216,7 +216,7 @@ static void plan_every_size_keeps_its_bounds(void **state)
     leat_error err = {0};
     for (int64_t m = 1; m < 3000; m = m * 3 + 1) {
         for (int64_t k = 8; k < 9000; k = k * 5 + 8) {
-            for (uint32_t tile = 0; tile <= LT_GEMM_N_TILES; tile++) {
+            for (uint32_t tile = 0; tile <= LT_GEMM_N_ALL_TILES; tile++) {
                 lt_cuda_gemm_desc d = square(136);
                 lt_cuda_gemm_plan plan;
                 d.m = m;
@@ -229,13 +229,48 @@ static void plan_every_size_keeps_its_bounds(void **state)
                 assert_true(p->splits >= 1 && p->splits <= LT_GEMM_MAX_SPLIT);
                 assert_true(p->splits <= p->steps);
                 assert_int_equal(p->steps, (k + 63) / 64);
-                assert_true(p->splits == 1 ? plan.grid <= 264 && plan.grid <= p->n_tiles
-                                           : plan.grid == p->n_tiles * p->splits);
+                assert_int_equal(plan.grid % plan.cluster, 0);
+                assert_true(p->splits == 1
+                                ? plan.grid <= 264 && plan.grid <= p->n_tiles * plan.cluster
+                                : plan.grid == p->n_tiles * p->splits);
                 assert_true(p->a_box_rows % 8 == 0 && p->a_box_rows <= 128);
                 assert_true((int64_t)p->a_box_rows >= (m < 64 ? m : 64));
                 assert_true(plan.shared_bytes <= 232448);
             }
         }
+    }
+}
+
+static lt_cuda_gemm_desc bytes_square(int64_t size)
+{
+    lt_cuda_gemm_desc d = square(size);
+    d.dtype = LEAT_DTYPE_U8;
+    d.out_dtype = LEAT_DTYPE_I8;
+    d.b_transposed = 1;
+    d.requantize = (lt_cuda_gemm_requantize){.mid_factor = 1, .post = 1, .low = -128, .high = 127};
+    return d;
+}
+
+/* A cluster's blocks each copy half of B to both. */
+static void plan_shared_columns_makes_clusters(void **state)
+{
+    (void)state;
+    lt_cuda_gemm gemm = open_kernels();
+    leat_error err = {0};
+    for (int32_t transposed = 0; transposed < 2; transposed++) {
+        lt_cuda_gemm_plan plan;
+        lt_cuda_gemm_desc d = square(4096);
+        d.b_transposed = transposed;
+        d.tile = LT_GEMM_N_TILES + 2;
+        d.splits = 1;
+        asked.n_maps = 0;
+        assert_ok(lt_cuda_gemm_plan_product(&gemm, &d, &plan, &err), &err);
+        assert_string_equal(lt_cuda_gemm_kernel_name(plan.kernel),
+                            transposed ? "lt_cuda_gemm_f16_nk_512x128x64_sm90"
+                                       : "lt_cuda_gemm_f16_kn_512x128x64_sm90");
+        assert_true(plan.cluster == 2 && plan.grid == 132 && plan.params.splits == 1);
+        assert_int_equal(plan.params.n_tiles, 8 * 32);
+        assert_true(asked.maps[0].box[1] == 128 && asked.maps[1].box[1] == 64);
     }
 }
 
@@ -283,16 +318,14 @@ static void plan_misfits_are_refused(void **state)
     d.tile = 2;
     d.splits = 5; /* of four steps */
     assert_int_equal(lt_cuda_gemm_plan_product(&gemm, &d, &plan, &err), LEAT_INVALID);
-}
-
-static lt_cuda_gemm_desc bytes_square(int64_t size)
-{
-    lt_cuda_gemm_desc d = square(size);
-    d.dtype = LEAT_DTYPE_U8;
-    d.out_dtype = LEAT_DTYPE_I8;
-    d.b_transposed = 1;
-    d.requantize = (lt_cuda_gemm_requantize){.mid_factor = 1, .post = 1, .low = -128, .high = 127};
-    return d;
+    d = square(256);
+    d.tile = LT_GEMM_N_TILES + 1; /* whose warpgroups take turns */
+    d.splits = 2;
+    assert_int_equal(lt_cuda_gemm_plan_product(&gemm, &d, &plan, &err), LEAT_INVALID);
+    d = bytes_square(256);
+    d.tile = LT_GEMM_N_TILES + 1;
+    d.splits = 1;
+    assert_int_equal(lt_cuda_gemm_plan_product(&gemm, &d, &plan, &err), LEAT_INVALID);
 }
 
 static void plan_bytes_takes_steps_of_128(void **state)
@@ -770,6 +803,7 @@ int main(void)
         cmocka_unit_test(open_driver_refuses_returns_no_device),
         cmocka_unit_test(plan_large_product_takes_the_large_tile),
         cmocka_unit_test(plan_few_tiles_covers_the_device),
+        cmocka_unit_test(plan_shared_columns_makes_clusters),
         cmocka_unit_test(plan_every_size_keeps_its_bounds),
         cmocka_unit_test(plan_misfits_are_refused),
         cmocka_unit_test(plan_bytes_takes_steps_of_128),
