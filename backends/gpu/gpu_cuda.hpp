@@ -4,12 +4,17 @@
 #define LT_GPU_GPU_CUDA_HPP
 
 #define GPU_FN __device__ __forceinline__
-#define GPU_KERNEL(name, params)                                                                   \
-    extern "C" __global__ void __launch_bounds__(LT_GPU_THREADS)                                   \
-        name(const __grid_constant__ params p)
+#define GPU_KERNEL(name, params) GPU_KERNEL_BOUND(name, params, (LT_GPU_THREADS))
 #define GPU_KERNEL_OF(name, params, threads, blocks)                                               \
-    extern "C" __global__ void __launch_bounds__(threads, blocks)                                  \
-        name(const __grid_constant__ params p)
+    GPU_KERNEL_BOUND(name, params, (threads, blocks))
+#define GPU_KERNEL_BOUND(name, params, bounds)                                                     \
+    static GPU_FN void name##_body(const params &p);                                               \
+    extern "C" __global__ void __launch_bounds__ bounds name(const __grid_constant__ params p)     \
+    {                                                                                              \
+        gpu::let_successor_start();                                                                \
+        name##_body(p);                                                                            \
+    }                                                                                              \
+    static GPU_FN void name##_body(const params &p)
 #define GPU_UNROLL _Pragma("unroll")
 #define GPU_SHARED(type, name, count) __shared__ gpu::shared_array<type, (count)> name
 
@@ -28,6 +33,20 @@ template <class T, int N> struct shared_array {
         return data + i;
     }
 };
+
+/* A kernel behind this one that asked for it (backends/cuda/gemm) may be placed now and fetch its
+ * weights; it waits for this one's end itself. (These kernels do not ask: placed early they crowd
+ * the multiprocessors that are idle, which cost BERT-large b1 more than launches do.) */
+#if __CUDA_ARCH__ >= 900
+GPU_FN void let_successor_start()
+{
+    asm volatile("griddepcontrol.launch_dependents;");
+}
+#else
+GPU_FN void let_successor_start()
+{
+}
+#endif
 
 GPU_FN int thread_x()
 {
