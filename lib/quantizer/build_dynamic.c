@@ -51,7 +51,7 @@ static leat_status repeat_channels(lt_graph *graph, const lt_quant_tensor *t, co
                                    int32_t last, uint32_t *x, leat_error *err)
 {
     const int64_t shape[1] = {(int64_t)t->n_again};
-    uint32_t inputs[2] = {*x, 0}, again;
+    uint32_t inputs[2] = {*x, 0}, again = 0;
     leat_status status = lt_quant_add_constant(
         graph, &(lt_quant_constant){stem, "_again", LEAT_DTYPE_I64, 1, shape, t->again, false},
         &inputs[1], err);

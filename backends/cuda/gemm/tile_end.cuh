@@ -36,9 +36,9 @@ template <class T_, int SOURCE_, int ROWS_, int COLUMNS_, int STAGES_> struct co
     static constexpr bool TURNS = ROWS > 128;
     static constexpr uint32_t SHARERS = LT_GEMM_SHARERS(ROWS);
     static constexpr uint32_t STAGE_ROWS = LT_GEMM_STAGE_ROWS(ROWS);
-    static constexpr uint32_t PARTS = TURNS ? 2 : 1; /* of 64 rows each, of a warpgroup */
+    static constexpr uint32_t PARTS = TURNS ? 2 : 1;      /* of 64 rows each, of a warpgroup */
     static constexpr uint32_t SUMS = PARTS * COLUMNS / 2; /* of a thread */
-    static constexpr uint32_t GROUPS = STAGE_ROWS / 64; /* warpgroups that compute */
+    static constexpr uint32_t GROUPS = STAGE_ROWS / 64;   /* warpgroups that compute */
     static constexpr uint32_t COMPUTING = GROUPS * 128;
     static constexpr uint32_t BLOCKS = GROUPS == 1 ? 2 : 1; /* on a multiprocessor */
     static constexpr uint32_t STEP = LT_GEMM_STEP_BYTES / sizeof(T);
@@ -169,7 +169,7 @@ template <class C> struct column_numbers {
     {
         const float x_scale = C::BYTES && p.x_scale ? *(const float *)p.x_scale : 1.0f;
         const int32_t x_zero =
-            C::BYTES && p.x_zero ? -(int32_t)*(const typename C::T *)p.x_zero : 1;
+            C::BYTES && p.x_zero ? -(int32_t) * (const typename C::T *)p.x_zero : 1;
 #pragma unroll
         for (uint32_t i = 0; i < PER_THREAD; i++) {
             const uint32_t own = threadIdx.x % 128 + i * 128, c = first + own;
@@ -236,9 +236,9 @@ __device__ __forceinline__ void finish_split(const lt_cuda_gemm_params &p,
 
 /* Finishes a tile whose sums are whole: the residual of the first 64 columns is in `rows`. */
 template <class C>
-__device__ __forceinline__ void
-finish_tile(const lt_cuda_gemm_params &p, typename C::S (&sums)[C::SUMS],
-            typename C::template rows<C::PASS> &rows, place at)
+__device__ __forceinline__ void finish_tile(const lt_cuda_gemm_params &p,
+                                            typename C::S (&sums)[C::SUMS],
+                                            typename C::template rows<C::PASS> &rows, place at)
 {
     constexpr uint32_t TAKEN = C::PASS / 2; /* sums of a pass */
 #pragma unroll 1
