@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The batcher's parts, as its files share them: batcher.c its life, submit.c what callers do with
- * requests, pick.c which batch is begun when, serve.c running one. */
+ * requests, process.c many at once, pick.c which batch is begun when, serve.c running one. */
 #ifndef LT_BATCHER_BATCHER_H
 #define LT_BATCHER_BATCHER_H
 
