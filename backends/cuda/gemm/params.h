@@ -59,8 +59,8 @@ enum lt_cuda_gemm_source {
 #define LT_GEMM_N_KERNELS (LT_GEMM_N_TILE_KERNELS + LT_GEMM_N_TURN_FAMILIES * LT_GEMM_N_TURN_TILES)
 
 /* Kernels of bytes whose weights stay in shared memory (resident.cuh), behind all others: I8 and
- * U8, each with steps of 64 and of 128 bytes. Their tile, threads (three warpgroups, the last copies) and
- * most stages. */
+ * U8, each with steps of 64 and of 128 bytes. Their tile, threads (three warpgroups, the last
+ * copies) and most stages. */
 #define LT_RESIDENT_N_KERNELS 4
 #define LT_RESIDENT_ROWS 128u
 #define LT_RESIDENT_COLUMNS 64u
