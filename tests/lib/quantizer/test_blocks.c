@@ -64,10 +64,18 @@ static int32_t level(const leat_value *v, size_t at)
     return v->dtype == LEAT_DTYPE_U4 ? data[at / 2] >> at % 2 * 4 & 15 : (int8_t)data[at];
 }
 
+/* Number i of a constant, which lies anywhere in the file. */
+static double number(const void *data, size_t i)
+{
+    float number;
+    memcpy(&number, (const char *)data + i * sizeof(number), sizeof(number));
+    return (double)number;
+}
+
 /* Products of the written weights, in double precision, against a run; signal to noise of the
  * weights against the model's. */
-static double check_product(const lt_graph *g, const char *name, const float *w, bool turned,
-                            const float *x, const float *bias, const float *y, int64_t block)
+static double check_product(const lt_graph *g, const char *name, const void *w, bool turned,
+                            const float *x, const void *bias, const float *y, int64_t block)
 {
     char text[64];
     const leat_value *parts[3] = {NULL, NULL, NULL};
@@ -82,12 +90,12 @@ static double check_product(const lt_graph *g, const char *name, const float *w,
     double signal = 0, noise = 0;
     for (size_t r = 0; r < ROWS; r++) {
         for (size_t n = 0; n < N; n++) {
-            double sum = bias ? (double)bias[n] : 0, size = fabs(sum);
+            double sum = bias ? number(bias, n) : 0, size = fabs(sum);
             for (size_t k = 0; k < K; k++) {
                 size_t at = k / (size_t)block * N + n;
-                double scale = (double)((const float *)parts[1]->data)[at];
+                double scale = number(parts[1]->data, at);
                 double q = level(parts[0], k * N + n) - (parts[2] ? level(parts[2], at) : 0);
-                double real = (double)w[turned ? n * K + k : k * N + n];
+                double real = number(w, turned ? n * K + k : k * N + n);
                 sum += scale * q * (double)x[r * K + k];
                 size += fabs(scale * q * (double)x[r * K + k]);
                 signal += real * real;
@@ -131,9 +139,9 @@ static void check_bits(int32_t bits, int32_t block, leat_quantize_method method,
     assert_ok(leat_session_create(model, NULL, &session, &run.err), &run.err);
     assert_ok(leat_session_run(session, &x, 1, out, 3, &run.err), &run.err);
     const lt_graph *before = run.model->graph;
-    const float *w = before->values[lt_graph_find_value(before, "w")].data;
-    const float *v = before->values[lt_graph_find_value(before, "v")].data;
-    const float *c = before->values[lt_graph_find_value(before, "c")].data;
+    const void *w = before->values[lt_graph_find_value(before, "w")].data;
+    const void *v = before->values[lt_graph_find_value(before, "v")].data;
+    const void *c = before->values[lt_graph_find_value(before, "c")].data;
     int64_t each = block ? block : 32;
     double db = check_product(model->graph, "w", w, false, data, NULL, out[0].data, each);
     assert_true(db > least_db && fabs(db - r.layers[0].weight_sqnr_db) < 0.01);
