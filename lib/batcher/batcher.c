@@ -2,12 +2,12 @@
 /* The life of a batcher: create, poll, counts, destroy. */
 #include "batcher/batcher.h"
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "runtime/context.h"
 #include "runtime/model.h"
 
 #include <string.h>
-#include <time.h>
 
 static leat_status check_desc(const leat_batcher_desc *d, leat_error *err)
 {
@@ -63,19 +63,15 @@ static bool make_requests(leat_batcher *b)
     if (b->requests == NULL || (arrays == NULL && n_in + n_out > 0)) {
         return false;
     }
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     for (size_t i = n; i-- > 0;) {
         leat_request *r = &b->requests[i];
         r->batcher = b;
         r->inputs = arrays + i * (n_in + n_out);
         r->outputs = r->inputs + n_in;
-        pthread_cond_init(&r->completed, &monotonic);
+        lt_clock_cond_init(&r->completed);
         r->next = b->free;
         b->free = r;
     }
-    pthread_condattr_destroy(&monotonic);
     return true;
 }
 
@@ -214,13 +210,9 @@ static leat_status start_threads(leat_batcher *b, leat_error *err)
 
 static void init_locks(leat_batcher *b)
 {
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_mutex_init(&b->lock, NULL);
-    pthread_cond_init(&b->work, &monotonic);
-    pthread_cond_init(&b->ended, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    lt_clock_cond_init(&b->work);
+    lt_clock_cond_init(&b->ended);
 }
 
 leat_status leat_batcher_create(leat_model *model, const leat_batcher_desc *desc,
@@ -244,7 +236,6 @@ leat_status leat_batcher_create(leat_model *model, const leat_batcher_desc *desc
     if (b == NULL) {
         return lt_fail(err, LEAT_NO_MEMORY, "no memory for a batcher");
     }
-    b->context = model->context;
     b->memory = memory;
     b->io = leat_model_io(model);
     b->desc = *desc;

@@ -70,7 +70,6 @@ struct lt_instance {
 };
 
 struct leat_batcher {
-    leat_context *context;
     lt_memory *memory;
     leat_batcher_desc desc; /* with defaults filled in, without pointers to the caller's */
     const leat_model_signature *io;

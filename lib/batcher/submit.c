@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What callers do with requests: submit, wait, cancel, release. */
+#include "base/clock.h"
 #include "base/error.h"
 #include "batcher/batcher.h"
 
 #include <errno.h>
 #include <string.h>
-#include <time.h>
 
 static leat_status check_desc(const leat_batcher *b, const leat_request_desc *d, leat_error *err)
 {
@@ -215,17 +215,6 @@ leat_status leat_batcher_run(leat_batcher *b, const leat_request_desc *desc, lea
     return status;
 }
 
-/* timeout_ns from now on the clock of condition variables; 0 is not asked for. */
-static struct timespec limit_of(uint64_t timeout_ns)
-{
-    struct timespec limit;
-    clock_gettime(CLOCK_MONOTONIC, &limit);
-    const uint64_t ns = (uint64_t)limit.tv_nsec + timeout_ns % 1000000000u;
-    limit.tv_sec += (time_t)(timeout_ns / 1000000000u + ns / 1000000000u);
-    limit.tv_nsec = (long)(ns % 1000000000u);
-    return limit;
-}
-
 /* Without threads a caller that waits runs batches, until none may be begun. */
 static void poll_until(leat_batcher *b, bool (*done)(const void *what), const void *what)
 {
@@ -252,7 +241,7 @@ leat_status leat_request_wait(leat_request *r, uint64_t timeout_ns, leat_error *
         return lt_fail(err, LEAT_INVALID, "leat_request_wait: the request is NULL");
     }
     leat_batcher *b = r->batcher;
-    const struct timespec limit = limit_of(timeout_ns);
+    const struct timespec limit = lt_clock_limit(timeout_ns);
     int error = 0;
     if (b->desc.no_threads) {
         poll_until(b, request_done, r);
@@ -361,7 +350,7 @@ leat_status leat_batcher_drain(leat_batcher *b, uint64_t timeout_ns, leat_error 
     if (b == NULL) {
         return lt_fail(err, LEAT_INVALID, "leat_batcher_drain: the batcher is NULL");
     }
-    const struct timespec limit = limit_of(timeout_ns);
+    const struct timespec limit = lt_clock_limit(timeout_ns);
     int error = 0;
     leat_batcher_flush(b);
     pthread_mutex_lock(&b->lock);

@@ -3,12 +3,12 @@
  *
  * A run that waits is one block: the job, its copy of the input arrays behind it. The thread takes
  * jobs in order; it sleeps while there is none. */
+#include "base/clock.h"
 #include "base/error.h"
 #include "runtime/session.h"
 
 #include <errno.h>
 #include <string.h>
-#include <time.h>
 
 typedef struct job job;
 struct job {
@@ -108,13 +108,9 @@ static leat_status create(leat_context *context, lt_device *device, void *queue,
     stream->context = context;
     stream->device = device;
     stream->queue = queue;
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_mutex_init(&stream->lock, NULL);
     pthread_cond_init(&stream->work, NULL);
-    pthread_cond_init(&stream->idle, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    lt_clock_cond_init(&stream->idle);
     int error = pthread_create(&stream->thread, NULL, serve, stream);
     if (error != 0) {
         drop(stream);
@@ -181,13 +177,7 @@ leat_status leat_stream_wait(leat_stream *stream, uint64_t timeout_ns, leat_erro
     if (pthread_equal(pthread_self(), stream->thread)) {
         return lt_fail(err, LEAT_INVALID, "a done callback cannot wait for its own stream");
     }
-    struct timespec limit = {0};
-    if (timeout_ns != 0) {
-        clock_gettime(CLOCK_MONOTONIC, &limit);
-        uint64_t ns = (uint64_t)limit.tv_nsec + timeout_ns % 1000000000u;
-        limit.tv_sec += (time_t)(timeout_ns / 1000000000u + ns / 1000000000u);
-        limit.tv_nsec = (long)(ns % 1000000000u);
-    }
+    const struct timespec limit = lt_clock_limit(timeout_ns);
     pthread_mutex_lock(&stream->lock);
     leat_status status = wait_until(stream, stream->submitted, timeout_ns ? &limit : NULL, err);
     pthread_mutex_unlock(&stream->lock);
