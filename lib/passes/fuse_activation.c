@@ -153,7 +153,6 @@ static leat_status fuse(lt_graph *graph, const lt_pass_context *context, leat_no
         {"activation", LEAT_ATTR_STRING, 1, {.s = {act->name, strlen(act->name)}}},
         {"activation_alpha", LEAT_ATTR_FLOAT, 1, {.f = act->alpha}},
         {"activation_beta", LEAT_ATTR_FLOAT, 1, {.f = act->beta}}};
-    leat_layout layout;
     leat_node *made;
     lt_rewrite r = {.from = node,
                     .at = node,
@@ -167,8 +166,7 @@ static leat_status fuse(lt_graph *graph, const lt_pass_context *context, leat_no
     if (status != LEAT_OK) {
         return status;
     }
-    if (!context->supports(context->user, graph, made, &layout)) {
-        lt_graph_remove_node(graph, made);
+    if (!lt_keep_supported(graph, context, made)) {
         return LEAT_OK;
     }
     uses->producer[reader->outputs[0]] = made;

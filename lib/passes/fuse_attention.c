@@ -265,16 +265,14 @@ static leat_status fuse(lt_graph *graph, const lt_pass_context *context, const l
                          .attrs = attrs,
                          .n_attrs = heads != 0 ? 3 : 1};
     leat_node *made;
-    leat_layout layout;
     if (status == LEAT_OK) {
         status = lt_graph_add_node(graph, &desc, lt_position(graph, last), &made, err);
     }
     if (status != LEAT_OK) {
         return status;
     }
-    if (!context->supports(context->user, graph, made, &layout)) {
-        lt_graph_remove_node(graph, made); /* a Transpose of K goes as dead */
-        return LEAT_OK;
+    if (!lt_keep_supported(graph, context, made)) {
+        return LEAT_OK; /* a Transpose of K goes as dead */
     }
     lt_formula_remove(graph, &a->formula);
     *out_changed = true;

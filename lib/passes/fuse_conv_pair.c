@@ -75,14 +75,12 @@ static leat_status fuse(lt_graph *graph, const lt_pass_context *context, lt_aren
                          .n_outputs = 1,
                          .attrs = attrs,
                          .n_attrs = (uint32_t)n_attrs};
-    leat_layout layout;
     leat_node *made;
     leat_status status = lt_graph_add_node(graph, &desc, lt_position(graph, node), &made, err);
     if (status != LEAT_OK) {
         return status;
     }
-    if (!context->supports(context->user, graph, made, &layout)) {
-        lt_graph_remove_node(graph, made);
+    if (!lt_keep_supported(graph, context, made)) {
         return LEAT_OK;
     }
     lt_graph_remove_node(graph, node);

@@ -178,13 +178,11 @@ static leat_status fuse(lt_graph *graph, const lt_pass_context *context, const n
                          .attrs = attrs,
                          .n_attrs = 2};
     leat_node *made;
-    leat_layout layout;
     leat_status status = lt_graph_add_node(graph, &desc, lt_position(graph, n->last), &made, err);
     if (status != LEAT_OK) {
         return status;
     }
-    if (!context->supports(context->user, graph, made, &layout)) {
-        lt_graph_remove_node(graph, made);
+    if (!lt_keep_supported(graph, context, made)) {
         return LEAT_OK;
     }
     lt_formula_remove(graph, &n->formula); /* Sub and the mean go as dead */

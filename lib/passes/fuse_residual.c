@@ -28,7 +28,6 @@ static leat_status fuse(lt_graph *graph, const lt_pass_context *context, leat_no
 {
     uint32_t inputs[4] = {node->inputs[0], node->inputs[1], lt_input_of(node, 2), residual};
     leat_attr attr = {"residual", LEAT_ATTR_INT, 1, {.i = 1}};
-    leat_layout layout;
     leat_node *made;
     lt_rewrite r = {.from = node,
                     .at = add,
@@ -42,8 +41,7 @@ static leat_status fuse(lt_graph *graph, const lt_pass_context *context, leat_no
     if (status != LEAT_OK) {
         return status;
     }
-    if (!context->supports(context->user, graph, made, &layout)) {
-        lt_graph_remove_node(graph, made);
+    if (!lt_keep_supported(graph, context, made)) {
         return LEAT_OK;
     }
     uses->producer[add->outputs[0]] = made;

@@ -103,6 +103,16 @@ leat_status lt_rewrite_node(lt_graph *graph, const lt_rewrite *r, leat_node **ou
     return status;
 }
 
+bool lt_keep_supported(lt_graph *graph, const lt_pass_context *context, leat_node *made)
+{
+    leat_layout layout;
+    if (context->supports(context->user, graph, made, &layout)) {
+        return true;
+    }
+    lt_graph_remove_node(graph, made);
+    return false;
+}
+
 leat_status lt_new_value(lt_graph *graph, leat_dtype dtype, int32_t rank, const int64_t *shape,
                          uint32_t *out_value, leat_error *err)
 {

@@ -41,6 +41,9 @@ typedef struct lt_rewrite {
 leat_status lt_rewrite_node(lt_graph *graph, const lt_rewrite *rewrite, leat_node **out_node,
                             leat_error *err) LEAT_MUST_CHECK;
 
+/* Whether the target runs a node that a pass made; one that it does not is removed. */
+bool lt_keep_supported(lt_graph *graph, const lt_pass_context *context, leat_node *made);
+
 /* A fresh value of a type and shape; name NULL: made unique. */
 leat_status lt_new_value(lt_graph *graph, leat_dtype dtype, int32_t rank, const int64_t *shape,
                          uint32_t *out_value, leat_error *err) LEAT_MUST_CHECK;

@@ -21,7 +21,6 @@ static leat_status fuse(lt_graph *graph, const lt_pass_context *context, leat_no
                         const leat_node *add, uint32_t bias, bool *out_changed, leat_error *err)
 {
     uint32_t inputs[3] = {matmul->inputs[0], matmul->inputs[1], bias};
-    leat_layout layout;
     leat_node *made;
     lt_rewrite r = {.from = matmul,
                     .at = add,
@@ -33,8 +32,7 @@ static leat_status fuse(lt_graph *graph, const lt_pass_context *context, leat_no
     if (status != LEAT_OK) {
         return status;
     }
-    if (!context->supports(context->user, graph, made, &layout)) {
-        lt_graph_remove_node(graph, made);
+    if (!lt_keep_supported(graph, context, made)) {
         return LEAT_OK;
     }
     lt_graph_remove_node(graph, matmul);

@@ -68,7 +68,6 @@ static leat_status sink(lt_graph *graph, const lt_pass_context *context, const l
                         leat_node *node, bool *out_changed, leat_error *err)
 {
     lt_quantized x;
-    leat_layout layout;
     leat_node *made;
     if (!may_move(node)) {
         return LEAT_OK;
@@ -97,8 +96,7 @@ static leat_status sink(lt_graph *graph, const lt_pass_context *context, const l
         return status;
     }
     made->opset = node->opset;
-    if (!context->supports(context->user, graph, made, &layout)) {
-        lt_graph_remove_node(graph, made);
+    if (!lt_keep_supported(graph, context, made)) {
         return LEAT_OK;
     }
     x.value = value;
