@@ -55,16 +55,21 @@ typedef uint64_t (*leat_clock_fn)(void *user);
 
 typedef struct leat_batcher_desc {
     size_t struct_size;
-    int32_t max_batch_size; /* rows of a batch; 0: 32 */
-    uint64_t timeout_ns;    /* longest that a batch is held back for more requests; 0: 50 ms;
-                               UINT64_MAX: never hold */
-    uint32_t queue_limit;   /* requests not yet completed, and handles not
-                           yet released; 0: 1024 */
-    uint32_t max_keys;      /* keys with waiting requests or measured times; 0: 64 */
-    int32_t n_instances;    /* batches under way at once, a session and a thread each; 0: 1 on
-                               the CPU, 2 elsewhere (one is filled while the other runs) */
-    int32_t no_threads;     /* 1: batches run in leat_batcher_poll, on its caller's thread */
-    uint32_t n_classes;     /* priorities 0 to n_classes - 1; 0: LEAT_MAX_CLASSES */
+    int32_t max_batch_size;     /* rows of a batch; 0: 32 */
+    const int32_t *batch_sizes; /* ascending: rows that a run may have; a batch of fewer is filled
+                               up with copies of its last row. max_batch_size is always one. NULL:
+                               every number on the CPU and with `run`, else 1, 2, 3, 4, 6, 8, 12,
+                               16, 24, ...: a device makes a plan and a graph for each */
+    uint32_t n_batch_sizes;
+    uint64_t timeout_ns;  /* longest that a batch is held back for more requests; 0: 50 ms;
+                             UINT64_MAX: never hold */
+    uint32_t queue_limit; /* requests not yet completed, and handles not
+                         yet released; 0: 1024 */
+    uint32_t max_keys;    /* keys with waiting requests or measured times; 0: 64 */
+    int32_t n_instances;  /* batches under way at once, a session and a thread each; 0: 1 on
+                             the CPU, 4 elsewhere (some are filled while others run) */
+    int32_t no_threads;   /* 1: batches run in leat_batcher_poll, on its caller's thread */
+    uint32_t n_classes;   /* priorities 0 to n_classes - 1; 0: LEAT_MAX_CLASSES */
     uint64_t max_wait_ns[LEAT_MAX_CLASSES]; /* after which a request of the class is due, deadline
                                     or not; 0: 1 s for class 0, four times the former for others */
     const leat_session_desc *session; /* of the instances; NULL: defaults. max_plans 0: as many as
@@ -180,6 +185,27 @@ LEAT_API void leat_batcher_flush(leat_batcher *batcher);
 LEAT_API leat_status leat_batcher_drain(leat_batcher *batcher, uint64_t timeout_ns,
                                         leat_error *err) LEAT_MUST_CHECK;
 
+/* Runs every batch size for requests such as this one, on every instance, so that no later one
+ * waits until plans are made: for each shape that requests will have, before traffic comes. Its
+ * times are the first measured ones. Requests that come meanwhile wait, or run on other instances.
+ * inputs: of one request; their contents are run, results are dropped.
+ * Threads:  any but a callback's; with no_threads not while polled.
+ * Errors:   those of leat_batcher_submit and leat_session_run. */
+LEAT_API leat_status leat_batcher_warm(leat_batcher *batcher, const leat_array *inputs,
+                                       size_t n_inputs, uint64_t group,
+                                       leat_error *err) LEAT_MUST_CHECK;
+
+/* How often a time was at most 2^i microseconds, and in no bucket before: counts[i]; in the last
+ * one also what took longer. */
+#define LEAT_TIME_BUCKETS 26 /* 1 us to 33.6 s */
+typedef struct leat_time_histogram {
+    uint64_t counts[LEAT_TIME_BUCKETS];
+    uint64_t total_ns;
+} leat_time_histogram;
+
+/* The same for rows of a batch: at most 2^i. */
+#define LEAT_ROWS_BUCKETS 21
+
 /* Counts since the batcher was created. */
 typedef struct leat_batcher_stats {
     size_t struct_size; /* set by the caller */
@@ -189,15 +215,29 @@ typedef struct leat_batcher_stats {
     uint64_t failed;
     uint64_t cancelled;
     uint64_t expired;
-    uint64_t waiting;     /* now: accepted, not begun */
-    uint64_t batches;     /* runs, those of halves included */
-    uint64_t rows;        /* in them */
-    uint64_t closed_full; /* batches begun because they were full */
-    uint64_t closed_idle; /* because an instance was idle */
-    uint64_t closed_held; /* after having been held back */
-    uint64_t bisected;    /* batches that failed and were run again by halves */
-    uint64_t input_bytes; /* of the batches' inputs with rows */
-    uint64_t pad_bytes;   /* of them: padding */
+    uint64_t waiting;      /* now: accepted, not begun */
+    uint64_t batches;      /* runs, those of halves included */
+    uint64_t rows;         /* in them */
+    uint64_t closed_full;  /* batches begun because they were full */
+    uint64_t closed_idle;  /* because an instance was idle */
+    uint64_t closed_held;  /* after having been held back */
+    uint64_t bisected;     /* batches that failed and were run again by halves */
+    uint64_t input_bytes;  /* of the batches' inputs with rows */
+    uint64_t pad_bytes;    /* of them: padding */
+    uint64_t fill_rows;    /* copies of last rows, with which batches were filled up to a size */
+    uint64_t staged;       /* requests whose inputs were put in place while they waited */
+    uint64_t refused_late; /* of those refused: by their deadline */
+    uint64_t running;      /* now: batches under way */
+    uint64_t n_instances;
+    /* By class; misses are requests refused, expired or complete too late for their deadline. */
+    uint64_t accepted_by_class[LEAT_MAX_CLASSES];
+    uint64_t missed_by_class[LEAT_MAX_CLASSES];
+    leat_time_histogram
+        request[LEAT_MAX_CLASSES];               /* from submit to completion, of those that ran */
+    leat_time_histogram queue[LEAT_MAX_CLASSES]; /* from submit to the beginning of their batch */
+    leat_time_histogram compute;                 /* of batches, rows put together among it */
+    uint64_t batch_rows[LEAT_ROWS_BUCKETS];      /* batches by rows, those of `fill_rows` not
+                                                    counted */
 } leat_batcher_stats;
 
 /* Reads the counts.

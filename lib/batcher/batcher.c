@@ -47,7 +47,7 @@ static void fill_defaults(leat_batcher_desc *d)
     d->max_keys = d->max_keys ? d->max_keys : 64;
     d->n_classes = d->n_classes ? d->n_classes : LEAT_MAX_CLASSES;
     if (d->n_instances == 0) {
-        d->n_instances = d->no_threads || on_cpu(d->session) ? 1 : 2;
+        d->n_instances = d->no_threads || on_cpu(d->session) ? 1 : 4;
     }
     for (uint32_t c = 0; c < LEAT_MAX_CLASSES; c++) {
         d->max_wait_ns[c] = d->max_wait_ns[c] ? d->max_wait_ns[c] : wait;
@@ -75,23 +75,51 @@ static bool make_requests(leat_batcher *b)
     return true;
 }
 
-static bool make_keys(leat_batcher *b)
+/* Whether the runs' sizes are every number. */
+static bool any_size(const leat_batcher_desc *d)
 {
-    const size_t n = b->desc.max_keys, steps = (size_t)b->desc.max_batch_size + 1;
-    b->n_words = LT_KEY_WORDS((uint32_t)b->io->n_inputs);
-    b->keys = lt_arena_array(&b->arena, n, sizeof(*b->keys));
-    b->hashes = lt_arena_array(&b->arena, n, sizeof(*b->hashes));
-    uint64_t *words = lt_arena_array(&b->arena, n, b->n_words * sizeof(*words));
-    float *times = lt_arena_array(&b->arena, n, steps * sizeof(*times));
-    if (b->keys == NULL || b->hashes == NULL || words == NULL || times == NULL) {
-        return false;
+    return d->batch_sizes == NULL && (d->run != NULL || on_cpu(d->session));
+}
+
+/* The least size of the caller's that is not less than n; max where there is none. */
+static uint32_t wanted_size(const leat_batcher_desc *d, uint32_t n, uint32_t max)
+{
+    for (uint32_t i = 0; i < d->n_batch_sizes; i++) {
+        if ((uint32_t)d->batch_sizes[i] >= n) {
+            return (uint32_t)d->batch_sizes[i];
+        }
     }
-    for (size_t k = 0; k < n; k++) {
-        b->keys[k].words = words + k * b->n_words;
-        b->keys[k].curve.run_ns = times + k * steps;
-        b->keys[k].curve.max_rows = (uint32_t)b->desc.max_batch_size;
+    return max;
+}
+
+/* The least of 1, 2, 3, 4, 6, 8, 12, ... that is not less than n; max at most. */
+static uint32_t stepped_size(uint32_t n, uint32_t max)
+{
+    uint32_t size = 1;
+    while (size < n) {
+        size *= 2;
     }
-    return true;
+    const uint32_t between = size / 4 * 3; /* of the half and the whole */
+    size = size >= 4 && n <= between ? between : size;
+    return size < max ? size : max;
+}
+
+static leat_status make_sizes(leat_batcher *b, const leat_batcher_desc *d, leat_error *err)
+{
+    const uint32_t max = (uint32_t)b->desc.max_batch_size;
+    for (uint32_t i = 0; i < d->n_batch_sizes; i++) {
+        if (d->batch_sizes == NULL || d->batch_sizes[i] < 1 || (uint32_t)d->batch_sizes[i] > max ||
+            (i > 0 && d->batch_sizes[i] <= d->batch_sizes[i - 1])) {
+            return lt_fail(err, LEAT_INVALID, "batch_sizes must ascend from 1 to max_batch_size");
+        }
+    }
+    b->planned = lt_arena_array(&b->arena, (size_t)max + 1, sizeof(*b->planned));
+    for (uint32_t n = 0; b->planned != NULL && n <= max; n++) {
+        b->planned[n] = any_size(d) || n == 0    ? n
+                        : d->batch_sizes != NULL ? wanted_size(d, n, max)
+                                                 : stepped_size(n, max);
+    }
+    return b->planned != NULL ? LEAT_OK : lt_fail(err, LEAT_NO_MEMORY, "no memory for a batcher");
 }
 
 static bool make_instances(leat_batcher *b)
@@ -243,10 +271,12 @@ leat_status leat_batcher_create(leat_model *model, const leat_batcher_desc *desc
     b->desc.session = NULL;
     b->desc.pad_dimension = NULL;
     b->desc.pad_lengths = NULL;
+    b->desc.batch_sizes = NULL;
     lt_arena_init(&b->arena, memory, 0);
     init_locks(b);
     status = find_rules(b, desc, err);
-    if (status == LEAT_OK && !(make_requests(b) && make_keys(b) && make_instances(b))) {
+    status = status ? status : make_sizes(b, desc, err);
+    if (status == LEAT_OK && !(make_requests(b) && lt_keys_make(b) && make_instances(b))) {
         status = lt_fail(err, LEAT_NO_MEMORY, "no memory for a batcher of %u requests",
                          b->desc.queue_limit);
     }
@@ -285,6 +315,7 @@ void leat_batcher_read_stats(leat_batcher *b, leat_batcher_stats *out_stats)
     leat_batcher_stats stats = b->stats;
     pthread_mutex_unlock(&b->lock);
     stats.struct_size = size;
+    stats.n_instances = (uint64_t)b->desc.n_instances;
     memcpy(out_stats, &stats, size < sizeof(stats) ? size : sizeof(stats));
 }
 

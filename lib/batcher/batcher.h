@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The batcher's parts, as its files share them: batcher.c its life, submit.c what callers do with
- * requests, process.c many at once, pick.c which batch is begun when, serve.c running one. */
+ * requests, process.c many at once, keys.c which queues there are, pick.c which batch is begun
+ * when, serve.c running one, warm.c running all sizes ahead of traffic. */
 #ifndef LT_BATCHER_BATCHER_H
 #define LT_BATCHER_BATCHER_H
 
@@ -31,8 +32,10 @@ struct leat_request {
     bool held; /* the caller has a handle */
     uint32_t key;
     uint32_t rows;
-    int64_t length;    /* of the dimension that is padded; 0: none is */
+    int64_t length; /* of the dimension that is padded; 0: none is */
+    uint64_t arrived;
     uint64_t deadline; /* LT_NEVER: none */
+    uint32_t class_index;
     leat_array *inputs;
     leat_array *outputs;        /* [n_outputs]: what the request gets */
     leat_array *caller_outputs; /* where they go at last; NULL: to the callback alone */
@@ -44,15 +47,22 @@ struct leat_request {
 };
 
 /* Requests that may share a batch. */
-typedef struct lt_batch_key {
-    uint64_t *words; /* of the key */
+typedef struct lt_batch_key lt_batch_key;
+struct lt_batch_key {
+    uint64_t *words;               /* of the key */
+    uint64_t hash;                 /* of them */
+    lt_batch_key *next, *previous; /* in the list of those that wait, or that do not */
+    uint32_t chain;                /* next key in the bucket */
     lt_heap heap;
     uint32_t waiting;    /* requests in the heap */
     uint32_t rows;       /* of them */
     uint64_t held_since; /* a batch has been held back since; 0: none is */
-    uint64_t last_used;
     lt_curve curve;
-} lt_batch_key;
+};
+
+typedef struct lt_key_list {
+    lt_batch_key *first, *last;
+} lt_key_list;
 
 /* One batch under way at a time. */
 typedef struct lt_instance lt_instance;
@@ -86,7 +96,12 @@ struct leat_batcher {
     lt_instance *idle;
     leat_request *free;
     lt_batch_key *keys;     /* [max_keys] */
-    uint64_t *hashes;       /* of their words, never 0; 0: free */
+    uint32_t *buckets;      /* [n_buckets]: the first key of those with a hash; LT_NO_KEY: none */
+    uint32_t n_buckets;     /* a power of two */
+    lt_key_list waiting;    /* keys with requests in their heaps */
+    lt_key_list resting;    /* the others, the one used longest ago first */
+    uint32_t *planned;      /* [max_batch_size + 1]: rows of the run for a batch of so many */
+    uint32_t n_warming;     /* callers that wait for an instance of their own */
     leat_request *requests; /* [queue_limit] */
     uint64_t next_order;
     uint64_t flushed; /* requests of a lower order are not held back */
@@ -98,20 +113,33 @@ struct leat_batcher {
 typedef struct lt_batch {
     leat_request *first; /* by next, in the order they are due */
     uint32_t key;
-    uint64_t hash; /* of the key: it may become another's meanwhile */
+    uint64_t hash; /* of the key: its place may become another's meanwhile */
     uint32_t rows;
     leat_request *expired; /* requests whose time was over */
 } lt_batch;
 
 uint64_t lt_batcher_now(const leat_batcher *batcher);
 
+/* keys.c. The caller holds the lock, but for make. */
+bool lt_keys_make(leat_batcher *batcher);
+/* The key of these words; NULL: it has none. */
+lt_batch_key *lt_keys_find(const leat_batcher *batcher, const uint64_t *words, uint64_t hash);
+/* Gives these words, which have no key, that of those used longest ago; NULL when all wait. */
+lt_batch_key *lt_keys_claim(leat_batcher *batcher, const uint64_t *words, uint64_t hash);
+void lt_keys_add(leat_batcher *batcher, lt_batch_key *key, leat_request *request);
+/* Takes a waiting request out; it is RUNNING then. */
+void lt_keys_remove(leat_batcher *batcher, leat_request *request);
+
+/* Counts a time. */
+void lt_time_count(leat_time_histogram *histogram, uint64_t ns);
+
 /* Takes the batch that is to be begun at `now` out of its queue, and what has expired. Its `first`
  * is NULL when there is none: *out_next is then when to ask again, LT_NEVER: when something comes.
  * The caller holds the lock. */
 lt_batch lt_batcher_pick(leat_batcher *batcher, uint64_t now, uint64_t *out_next);
 
-/* Nanoseconds from now until a request of these rows of a key would be complete, behind all that is
- * due before it; 0 when not known. The caller holds the lock. */
+/* Nanoseconds from now until a request of these rows of a key would be complete, behind all that
+ * waits; 0 when not known (key NULL: its times are not). The caller holds the lock. */
 uint64_t lt_batcher_predict(const leat_batcher *batcher, const lt_batch_key *key, uint32_t rows);
 
 /* Runs one batch on an idle instance, and completes what has expired, if anything may begin. False
@@ -127,6 +155,27 @@ void lt_batcher_complete(leat_request *request, leat_status status, const leat_a
 /* Queues a request: leat_batcher_submit; `wake`: a thread is to begin it. */
 leat_status lt_batcher_enqueue(leat_batcher *batcher, const leat_request_desc *desc, bool wake,
                                leat_request **out_request, leat_error *err) LEAT_MUST_CHECK;
+
+/* What a request is to the batcher: its key's words and their hash, rows, length. */
+typedef struct lt_request_kind {
+    uint64_t words[LT_KEY_WORDS(LT_BATCHER_MAX_INPUTS)];
+    uint64_t hash;
+    uint32_t rows;
+    int64_t length;
+} lt_request_kind;
+
+leat_status lt_batcher_examine(const leat_batcher *batcher, const leat_array *inputs,
+                               size_t n_inputs, uint64_t group, lt_request_kind *out_kind,
+                               leat_error *err) LEAT_MUST_CHECK;
+
+/* Whether a request, when it is a batch's only one, can run in place: its own arrays are the run's.
+ */
+bool lt_batcher_in_place(const leat_batcher *batcher, const leat_request *request);
+
+/* Runs a request alone on an instance that is the caller's, filled up to `planned` rows; the
+ * results are in at->outputs. in_place: from the request's own memory. */
+leat_status lt_batcher_try(lt_instance *at, const leat_request *request, uint32_t planned,
+                           bool in_place, leat_error *err) LEAT_MUST_CHECK;
 
 /* A thread of the batcher. */
 void *lt_batcher_thread(void *batcher);

@@ -37,10 +37,13 @@ void lt_curve_run(lt_curve *curve, uint32_t rows, uint64_t ns)
 
 double lt_curve_estimate(const lt_curve *curve, uint32_t rows)
 {
-    uint32_t below = rows, above = rows;
     if (rows == 0) {
         return 0;
     }
+    if (curve->planned != NULL && rows <= curve->max_rows) {
+        rows = curve->planned[rows];
+    }
+    uint32_t below = rows, above = rows;
     while (below > 0 && (below > curve->max_rows || curve->run_ns[below] == 0)) {
         below--;
     }

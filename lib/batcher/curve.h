@@ -12,7 +12,8 @@
 typedef struct lt_curve {
     float *run_ns; /* [max_rows + 1]; 0: not measured. The owner's */
     uint32_t max_rows;
-    double gap_ns; /* 0: not known */
+    const uint32_t *planned; /* [max_rows + 1]: rows of the run for so many; NULL: as many */
+    double gap_ns;           /* 0: not known */
     uint64_t last_arrival;
 } lt_curve;
 
@@ -20,8 +21,8 @@ void lt_curve_clear(lt_curve *curve);
 void lt_curve_arrival(lt_curve *curve, uint64_t now, uint32_t rows);
 void lt_curve_run(lt_curve *curve, uint32_t rows, uint64_t ns);
 
-/* L(rows): measured, between its measured neighbours, or beyond them at the cost of a row of the
- * nearest; 0 when nothing is measured. */
+/* L(rows) of the run for so many rows: measured, between its measured neighbours, or beyond them at
+ * the cost of a row of the nearest; 0 when nothing is measured. */
 double lt_curve_estimate(const lt_curve *curve, uint32_t rows);
 
 /* Whether n rows that could run now should wait for one more, expected a gap g from now. All of

@@ -10,13 +10,10 @@ static leat_request *head(const lt_batch_key *key)
 /* Takes the head out; into *expired when its deadline is over, and NULL. */
 static leat_request *take(leat_batcher *b, lt_batch_key *key, uint64_t now, leat_request **expired)
 {
-    leat_request *r = (leat_request *)lt_heap_pop(&key->heap);
-    key->waiting--;
-    key->rows -= r->rows;
-    b->stats.waiting--;
-    r->state = LT_REQUEST_RUNNING;
-    r->next = NULL;
+    leat_request *r = head(key);
+    lt_keys_remove(b, r);
     if (r->deadline >= now) {
+        lt_time_count(&b->stats.queue[r->class_index], now - r->arrived);
         return r;
     }
     r->next = *expired;
@@ -28,8 +25,8 @@ static leat_request *take(leat_batcher *b, lt_batch_key *key, uint64_t now, leat
  * Others, behind a head that is due earlier by its class, are met when a batch takes them. */
 static void take_expired(leat_batcher *b, uint64_t now, leat_request **expired)
 {
-    for (uint32_t k = 0; k < b->desc.max_keys; k++) {
-        lt_batch_key *key = &b->keys[k];
+    for (lt_batch_key *key = b->waiting.first, *next; key != NULL; key = next) {
+        next = key->next; /* the key leaves the list with its last request */
         while (key->waiting > 0 && head(key)->deadline < now) {
             (void)take(b, key, now, expired);
         }
@@ -62,9 +59,28 @@ static bool hold(leat_batcher *b, lt_batch_key *key, uint64_t now, uint64_t *out
     return now < until;
 }
 
-static void take_batch(leat_batcher *b, lt_batch_key *key, uint64_t now, lt_batch *batch)
+/* Rows to take of those that wait: all, or fewer that are just a run's size when a row costs less
+ * so, the others being left to the next batch. */
+static uint32_t rows_to_take(const leat_batcher *b, const lt_batch_key *key)
 {
     const uint32_t most = (uint32_t)b->desc.max_batch_size;
+    const uint32_t all = key->rows < most ? key->rows : most;
+    uint32_t fewer = all;
+    while (fewer > 0 && b->planned[fewer] != fewer) {
+        fewer--;
+    }
+    if (fewer == all || fewer == 0 || head(key)->rows > fewer ||
+        key->curve.run_ns[b->planned[all]] == 0) { /* not measured: to be tried */
+        return all;
+    }
+    const double full = lt_curve_estimate(&key->curve, all);
+    const double less = lt_curve_estimate(&key->curve, fewer);
+    return less * all < full * fewer ? fewer : all;
+}
+
+static void take_batch(leat_batcher *b, lt_batch_key *key, uint64_t now, lt_batch *batch)
+{
+    const uint32_t most = rows_to_take(b, key);
     leat_request **end = &batch->first;
     while (key->waiting > 0 && head(key)->rows <= most - batch->rows) {
         leat_request *r = take(b, key, now, &batch->expired);
@@ -82,12 +98,8 @@ lt_batch lt_batcher_pick(leat_batcher *b, uint64_t now, uint64_t *out_next)
     lt_batch_key *best = NULL;
     *out_next = LT_NEVER;
     take_expired(b, now, &batch.expired);
-    for (uint32_t k = 0; k < b->desc.max_keys; k++) {
-        lt_batch_key *key = &b->keys[k];
+    for (lt_batch_key *key = b->waiting.first; key != NULL; key = key->next) {
         uint64_t until = LT_NEVER;
-        if (key->waiting == 0) {
-            continue;
-        }
         if (hold(b, key, now, &until)) {
             *out_next = until < *out_next ? until : *out_next;
         } else if (best == NULL || lt_heap_before(key->heap.root, best->heap.root)) {
@@ -102,27 +114,23 @@ lt_batch lt_batcher_pick(leat_batcher *b, uint64_t now, uint64_t *out_next)
     b->stats.closed_held += !full && best->held_since != 0;
     b->stats.closed_idle += !full && best->held_since == 0;
     best->held_since = 0;
-    best->last_used = now;
     batch.key = (uint32_t)(best - b->keys);
-    batch.hash = b->hashes[batch.key];
+    batch.hash = best->hash;
     take_batch(b, best, now, &batch);
     return batch;
 }
 
 uint64_t lt_batcher_predict(const leat_batcher *b, const lt_batch_key *key, uint32_t rows)
 {
-    const double own = lt_curve_estimate(&key->curve, rows);
+    const double own = key != NULL ? lt_curve_estimate(&key->curve, rows) : 0;
     if (own == 0) {
         return 0;
     }
     double ahead = 0;
-    for (uint32_t k = 0; k < b->desc.max_keys; k++) {
-        const lt_batch_key *other = &b->keys[k];
-        const uint32_t most = (uint32_t)b->desc.max_batch_size;
-        if (other->waiting > 0) {
-            ahead += other->rows / most * lt_curve_estimate(&other->curve, most) +
-                     lt_curve_estimate(&other->curve, other->rows % most);
-        }
+    const uint32_t most = (uint32_t)b->desc.max_batch_size;
+    for (const lt_batch_key *other = b->waiting.first; other != NULL; other = other->next) {
+        ahead += other->rows / most * lt_curve_estimate(&other->curve, most) +
+                 lt_curve_estimate(&other->curve, other->rows % most);
     }
     return (uint64_t)(own + ahead / b->desc.n_instances);
 }

@@ -13,12 +13,32 @@ uint64_t lt_batcher_now(const leat_batcher *b)
     return b->desc.clock != NULL ? b->desc.clock(b->desc.clock_user) : lt_clock_ns();
 }
 
-static void count(leat_batcher *b, leat_status status)
+/* Significant bits: i such that 2^i is the least power of two that is not less than n + 1. */
+static uint32_t bits(uint64_t n)
 {
-    b->stats.succeeded += status == LEAT_OK;
-    b->stats.cancelled += status == LEAT_CANCELLED;
-    b->stats.expired += status == LEAT_EXPIRED;
-    b->stats.failed += status != LEAT_OK && status != LEAT_CANCELLED && status != LEAT_EXPIRED;
+    return n == 0 ? 0 : 64 - (uint32_t)__builtin_clzll(n);
+}
+
+void lt_time_count(leat_time_histogram *h, uint64_t ns)
+{
+    const uint32_t i = bits((ns > 0 ? ns - 1 : 0) / 1000);
+    h->counts[i < LEAT_TIME_BUCKETS ? i : LEAT_TIME_BUCKETS - 1]++;
+    h->total_ns += ns;
+}
+
+static void count(leat_batcher *b, const leat_request *r, leat_status status, uint64_t now)
+{
+    leat_batcher_stats *s = &b->stats;
+    const bool ran = status != LEAT_CANCELLED && status != LEAT_EXPIRED;
+    s->succeeded += status == LEAT_OK;
+    s->cancelled += status == LEAT_CANCELLED;
+    s->expired += status == LEAT_EXPIRED;
+    s->failed += status != LEAT_OK && ran;
+    s->missed_by_class[r->class_index] +=
+        status == LEAT_EXPIRED || (status == LEAT_OK && now > r->deadline);
+    if (ran) {
+        lt_time_count(&s->request[r->class_index], now - r->arrived);
+    }
 }
 
 void lt_batcher_complete(leat_request *r, leat_status status, const leat_array *outputs,
@@ -36,8 +56,9 @@ void lt_batcher_complete(leat_request *r, leat_status status, const leat_array *
         r->done(r->done_user, status, outputs, outputs ? n_outputs : 0,
                 status == LEAT_OK ? NULL : &r->err);
     }
+    const uint64_t now = lt_batcher_now(b);
     pthread_mutex_lock(&b->lock);
-    count(b, status);
+    count(b, r, status, now);
     r->state = LT_REQUEST_DONE;
     if (r->held) {
         pthread_cond_broadcast(&r->completed);
@@ -103,9 +124,19 @@ static void put_rows(lt_instance *at, size_t i, const leat_request *first)
     }
 }
 
-/* The inputs of several requests as one. */
+/* Copies row `rows` - 1 of a block to all behind it, up to `planned`: values that the model takes.
+ */
+static void fill_up(unsigned char *block, size_t row_bytes, uint32_t rows, uint32_t planned)
+{
+    const unsigned char *last = block + (size_t)(rows - 1) * row_bytes;
+    for (uint32_t row = rows; row < planned; row++) {
+        memcpy(block + (size_t)row * row_bytes, last, row_bytes);
+    }
+}
+
+/* The inputs of several requests as one, of `rows` rows filled up to `planned`. */
 static leat_status gather(lt_instance *at, const leat_request *first, uint32_t rows,
-                          leat_error *err)
+                          uint32_t planned, leat_error *err)
 {
     const leat_batcher *b = at->batcher;
     for (size_t i = 0; i < b->io->n_inputs; i++) {
@@ -120,9 +151,10 @@ static leat_status gather(lt_instance *at, const leat_request *first, uint32_t r
         if (x->data == NULL) {
             return err->status;
         }
-        x->shape[0] = rows;
-        x->bytes = row_bytes * rows;
+        x->shape[0] = planned;
+        x->bytes = row_bytes * planned;
         put_rows(at, i, first);
+        fill_up(x->data, row_bytes, rows, planned);
     }
     return LEAT_OK;
 }
@@ -217,30 +249,41 @@ static void learn(lt_instance *at, const lt_batch *batch, uint32_t rows, uint64_
     pthread_mutex_lock(&b->lock);
     b->stats.batches++;
     b->stats.rows += rows;
+    b->stats.fill_rows += b->planned[rows] - rows;
+    b->stats.batch_rows[bits(rows - 1)]++;
+    lt_time_count(&b->stats.compute, ns);
     b->stats.input_bytes += at->input_bytes;
     b->stats.pad_bytes += at->pad_bytes;
     at->input_bytes = at->pad_bytes = 0;
-    if (status == LEAT_OK && b->hashes[batch->key] == batch->hash) {
-        lt_curve_run(&b->keys[batch->key].curve, rows, ns);
+    if (status == LEAT_OK && b->keys[batch->key].hash == batch->hash) {
+        lt_curve_run(&b->keys[batch->key].curve, b->planned[rows], ns);
     }
     pthread_mutex_unlock(&b->lock);
 }
 
-/* Whether a request can run in place: its own arrays are the run's. */
-static bool in_place(const lt_instance *at, const leat_request *first)
+bool lt_batcher_in_place(const leat_batcher *b, const leat_request *r)
 {
-    return first->next == NULL &&
-           (first->length == 0 ||
-            lt_key_padded(&at->batcher->rules, first->length) == first->length);
+    return r->next == NULL && b->planned[r->rows] == r->rows &&
+           (r->length == 0 || lt_key_padded(&b->rules, r->length) == r->length);
 }
 
 static leat_status run_many(lt_instance *at, const leat_request *first, uint32_t rows,
-                            leat_error *err)
+                            uint32_t planned, leat_error *err)
 {
     memset(at->outputs, 0, at->batcher->io->n_outputs * sizeof(*at->outputs));
-    leat_status status = gather(at, first, rows, err);
+    leat_status status = gather(at, first, rows, planned, err);
     status = status ? status : run(at, at->inputs, at->outputs, err);
-    return status ? status : check_outputs(at, rows, err);
+    return status ? status : check_outputs(at, planned, err);
+}
+
+leat_status lt_batcher_try(lt_instance *at, const leat_request *r, uint32_t planned, bool direct,
+                           leat_error *err)
+{
+    if (!direct) {
+        return run_many(at, r, r->rows, planned, err);
+    }
+    memset(at->outputs, 0, at->batcher->io->n_outputs * sizeof(*at->outputs));
+    return run(at, r->inputs, at->outputs, err);
 }
 
 static void serve(lt_instance *at, const lt_batch *batch, leat_request *first, uint32_t rows);
@@ -284,10 +327,10 @@ static void hand_out_all(lt_instance *at, leat_request *first)
 static void serve(lt_instance *at, const lt_batch *batch, leat_request *first, uint32_t rows)
 {
     leat_error err = {0};
-    const bool direct = in_place(at, first);
+    const bool direct = lt_batcher_in_place(at->batcher, first);
     const uint64_t begin = lt_batcher_now(at->batcher);
-    leat_status status =
-        direct ? run(at, first->inputs, first->outputs, &err) : run_many(at, first, rows, &err);
+    leat_status status = direct ? run(at, first->inputs, first->outputs, &err)
+                                : run_many(at, first, rows, at->batcher->planned[rows], &err);
     learn(at, batch, rows, lt_batcher_now(at->batcher) - begin, status);
     if (direct) {
         lt_batcher_complete(first, status, status ? NULL : first->outputs, &err);
@@ -324,11 +367,16 @@ bool lt_batcher_step(leat_batcher *b, uint64_t *out_next)
         return false;
     }
     b->idle = at->next;
+    b->stats.running++;
     pthread_mutex_unlock(&b->lock);
     serve_all(at, &batch);
     pthread_mutex_lock(&b->lock);
+    b->stats.running--;
     at->next = b->idle;
     b->idle = at;
+    if (b->n_warming > 0) {
+        pthread_cond_broadcast(&b->ended);
+    }
     return true;
 }
 

@@ -35,41 +35,8 @@ static leat_status check_desc(const leat_batcher *b, const leat_request_desc *d,
     return LEAT_OK;
 }
 
-/* The free key, or the one that waits for nothing and was used longest ago; NULL when all wait. */
-static lt_batch_key *unused_key(leat_batcher *b)
-{
-    lt_batch_key *oldest = NULL;
-    for (uint32_t k = 0; k < b->desc.max_keys; k++) {
-        lt_batch_key *key = &b->keys[k];
-        if (b->hashes[k] == 0) {
-            return key;
-        }
-        if (key->waiting == 0 && (oldest == NULL || key->last_used < oldest->last_used)) {
-            oldest = key;
-        }
-    }
-    return oldest;
-}
-
-static lt_batch_key *find_key(leat_batcher *b, const uint64_t *words, uint64_t hash)
-{
-    const size_t bytes = b->n_words * sizeof(*words);
-    for (uint32_t k = 0; k < b->desc.max_keys; k++) {
-        if (b->hashes[k] == hash && memcmp(b->keys[k].words, words, bytes) == 0) {
-            return &b->keys[k];
-        }
-    }
-    lt_batch_key *key = unused_key(b);
-    if (key != NULL) {
-        b->hashes[key - b->keys] = hash;
-        memcpy(key->words, words, bytes);
-        key->held_since = 0;
-        lt_curve_clear(&key->curve);
-    }
-    return key;
-}
-
-/* Whether the request may come in: room, and time enough. The caller holds the lock. */
+/* Whether the request may come in: room, and time enough. key: NULL when it has none yet. The
+ * caller holds the lock. */
 static leat_status admit(const leat_batcher *b, const lt_batch_key *key, uint32_t rows,
                          uint64_t deadline_ns, leat_error *err)
 {
@@ -80,7 +47,7 @@ static leat_status admit(const leat_batcher *b, const lt_batch_key *key, uint32_
         return lt_fail(err, LEAT_BUSY, "%u requests are not complete, or not released, yet",
                        b->desc.queue_limit);
     }
-    if (key == NULL) {
+    if (key == NULL && b->resting.first == NULL) {
         return lt_fail(err, LEAT_BUSY, "requests of %u keys wait", b->desc.max_keys);
     }
     if (deadline_ns != 0) {
@@ -101,7 +68,7 @@ static uint64_t add(uint64_t a, uint64_t b)
 
 /* The caller holds the lock; a request is free. */
 static leat_request *enqueue(leat_batcher *b, lt_batch_key *key, const leat_request_desc *d,
-                             uint32_t rows, int64_t length)
+                             const lt_request_kind *kind)
 {
     const uint64_t now = lt_batcher_now(b);
     const uint64_t patience = add(now, b->desc.max_wait_ns[d->class_index]);
@@ -109,8 +76,10 @@ static leat_request *enqueue(leat_batcher *b, lt_batch_key *key, const leat_requ
     b->free = r->next;
     r->state = LT_REQUEST_WAITING;
     r->key = (uint32_t)(key - b->keys);
-    r->rows = rows;
-    r->length = length;
+    r->rows = kind->rows;
+    r->length = kind->length;
+    r->arrived = now;
+    r->class_index = d->class_index;
     r->deadline = d->deadline_ns ? add(now, d->deadline_ns) : LT_NEVER;
     r->node.due = r->deadline < patience ? r->deadline : patience;
     r->node.order = b->next_order++;
@@ -123,43 +92,55 @@ static leat_request *enqueue(leat_batcher *b, lt_batch_key *key, const leat_requ
     } else {
         memset(r->outputs, 0, b->io->n_outputs * sizeof(*r->outputs));
     }
-    lt_heap_push(&key->heap, &r->node);
-    key->waiting++;
-    key->rows += rows;
-    key->last_used = now;
-    lt_curve_arrival(&key->curve, now, rows);
+    lt_keys_add(b, key, r);
+    lt_curve_arrival(&key->curve, now, kind->rows);
     b->stats.accepted++;
-    b->stats.waiting++;
+    b->stats.accepted_by_class[d->class_index]++;
     return r;
+}
+
+leat_status lt_batcher_examine(const leat_batcher *b, const leat_array *inputs, size_t n_inputs,
+                               uint64_t group, lt_request_kind *out, leat_error *err)
+{
+    if (b->desc.group != NULL) {
+        group ^= b->desc.group(b->desc.group_user, inputs, n_inputs) * 0x9e3779b97f4a7c15u;
+    }
+    out->rows = 0;
+    leat_status status =
+        lt_key_make(&b->rules, inputs, group, out->words, &out->rows, &out->length, err);
+    if (status == LEAT_OK && out->rows > (uint32_t)b->desc.max_batch_size) {
+        status = lt_fail(err, LEAT_INVALID, "a request of %u rows: a batch has %d at most",
+                         out->rows, b->desc.max_batch_size);
+    }
+    out->hash = lt_key_hash(out->words, b->n_words);
+    return status;
+}
+
+static void count_refused(leat_batcher *b, leat_status status, uint32_t class_index)
+{
+    b->stats.refused++;
+    if (status == LEAT_EXPIRED) {
+        b->stats.refused_late++;
+        b->stats.missed_by_class[class_index]++;
+    }
 }
 
 leat_status lt_batcher_enqueue(leat_batcher *b, const leat_request_desc *desc, bool wake,
                                leat_request **out_request, leat_error *err)
 {
-    uint64_t words[LT_KEY_WORDS(LT_BATCHER_MAX_INPUTS)];
-    uint32_t rows = 0;
-    int64_t length = 0;
+    lt_request_kind kind;
     leat_status status = check_desc(b, desc, err);
-    uint64_t group = desc->group;
-    if (status == LEAT_OK && b->desc.group != NULL) {
-        group ^=
-            b->desc.group(b->desc.group_user, desc->inputs, desc->n_inputs) * 0x9e3779b97f4a7c15u;
-    }
-    status =
-        status ? status : lt_key_make(&b->rules, desc->inputs, group, words, &rows, &length, err);
-    if (status == LEAT_OK && rows > (uint32_t)b->desc.max_batch_size) {
-        status = lt_fail(err, LEAT_INVALID, "a request of %u rows: a batch has %d at most", rows,
-                         b->desc.max_batch_size);
-    }
+    status = status ? status
+                    : lt_batcher_examine(b, desc->inputs, desc->n_inputs, desc->group, &kind, err);
     if (status != LEAT_OK) {
         return status;
     }
-    const uint64_t hash = lt_key_hash(words, b->n_words) | 1;
     pthread_mutex_lock(&b->lock);
-    lt_batch_key *key = b->free ? find_key(b, words, hash) : NULL;
-    status = admit(b, key, rows, desc->deadline_ns, err);
+    lt_batch_key *key = lt_keys_find(b, kind.words, kind.hash);
+    status = admit(b, key, kind.rows, desc->deadline_ns, err);
     if (status == LEAT_OK) {
-        leat_request *r = enqueue(b, key, desc, rows, length);
+        key = key ? key : lt_keys_claim(b, kind.words, kind.hash);
+        leat_request *r = enqueue(b, key, desc, &kind);
         r->held = out_request != NULL;
         if (out_request != NULL) {
             *out_request = r;
@@ -168,7 +149,7 @@ leat_status lt_batcher_enqueue(leat_batcher *b, const leat_request_desc *desc, b
             pthread_cond_signal(&b->work); /* else who is busy now looks again */
         }
     } else {
-        b->stats.refused++;
+        count_refused(b, status, desc->class_index);
     }
     pthread_mutex_unlock(&b->lock);
     return status;
@@ -271,12 +252,7 @@ leat_status leat_request_cancel(leat_request *r, leat_error *err)
     pthread_mutex_lock(&b->lock);
     const bool waits = r->state == LT_REQUEST_WAITING;
     if (waits) {
-        lt_batch_key *key = &b->keys[r->key];
-        lt_heap_remove(&key->heap, &r->node);
-        key->waiting--;
-        key->rows -= r->rows;
-        b->stats.waiting--;
-        r->state = LT_REQUEST_RUNNING;
+        lt_keys_remove(b, r);
     }
     pthread_mutex_unlock(&b->lock);
     if (!waits) {

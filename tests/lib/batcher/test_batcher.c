@@ -557,6 +557,178 @@ static void keys_are_used_again_when_nothing_waits_for_them(void **state)
     close_bench(b);
 }
 
+/* The place of a key whose times are known is not given to a request that is refused. */
+static void refused_request_takes_no_keys_place(void **state)
+{
+    (void)state;
+    bench *b = open_bench((leat_batcher_desc){.max_keys = 2, .queue_limit = 1});
+    asked a[3];
+    b->cost_ns = 10 * MS;
+    submit(b, &a[0], 1, 1, 1);
+    poll(b);
+    submit(b, &a[1], 2, 1, 2);
+    leat_request_desc desc = ask(&a[2], 3, 1, 3);
+    assert_int_equal(leat_batcher_submit(b->batcher, &desc, NULL, &b->err), LEAT_BUSY);
+    poll(b);
+    desc = ask(&a[2], 3, 1, 1);
+    desc.deadline_ns = 5 * MS; /* the first shape takes 10 ms, it is remembered */
+    assert_int_equal(leat_batcher_submit(b->batcher, &desc, NULL, &b->err), LEAT_EXPIRED);
+    assert_int_equal(stats_of(b).refused, 2);
+    assert_int_equal(stats_of(b).refused_late, 1);
+    assert_int_equal(stats_of(b).missed_by_class[0], 1);
+    close_bench(b);
+}
+
+/* Many more shapes than keys, in all orders: each finds its own queue again or a new one. */
+static void keys_come_and_go(void **state)
+{
+    (void)state;
+    bench *b = open_bench((leat_batcher_desc){.max_keys = 5});
+    static asked a[MOST_RUNS];
+    uint32_t seed = 1;
+    for (int round = 0; round < 40; round++) {
+        b->n_runs = 0;
+        for (int i = 0; i < 5; i++) {
+            seed = seed * 1664525u + 1013904223u;
+            submit(b, &a[i], (float)(i + 1), 1, 1 + (int)(seed >> 16) % 17);
+        }
+        while (poll(b) == 0) {
+        }
+        for (int i = 0; i < 5; i++) {
+            assert_got(&a[i], LEAT_OK);
+        }
+    }
+    assert_int_equal(stats_of(b).succeeded, 200);
+    close_bench(b);
+}
+
+static void batches_are_filled_up_to_a_size(void **state)
+{
+    (void)state;
+    static const int32_t sizes[] = {1, 4};
+    bench *b = open_bench((leat_batcher_desc){
+        .max_batch_size = 6, .batch_sizes = sizes, .n_batch_sizes = 2, .timeout_ns = UINT64_MAX});
+    asked a[5];
+    for (int n = 1; n <= 5; n++) {
+        b->n_runs = 0;
+        for (int i = 0; i < n; i++) {
+            submit(b, &a[i], (float)(i + 1), 1, WIDTH);
+        }
+        poll(b);
+        assert_int_equal(b->n_runs, 1);
+        assert_int_equal(b->rows[0], n == 1 ? 1 : n < 5 ? 4 : 6);
+        for (int i = 0; i < n; i++) {
+            assert_got(&a[i], LEAT_OK);
+        }
+    }
+    assert_int_equal(stats_of(b).rows, 15);
+    assert_int_equal(stats_of(b).fill_rows, 2 + 1 + 0 + 1);
+    assert_int_equal(stats_of(b).batch_rows[0], 1);
+    assert_int_equal(stats_of(b).batch_rows[2], 2);
+    close_bench(b);
+}
+
+/* Rows that would be filled up dearly are left to the next batch. */
+static void batch_is_cut_to_a_size_where_rows_cost_less(void **state)
+{
+    (void)state;
+    static const int32_t sizes[] = {1, 4};
+    bench *b = open_bench((leat_batcher_desc){
+        .max_batch_size = 8, .batch_sizes = sizes, .n_batch_sizes = 2, .timeout_ns = UINT64_MAX});
+    asked a[8];
+    for (int n = 4; n <= 8; n += 4) {
+        b->cost_ns = n == 4 ? 10 * MS : 20 * MS;
+        for (int i = 0; i < n; i++) {
+            submit(b, &a[i], 1, 1, WIDTH);
+        }
+        poll(b);
+    }
+    b->n_runs = 0;
+    for (int i = 0; i < 5; i++) { /* 5 rows for 20 ms, or 4 for 10 */
+        submit(b, &a[i], 1, 1, WIDTH);
+    }
+    poll(b);
+    assert_int_equal(b->rows[0], 4);
+    poll(b);
+    assert_int_equal(b->rows[1], 1);
+    close_bench(b);
+}
+
+static void sizes_that_make_no_sense_are_refused(void **state)
+{
+    (void)state;
+    static const int32_t wrong[][2] = {{0, 4}, {4, 4}, {4, 9}, {5, 4}};
+    onnx_builder *builder = test_build_mlp();
+    test_run run;
+    test_run_load(&run, builder);
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        leat_batcher *batcher;
+        const leat_batcher_desc desc = {.struct_size = sizeof(desc),
+                                        .max_batch_size = 8,
+                                        .batch_sizes = wrong[i],
+                                        .n_batch_sizes = 2};
+        assert_int_equal(leat_batcher_create(run.model, &desc, &batcher, &run.err), LEAT_INVALID);
+        assert_null(batcher);
+    }
+    test_run_free(&run);
+    onnx_builder_destroy(builder);
+}
+
+static void times_are_counted_by_class(void **state)
+{
+    (void)state;
+    bench *b = open_bench((leat_batcher_desc){.max_batch_size = 1});
+    asked a[3];
+    b->cost_ns = 3 * MS;
+    for (int i = 0; i < 3; i++) {
+        leat_request_desc desc = ask(&a[i], 1, 1, WIDTH);
+        desc.class_index = i == 0 ? 2 : 5;
+        desc.deadline_ns = i == 2 ? 4 * MS : 0; /* due first, but it takes 5 */
+        assert_ok(leat_batcher_submit(b->batcher, &desc, NULL, &b->err), &b->err);
+    }
+    b->now += 2 * MS;
+    while (poll(b) == 0) {
+    }
+    leat_batcher_stats s = stats_of(b);
+    assert_int_equal(s.compute.total_ns, 9 * MS);
+    assert_int_equal(s.compute.counts[12], 3); /* 2.048 to 4.096 ms */
+    assert_int_equal(s.queue[2].total_ns, 5 * MS);
+    assert_int_equal(s.queue[2].counts[13], 1); /* 4.096 to 8.192 ms */
+    assert_int_equal(s.queue[5].total_ns, 2 * MS + 8 * MS);
+    assert_int_equal(s.request[5].total_ns, 5 * MS + 11 * MS);
+    assert_int_equal(s.accepted_by_class[5], 2);
+    assert_int_equal(s.missed_by_class[5], 1);
+    close_bench(b);
+}
+
+static void warm_runs_every_size_and_measures_it(void **state)
+{
+    (void)state;
+    static const int32_t sizes[] = {1, 3};
+    bench *b = open_bench((leat_batcher_desc){
+        .max_batch_size = 5, .batch_sizes = sizes, .n_batch_sizes = 2, .timeout_ns = UINT64_MAX});
+    asked a;
+    leat_request_desc desc = ask(&a, 7, 1, WIDTH);
+    b->cost_ns = 10 * MS;
+    assert_ok(leat_batcher_warm(b->batcher, desc.inputs, 1, 0, &b->err), &b->err);
+    int seen[6] = {0};
+    for (int i = 0; i < b->n_runs; i++) {
+        seen[b->rows[i]]++;
+    }
+    assert_true(seen[1] >= 3 && seen[3] >= 3 && seen[5] >= 3 && seen[2] + seen[4] == 0);
+    desc.deadline_ns = 9 * MS;
+    assert_int_equal(leat_batcher_submit(b->batcher, &desc, NULL, &b->err), LEAT_EXPIRED);
+    desc.deadline_ns = 0;
+    assert_ok(leat_batcher_submit(b->batcher, &desc, NULL, &b->err), &b->err);
+    poll(b);
+    assert_got(&a, LEAT_OK);
+    assert_int_equal(stats_of(b).batches, 1); /* of requests only */
+    assert_int_equal(leat_batcher_warm(b->batcher, desc.inputs, 2, 0, &b->err), LEAT_INVALID);
+    b->poison = 7;
+    assert_int_equal(leat_batcher_warm(b->batcher, desc.inputs, 1, 0, &b->err), LEAT_INVALID);
+    close_bench(b);
+}
+
 static void bad_requests_are_refused_with_what_is_wrong(void **state)
 {
     (void)state;
@@ -831,6 +1003,13 @@ int main(void)
         cmocka_unit_test(output_that_is_too_small_fails_its_request_alone),
         cmocka_unit_test(full_queue_is_busy_until_one_completes),
         cmocka_unit_test(keys_are_used_again_when_nothing_waits_for_them),
+        cmocka_unit_test(refused_request_takes_no_keys_place),
+        cmocka_unit_test(keys_come_and_go),
+        cmocka_unit_test(batches_are_filled_up_to_a_size),
+        cmocka_unit_test(batch_is_cut_to_a_size_where_rows_cost_less),
+        cmocka_unit_test(sizes_that_make_no_sense_are_refused),
+        cmocka_unit_test(times_are_counted_by_class),
+        cmocka_unit_test(warm_runs_every_size_and_measures_it),
         cmocka_unit_test(bad_requests_are_refused_with_what_is_wrong),
         cmocka_unit_test(process_gives_every_request_the_models_results),
         cmocka_unit_test(inputs_without_rows_are_part_of_the_key),
