@@ -215,7 +215,7 @@ $(CUDA_FATBIN): backends/cuda/kernels.cu $(CUDA_STAMP) $(wildcard backends/gpu/*
 $(BUILD)/obj/backends/cuda/kernels.o: backends/cuda/kernels.S $(CUDA_FATBIN) $(CUDA_GEMM_FATBINS) $(STAMP)
 	@mkdir -p $(@D)
 	$(CC) -DLT_CUDA_FATBIN='"$(CUDA_FATBIN)"' \
-	    $(foreach type,F16 BF16 I8 U8,-DLT_CUDA_GEMM_$(type)_FATBIN='"$(ROOT)/backends/cuda/gemm/gemm_$(call lower,$(type)).fatbin"') \
+	    $(foreach type,F16 BF16 I8 U8 TF32,-DLT_CUDA_GEMM_$(type)_FATBIN='"$(ROOT)/backends/cuda/gemm/gemm_$(call lower,$(type)).fatbin"') \
 	    -c $< -o $@
 # For tests without a device or nvcc: the plugin without machine code, and a driver that runs the kernels by fibres.
 CUDA_FAKES := $(BUILD)/tests/backends/cuda/libleat_cuda.so $(BUILD)/tests/backends/cuda/libcuda.so.1

@@ -99,7 +99,7 @@ static leat_precision cpu_precision(void *device, leat_precision wanted)
     if (wanted == LEAT_PRECISION_AUTO) {
         return cpu->avx512_bf16 ? LEAT_PRECISION_BF16 : LEAT_PRECISION_F32;
     }
-    return wanted;
+    return wanted == LEAT_PRECISION_TF32 ? LEAT_PRECISION_F32 : wanted;
 }
 
 static const leat_backend backend = {

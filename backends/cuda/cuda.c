@@ -108,10 +108,14 @@ static void device_close(void *device)
     lt_cuda_device_stop(device);
 }
 
-/* Every device that is opened multiplies halves faster than f32; bf16 has f32's range. */
-static leat_precision precision(void *device, leat_precision wanted)
+/* Every device that is opened multiplies halves faster than f32; bf16 has f32's range. TF32 is for
+ * the tensor cores that gemm/ has kernels for. */
+static leat_precision precision(void *opaque, leat_precision wanted)
 {
-    (void)device;
+    const lt_cuda_device *device = opaque;
+    if (wanted == LEAT_PRECISION_TF32 && device->tensor == NULL) {
+        return LEAT_PRECISION_F32;
+    }
     return wanted == LEAT_PRECISION_AUTO ? LEAT_PRECISION_BF16 : wanted;
 }
 

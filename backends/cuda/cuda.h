@@ -40,6 +40,7 @@ extern const unsigned char lt_cuda_kernels[];
 /* Those of gemm/, for sm_90a alone. */
 extern const unsigned char lt_cuda_gemm_f16_kernels[], lt_cuda_gemm_bf16_kernels[];
 extern const unsigned char lt_cuda_gemm_i8_kernels[], lt_cuda_gemm_u8_kernels[];
+extern const unsigned char lt_cuda_gemm_tf32_kernels[];
 
 /* The table of all rows (rows.c) and how many there are. */
 enum {

@@ -31,7 +31,8 @@ static leat_status transpose(void *out, size_t bytes, const leat_value *constant
     return LEAT_OK;
 }
 
-leat_status lt_cuda_gemv_pack(lt_cuda_builder *b, uint32_t input, lt_gpu_gemm *p)
+leat_status lt_cuda_pack_columns(lt_cuda_builder *b, uint32_t input, const lt_gpu_gemm *p,
+                                 const void **out_block)
 {
     enum {
         TRANSPOSED_KEY = 0x74 /* of packings of a weight */
@@ -39,15 +40,21 @@ leat_status lt_cuda_gemv_pack(lt_cuda_builder *b, uint32_t input, lt_gpu_gemm *p
     const leat_value *w = leat_kernel_input(b->node, input);
     const matrix m = {p->k, p->n, lt_cuda_element_bytes(w->dtype)};
     size_t bytes = (size_t)m.rows * (size_t)m.columns * m.element_bytes;
-    const void *block = NULL;
-    if (p->m > LT_GPU_GEMV_ROWS || p->a_column != 1 || p->batch != 1 || w->data == NULL ||
-        p->b_column != 1 || p->b_row != p->n || p->b_row == 1 ||
-        m.rows * m.element_bytes % 16 != 0 || w->bytes != bytes) {
+    *out_block = NULL;
+    if (p->a_column != 1 || p->batch != 1 || w->data == NULL || p->b_column != 1 ||
+        p->b_row != p->n || p->b_row == 1 || m.rows * m.element_bytes % 16 != 0 ||
+        w->bytes != bytes) {
         return LEAT_OK;
     }
+    return b->host->plan_pack(b->plan, w, TRANSPOSED_KEY, bytes, transpose, &m, out_block, b->err);
+}
+
+leat_status lt_cuda_gemv_pack(lt_cuda_builder *b, uint32_t input, lt_gpu_gemm *p)
+{
+    const void *block = NULL;
     leat_status status =
-        b->host->plan_pack(b->plan, w, TRANSPOSED_KEY, bytes, transpose, &m, &block, b->err);
-    if (status == LEAT_OK) {
+        p->m > LT_GPU_GEMV_ROWS ? LEAT_OK : lt_cuda_pack_columns(b, input, p, &block);
+    if (block != NULL) {
         p->b = block;
         p->b_row = 1;
         p->b_column = p->k;

@@ -7,6 +7,12 @@
 
 #include "../gpu/params/gemm.h"
 
+/* A constant B of one product with its columns dense, as a device address; NULL where it is not
+ * one, or its columns are no multiples of 16 bytes. The input is read all the same until the caller
+ * says otherwise. Errors:   NO_MEMORY. */
+leat_status lt_cuda_pack_columns(lt_cuda_builder *b, uint32_t input, const lt_gpu_gemm *p,
+                                 const void **out_block);
+
 /* Packs the constant of a product of few rows: p's b is then a device address and its strides are
  * those of a transposed matrix. Otherwise leaves p as it is.
  * Errors:   NO_MEMORY. */

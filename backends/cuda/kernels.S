@@ -43,4 +43,10 @@
 #endif
     done lt_cuda_gemm_u8_kernels
 
+    blob lt_cuda_gemm_tf32_kernels
+#ifdef LT_CUDA_FATBIN
+    .incbin LT_CUDA_GEMM_TF32_FATBIN
+#endif
+    done lt_cuda_gemm_tf32_kernels
+
     .section .note.GNU-stack, "", @progbits

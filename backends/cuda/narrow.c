@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Convolutions of few channels (a network's first) on the tensor cores.
  *
- * Alone, 3 channels fill 3 of the 64 elements of k that a step takes. So the image is written anew:
- * stride_h of its rows side by side, channels padded to S = 4 or 8, the padding around included:
+ * Alone, 3 channels fill 3 of the 64 halves of k, or 32 TF32, that a step takes. So the image is
+ * written anew: stride_h of its rows side by side, channels padded to S = 4 or 8, the padding
+ * around included:
  *
  *     y[image][g][j][r][c] = x[image][c][g * stride_h + r - top][j - left]      P = stride_h * S
  *
  * One output pixel's taps in stride_h rows of the filter are then kw * P elements in a row, from
  * column ow * stride_w on, and the convolution is one of kh / stride_h taps (rounded up) over
- * out_w overlapping pixels of kw * P channels: 7 x 7 by 2 over 3 channels takes 4 steps of k. */
+ * out_w overlapping pixels of kw * P channels: 7 x 7 by 2 over 3 channels takes 4 steps of k of
+ * halves. P elements are a multiple of 16 bytes. */
 #include "../gpu/params/layout.h"
 #include "cuda.h"
 #include "tensor.h"
@@ -29,12 +31,14 @@ typedef struct narrow {
 typedef struct filters {
     narrow n;
     int32_t channels, kh, kw, rows;
+    uint32_t element_bytes;
     int64_t count;
 } filters;
 
 static narrow shape_of(const lt_cuda_gemm_conv_desc *d)
 {
-    narrow n = {.slots_log2 = d->c <= 4 && d->stride_h % 2 == 0 ? 2 : 3};
+    bool four = d->c <= 4 && (d->stride_h % 2 == 0 || d->dtype == LEAT_DTYPE_F32);
+    narrow n = {.slots_log2 = four ? 2 : 3};
     n.slots = 1 << n.slots_log2;
     n.pixel = d->stride_h * n.slots;
     n.taps = (d->kh + d->stride_h - 1) / d->stride_h;
@@ -52,15 +56,16 @@ static leat_status fill_filters(void *out, size_t bytes, const leat_value *const
                                 const void *argument, leat_error *err)
 {
     const filters *f = argument;
-    const uint16_t *in = constant->data;
-    uint16_t *to = out;
+    const char *in = constant->data;
+    const size_t unit = f->element_bytes;
     (void)err;
     memset(out, 0, bytes);
     for (int64_t i = 0; i < f->count * f->channels * f->kh * f->kw; i++) {
         int64_t kw = i % f->kw, kh = i / f->kw % f->kh, c = i / f->kw / f->kh % f->channels;
         int64_t o = i / f->kw / f->kh / f->channels;
         int64_t tap = kh / f->rows, r = kh % f->rows;
-        to[(((o * f->n.taps + tap) * f->kw + kw) * f->rows + r) * f->n.slots + c] = in[i];
+        int64_t at = (((o * f->n.taps + tap) * f->kw + kw) * f->rows + r) * f->n.slots + c;
+        memcpy((char *)out + (size_t)at * unit, in + (size_t)i * unit, unit);
     }
     return LEAT_OK;
 }
@@ -83,14 +88,14 @@ static leat_status add_interleave(lt_cuda_builder *b, const lt_cuda_gemm_conv_de
         .left = d->pad[1],
     };
     return lt_cuda_add(
-        b,
-        &(lt_cuda_launch){.kernel = "lt_gpu_interleave_2",
-                          .grid = {lt_cuda_blocks(b, count, d->dtype)},
-                          .parameters = &p,
-                          .parameter_bytes = sizeof(p),
-                          .n_pointers = 2,
-                          .pointers = {{offsetof(lt_gpu_interleave, x), LT_CUDA_INPUT, 0, 0},
-                                       {offsetof(lt_gpu_interleave, y), LT_CUDA_WORKSPACE, 0, 0}}});
+        b, &(lt_cuda_launch){
+               .kernel = d->dtype == LEAT_DTYPE_F32 ? "lt_gpu_interleave_4" : "lt_gpu_interleave_2",
+               .grid = {lt_cuda_blocks(b, count, d->dtype)},
+               .parameters = &p,
+               .parameter_bytes = sizeof(p),
+               .n_pointers = 2,
+               .pointers = {{offsetof(lt_gpu_interleave, x), LT_CUDA_INPUT, 0, 0},
+                            {offsetof(lt_gpu_interleave, y), LT_CUDA_WORKSPACE, 0, 0}}});
 }
 
 bool lt_cuda_narrow_conv(lt_cuda_builder *b, const lt_cuda_gemm_conv_desc *d,
@@ -117,8 +122,9 @@ bool lt_cuda_narrow_conv(lt_cuda_builder *b, const lt_cuda_gemm_conv_desc *d,
     wide.x_strides[0] = (int64_t)d->stride_w * n.pixel;
     wide.x_strides[1] = line;
     wide.x_strides[2] = line * n.groups;
-    const filters f = {n, d->c, d->kh, d->kw, d->stride_h, d->n};
-    const size_t bytes = (size_t)d->n * (size_t)n.taps * (size_t)wide.c * 2;
+    const uint32_t unit = lt_cuda_element_bytes(d->dtype);
+    const filters f = {n, d->c, d->kh, d->kw, d->stride_h, unit, d->n};
+    const size_t bytes = (size_t)d->n * (size_t)n.taps * (size_t)wide.c * unit;
     const leat_kernel before = *b->kernel;
     lt_cuda_tensor_inputs from = *inputs;
     from.a = LT_CUDA_TENSOR_WORKSPACE;
@@ -128,6 +134,6 @@ bool lt_cuda_narrow_conv(lt_cuda_builder *b, const lt_cuda_gemm_conv_desc *d,
         *b->kernel = before;
         return false;
     }
-    b->kernel->workspace_bytes = (size_t)count * 2;
+    b->kernel->workspace_bytes = (size_t)count * unit;
     return true;
 }

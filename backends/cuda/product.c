@@ -77,8 +77,8 @@ static choice choose(lt_gpu_gemm *p, leat_dtype dtype, uint32_t processors)
                     (uint32_t)(blocks < most ? blocks : most)};
 }
 
-/* The same product on the tensor cores, where they take it: half precision, A dense along k, one
- * batch stride, a bias that is a row. */
+/* The same product on the tensor cores, where they take it: halves or TF32, A dense along k, one
+ * batch stride, a bias that is a row. B of F32 has to lie along k: a constant is packed so. */
 static bool on_tensor_cores(lt_cuda_builder *b, const lt_gpu_gemm *p, bool bias, uint32_t residual)
 {
     leat_dtype dtype = leat_kernel_input(b->node, A)->dtype;
@@ -109,11 +109,23 @@ static bool on_tensor_cores(lt_cuda_builder *b, const lt_gpu_gemm *p, bool bias,
         .overlap = 1,
         .b_constant = leat_kernel_input(b->node, B)->data != NULL,
     };
-    bool half = (LT_CUDA_HALVES >> dtype & 1) != 0;
     bool row = !bias || (p->bias_row == 0 && p->bias_column == 1 && p->beta == 1);
-    return half && row && p->a_column == 1 && p->k > 0 && p->batch_index.rank <= 1 &&
-           lt_cuda_tensor_activation(&p->activation, &desc.activation) &&
-           lt_cuda_tensor_product(b, &desc, &inputs);
+    if (!lt_cuda_tensor_takes(b, dtype) || !row || p->a_column != 1 || p->k == 0 ||
+        p->batch_index.rank > 1 || !lt_cuda_tensor_activation(&p->activation, &desc.activation)) {
+        return false;
+    }
+    if (dtype == LEAT_DTYPE_F32 && !desc.b_transposed) {
+        if (lt_cuda_pack_columns(b, B, p, &inputs.packed_b) != LEAT_OK || inputs.packed_b == NULL) {
+            return false;
+        }
+        desc.b_transposed = 1;
+        desc.ldb = p->k;
+    }
+    if (!lt_cuda_tensor_product(b, &desc, &inputs)) {
+        return false;
+    }
+    b->kernel->unread_mask |= inputs.packed_b ? 1u << B : 0;
+    return true;
 }
 
 /* The product, and the sum of its parts where it has some. residual: its input, 0 for none. */

@@ -67,7 +67,7 @@ leat_status lt_cuda_tensor_open(lt_cuda_device *device, leat_error *err)
     device->tensor = tensor;
     const unsigned char *const kernels[LT_GEMM_N_MODULES] = {
         lt_cuda_gemm_f16_kernels, lt_cuda_gemm_bf16_kernels, lt_cuda_gemm_i8_kernels,
-        lt_cuda_gemm_u8_kernels};
+        lt_cuda_gemm_u8_kernels, lt_cuda_gemm_tf32_kernels};
     cu_result result = 0;
     for (int i = 0; i < LT_GEMM_N_MODULES && result == 0; i++) {
         result = cu->module_load_data(&tensor->modules[i], kernels[i]);
@@ -87,6 +87,14 @@ leat_status lt_cuda_tensor_open(lt_cuda_device *device, leat_error *err)
         lt_cuda_tensor_close(device);
     }
     return status;
+}
+
+bool lt_cuda_tensor_takes(const lt_cuda_builder *b, leat_dtype dtype)
+{
+    return b->device->tensor != NULL &&
+           ((LT_CUDA_HALVES >> dtype & 1) != 0 ||
+            (dtype == LEAT_DTYPE_F32 &&
+             b->host->plan_options(b->plan)->precision == LEAT_PRECISION_TF32));
 }
 
 static const void *input_of(const leat_kernel_args *args, int32_t input)

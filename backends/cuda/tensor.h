@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Rows' way to the tensor cores (gemm/): products and convolutions of halves and bytes on devices
- * of compute capability 9.0. */
+/* Rows' way to the tensor cores (gemm/): products and convolutions of halves, of F32 as TF32
+ * and of bytes on devices of compute capability 9.0. */
 #ifndef LEAT_CUDA_TENSOR_H
 #define LEAT_CUDA_TENSOR_H
 
@@ -29,6 +29,10 @@ typedef struct lt_cuda_tensor_inputs {
     bool scaled;             /* x_scale and x_zero (-1: none) are inputs of the node, of bytes */
     int32_t x_scale, x_zero;
 } lt_cuda_tensor_inputs;
+
+/* Whether the tensor cores may take products of this type: halves, and F32 where the session allows
+ * TF32. */
+bool lt_cuda_tensor_takes(const lt_cuda_builder *b, leat_dtype dtype);
 
 /* Make the node's kernel a tensor-core one. False, with nothing changed, where these sizes or this
  * device are not for them. */

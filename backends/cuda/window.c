@@ -253,7 +253,7 @@ static bool on_tensor_cores(lt_cuda_builder *b, const lt_gpu_conv *p, leat_dtype
     desc.images = p->images;
     desc.c = p->channels;
     desc.n = p->out_channels;
-    return (LT_CUDA_HALVES >> dtype & 1) != 0 && p->groups == 1 && is_last(b->node) &&
+    return lt_cuda_tensor_takes(b, dtype) && p->groups == 1 && is_last(b->node) &&
            lt_cuda_tensor_activation(&p->activation, &desc.activation) &&
            (lt_cuda_tensor_conv(b, &desc, &inputs) || lt_cuda_narrow_conv(b, &desc, &inputs));
 }

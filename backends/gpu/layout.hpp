@@ -245,6 +245,10 @@ GPU_KERNEL(lt_gpu_interleave_2, lt_gpu_interleave)
 {
     gpu::interleave<uint16_t>(p);
 }
+GPU_KERNEL(lt_gpu_interleave_4, lt_gpu_interleave)
+{
+    gpu::interleave<uint32_t>(p);
+}
 LT_GPU_MOVES(uint8_t, 1)
 LT_GPU_MOVES(uint16_t, 2)
 LT_GPU_MOVES(uint32_t, 4)

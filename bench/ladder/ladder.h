@@ -56,7 +56,7 @@ static lt_cuda_gemm open_kernels(const std::string &directory, void **out_module
     int (*module_load)(void **, const char *);
     entry(&module_load, "cuModuleLoad");
     void *modules[LT_GEMM_N_MODULES] = {};
-    const char *types[LT_GEMM_N_MODULES] = {"f16", nullptr, "i8", nullptr};
+    const char *types[LT_GEMM_N_MODULES] = {"f16", nullptr, "i8", nullptr, nullptr};
     for (int i = 0; i < LT_GEMM_N_MODULES; i++) {
         if (types[i] != nullptr) {
             std::string path = directory + "/gemm_" + types[i] + ".fatbin";

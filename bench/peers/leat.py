@@ -39,7 +39,7 @@ class SessionDesc(c.Structure):
                 ("plain_algorithms", c.c_int32), ("no_graphs", c.c_int32)]
 
 
-PRECISIONS = {"model": 0, "f32": 1, "bf16": 2, "f16": 3, "auto": 4}  # leat_precision
+PRECISIONS = {"model": 0, "f32": 1, "bf16": 2, "f16": 3, "auto": 4, "tf32": 5}  # leat_precision
 
 
 def load(library):

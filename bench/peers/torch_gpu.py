@@ -5,8 +5,9 @@
   torch_gpu.py [--rows ROW ...] [--peers eager graph compile] [--mode reduce-overhead|max-autotune]
                [--rounds 3] [--seconds 0.2] [--budget 140] [--compile-limit 60] [--models DIR] [--json FILE]
 
-Rows: resnet50-b1 -b32 -b256, bert-large-b1 -b32 -b64 (384 tokens), mlp, gemm-4096, gemm-8192, smollm2; a beginning
-with a star picks several. All f16 but the MLP. torch's modules (torch_models.py) have the weights of leat's file;
+Rows: resnet50-b1 -b32 -b256, bert-large-b1 -b32 -b64 (384 tokens), mlp, gemm-4096, gemm-8192, smollm2, and in TF32
+resnet50-b32-tf32, bert-large-b1-tf32 -b32-tf32, gemm-4096-tf32; a beginning with a star picks several. All others are
+f16 but the MLP. torch's modules (torch_models.py) have the weights of leat's file;
 convolutions are channels_last. Models that DIR (build/models) lacks are made there, the f16 ones from those of f32.
 
 Two tables. "host": from pinned host memory to pinned host memory, the same numbers for all. "device": data on the
@@ -31,10 +32,12 @@ from peers import HERE, LIBRARY, one_round, quantile, relative, time_text
 BUILD = os.path.dirname(LIBRARY)
 MAKERS = os.path.join(HERE, "..", "models")
 CAPACITY, PROMPT = 1024, 64
-GEMMS = {"gemm-4096": 4096, "gemm-8192": 8192}
+GEMMS = {"gemm-4096": 4096, "gemm-8192": 8192, "gemm-4096-tf32": 4096}
 # Row -> (f32 model, batch)
 ROWS = {**{"resnet50-b%d" % b: ("resnet50-folded.onnx", b) for b in (1, 32, 256)},
         **{"bert-large-b%d" % b: ("bert-large.onnx", b) for b in (1, 32, 64)},
+        "resnet50-b32-tf32": ("resnet50-folded.onnx", 32), "bert-large-b1-tf32": ("bert-large.onnx", 1),
+        "bert-large-b32-tf32": ("bert-large.onnx", 32),
         "mlp": ("mlp.onnx", 1), **{name: (name + ".onnx", n) for name, n in GEMMS.items()},
         "smollm2": ("smollm2.onnx", 1)}
 COMMANDS = {"resnet50-folded.onnx": ["make_resnet50.py", "--fold-bn"], "bert-large.onnx": ["make_bert.py", "--size", "large"],
@@ -42,11 +45,15 @@ COMMANDS = {"resnet50-folded.onnx": ["make_resnet50.py", "--fold-bn"], "bert-lar
 
 
 # --- models ------------------------------------------------------------------------------------------------
-def write_gemm(path, n):
-    """x * w, f16, n x n."""
+def is_tf32(row):
+    return row.endswith("-tf32")
+
+
+def write_gemm(path, n, dtype):
+    """x * w, n x n."""
     from onnx import TensorProto as T, helper as h, numpy_helper as nh, save
-    w = (np.random.default_rng(0).standard_normal((n, n), np.float32) / np.sqrt(n)).astype(np.float16)
-    info = lambda name: h.make_tensor_value_info(name, T.FLOAT16, [n, n])
+    w = (np.random.default_rng(0).standard_normal((n, n), np.float32) / np.sqrt(n)).astype(dtype)
+    info = lambda name: h.make_tensor_value_info(name, T.FLOAT16 if dtype == np.float16 else T.FLOAT, [n, n])
     graph = h.make_graph([h.make_node("MatMul", ["x", "w"], ["y"])], "gemm", [info("x")], [info("y")],
                          [nh.from_array(w, "w")])
     save(h.make_model(graph, opset_imports=[h.make_opsetid("", 17)], ir_version=8), path)
@@ -66,13 +73,13 @@ def model_of(row, folder):
     """The path of the row's model, which is made if it is not there."""
     file, n = ROWS[row]
     path = os.path.join(folder, file)
-    half = path if row == "mlp" or row in GEMMS else path.replace(".onnx", "-f16.onnx")
+    half = path if row == "mlp" or row in GEMMS or is_tf32(row) else path.replace(".onnx", "-f16.onnx")
     run = lambda script, *arguments: subprocess.run([sys.executable, os.path.join(MAKERS, script), *arguments],
                                                     check=True, stdout=subprocess.DEVNULL)
     if os.path.exists(half):
         return half
     if row in GEMMS:
-        write_gemm(path, n)
+        write_gemm(path, n, type_of(row))
     elif not os.path.exists(path):
         run(*COMMANDS[file], path)
     if half != path:
@@ -82,17 +89,21 @@ def model_of(row, folder):
     return half
 
 
+def type_of(row):
+    return np.float32 if is_tf32(row) else np.float16
+
+
 def inputs_of(row):
     """The row's inputs in the model's order."""
     batch, rng = ROWS[row][1], np.random.default_rng(1)
     if row.startswith("resnet50"):
-        return [rng.standard_normal((batch, 3, 224, 224), np.float32).astype(np.float16)]
+        return [rng.standard_normal((batch, 3, 224, 224), np.float32).astype(type_of(row))]
     if row.startswith("bert"):
         ids = rng.integers(0, 30000, (batch, 384))
         return [ids, np.ones_like(ids), np.zeros_like(ids)]
     if row == "mlp":
         return [rng.standard_normal((1, 256), np.float32)]
-    return [rng.standard_normal((batch, batch), np.float32).astype(np.float16)]
+    return [rng.standard_normal((batch, batch), np.float32).astype(type_of(row))]
 
 
 # --- torch: each peer is a pair of calls, (host, device), and what gives the result -------------------------
@@ -101,6 +112,7 @@ class Torch:
         import torch
         import torch_models
         self.torch, self.row, self.a = torch, row, a
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = is_tf32(row)
         w = torch_models.weights_of(path)
         x = torch.from_numpy(inputs_of(row)[0])
         if row in GEMMS:
@@ -187,7 +199,8 @@ def open_leat(row, path, a):
     import torch
     pinned = lambda x: torch.from_numpy(np.ascontiguousarray(x)).pin_memory().numpy()
     feeds = [pinned(x) for x in inputs_of(row)]
-    open_one = lambda: leat.Session(LIBRARY, path, 1, device=a.device, plugins=BUILD)
+    open_one = lambda: leat.Session(LIBRARY, path, 1, device=a.device, plugins=BUILD,
+                                    precision="tf32" if is_tf32(row) else "model")
     session, bound = open_one(), open_one()
     first = session.prepare(feeds)
     first()

@@ -383,8 +383,9 @@ typedef struct leat_backend {
 
     /* Optional: NULL when the backend cannot. */
     leat_status (*stream_wrap)(void *device, void *native, void **out_stream, leat_error *err);
-    /* What a session that asks for `wanted` (BF16, F16 or AUTO) gets from the device: BF16, F16 or
-     * F32 when it computes so; MODEL when it cannot. Pure. NULL: F32 for AUTO, MODEL otherwise. */
+    /* What a session that asks for `wanted` (BF16, F16, AUTO or TF32) gets from the device: BF16,
+     * F16, F32 or, when asked for, TF32 when it computes so; MODEL when it cannot. Pure. NULL: F32
+     * for AUTO and TF32, MODEL otherwise. */
     leat_precision (*precision)(void *device, leat_precision wanted);
 
     /* Device graphs. All four or none.

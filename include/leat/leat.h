@@ -359,7 +359,11 @@ typedef enum leat_precision {
     LEAT_PRECISION_F32 = 1,
     LEAT_PRECISION_BF16 = 2, /* 8 bits of precision: results differ in the third digit or so */
     LEAT_PRECISION_F16 = 3,  /* 11 bits, but nothing above 65504 */
-    LEAT_PRECISION_AUTO = 4  /* BF16 or F16 where the device multiplies it faster, else F32 */
+    LEAT_PRECISION_AUTO = 4, /* BF16 or F16 where the device multiplies it faster, else F32 */
+    LEAT_PRECISION_TF32 = 5  /* F32, but products and convolutions may round their factors to TF32:
+                                11 bits in the range of f32, each factor off by at most 2^-11 of
+                                itself, a product of two by 2^-10. Nothing is stored so. Devices
+                                without it compute in F32 */
 } leat_precision;
 
 /* Told of long work: `done` of `total` units of `stage`. Returning non-zero cancels it. Runs call

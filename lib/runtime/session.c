@@ -18,11 +18,11 @@ static leat_status no_memory(leat_error *err)
  * outcome, so that sessions that come to the same share a program. */
 static leat_status choose_precision(lt_program_desc *desc, leat_error *err)
 {
-    static const char *const names[] = {"the model's own", "f32", "bf16", "f16", "auto"};
+    static const char *const names[] = {"the model's own", "f32", "bf16", "f16", "auto", "tf32"};
     const lt_device *device = desc->devices[0];
     const leat_backend *backend = device->backend;
     leat_precision wanted = desc->options.precision;
-    if ((int)wanted < 0 || wanted > LEAT_PRECISION_AUTO) {
+    if ((int)wanted < 0 || wanted > LEAT_PRECISION_TF32) {
         return lt_fail(err, LEAT_INVALID, "precision %d is none of LEAT_PRECISION_*", (int)wanted);
     }
     if (wanted == LEAT_PRECISION_MODEL || wanted == LEAT_PRECISION_F32) {
@@ -30,9 +30,10 @@ static leat_status choose_precision(lt_program_desc *desc, leat_error *err)
     }
     leat_precision got = LT_BACKEND_HAS(backend, precision)
                              ? backend->precision(device->handle, wanted)
-                         : wanted == LEAT_PRECISION_AUTO ? LEAT_PRECISION_F32
+                         : wanted >= LEAT_PRECISION_AUTO ? LEAT_PRECISION_F32
                                                          : LEAT_PRECISION_MODEL;
-    if (got != LEAT_PRECISION_F32 && got != LEAT_PRECISION_BF16 && got != LEAT_PRECISION_F16) {
+    if (got != LEAT_PRECISION_F32 && got != LEAT_PRECISION_BF16 && got != LEAT_PRECISION_F16 &&
+        (got != LEAT_PRECISION_TF32 || wanted != LEAT_PRECISION_TF32)) {
         return lt_fail(err, LEAT_UNSUPPORTED,
                        "precision %s: '%s' computes in the model's own types and f32 only",
                        names[wanted], device->info.name);

@@ -11,10 +11,10 @@ typedef struct usage {
 } usage;
 
 static const usage commands[] = {
-    {"run",
-     "leat run MODEL [-i NAME=FILE.npy]... [-o DIR] [--shape NAME=1x3x224x224] [--seed N]\n"
-     "         [--device cpu|cuda:0|...] [--precision f32|bf16|f16|auto] [--threads N] [--plain]\n"
-     "         [--cache DIR] [--json]\n"},
+    {"run", "leat run MODEL [-i NAME=FILE.npy]... [-o DIR] [--shape NAME=1x3x224x224] [--seed N]\n"
+            "         [--device cpu|cuda:0|...] [--precision f32|tf32|bf16|f16|auto] [--threads N] "
+            "[--plain]\n"
+            "         [--cache DIR] [--json]\n"},
     {"bench", "leat bench MODEL [--device D] [--shape ...] [--batch 1,8,32] [--threads 1,2]\n"
               "         [--precision ...] [--plain] [--cache DIR] [--seconds S] [--rate R]\n"
               "         [--trace FILE] [--profile] [--no-graphs] [--json]\n"},
@@ -131,11 +131,9 @@ static bool parse_precision(const char *text, leat_precision *out)
     static const struct {
         const char *name;
         leat_precision precision;
-    } names[] = {{"model", LEAT_PRECISION_MODEL},
-                 {"f32", LEAT_PRECISION_F32},
-                 {"bf16", LEAT_PRECISION_BF16},
-                 {"f16", LEAT_PRECISION_F16},
-                 {"auto", LEAT_PRECISION_AUTO}};
+    } names[] = {{"model", LEAT_PRECISION_MODEL}, {"f32", LEAT_PRECISION_F32},
+                 {"bf16", LEAT_PRECISION_BF16},   {"f16", LEAT_PRECISION_F16},
+                 {"auto", LEAT_PRECISION_AUTO},   {"tf32", LEAT_PRECISION_TF32}};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         if (strcmp(names[i].name, text) == 0) {
             *out = names[i].precision;

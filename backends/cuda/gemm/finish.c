@@ -75,7 +75,8 @@ leat_status lt_cuda_gemm_set_types(const lt_cuda_gemm *gemm, lt_cuda_gemm_plan *
     int bytes = lt_cuda_gemm_unit(dtype) == 1;
     if (lt_cuda_gemm_unit(dtype) == 0) {
         return lt_cuda_gemm_fail(err, LEAT_UNSUPPORTED,
-                                 "tensor cores take F16, BF16, I8 or U8, not type %d", (int)dtype);
+                                 "tensor cores take F32, F16, BF16, I8 or U8, not type %d",
+                                 (int)dtype);
     }
     if (gemm->functions[lt_cuda_gemm_kernel(dtype, LT_GEMM_NK, 0)] == NULL) {
         return lt_cuda_gemm_fail(err, LEAT_UNSUPPORTED, "kernels of this type are not loaded");

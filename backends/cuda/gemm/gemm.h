@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Products and convolutions on Hopper's tensor cores: D = act(scale * A B + bias + residual) of
- * halves, and of bytes with sums in s32 that are requantized (lt_cuda_gemm_requantize).
+ * halves, of F32 rounded to TF32, and of bytes with sums in s32 that are requantized
+ * (lt_cuda_gemm_requantize).
  *
- * The host side of gemm_f16.cu, gemm_bf16.cu, gemm_i8.cu and gemm_u8.cu: an lt_cuda_gemm per
- * device, a plan per node and shape, a launch per run. Nothing here allocates, links the driver or
- * needs its headers: the caller gives a table of driver functions, of which CUresult is int and
- * every handle void *.
+ * The host side of gemm_f16.cu, gemm_bf16.cu, gemm_tf32.cu, gemm_i8.cu and gemm_u8.cu: an
+ * lt_cuda_gemm per device, a plan per node and shape, a launch per run. Nothing here allocates,
+ * links the driver or needs its headers: the caller gives a table of driver functions, of which
+ * CUresult is int and every handle void *.
  *
  * Kernels need compute capability 9.0 and are compiled for sm_90a alone, into a module of their
  * own; on other devices lt_cuda_gemm_open is not called and its rows are not offered. */
@@ -57,6 +58,9 @@ typedef struct lt_cuda_gemm {
  * Units:    strides in elements: lda, ldb, ldd, ldr from row to row; *_batch from matrix to matrix,
  *           0 where all share one.
  * Types:    A and B of dtype, F16 or BF16; D, bias and residual each F16, BF16 or F32.
+ *           F32: A and B of F32, B b_transposed. The copies to shared memory round both to TF32 (a
+ *           sign, 8 bits of exponent, 10 of fraction), so that a product of two is off by at most
+ *           2^-10 of itself, and a result by at most (2^-10 + k 2^-23) times the sum of |A||B|.
  *           Bytes: A of dtype, I8 or U8, B I8 and b_transposed (weights of U8: flip the top bit,
  *           take 128 from their zero point). The weights' zero points must be 0; A's is taken off
  *           by operand `offset`, i32 [n]: -a_zero * (sum over k of B), plus a bias of integers.
@@ -95,10 +99,10 @@ typedef struct lt_cuda_gemm_desc {
  * Shapes:   x [images][h][w][c], weights [n][kh][kw][c] (packed so by the caller), y and residual
  *           [images][out_h][out_w][n], bias [n]; out_h = (h + pad[0] + pad[2] - (kh - 1) *
  *           dilation_h - 1) / stride_h + 1.
- * Limits:   c a multiple of 8, of bytes of 16; strides 1 to 8; pads, dilated filters below 128; one
- *           group. Pads are zero bytes: where x has another zero point there must be none. Filters
- *           of bytes lie as rows of B in lt_cuda_gemm_desc.
- * Types, alignment: as in lt_cuda_gemm_desc. The weights are constant. */
+ * Limits:   c a multiple of 8, of bytes of 16, of F32 of 4; strides 1 to 8; pads, dilated filters
+ * below 128; one group. Pads are zero bytes: where x has another zero point there must be none.
+ * Filters of bytes lie as rows of B in lt_cuda_gemm_desc. Types, alignment: as in
+ * lt_cuda_gemm_desc. The weights are constant. */
 typedef struct lt_cuda_gemm_conv_desc {
     leat_dtype dtype, out_dtype, bias_dtype, residual_dtype;
     int32_t activation;
@@ -154,8 +158,8 @@ static inline int64_t lt_cuda_gemm_byte_row(int64_t c)
  * "lt_cuda_gemm_f16_nk_128x256x64_sm90". Static. */
 const char *lt_cuda_gemm_kernel_name(uint32_t i);
 
-/* Looks the kernels up and lets them use all shared memory. Modules: F16, BF16, I8, U8 (NULL: that
- * type is then refused by the plans).
+/* Looks the kernels up and lets them use all shared memory. Modules: F16, BF16, I8, U8, TF32 (NULL:
+ * that type is then refused by the plans).
  * Threads:  any; the device's context must be current.
  * Errors:   NO_DEVICE when the driver refuses. */
 leat_status lt_cuda_gemm_open(const lt_cuda_gemm_driver *driver,

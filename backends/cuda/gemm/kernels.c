@@ -18,6 +18,8 @@
 #define NAME_i8_conv(m, n, stages) NAME(i8, conv, 128, m, n)
 #define NAME_u8_nk(m, n, stages) NAME(u8, nk, 128, m, n)
 #define NAME_u8_conv(m, n, stages) NAME(u8, conv, 128, m, n)
+#define NAME_tf32_nk(m, n, stages) NAME(tf32, nk, 32, m, n)
+#define NAME_tf32_conv(m, n, stages) NAME(tf32, conv, 32, m, n)
 #define NAMES(type, source) LT_GEMM_TILES(NAME_##type##_##source)
 #define TURN_NAMES(type, source) LT_GEMM_TURN_TILES(NAME_##type##_##source)
 static const char *const names[LT_GEMM_N_KERNELS] = {LT_GEMM_FAMILIES(NAMES)
@@ -27,18 +29,20 @@ enum {
     F16_NK = 0,
     BF16_NK = 3,
     I8_NK = 6,
-    U8_NK = 8
+    U8_NK = 8,
+    TF32_NK = 10
 };
 
 /* The module of each family. */
-static const uint8_t modules_of[LT_GEMM_N_FAMILIES] = {0, 0, 0, 1, 1, 1, 2, 2, 3, 3};
+static const uint8_t modules_of[LT_GEMM_N_FAMILIES] = {0, 0, 0, 1, 1, 1, 2, 2, 3, 3, 4, 4};
+static const uint8_t turn_modules_of[LT_GEMM_N_TURN_FAMILIES] = {0, 0, 1, 1, 4};
 
 static uint32_t module_of(uint32_t kernel)
 {
     if (kernel < LT_GEMM_N_TILE_KERNELS) {
         return modules_of[kernel / LT_GEMM_N_TILES];
     }
-    return (kernel - LT_GEMM_N_TILE_KERNELS) / LT_GEMM_N_TURN_TILES / 2; /* NK, KN of a type */
+    return turn_modules_of[(kernel - LT_GEMM_N_TILE_KERNELS) / LT_GEMM_N_TURN_TILES];
 }
 
 static uint32_t tile_of(uint32_t kernel)
@@ -58,11 +62,13 @@ uint32_t lt_cuda_gemm_kernel(leat_dtype dtype, enum lt_cuda_gemm_source source, 
 {
     uint32_t family = 0;
     if (tile >= LT_GEMM_N_TILES) {
-        family = (dtype == LEAT_DTYPE_F16 ? 0 : 2) + (uint32_t)source;
+        family = dtype == LEAT_DTYPE_F32 ? 4 : (dtype == LEAT_DTYPE_F16 ? 0 : 2) + (uint32_t)source;
         return LT_GEMM_N_TILE_KERNELS + family * LT_GEMM_N_TURN_TILES + tile - LT_GEMM_N_TILES;
     }
     if (lt_cuda_gemm_unit(dtype) == 1) {
         family = (dtype == LEAT_DTYPE_I8 ? I8_NK : U8_NK) + (source == LT_GEMM_CONV);
+    } else if (dtype == LEAT_DTYPE_F32) {
+        family = TF32_NK + (source == LT_GEMM_CONV);
     } else {
         family = (dtype == LEAT_DTYPE_F16 ? F16_NK : BF16_NK) + (uint32_t)source;
     }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* D[m][n] = act(scale * sum over k of A[m][k] B[k][n] + bias[n] + residual[m][n]) on wgmma and TMA.
  *
- * Storage F16 or BF16, sums F32, results F16, BF16 or F32; or bytes, sums S32, requantized.
+ * Storage F16, BF16 or F32 (TF32), sums F32, results F16, BF16 or F32; or bytes, sums S32,
+ * requantized.
  * A block has one or two warpgroups that compute, each 64 rows of its tile of ROWS x COLUMNS, whose
  * sums stay in registers, and a warp or warpgroup that copies. A stage holds 128 bytes of k: A as
  * ROWS rows of 128 bytes, B as COLUMNS rows of 128 bytes (NK, CONV) or as COLUMNS / 64 panels of 64

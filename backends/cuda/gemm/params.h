@@ -33,8 +33,8 @@ enum lt_cuda_gemm_source {
     LT_GEMM_CONV = 2
 };
 
-/* Families of kernels: the type of A (of bytes B is I8, and lies as [n][k]) and the source. A
- * family has a kernel for each tile. */
+/* Families of kernels: the type of A (of bytes B is I8; of bytes and of TF32, which is F32 in
+ * memory, B lies as [n][k]) and the source. A family has a kernel for each tile. */
 #define LT_GEMM_FAMILIES(X)                                                                        \
     X(f16, nk)                                                                                     \
     X(f16, kn)                                                                                     \
@@ -45,16 +45,19 @@ enum lt_cuda_gemm_source {
     X(i8, nk)                                                                                      \
     X(i8, conv)                                                                                    \
     X(u8, nk)                                                                                      \
-    X(u8, conv)
-#define LT_GEMM_N_FAMILIES 10
+    X(u8, conv)                                                                                    \
+    X(tf32, nk)                                                                                    \
+    X(tf32, conv)
+#define LT_GEMM_N_FAMILIES 12
 
 /* Those that have the further tiles, too. */
 #define LT_GEMM_TURN_FAMILIES(X)                                                                   \
     X(f16, nk)                                                                                     \
     X(f16, kn)                                                                                     \
     X(bf16, nk)                                                                                    \
-    X(bf16, kn)
-#define LT_GEMM_N_TURN_FAMILIES 4
+    X(bf16, kn)                                                                                    \
+    X(tf32, nk)
+#define LT_GEMM_N_TURN_FAMILIES 5
 #define LT_GEMM_N_TILE_KERNELS (LT_GEMM_N_FAMILIES * LT_GEMM_N_TILES)
 #define LT_GEMM_N_KERNELS (LT_GEMM_N_TILE_KERNELS + LT_GEMM_N_TURN_FAMILIES * LT_GEMM_N_TURN_TILES)
 
@@ -67,10 +70,10 @@ enum lt_cuda_gemm_source {
 #define LT_RESIDENT_THREADS 384u
 #define LT_RESIDENT_MAX_STAGES 8u
 
-/* Modules: F16, BF16, I8, U8. */
-#define LT_GEMM_N_MODULES 4
+/* Modules: F16, BF16, I8, U8, TF32. */
+#define LT_GEMM_N_MODULES 5
 
-#define LT_GEMM_STEP_BYTES 128u /* of k: 64 halves or 128 bytes, a row of the swizzle */
+#define LT_GEMM_STEP_BYTES 128u /* of k: 32 TF32, 64 halves or 128 bytes, a row of the swizzle */
 #define LT_GEMM_BARRIER_BYTES 256u
 #define LT_GEMM_MAX_SPLIT 8u
 

@@ -11,9 +11,13 @@ int lt_cuda_gemm_map_dtype(leat_dtype dtype)
     enum {
         MAP_BYTES = 0,
         MAP_F16 = 6,
-        MAP_BF16 = 9
+        MAP_BF16 = 9,
+        MAP_TF32 = 11 /* of F32 in memory: copies round to the nearest TF32 */
     };
-    return dtype == LEAT_DTYPE_F16 ? MAP_F16 : dtype == LEAT_DTYPE_BF16 ? MAP_BF16 : MAP_BYTES;
+    return dtype == LEAT_DTYPE_F16    ? MAP_F16
+           : dtype == LEAT_DTYPE_BF16 ? MAP_BF16
+           : dtype == LEAT_DTYPE_F32  ? MAP_TF32
+                                      : MAP_BYTES;
 }
 
 leat_status lt_cuda_gemm_map_made(int result, leat_error *err)
@@ -71,8 +75,8 @@ leat_status lt_cuda_gemm_check_stride(leat_dtype dtype, const char *what, int64_
 static leat_status check_product(const lt_cuda_gemm_desc *d, leat_error *err)
 {
     leat_status status = lt_cuda_gemm_check_sizes(d->m, d->n, d->k, d->batch, err);
-    if (status == LEAT_OK && lt_cuda_gemm_unit(d->dtype) == 1 && !d->b_transposed) {
-        status = lt_cuda_gemm_fail(err, LEAT_UNSUPPORTED, "bytes of B must lie along k");
+    if (status == LEAT_OK && lt_cuda_gemm_unit(d->dtype) != 2 && !d->b_transposed) {
+        status = lt_cuda_gemm_fail(err, LEAT_UNSUPPORTED, "bytes and F32 of B must lie along k");
     }
     if (status == LEAT_OK) {
         status = lt_cuda_gemm_check_stride(d->dtype, "lda", d->lda, d->k, err);

@@ -30,7 +30,7 @@ leat_status lt_cuda_gemm_open_resident(lt_cuda_gemm *gemm, void *const modules[L
         MAX_DYNAMIC_SHARED_SIZE_BYTES = 8
     };
     for (uint32_t i = 0; i < LT_RESIDENT_N_KERNELS; i++) {
-        void *module = modules[LT_GEMM_N_MODULES - 2 + i / 2]; /* I8, U8 */
+        void *module = modules[2 + i / 2]; /* I8, U8 */
         void **function = &gemm->functions[LT_GEMM_N_KERNELS + i];
         int result = module ? gemm->driver.module_get_function(function, module, names[i]) : 0;
         if (module != NULL && result == 0) {

@@ -188,6 +188,9 @@ leat_status lt_cuda_stream_plan_conv(const lt_cuda_stream_kernels *kernels,
     status = status ? status : lt_cuda_gemm_describe_conv(gemm, d, &out->launch, err);
     lt_cuda_gemm_params *p = &out->params.gemm;
     *p = out->launch.params;
+    if (status == LEAT_OK && second != NULL && second->dtype != d->dtype) {
+        status = lt_cuda_gemm_fail(err, LEAT_UNSUPPORTED, "two sources of two types");
+    }
     if (status == LEAT_OK && second != NULL) {
         status = describe_second(gemm, p, second, &other, &out->params.second, err);
     }

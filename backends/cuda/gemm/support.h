@@ -41,6 +41,9 @@ uint32_t lt_cuda_gemm_kernel(leat_dtype dtype, enum lt_cuda_gemm_source source, 
 /* Bytes of an element of A; 0 for a type that is not for tensor cores. */
 static inline uint32_t lt_cuda_gemm_unit(leat_dtype dtype)
 {
+    if (dtype == LEAT_DTYPE_F32) { /* TF32 in the products */
+        return 4;
+    }
     if (dtype == LEAT_DTYPE_F16 || dtype == LEAT_DTYPE_BF16) {
         return 2;
     }

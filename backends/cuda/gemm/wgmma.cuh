@@ -49,8 +49,10 @@ namespace ptx
                    LT_SUMS_32(r, 64), LT_SUMS_32(r, 96));                                          \
     }
 
-/* Behind the sums: signs of A and B, whether A and B are MN-major. Bytes have none of these. */
+/* Behind the sums: signs of A and B, whether A and B are MN-major, which TF32 cannot be. Bytes have
+ * none of these. */
 #define LT_TAIL_HALVES(b_mn) ", 1, 1, 0, " b_mn
+#define LT_TAIL_TF32(b_mn) ", 1, 1"
 #define LT_TAIL_BYTES(b_mn)
 #define LT_REAL(x) "+f"(x)
 #define LT_INTEGER(x) "+r"(x)
@@ -63,7 +65,10 @@ __device__ __forceinline__ void product(float (&d)[N / 2], uint64_t a_descriptor
                                         uint64_t b_descriptor, uint32_t accumulate)
 {
     static_assert(N == 64 || N == 128 || N == 256, "no such product");
-    if constexpr (__is_same(T, __half)) {
+    if constexpr (__is_same(T, float)) {
+        static_assert(B_MN == 0, "TF32 lies along k");
+        LT_PRODUCTS(LT_REAL, "k8.f32.tf32.tf32", LT_TAIL_TF32)
+    } else if constexpr (__is_same(T, __half)) {
         LT_PRODUCTS(LT_REAL, "k16.f32.f16.f16", LT_TAIL_HALVES)
     } else {
         LT_PRODUCTS(LT_REAL, "k16.f32.bf16.bf16", LT_TAIL_HALVES)

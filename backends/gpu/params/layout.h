@@ -19,7 +19,7 @@ typedef struct lt_gpu_copy {
     int64_t y_stride[LT_GPU_MAX_RANK];
 } lt_gpu_copy;
 
-/* lt_gpu_interleave_{1,2}: y[n][g][j][r][c] = x[n][c][g * rows + r - top][j - left], `fill` where
+/* lt_gpu_interleave_{1,2,4}: y[n][g][j][r][c] = x[n][c][g * rows + r - top][j - left], `fill` where
  * that lies outside of x: an image of few channels with `rows` of its rows side by side and its
  * channels padded to 1 << slots_log2. Dimensions of y: groups, columns, rows, slots; count is a
  * multiple of 16 bytes' elements. Pointwise grid over count, 16 / bytes of an element a thread. */

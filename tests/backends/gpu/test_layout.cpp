@@ -258,6 +258,8 @@ static void rows_are_interleaved(void **)
         check_interleave<uint16_t>(lt_gpu_interleave_2, 0, 1, 3, 5, first);
         check_interleave<uint16_t>(lt_gpu_interleave_2, 9, 3, 3, 7, first);
         check_interleave<uint16_t>(lt_gpu_interleave_2, 0, 1, 2, 1, first);
+        check_interleave<uint32_t>(lt_gpu_interleave_4, 0, 2, 2, 3, first);
+        check_interleave<uint32_t>(lt_gpu_interleave_4, 0, 1, 3, 5, first);
         check_interleave<uint8_t>(lt_gpu_interleave_1, 7, 2, 2, 3, first);
         check_interleave<uint8_t>(lt_gpu_interleave_1, 255, 1, 4, 9, first);
         check_interleave<uint8_t>(lt_gpu_interleave_1, 0, 3, 3, 7, first);

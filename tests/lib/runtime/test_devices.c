@@ -78,8 +78,14 @@ static void narrow_precision_needs_a_device_that_has_it(void **state)
     assert_int_equal(leat_session_create(r.model, &desc, &r.session, &r.err), LEAT_UNSUPPORTED);
     assert_non_null(strstr(r.err.message, "bf16"));
     assert_non_null(strstr(r.err.message, "skeleton"));
-    desc.precision = LEAT_PRECISION_AUTO;
-    test_run_session(&r, &desc);
+    desc.precision = LEAT_PRECISION_TF32 + 1;
+    assert_int_equal(leat_session_create(r.model, &desc, &r.session, &r.err), LEAT_INVALID);
+    for (int tf32 = 0; tf32 < 2; tf32++) { /* these it may compute in f32 */
+        desc.precision = tf32 ? LEAT_PRECISION_TF32 : LEAT_PRECISION_AUTO;
+        test_run_session(&r, &desc);
+        leat_session_destroy(r.session);
+        r.session = NULL;
+    }
     finish(&r, b);
 }
 

@@ -330,7 +330,7 @@ static void create_f32_precision_runs(void **state)
 static void create_narrow_precisions_run(void **state)
 {
     static const leat_precision precisions[] = {LEAT_PRECISION_BF16, LEAT_PRECISION_F16,
-                                                LEAT_PRECISION_AUTO};
+                                                LEAT_PRECISION_AUTO, LEAT_PRECISION_TF32};
     (void)state;
     for (size_t i = 0; i < sizeof(precisions) / sizeof(precisions[0]); i++) {
         leat_session *session;

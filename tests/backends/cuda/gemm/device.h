@@ -87,7 +87,7 @@ static inline const char *test_device_open(test_device *device, const char *dire
     if (retain(&context, ordinal) != 0 || set_current(context) != 0) {
         return "no context on the device";
     }
-    static const char *const types[LT_GEMM_N_MODULES] = {"f16", "bf16", "i8", "u8"};
+    static const char *const types[LT_GEMM_N_MODULES] = {"f16", "bf16", "i8", "u8", "tf32"};
     void *modules[LT_GEMM_N_MODULES] = {NULL};
     for (int i = 0; i < LT_GEMM_N_MODULES; i++) {
         char path[512];

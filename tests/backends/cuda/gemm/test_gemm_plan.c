@@ -122,7 +122,7 @@ static lt_cuda_gemm open_kernels(void)
     static const lt_cuda_gemm_driver driver = {get_function,  set_attribute,   encode_tiled,
                                                encode_im2col, replace_address, launch_kernel};
     static int module;
-    void *const modules[LT_GEMM_N_MODULES] = {&module, &module, &module, &module};
+    void *const modules[LT_GEMM_N_MODULES] = {&module, &module, &module, &module, &module};
     lt_cuda_gemm gemm;
     leat_error err = {0};
     memset(&asked, 0, sizeof asked);
@@ -152,7 +152,9 @@ static void kernel_names_differ(void **state)
     (void)state;
     assert_string_equal(lt_cuda_gemm_kernel_name(0), "lt_cuda_gemm_f16_nk_128x256x64_sm90");
     assert_string_equal(lt_cuda_gemm_kernel_name(LT_GEMM_N_TILE_KERNELS - 1),
-                        "lt_cuda_gemm_u8_conv_64x64x128_sm90");
+                        "lt_cuda_gemm_tf32_conv_64x64x32_sm90");
+    assert_string_equal(lt_cuda_gemm_kernel_name(LT_GEMM_N_KERNELS - 1),
+                        "lt_cuda_gemm_tf32_nk_512x128x32_sm90");
     for (uint32_t i = 0; i < LT_GEMM_N_KERNELS; i++) {
         for (uint32_t j = 0; j < i; j++) {
             assert_string_not_equal(lt_cuda_gemm_kernel_name(i), lt_cuda_gemm_kernel_name(j));
@@ -192,6 +194,39 @@ static void plan_large_product_takes_the_large_tile(void **state)
     assert_true(a->box[0] == 64 && a->box[1] == 128 && a->box[2] == 1);
     assert_true(b->box[0] == 64 && b->box[1] == 64 && b->box[2] == 1);
     assert_true(a->dims[0] == 4096 && a->strides[0] == 8192);
+}
+
+static void plan_f32_takes_tf32(void **state)
+{
+    (void)state;
+    lt_cuda_gemm gemm = open_kernels();
+    leat_error err = {0};
+    lt_cuda_gemm_plan plan;
+    lt_cuda_gemm_desc d = square(4096);
+    d.dtype = d.out_dtype = LEAT_DTYPE_F32;
+    d.b_transposed = 1;
+    assert_ok(lt_cuda_gemm_plan_product(&gemm, &d, &plan, &err), &err);
+    assert_memory_equal(lt_cuda_gemm_kernel_name(plan.kernel), "lt_cuda_gemm_tf32_nk_", 21);
+    assert_int_equal(plan.params.steps, 128);
+    assert_int_equal(plan.params.bytes, 0);
+    for (int i = 0; i < 2; i++) {
+        const map_call *m = &asked.maps[i];
+        assert_true(m->dtype == 11 && m->swizzle == 3 && m->box[0] == 32);
+        assert_true(m->dims[0] == 4096 && m->strides[0] == 16384);
+    }
+    for (uint32_t tile = 1; tile <= LT_GEMM_N_ALL_TILES; tile++) {
+        d.tile = tile;
+        d.splits = 1;
+        asked.n_maps = 0;
+        assert_ok(lt_cuda_gemm_plan_product(&gemm, &d, &plan, &err), &err);
+        assert_memory_equal(lt_cuda_gemm_kernel_name(plan.kernel), "lt_cuda_gemm_tf32_nk_", 21);
+    }
+    d.tile = 0;
+    d.lda = 4098; /* not of 16 bytes */
+    assert_int_equal(lt_cuda_gemm_plan_product(&gemm, &d, &plan, &err), LEAT_UNSUPPORTED);
+    d.lda = 4100;
+    d.b_transposed = 0;
+    assert_int_equal(lt_cuda_gemm_plan_product(&gemm, &d, &plan, &err), LEAT_UNSUPPORTED);
 }
 
 static void plan_few_tiles_covers_the_device(void **state)
@@ -368,7 +403,7 @@ static void plan_bytes_takes_steps_of_128(void **state)
 static void plan_bytes_keeps_few_weights_resident(void **state)
 {
     static int module;
-    void *const modules[LT_GEMM_N_MODULES] = {&module, &module, &module, &module};
+    void *const modules[LT_GEMM_N_MODULES] = {&module, &module, &module, &module, &module};
     (void)state;
     lt_cuda_gemm gemm = open_kernels();
     lt_cuda_gemm_plan plan;
@@ -802,6 +837,7 @@ int main(void)
         cmocka_unit_test(kernel_names_differ),
         cmocka_unit_test(open_driver_refuses_returns_no_device),
         cmocka_unit_test(plan_large_product_takes_the_large_tile),
+        cmocka_unit_test(plan_f32_takes_tf32),
         cmocka_unit_test(plan_few_tiles_covers_the_device),
         cmocka_unit_test(plan_shared_columns_makes_clusters),
         cmocka_unit_test(plan_every_size_keeps_its_bounds),
