@@ -102,7 +102,7 @@ extern const lt_gemm_kernels lt_cpu_gemm_f64_4x4_portable;
 extern const lt_gemm_kernels lt_cpu_gemm_f32_6x16_avx2;
 extern const lt_gemm_kernels lt_cpu_gemm_f32_14x32_avx512;
 extern const lt_gemm_kernels lt_cpu_gemm_f64_6x8_avx2;
-extern const lt_gemm_kernels lt_cpu_gemm_f64_14x16_avx512;
+extern const lt_gemm_kernels lt_cpu_gemm_f64_8x16_avx512;
 #endif
 
 /* --- packing ---------------------------------------------------------------------------------- */

@@ -12,7 +12,7 @@ const lt_gemm_kernels *lt_gemm_kernels_for(const lt_cpu_device *device, leat_dty
     bool wide = dtype == LEAT_DTYPE_F64;
 #if defined(__x86_64__)
     if (device->isa == LT_CPU_AVX512) {
-        return wide ? &lt_cpu_gemm_f64_14x16_avx512 : &lt_cpu_gemm_f32_14x32_avx512;
+        return wide ? &lt_cpu_gemm_f64_8x16_avx512 : &lt_cpu_gemm_f32_14x32_avx512;
     }
     if (device->isa == LT_CPU_AVX2) {
         return wide ? &lt_cpu_gemm_f64_6x8_avx2 : &lt_cpu_gemm_f32_6x16_avx2;
