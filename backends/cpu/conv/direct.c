@@ -63,27 +63,87 @@ static inline bool source_position(const direct *d, int axis, int64_t o, int64_t
     return at >= 0 && at < g->in[axis];
 }
 
-/* One element of Y. `w0` is the filter's first element for input channel 0 of the group. */
+/* The filter positions that reach an output position along an axis and the input positions they
+ * read: both at even distances, for they solve one linear equation within bounds. */
+typedef struct reach {
+    int64_t n;
+    int64_t k, k_step;
+    int64_t i, i_step;
+} reach;
+
+static reach reach_of(const direct *d, int axis, int64_t o)
+{
+    reach r = {0};
+    for (int64_t k = 0, i; k < d->conv.g.kernel[axis]; k++) {
+        if (!source_position(d, axis, o, k, &i)) {
+            continue;
+        }
+        if (r.n == 0) {
+            r.k = k;
+            r.i = i;
+        } else if (r.n == 1) {
+            r.k_step = k - r.k;
+            r.i_step = i - r.i;
+        }
+        r.n++;
+    }
+    return r;
+}
+
+/* A line of products at constant steps. */
+typedef struct products {
+    int64_t n, x_step, w_step;
+} products;
+
+static inline __attribute__((always_inline)) double
+sum_of(leat_dtype dtype, const void *x, int64_t at, const void *w, int64_t from, products p)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < p.n; i++) {
+        sum += get(dtype, x, at + i * p.x_step) * get(dtype, w, from + i * p.w_step);
+    }
+    return sum;
+}
+
+static double sum_line(const direct_launch *l, int64_t at, int64_t from, products p)
+{
+    switch (l->d->conv.dtype) {
+    case LEAT_DTYPE_F64:
+        return sum_of(LEAT_DTYPE_F64, l->x, at, l->w, from, p);
+    case LEAT_DTYPE_F32:
+        return sum_of(LEAT_DTYPE_F32, l->x, at, l->w, from, p);
+    case LEAT_DTYPE_F16:
+        return sum_of(LEAT_DTYPE_F16, l->x, at, l->w, from, p);
+    default:
+        return sum_of(LEAT_DTYPE_BF16, l->x, at, l->w, from, p);
+    }
+}
+
+/* One element of Y, from the reach of its position along each axis. `w0` is the filter's first
+ * element for input channel 0 of the group. */
 static double element(const direct_launch *l, int64_t x0, int64_t w0, int64_t w_channel,
-                      const int64_t o[3])
+                      const reach r[3])
 {
     const direct *d = l->d;
     const lt_conv_geometry *g = &d->conv.g;
-    leat_dtype dtype = d->conv.dtype;
+    products inner = {r[2].n, r[2].i_step * d->x.spatial[2], r[2].k_step};
+    products outer = {g->in_channels / g->groups, d->x.channel, w_channel};
+    if (outer.n > inner.n) { /* the longer one within */
+        products p = inner;
+        inner = outer;
+        outer = p;
+    }
     double sum = 0;
-    int64_t channels = g->in_channels / g->groups;
-    for (int64_t t = 0; t < g->taps; t++) {
-        int64_t k[3] = {t / (g->kernel[1] * g->kernel[2]), t / g->kernel[2] % g->kernel[1],
-                        t % g->kernel[2]};
-        int64_t at = x0, i;
-        bool inside = true;
-        for (int axis = 0; axis < 3 && inside; axis++) {
-            inside = source_position(d, axis, o[axis], k[axis], &i);
-            at += inside ? i * d->x.spatial[axis] : 0;
-        }
-        for (int64_t c = 0; c < channels && inside; c++) {
-            sum +=
-                get(dtype, l->x, at + c * d->x.channel) * get(dtype, l->w, w0 + c * w_channel + t);
+    for (int64_t z = 0; z < r[0].n; z++) {
+        for (int64_t y = 0; y < r[1].n; y++) {
+            int64_t at = x0 + (r[0].i + z * r[0].i_step) * d->x.spatial[0] +
+                         (r[1].i + y * r[1].i_step) * d->x.spatial[1] + r[2].i * d->x.spatial[2];
+            int64_t tap = ((r[0].k + z * r[0].k_step) * g->kernel[1] + r[1].k + y * r[1].k_step) *
+                              g->kernel[2] +
+                          r[2].k;
+            for (int64_t i = 0; i < outer.n; i++) {
+                sum += sum_line(l, at + i * outer.x_step, w0 + tap + i * outer.w_step, inner);
+            }
         }
     }
     return sum;
@@ -107,9 +167,11 @@ static void line(const direct_launch *l, int64_t item)
     int64_t y0 =
         n * d->y.batch + m * d->y.channel + o[0] * d->y.spatial[0] + o[1] * d->y.spatial[1];
     double bias = l->b ? get(d->conv.dtype, l->b, m) : 0;
+    reach r[3] = {reach_of(d, 0, o[0]), reach_of(d, 1, o[1])};
     for (o[2] = 0; o[2] < g->out[2]; o[2]++) {
+        r[2] = reach_of(d, 2, o[2]);
         put(d->conv.dtype, l->y, y0 + o[2] * d->y.spatial[2],
-            bias + element(l, x0, w0, w_channel, o));
+            bias + element(l, x0, w0, w_channel, r));
     }
 }
 
