@@ -4,6 +4,7 @@
 #include "cuda.h"
 #include "heads.h"
 #include "rows.h"
+#include "tensor.h"
 
 #include "../gpu/params/attention.h"
 
@@ -13,12 +14,7 @@
 
 #define LARGEST_HEAD 128
 
-/* Where the operands of a node lie: inputs, and bytes into them (Q is at 0). mask -1: none. */
-typedef struct places {
-    uint32_t k, v;
-    int64_t k_bytes, v_bytes;
-    int32_t mask;
-} places;
+typedef lt_cuda_attention_inputs places;
 
 static bool is_packed(const leat_kernel_node *node)
 {
@@ -198,7 +194,8 @@ static leat_status add(lt_cuda_builder *b, const lt_gpu_attention *p, const plac
     return lt_cuda_add(b, &launch);
 }
 
-/* Blocks of 128 rows read keys and values half as often; of 64, when those would be too few. */
+/* Blocks of 128 rows read keys and values half as often; of 64, when those would be too few. Where
+ * gemm/attend.h is for them and faster, it is taken. */
 static leat_status add_kernel(lt_cuda_builder *b, const lt_gpu_attention *p, const places *at)
 {
     leat_dtype dtype = leat_kernel_input(b->node, 0)->dtype;
@@ -210,7 +207,11 @@ static leat_status add_kernel(lt_cuda_builder *b, const lt_gpu_attention *p, con
         const char *shape = small ? many ? "64x128" : "64x64" : many ? "128x128" : "128x64";
         snprintf(family, sizeof(family), "attention_mma_%s", type);
         lt_cuda_kernel_name(name, family, shape);
-        return add(b, p, at, name, many ? 128 : 64);
+        leat_status status = add(b, p, at, name, many ? 128 : 64);
+        if (status == LEAT_OK) {
+            (void)lt_cuda_tensor_attention(b, p, dtype, at);
+        }
+        return status;
     }
     snprintf(family, sizeof(family), "attention_%s", type);
     lt_cuda_kernel_name(name, family, small ? "64" : "128");

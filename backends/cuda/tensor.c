@@ -11,6 +11,7 @@ _Static_assert((int)LT_GEMM_RELU == (int)LT_GPU_RELU &&
 typedef struct lt_cuda_tensor {
     lt_cuda_gemm gemm;
     lt_cuda_stream_kernels stream;
+    lt_cuda_attend_kernels attend;
     cu_module modules[LT_GEMM_N_MODULES];
 } lt_cuda_tensor;
 
@@ -82,6 +83,9 @@ leat_status lt_cuda_tensor_open(lt_cuda_device *device, leat_error *err)
     }
     if (status == LEAT_OK) {
         status = lt_cuda_stream_open(&tensor->gemm, tensor->modules, &tensor->stream, err);
+    }
+    if (status == LEAT_OK) {
+        status = lt_cuda_attend_open(&tensor->gemm, tensor->modules, &tensor->attend, err);
     }
     if (status != LEAT_OK) {
         lt_cuda_tensor_close(device);
@@ -219,6 +223,66 @@ bool lt_cuda_tensor_product(lt_cuda_builder *b, const lt_cuda_gemm_desc *desc,
     }
     (void)lt_cuda_gemm_resident_product(&tensor->gemm, desc, 0, &plan);
     return keep(b, &plan, NULL, inputs);
+}
+
+typedef struct attention_state {
+    lt_cuda_attend_plan plan; /* first: it is aligned on 64 bytes, as the block is */
+    const lt_cuda_device *device;
+    lt_cuda_attention_inputs inputs;
+    leat_status (*other)(const void *state, const leat_kernel_args *args, leat_error *err);
+    const void *other_state;
+} attention_state;
+
+static leat_status launch_attention(const void *opaque, const leat_kernel_args *args,
+                                    leat_error *err)
+{
+    const attention_state *state = opaque;
+    const lt_cuda_device *device = state->device;
+    const lt_cuda_stream *stream = args->stream;
+    const lt_cuda_attention_inputs *in = &state->inputs;
+    const lt_cuda_attend_operands operands = {
+        .q = args->inputs[0],
+        .k = (const char *)args->inputs[in->k] + in->k_bytes,
+        .v = (const char *)args->inputs[in->v] + in->v_bytes,
+        .mask = in->mask < 0 ? NULL : args->inputs[in->mask],
+        .y = args->outputs[0],
+    };
+    if (((uintptr_t)operands.q | (uintptr_t)operands.k | (uintptr_t)operands.v |
+         (uintptr_t)operands.y) %
+            16 !=
+        0) {
+        return state->other(state->other_state, args, err);
+    }
+    leat_status status = lt_cuda_check(device->cu, device->cu->ctx_set_current(device->context),
+                                       "taking the device", err);
+    return status ? status
+                  : lt_cuda_attend_launch(&device->tensor->attend, &state->plan, &operands,
+                                          stream->queue, err);
+}
+
+bool lt_cuda_tensor_attention(lt_cuda_builder *b, const lt_gpu_attention *p, leat_dtype dtype,
+                              const lt_cuda_attention_inputs *inputs)
+{
+    const lt_cuda_tensor *tensor = b->device->tensor;
+    lt_cuda_attend_plan plan;
+    if (tensor == NULL ||
+        lt_cuda_attend_plan_make(&tensor->attend, p, dtype, &plan, NULL) != LEAT_OK ||
+        !lt_cuda_attend_is_faster(&tensor->attend, &plan)) {
+        return false;
+    }
+    attention_state *state = b->host->plan_alloc(b->plan, sizeof(*state));
+    if (state == NULL) {
+        return false;
+    }
+    *state = (attention_state){.plan = plan,
+                               .device = b->device,
+                               .inputs = *inputs,
+                               .other = b->kernel->launch,
+                               .other_state = b->kernel->state};
+    b->kernel->launch = launch_attention;
+    b->kernel->state = state;
+    b->kernel->name = lt_cuda_attend_kernel_name(plan.kernel);
+    return true;
 }
 
 lt_cuda_gemm_conv_desc lt_cuda_tensor_conv_desc(const lt_gpu_window *w, int32_t bottom,

@@ -5,6 +5,7 @@
 #define LEAT_CUDA_TENSOR_H
 
 #include "cuda.h"
+#include "gemm/attend.h"
 #include "gemm/gemm.h"
 #include "gemm/stream.h"
 
@@ -54,6 +55,17 @@ lt_cuda_gemm_conv_desc lt_cuda_tensor_conv_desc(const lt_gpu_window *window, int
  * anew from input 1. */
 bool lt_cuda_narrow_conv(lt_cuda_builder *b, const lt_cuda_gemm_conv_desc *desc,
                          const lt_cuda_tensor_inputs *inputs);
+
+/* Where attention's operands lie: inputs, and bytes into them (q is at 0). mask -1: none. */
+typedef struct lt_cuda_attention_inputs {
+    uint32_t k, v;
+    int64_t k_bytes, v_bytes;
+    int32_t mask;
+} lt_cuda_attention_inputs;
+
+/* Attention; the builder's launches run where the operands' addresses are not for tensor copies. */
+bool lt_cuda_tensor_attention(lt_cuda_builder *b, const lt_gpu_attention *p, leat_dtype dtype,
+                              const lt_cuda_attention_inputs *inputs);
 
 /* The activation in gemm/'s numbers; false when it has none such. */
 bool lt_cuda_tensor_activation(const lt_gpu_activation *activation, int32_t *out);

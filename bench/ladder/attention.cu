@@ -2,11 +2,13 @@
 // The ladder of attention: from three kernels with scores in memory to the shipped kernel, each
 // rung checked against double-precision loops on random data.
 //
-//   attention          rungs at BERT-large's sizes, then the shipped kernel at others
+//   attention DIRECTORY    rungs at BERT-large's sizes, then the shipped kernels at others; those of
+//                          gemm/attend.h are read from DIRECTORY, build/backends/cuda/gemm
 //
 // Build: make build/bench/ladder/attention (needs nvcc). bench/ladder/attention.py runs it beside
 // torch's scaled_dot_product_attention. Q, K and V are packed, [batch][row][3][head][size], as the
 // product before leaves them; 4 * rows^2 * size operations a head.
+#include "../../backends/cuda/gemm/attend.h"
 #include "../../backends/gpu/attention.hpp"
 #include "../../backends/gpu/attention_mma.hpp"
 #include "ladder.h"
@@ -200,6 +202,22 @@ static launch kernel(const data &x, void (*run)(lt_gpu_attention), int rows)
     };
 }
 
+static launch attend(const lt_cuda_attend_kernels &kernels, const data &x)
+{
+    const lt_gpu_attention p = x.parameters();
+    lt_cuda_attend_plan plan;
+    leat_error err = {};
+    leat_status status = lt_cuda_attend_plan_make(&kernels, &p, LEAT_DTYPE_F16, &plan, &err);
+    require(status == LEAT_OK, err.message, status);
+    return [&kernels, &x, plan](int) {
+        const lt_gpu_attention q = x.parameters();
+        const lt_cuda_attend_operands o = {q.q, q.k, q.v, q.mask, q.y};
+        leat_error failed = {};
+        leat_status launched = lt_cuda_attend_launch(&kernels, &plan, &o, stream, &failed);
+        require(launched == LEAT_OK, failed.message, launched);
+    };
+}
+
 static int failures;
 
 static void report(data &x, const char *name, const launch &run)
@@ -218,9 +236,15 @@ static void report(data &x, const char *name, const launch &run)
     fflush(stdout);
 }
 
-int main()
+int main(int argc, char **argv)
 {
-    CUDA(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+    require(argc == 2, "usage: attention DIRECTORY", 2);
+    void *modules[2] = {};
+    lt_cuda_gemm gemm = open_kernels(argv[1], &modules[0]);
+    lt_cuda_attend_kernels kernels;
+    leat_error err = {};
+    leat_status status = lt_cuda_attend_open(&gemm, modules, &kernels, &err);
+    require(status == LEAT_OK, err.message, status);
     const size sizes[] = {{1, 16, 384, 64, "BERT-large"},  {8, 16, 384, 64, "BERT-large"},
                           {32, 16, 384, 64, "BERT-large"}, {64, 16, 384, 64, "BERT-large"},
                           {4, 16, 2048, 64, "long"},       {1, 32, 1024, 128, "size 128"},
@@ -238,6 +262,9 @@ int main()
         report(x, "tensor cores, 128 rows",
                kernel(x, small ? lt_gpu_attention_mma_f16_64x128 : lt_gpu_attention_mma_f16_128x128,
                       128));
+        if (small) {
+            report(x, "wgmma, copy engine", attend(kernels, x));
+        }
     }
     printf("%d wrong\n", failures);
     return failures != 0;

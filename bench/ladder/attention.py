@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """torch's scaled_dot_product_attention at the sizes of the attention ladder, then the ladder.
 
-  attention.py build/bench/ladder/attention
+  attention.py build/bench/ladder/attention build/backends/cuda/gemm
 """
 import subprocess
 import sys

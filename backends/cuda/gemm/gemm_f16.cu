@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Products and convolutions of F16 on tensor cores: mainloop.cuh. For sm_90a alone.
+#include "attend.cuh"
 #include "mainloop.cuh"
 #include "stream.cuh"
 
@@ -18,3 +19,5 @@ LT_GEMM_TURN_TILES(KERNEL_KN)
 
 #define KERNEL_STREAM(columns, blocks) LT_STREAM_KERNEL(__half, f16, columns, blocks)
 LT_STREAM_TILES(KERNEL_STREAM)
+
+LT_ATTEND_KERNEL(__half, f16)

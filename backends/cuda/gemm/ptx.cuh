@@ -149,7 +149,16 @@ __device__ __forceinline__ void copy_3d(uint32_t target, const void *map, uint32
                  : "memory");
 }
 
-/* The same to that place of all blocks of the cluster whose bits are set, and to the barrier of
+__device__ __forceinline__ void copy_4d(uint32_t target, const void *map, uint32_t barrier,
+                                        int32_t x, int32_t y, int32_t z, int32_t w)
+{
+    asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes "
+                 "[%0], [%1, {%3, %4, %5, %6}], [%2];" ::"r"(target),
+                 "l"(map), "r"(barrier), "r"(x), "r"(y), "r"(z), "r"(w)
+                 : "memory");
+}
+
+/* The same as copy_3d to that place of all blocks of the cluster whose bits are set, and to the barrier of
  * each. */
 __device__ __forceinline__ void copy_3d_to(uint16_t blocks, uint32_t target, const void *map,
                                            uint32_t barrier, int32_t x, int32_t y, int32_t z)
@@ -179,6 +188,15 @@ __device__ __forceinline__ void store_3d(const void *map, uint32_t source, int32
     asm volatile("cp.async.bulk.tensor.3d.global.shared::cta.tile.bulk_group "
                  "[%0, {%2, %3, %4}], [%1];" ::"l"(map),
                  "r"(source), "r"(x), "r"(y), "r"(z)
+                 : "memory");
+}
+
+__device__ __forceinline__ void store_4d(const void *map, uint32_t source, int32_t x, int32_t y,
+                                         int32_t z, int32_t w)
+{
+    asm volatile("cp.async.bulk.tensor.4d.global.shared::cta.tile.bulk_group "
+                 "[%0, {%2, %3, %4, %5}], [%1];" ::"l"(map),
+                 "r"(source), "r"(x), "r"(y), "r"(z), "r"(w)
                  : "memory");
 }
 

@@ -5,6 +5,7 @@
 
 #include "support/test.h"
 
+#include "../../../../backends/cuda/gemm/attend.h"
 #include "../../../../backends/cuda/gemm/stream.h"
 
 #include <dlfcn.h>
@@ -16,6 +17,7 @@
 typedef struct test_device {
     lt_cuda_gemm gemm;
     lt_cuda_stream_kernels stream;
+    lt_cuda_attend_kernels attend;
     int (*memory_alloc)(uint64_t *out, size_t bytes);
     int (*memory_free)(uint64_t address);
     int (*to_device)(uint64_t to, const void *from, size_t bytes);
@@ -104,7 +106,8 @@ static inline const char *test_device_open(test_device *device, const char *dire
     if (lt_cuda_gemm_open(&driver, modules, (uint32_t)multiprocessors, &device->gemm, &err) !=
             LEAT_OK ||
         lt_cuda_gemm_open_resident(&device->gemm, modules, &err) != LEAT_OK ||
-        lt_cuda_stream_open(&device->gemm, modules, &device->stream, &err) != LEAT_OK) {
+        lt_cuda_stream_open(&device->gemm, modules, &device->stream, &err) != LEAT_OK ||
+        lt_cuda_attend_open(&device->gemm, modules, &device->attend, &err) != LEAT_OK) {
         return "the driver does not know the kernels";
     }
     return NULL;
