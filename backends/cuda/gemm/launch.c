@@ -97,6 +97,15 @@ leat_status lt_cuda_gemm_launch(const lt_cuda_gemm *gemm, const lt_cuda_gemm_pla
     params.residual_wide = params.residual_wide && is_aligned(operands->residual, 16);
     const lt_cuda_gemm_driver *driver = &gemm->driver;
     int result = driver->tensor_map_replace_address(&params.a, (void *)(uintptr_t)operands->a);
+    if (!params.residual_wide) {
+        params.residual_stages = 0;
+    }
+    if (result == 0 && params.residual_stages > 0) { /* by the stages, and not again at the end */
+        params.residual_type = LT_GEMM_NONE;
+        params.residual_wide = 0;
+        result =
+            driver->tensor_map_replace_address(&params.r, (void *)(uintptr_t)operands->residual);
+    }
     if (result == 0) {
         result = driver->tensor_map_replace_address(&params.b, (void *)(uintptr_t)operands->b);
     }

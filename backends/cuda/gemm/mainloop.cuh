@@ -18,6 +18,8 @@
  * the copies bring all of k for the first before they do for the second. So one finishes its rows
  * while the other multiplies. Of 512 rows a cluster's blocks copy half of B each, to both; a stage
  * is free when the warps of both have given it back.
+ * A residual of the operands' type comes through the ring, too, in a stage or two behind a tile's
+ * steps, so that nobody waits for memory at a tile's end.
  * A kernel that may start before the one ahead has ended waits for it before it reads A or the
  * residual or writes D; with b_early it fills its stages' B before.
  *
@@ -122,6 +124,24 @@ __device__ __forceinline__ uint32_t turn_row(const tile &to, uint32_t turn)
     return to.row + (C::SHARERS > 1 ? ptx::cluster_rank() * 256 : 0) + turn * 128;
 }
 
+/* A tile's residual into the next stages: panels of 64 columns, as large as a stage's A. */
+template <class C>
+__device__ __forceinline__ void produce_residual(const lt_cuda_gemm_params &p, const shared_map &s,
+                                                 ring &at, const tile &to)
+{
+    for (uint32_t panel = 0; panel < C::COLUMNS / 64;) {
+        const uint32_t full = s.full + at.stage * 8;
+        const uint32_t count = min(C::COLUMNS / 64 - panel, C::STAGE_PANELS);
+        ptx::barrier_wait(s.empty + at.stage * 8, at.parity ^ 1);
+        ptx::barrier_expect(full, count * C::A_BYTES);
+        for (uint32_t i = 0; i < count; i++, panel++) {
+            ptx::copy_3d(s.stages + at.stage * C::STAGE_BYTES + i * C::A_BYTES, &p.r, full,
+                         (int32_t)(to.column + panel * 64), (int32_t)to.row, (int32_t)to.batch);
+        }
+        at.next(p.stages);
+    }
+}
+
 /* One thread: copies all stages of all tiles of the block. */
 template <class C>
 __device__ __forceinline__ void produce(const lt_cuda_gemm_params &p, const shared_map &s,
@@ -169,6 +189,9 @@ __device__ __forceinline__ void produce(const lt_cuda_gemm_params &p, const shar
                 copy_b<C>(p, a + C::A_BYTES, full, c, to.column, z);
             }
             at.next(p.stages);
+        }
+        if (!C::BYTES && p.residual_stages > 0) {
+            produce_residual<C>(p, s, at, to);
         }
     }
 }
@@ -234,12 +257,54 @@ __device__ __forceinline__ void accumulate(const lt_cuda_gemm_params &p,
         previous = at.stage;
         at.next(p.stages);
     }
+    if (C::TURNS && p.residual_stages > 0) { /* all that is this warpgroup's has come */
+        ptx::barrier_wait(s.full + at.stage * 8, at.parity);
+    }
     if (gives_turn) {
         give_turn(group ^ 1);
     }
     ptx::product_wait<0>();
     ptx::product_hold(sums);
     release<C>(s, previous);
+}
+
+/* Adds the residual that lies in the next stages; leaves the ring behind them. */
+template <class C>
+__device__ __forceinline__ void add_residual_stages(const lt_cuda_gemm_params &p,
+                                                    float (&sums)[C::SUMS], const shared_map &s,
+                                                    ring &at, uint32_t group)
+{
+    const uint32_t first = (C::TURNS ? 0 : group * 64) + threadIdx.x / 32 % 4 * 16;
+    constexpr uint32_t type = __is_same(typename C::T, __half) ? LT_GEMM_F16 : LT_GEMM_BF16;
+#pragma unroll
+    for (uint32_t panel = 0; panel < C::COLUMNS / 64; panel++) {
+        const uint32_t place = panel % C::STAGE_PANELS;
+        const uint32_t rows = s.stages + at.stage * C::STAGE_BYTES + place * C::A_BYTES + first * 128;
+        if (place == 0) {
+            ptx::barrier_wait(s.full + at.stage * 8, at.parity);
+        }
+#pragma unroll
+        for (uint32_t part = 0; part < C::PARTS; part++) {
+#pragma unroll
+            for (uint32_t g = 0; g < 4; g++) {
+                const uint32_t sum = part * (C::COLUMNS / 2) + panel * 32 + g * 8;
+                uint32_t w[4];
+                ptx::load_matrices(w, staged_matrices(rows + part * 64 * 128, g));
+#pragma unroll
+                for (uint32_t i = 0; i < 4; i++) {
+                    const float2 pair = unpack_pair(type, w[i]);
+                    sums[sum + 2 * i] += pair.x;
+                    sums[sum + 2 * i + 1] += pair.y;
+                }
+            }
+        }
+        if (place + 1 == C::STAGE_PANELS || panel + 1 == C::COLUMNS / 64) {
+            ptx::product_hold(sums); /* it has been read, and copies may come behind that */
+            ptx::copy_fence();
+            release<C>(s, at.stage);
+            at.next(p.stages);
+        }
+    }
 }
 
 /* A warpgroup: computes all tiles of the block. */
@@ -252,7 +317,7 @@ __device__ __forceinline__ void consume(const lt_cuda_gemm_params &p, const shar
     const steps k = share(p, rank);
     ring at;
     if (C::TURNS && group == 1) {
-        at.skip(p.steps, p.stages);
+        at.skip(p.steps + p.residual_stages, p.stages);
         give_turn(0);
     }
     ptx::wait_for_predecessor();
@@ -279,8 +344,13 @@ __device__ __forceinline__ void consume(const lt_cuda_gemm_params &p, const shar
         }
         accumulate<C>(p, sums, s, at, k.end - k.begin, group, gives_turn);
         numbers.keep(where.numbers, group);
+        if constexpr (!C::BYTES) {
+            if (p.residual_stages > 0) {
+                add_residual_stages<C>(p, sums, s, at, group);
+            }
+        }
         if constexpr (C::TURNS) {
-            at.skip(p.steps, p.stages);
+            at.skip(p.steps + p.residual_stages, p.stages);
             finish_tile<C>(p, sums, rows, where);
         } else if (p.splits > 1) {
             finish_split<C>(p, sums, s, where, rank);

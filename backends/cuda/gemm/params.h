@@ -93,6 +93,12 @@ enum lt_cuda_gemm_source {
 #define LT_GEMM_COLUMN_BYTES(rows, columns)                                                        \
     (LT_GEMM_STAGE_ROWS(rows) / 64 * (columns) / 8 * 9 * 3u * 4u)
 
+/* Stages that a tile's residual of halves takes: panels of 64 columns, as large as a stage's A. */
+#define LT_GEMM_STAGE_PANELS(rows, columns) (1 + (columns) / LT_GEMM_STAGE_ROWS(rows))
+#define LT_GEMM_RESIDUAL_STAGES(rows, columns)                                                     \
+    (((columns) / 64 + LT_GEMM_STAGE_PANELS(rows, columns) - 1) /                                  \
+     LT_GEMM_STAGE_PANELS(rows, columns))
+
 /* Bytes of a block's shared memory; 1024 to align the stages. */
 #define LT_GEMM_SHARED_BYTES(rows, columns, stages)                                                \
     ((stages) * (LT_GEMM_STAGE_ROWS(rows) + (columns)) * LT_GEMM_STEP_BYTES +                      \
@@ -178,6 +184,7 @@ typedef struct lt_cuda_gemm_map {
  * of A and columns of B in the L2 cache. */
 typedef struct lt_cuda_gemm_params {
     lt_cuda_gemm_map a, b;
+    lt_cuda_gemm_map r;            /* a residual that comes by the stages: panels of 64 columns */
     uint64_t d, bias, residual;    /* device addresses */
     uint64_t offset, column_scale; /* of bytes: i32 (0: none) and f32 by column */
     uint64_t x_scale, x_zero;      /* of bytes, 0: none: f32 and a byte of A's type */
@@ -198,6 +205,7 @@ typedef struct lt_cuda_gemm_params {
     uint32_t out_type, bias_type, residual_type; /* lt_cuda_gemm_type */
     uint32_t wide;                               /* D and its rows are aligned on 16 bytes */
     uint32_t residual_wide;    /* the same of the residual; of halves, of 16 bits */
+    uint32_t residual_stages;  /* that a tile's residual takes behind its steps; 0: not by r */
     lt_cuda_gemm_requantize q; /* of bytes */
     /* Convolution: k is taps (kh outer, kw inner), each of c_steps steps. */
     uint32_t gathers; /* of resident.cuh: a convolution */

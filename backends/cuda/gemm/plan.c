@@ -125,6 +125,24 @@ static leat_status product_maps(const lt_cuda_gemm *gemm, const lt_cuda_gemm_des
     return lt_cuda_gemm_map_tiled(gemm, &p->b, d->dtype, b_dims, b_strides, b_box, err);
 }
 
+/* Plans the residual's way by the stages, where it can take it: of the operands' type, rows and
+ * matrices apart, nothing to be scaled before it is added. */
+static void plan_residual(const lt_cuda_gemm *gemm, const lt_cuda_gemm_desc *d,
+                          lt_cuda_gemm_params *p, const lt_cuda_gemm_tile *tile)
+{
+    if (d->residual_dtype != d->dtype || !p->residual_wide || p->bytes || p->splits != 1 ||
+        d->scale != 1 || d->ldr < d->n || (d->batch > 1 && d->r_batch == 0)) {
+        return;
+    }
+    const uint64_t dims[3] = {(uint64_t)d->n, (uint64_t)d->m, (uint64_t)d->batch};
+    const uint64_t strides[2] = {(uint64_t)d->ldr * 2,
+                                 (uint64_t)(d->batch > 1 ? d->r_batch : d->ldr) * 2};
+    const uint32_t box[2] = {64, LT_GEMM_STAGE_ROWS(tile->rows)};
+    if (lt_cuda_gemm_map_tiled(gemm, &p->r, d->dtype, dims, strides, box, NULL) == LEAT_OK) {
+        p->residual_stages = LT_GEMM_RESIDUAL_STAGES(tile->rows, tile->columns);
+    }
+}
+
 leat_status lt_cuda_gemm_plan_product(const lt_cuda_gemm *gemm, const lt_cuda_gemm_desc *d,
                                       lt_cuda_gemm_plan *out, leat_error *err)
 {
@@ -169,5 +187,9 @@ leat_status lt_cuda_gemm_plan_product(const lt_cuda_gemm *gemm, const lt_cuda_ge
     lt_cuda_gemm_apply(gemm, out, cut, d->batch);
     out->kernel =
         lt_cuda_gemm_kernel(d->dtype, d->b_transposed ? LT_GEMM_NK : LT_GEMM_KN, cut.tile);
-    return product_maps(gemm, d, out, &lt_cuda_gemm_tiles[cut.tile], err);
+    status = product_maps(gemm, d, out, &lt_cuda_gemm_tiles[cut.tile], err);
+    if (status == LEAT_OK) {
+        plan_residual(gemm, d, p, &lt_cuda_gemm_tiles[cut.tile]);
+    }
+    return status;
 }

@@ -44,6 +44,7 @@ template <class T_, int SOURCE_, int ROWS_, int COLUMNS_, int STAGES_> struct co
     static constexpr uint32_t STEP = LT_GEMM_STEP_BYTES / sizeof(T);
     static constexpr uint32_t A_BYTES = STAGE_ROWS * 128, B_BYTES = COLUMNS * 128;
     static constexpr uint32_t STAGE_BYTES = A_BYTES + B_BYTES;
+    static constexpr uint32_t STAGE_PANELS = LT_GEMM_STAGE_PANELS(ROWS, COLUMNS);
     /* Columns finished at a time, in a loop whose sums always lie in the same registers: unrolled,
      * the code would not stay in the instruction cache, and a tile's end took 6 us. */
     static constexpr uint32_t PASS = 64;

@@ -209,8 +209,8 @@ static void product_more_tiles_than_blocks_matches(void **state)
 {
     test_device *device = require_device(state);
     static const int64_t sizes[LT_GEMM_N_ALL_TILES][2] = {
-        {4200, 2100}, {2200, 1300}, {2200, 700},  {1300, 1200},
-        {1000, 1000}, {4200, 1300}, {4300, 1200},
+        {4200, 2104}, {2200, 1304}, {2200, 704},  {1300, 1200},
+        {1000, 1000}, {4200, 1304}, {4300, 1200},
     };
     for (uint32_t tile = 0; tile < LT_GEMM_N_ALL_TILES; tile++) {
         lt_cuda_gemm_desc d =
@@ -219,7 +219,8 @@ static void product_more_tiles_than_blocks_matches(void **state)
         d.splits = 1;
         d.bias_dtype = LEAT_DTYPE_F32;
         d.residual_dtype = types[tile % 2];
-        run_product(device, &d);
+        run_product(device, &d);   /* the residual by the stages */
+        d.ldr += 4;                /* and one that cannot come so */
         d.k = tile % 2 ? 24 : 520; /* less than a step, and more than the stages hold */
         d.lda = 520;
         d.ldb = d.b_transposed ? 520 : d.ldb;
@@ -243,7 +244,8 @@ static void product_batches_and_strides_match(void **state)
             d.a_batch = shared == 0 ? 0 : d.m * d.lda + 8;
             d.b_batch = shared == 1 ? 0 : 96 * d.ldb + 24;
             d.d_batch = d.m * d.ldd + 16;
-            d.residual_dtype = shared == 2 ? LEAT_DTYPE_UNDEFINED : LEAT_DTYPE_F32;
+            d.residual_dtype = shared == 0 ? LEAT_DTYPE_F16 : LEAT_DTYPE_F32;
+            d.residual_dtype = shared == 2 ? LEAT_DTYPE_UNDEFINED : d.residual_dtype;
             d.r_batch = shared == 1 ? 0 : d.m * d.ldr;
             run_product(device, &d);
         }
