@@ -151,6 +151,13 @@ template <class A, class B> int32_t dot4(uint32_t a, uint32_t b, int32_t c)
     return c;
 }
 
+template <class T> uint32_t max2(uint32_t a, uint32_t b)
+{
+    const T low = (T)a > (T)b ? (T)a : (T)b;
+    const T high = (T)(a >> 16) > (T)(b >> 16) ? (T)(a >> 16) : (T)(b >> 16);
+    return (uint32_t)(uint16_t)low | (uint32_t)(uint16_t)high << 16;
+}
+
 #define LT_GPU_MATH(name, function)                                                                \
     inline float name(float x)                                                                     \
     {                                                                                              \

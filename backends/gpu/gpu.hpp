@@ -19,6 +19,7 @@
  *   atomic_or(address, bits)
  *   f16_to_f32, f32_to_f16, bf16_to_f32, f32_to_bf16, bits of halves
  *   dot4<A, B>(a, b, c)             c + sum of four products of bytes, A, B: int8_t or uint8_t
+ *   max2<T>(a, b)                   the larger of each half of a word, T: int16_t or uint16_t
  *   f_exp, f_log, ...               f32 mathematics
  *
  * Text must not rely on lanes running in step: what one thread writes another sees after barrier()

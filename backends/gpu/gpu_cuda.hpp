@@ -134,6 +134,27 @@ template <> GPU_FN int32_t dot4<uint8_t, uint8_t>(uint32_t a, uint32_t b, int32_
     return c;
 }
 
+#if __CUDA_ARCH__ >= 900
+template <class T> GPU_FN uint32_t max2(uint32_t a, uint32_t b);
+template <> GPU_FN uint32_t max2<int16_t>(uint32_t a, uint32_t b)
+{
+    asm("max.s16x2 %0, %0, %1;" : "+r"(a) : "r"(b));
+    return a;
+}
+template <> GPU_FN uint32_t max2<uint16_t>(uint32_t a, uint32_t b)
+{
+    asm("max.u16x2 %0, %0, %1;" : "+r"(a) : "r"(b));
+    return a;
+}
+#else
+template <class T> GPU_FN uint32_t max2(uint32_t a, uint32_t b)
+{
+    const T low = (T)a > (T)b ? (T)a : (T)b;
+    const T high = (T)(a >> 16) > (T)(b >> 16) ? (T)(a >> 16) : (T)(b >> 16);
+    return (uint32_t)(uint16_t)low | (uint32_t)(uint16_t)high << 16;
+}
+#endif
+
 #define LT_GPU_MATH(name, function)                                                                \
     GPU_FN float name(float x)                                                                     \
     {                                                                                              \

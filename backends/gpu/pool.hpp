@@ -22,26 +22,82 @@ GPU_FN int window_count(int begin, int taps, int dilation, int lowest, int highe
     return n;
 }
 
-template <class T, int V>
-GPU_FN void pool_add(const lt_gpu_pool &p, const pack<T, V> &u, float (&v)[V])
-{
-    GPU_UNROLL
-    for (int i = 0; i < V; i++) {
-        const float f = to_f32(u.v[i]);
-        v[i] = p.average != 0 ? v[i] + f : max_op::apply(v[i], f);
-    }
-}
+/* What V channels of a window have come to. */
+template <class T_, int V_> struct pool_floats {
+    typedef T_ T;
+    static constexpr int V = V_;
+    typedef pack<T, V> packed;
+    float v[V];
 
-/* V channels of a window from x on; `count` elements of each lie within the image. */
-template <class T, int V>
-GPU_FN void pool_window(const lt_gpu_pool &p, const T *x, int top, int left, float (&v)[V],
+    GPU_FN void start(const lt_gpu_pool &p)
+    {
+        GPU_UNROLL
+        for (int i = 0; i < V; i++) {
+            v[i] = p.average != 0 ? add_op::start : max_op::start;
+        }
+    }
+    GPU_FN void add(const lt_gpu_pool &p, const packed &u)
+    {
+        GPU_UNROLL
+        for (int i = 0; i < V; i++) {
+            const float f = to_f32(u.v[i]);
+            v[i] = p.average != 0 ? v[i] + f : max_op::apply(v[i], f);
+        }
+    }
+    GPU_FN packed result(const lt_gpu_pool &p, int count) const
+    {
+        packed y;
+        GPU_UNROLL
+        for (int i = 0; i < V; i++) {
+            y.v[i] = from_f32<T>(p.average != 0 ? v[i] / (float)count : v[i]);
+        }
+        return y;
+    }
+};
+
+/* The largest of bytes, two to a word: a byte is compared as the upper one of a half, where what
+ * lies below it changes nothing. Three instructions for four bytes; as floats they were 20. */
+template <class T_, class Half> struct pool_bytes {
+    typedef T_ T;
+    static constexpr int V = 16;
+    typedef pack<uint32_t, 4> packed;
+    uint32_t odd[4], even[4];
+
+    GPU_FN void start(const lt_gpu_pool &)
+    {
+        const uint32_t least = (Half)-1 < 0 ? 0x80008000u : 0u;
+        GPU_UNROLL
+        for (int i = 0; i < 4; i++) {
+            odd[i] = even[i] = least;
+        }
+    }
+    GPU_FN void add(const lt_gpu_pool &, const packed &u)
+    {
+        GPU_UNROLL
+        for (int i = 0; i < 4; i++) {
+            odd[i] = max2<Half>(odd[i], u.v[i]);
+            even[i] = max2<Half>(even[i], u.v[i] << 8);
+        }
+    }
+    GPU_FN packed result(const lt_gpu_pool &, int) const
+    {
+        packed y;
+        GPU_UNROLL
+        for (int i = 0; i < 4; i++) {
+            y.v[i] = (odd[i] & 0xff00ff00u) | (even[i] >> 8 & 0x00ff00ffu);
+        }
+        return y;
+    }
+};
+
+/* A window's channels from x on; `count` elements of each lie within the image. */
+template <class A>
+GPU_FN void pool_window(const lt_gpu_pool &p, const typename A::T *x, int top, int left, A &a,
                         int &count)
 {
+    typedef typename A::T T;
     const lt_gpu_window &w = p.window;
-    GPU_UNROLL
-    for (int i = 0; i < V; i++) {
-        v[i] = p.average != 0 ? add_op::start : max_op::start;
-    }
+    a.start(p);
     count = 0;
     for (int kh = 0; kh < w.kernel_h; kh++) {
         const int row = top + kh * w.dilation_h;
@@ -50,20 +106,21 @@ GPU_FN void pool_window(const lt_gpu_pool &p, const T *x, int top, int left, flo
         }
         const T *line = x + row * p.x_stride[2];
         for (int kw = 0; kw < w.kernel_w; kw += 3) { /* three loads are under way together */
-            pack<T, V> u[3];
+            typename A::packed u[3];
             bool inside[3];
             GPU_UNROLL
             for (int k = 0; k < 3; k++) {
                 const int column = left + (kw + k) * w.dilation_w;
                 inside[k] = kw + k < w.kernel_w && column >= 0 && column < w.width;
                 if (inside[k]) {
-                    u[k] = load_pack<V>(line + column * p.x_stride[3]);
+                    u[k] =
+                        *(const typename A::packed *)(const void *)(line + column * p.x_stride[3]);
                 }
             }
             GPU_UNROLL
             for (int k = 0; k < 3; k++) {
                 if (inside[k]) {
-                    pool_add<T, V>(p, u[k], v);
+                    a.add(p, u[k]);
                     count++;
                 }
             }
@@ -72,8 +129,10 @@ GPU_FN void pool_window(const lt_gpu_pool &p, const T *x, int top, int left, flo
 }
 
 /* V elements of y a thread: neighbours along the innermost dimension, channels where V > 1. */
-template <class T, int V> GPU_FN void pool_by(const lt_gpu_pool &p)
+template <class A> GPU_FN void pool_by(const lt_gpu_pool &p)
 {
+    typedef typename A::T T;
+    constexpr int V = A::V;
     const lt_gpu_window &w = p.window;
     for (int64_t i = global_thread() * V; i < p.count; i += grid_threads() * V) {
         uint32_t left_over = (uint32_t)i;
@@ -88,22 +147,28 @@ template <class T, int V> GPU_FN void pool_by(const lt_gpu_pool &p)
         const int top = at[2] * w.stride_h - w.pad_top;
         const int left = at[3] * w.stride_w - w.pad_left;
         const T *x = (const T *)p.x + at[0] * p.x_stride[0] + at[1] * p.x_stride[1];
-        float v[V];
+        A a;
         int count;
-        pool_window<T, V>(p, x, top, left, v, count);
+        pool_window(p, x, top, left, a, count);
         if (p.average != 0 && p.count_pad != 0) {
             count =
                 window_count(top, w.kernel_h, w.dilation_h, -w.pad_top, w.height + p.pad_bottom) *
                 window_count(left, w.kernel_w, w.dilation_w, -w.pad_left, w.width + p.pad_right);
         }
-        pack<T, V> y;
-        GPU_UNROLL
-        for (int k = 0; k < V; k++) {
-            y.v[k] = from_f32<T>(p.average != 0 ? v[k] / (float)count : v[k]);
-        }
-        store_pack<V>((T *)p.y + i, y);
+        *(typename A::packed *)(void *)((T *)p.y + i) = a.result(p, count);
     }
 }
+
+/* How a type's 16 bytes are pooled. */
+template <class T> struct pool_packs {
+    typedef pool_floats<T, per_16_bytes<T>> type;
+};
+template <> struct pool_packs<uint8_t> {
+    typedef pool_bytes<uint8_t, uint16_t> type;
+};
+template <> struct pool_packs<int8_t> {
+    typedef pool_bytes<int8_t, int16_t> type;
+};
 
 template <class T> GPU_FN void pool(const lt_gpu_pool &p)
 {
@@ -113,10 +178,11 @@ template <class T> GPU_FN void pool(const lt_gpu_pool &p)
     for (int d = 0; d < 4; d++) {
         packed = packed && (d == 1 || p.x_stride[d] % V == 0);
     }
+    packed = packed && (sizeof(T) > 1 || p.average == 0);
     if (packed) {
-        pool_by<T, V>(p);
+        pool_by<typename pool_packs<T>::type>(p);
     } else {
-        pool_by<T, 1>(p);
+        pool_by<pool_floats<T, 1>>(p);
     }
 }
 

@@ -3,6 +3,7 @@
 #include "gpu_test.hpp"
 #include "pool.hpp"
 
+#include <type_traits>
 #include <vector>
 
 struct conv_case {
@@ -166,8 +167,12 @@ static void check_pool(const conv_case &c, void (*kernel)(const lt_gpu_pool &), 
     const int plane = c.size[0] * c.size[1], out_plane = c.out[0] * c.out[1];
     buffer<T> x((size_t)(c.images * plane * c.channels));
     buffer<T> turned(x.count), y((size_t)(c.images * out_plane * c.channels));
-    fill(x, 31);
-    x[5] = stored<T>(NAN);
+    if (sizeof(T) == 1) {
+        fill(x, 31, std::is_signed<T>::value ? -128 : 0, std::is_signed<T>::value ? 128 : 256);
+    } else {
+        fill(x, 31);
+        x[5] = stored<T>(NAN);
+    }
     for (size_t i = 0; i < x.count; i++) {
         size_t image = i / (size_t)(plane * c.channels), ch = i % (size_t)c.channels;
         size_t at = i / (size_t)c.channels % (size_t)plane;
@@ -254,8 +259,23 @@ static void global_pools_of_channels_last_data(void **)
     check_global_pools<gpu::bf16>(lt_gpu_global_pool_bf16);
 }
 
+/* The largest of bytes, both ends of the range among them. */
+template <class T> static void check_byte_pools(void (*kernel)(const lt_gpu_pool &))
+{
+    const conv_case a = {2, 5, 5, 1, {7, 9}, {3, 3}, {2, 2}, {1, 1}, {1, 1}, {4, 5}, false};
+    const conv_case wide = {2, 48, 48, 1, {5, 7}, {3, 3}, {2, 2}, {1, 1}, {1, 1}, {3, 4}, false};
+    const conv_case two = {1, 16, 16, 1, {8, 6}, {2, 2}, {2, 2}, {1, 1}, {0, 0}, {4, 3}, false};
+    for (bool first : {false, true}) {
+        check_pool<T>(a, kernel, first, false, false, 1);
+        check_pool<T>(wide, kernel, first, false, false, 1);
+        check_pool<T>(two, kernel, first, false, false, 0);
+    }
+}
+
 static void pools_in_both_layouts(void **)
 {
+    check_byte_pools<uint8_t>(lt_gpu_pool_u8);
+    check_byte_pools<int8_t>(lt_gpu_pool_i8);
     check_pools<float>(lt_gpu_pool_f32);
     check_pools<gpu::f16>(lt_gpu_pool_f16);
     check_pools<gpu::bf16>(lt_gpu_pool_bf16);
