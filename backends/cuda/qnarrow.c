@@ -70,9 +70,40 @@ void lt_cuda_qnarrow_desc(const lt_cuda_qnarrow *n, const lt_cuda_conv_shape *s,
     d->x_strides[2] = line * n->groups;
 }
 
-leat_status lt_cuda_qnarrow_add(lt_cuda_builder *b, const lt_cuda_qnarrow *n,
-                                const lt_cuda_conv_shape *s, uint32_t fill)
+/* The same from floats that lie channels-first. */
+static leat_status add_quantized(lt_cuda_builder *b, const lt_cuda_qproduct *q,
+                                 const lt_gpu_interleave *image)
 {
+    const lt_cuda_conv_shape *s = &q->shape;
+    const int64_t width = s->window.width, pixels = width * s->window.height;
+    lt_gpu_quantize_rows p = {.image = *image, .is_signed = q->x == LEAT_DTYPE_I8};
+    char name[64];
+    p.image.x_stride[0] = pixels * s->channels;
+    p.image.x_stride[1] = pixels;
+    p.image.x_stride[2] = width;
+    p.image.x_stride[3] = 1;
+    const uint32_t x = offsetof(lt_gpu_quantize_rows, image) + offsetof(lt_gpu_interleave, x);
+    const uint32_t y = offsetof(lt_gpu_quantize_rows, image) + offsetof(lt_gpu_interleave, y);
+    lt_cuda_launch launch = {.kernel = name,
+                             .grid = {lt_gpu_blocks(image->count, 16, b->device->processors)},
+                             .parameters = &p,
+                             .parameter_bytes = sizeof(p),
+                             .n_pointers = q->in.x_zero >= 0 ? 4 : 3,
+                             .pointers = {{x, LT_CUDA_INPUT, 0, 0},
+                                          {y, LT_CUDA_WORKSPACE, 0, 0},
+                                          {offsetof(lt_gpu_quantize_rows, scale), LT_CUDA_INPUT,
+                                           (uint32_t)q->in.x_scale, 0},
+                                          {offsetof(lt_gpu_quantize_rows, zero), LT_CUDA_INPUT,
+                                           (uint32_t)(q->in.x_zero >= 0 ? q->in.x_zero : 0), 0}}};
+    lt_cuda_kernel_name(name, "quantize_rows",
+                        lt_cuda_type_name(leat_kernel_input(b->node, 0)->dtype));
+    return lt_cuda_add(b, &launch);
+}
+
+leat_status lt_cuda_qnarrow_add(lt_cuda_builder *b, const lt_cuda_qnarrow *n,
+                                const lt_cuda_qproduct *q, uint32_t fill)
+{
+    const lt_cuda_conv_shape *s = &q->shape;
     const lt_gpu_window *w = &s->window;
     const lt_gpu_interleave p = {
         .count = n->bytes,
@@ -90,6 +121,9 @@ leat_status lt_cuda_qnarrow_add(lt_cuda_builder *b, const lt_cuda_qnarrow *n,
         .left = w->pad_left,
         .fill = fill,
     };
+    if (q->floats) {
+        return add_quantized(b, q, &p);
+    }
     return lt_cuda_add(
         b,
         &(lt_cuda_launch){.kernel = "lt_gpu_interleave_1",

@@ -101,13 +101,26 @@ static leat_dtype result_type(const leat_kernel_node *node, const lt_cuda_qinput
                            : type_of(node, zero, LEAT_DTYPE_U8);
 }
 
+/* Whether x is floats, which the node quantizes. */
+static bool takes_floats(const leat_kernel_node *node)
+{
+    return (LT_CUDA_FLOATS >> leat_kernel_input(node, 0)->dtype & 1) != 0;
+}
+
+/* The bytes that x is or becomes. */
+static leat_dtype x_type(const leat_kernel_node *node, const lt_cuda_qinputs *in)
+{
+    return takes_floats(node) ? type_of(node, in->x_zero, LEAT_DTYPE_U8)
+                              : leat_kernel_input(node, 0)->dtype;
+}
+
 static leat_status check_types(const leat_kernel_node *node, const lt_cuda_qinputs *in,
                                leat_error *err)
 {
     const int32_t scales[] = {in->x_scale, in->w_scale, in->y_scale, in->r_scale, in->z_scale};
     const int32_t single[] = {in->x_scale, in->x_zero, in->y_scale, in->y_zero,
                               in->r_scale, in->r_zero, in->z_scale, in->z_zero};
-    leat_dtype x = type_of(node, in->x, LEAT_DTYPE_UNDEFINED);
+    leat_dtype x = x_type(node, in);
     leat_dtype w = type_of(node, in->w, LEAT_DTYPE_UNDEFINED);
     leat_dtype r = type_of(node, in->residual, LEAT_DTYPE_F32);
     leat_dtype bias = type_of(node, in->bias, LEAT_DTYPE_I32);
@@ -129,6 +142,9 @@ static leat_status check_types(const leat_kernel_node *node, const lt_cuda_qinpu
     return fine ? LEAT_OK : refuse(node, "these types, or scales of data of several numbers", err);
 }
 
+/* Images of more are better transposed on their own. */
+#define FEW_CHANNELS 16
+
 leat_status lt_cuda_qproduct_supports(const leat_kernel_node *node, leat_error *err)
 {
     const lt_cuda_qinputs in = find_inputs(node);
@@ -143,6 +159,11 @@ leat_status lt_cuda_qproduct_supports(const leat_kernel_node *node, leat_error *
     }
     if (!lt_cuda_activation(node->node, &activation)) {
         return refuse(node, "this activation", err);
+    }
+    if (takes_floats(node) &&
+        (leat_node_int(node->node, "channels_last", 0) == 0 ||
+         leat_node_int(node->node, "group", 1) != 1 || w->shape[1] >= FEW_CHANNELS)) {
+        return refuse(node, "floats but for images of few channels", err);
     }
     leat_status status = check_types(node, &in, err);
     return status ? status : lt_cuda_fits(node, err);
@@ -229,6 +250,8 @@ static leat_status read_node(const leat_kernel_node *node, lt_cuda_qproduct *q, 
 {
     q->in = find_inputs(node);
     q->conv = is_conv(node);
+    q->floats = takes_floats(node);
+    q->x = x_type(node, &q->in);
     const leat_value *w = lt_cuda_qinput(node, q->in.w);
     const leat_value *w_zero = lt_cuda_qinput(node, q->in.w_zero);
     const leat_value *bias = lt_cuda_qinput(node, q->in.bias);
@@ -464,7 +487,7 @@ static leat_status add_product(lt_cuda_builder *b, const lt_cuda_qproduct *q,
     int64_t items = lt_gpu_qconv_items(&p);
     launch.grid[0] = q->depthwise ? lt_gpu_blocks(q->m * q->n, 1, b->device->processors)
                                   : (uint32_t)(items < (1 << 30) ? items : 1 << 30);
-    const char *type = leat_kernel_input(b->node, 0)->dtype == LEAT_DTYPE_I8 ? "i8" : "u8";
+    const char *type = q->x == LEAT_DTYPE_I8 ? "i8" : "u8";
     memcpy(suffix, type, 3);
     if (!q->depthwise) {
         memcpy(suffix + 2, zeros ? "_zero" : "_plain", 7 - (zeros ? 1 : 0));
@@ -476,6 +499,22 @@ static leat_status add_product(lt_cuda_builder *b, const lt_cuda_qproduct *q,
 static int64_t aligned(int64_t bytes)
 {
     return (bytes + 255) / 256 * 256;
+}
+
+/* x of floats: quantized, then transposed in the workspace from `from` on; *out_end: behind it. */
+static leat_status quantize_data(lt_cuda_builder *b, const lt_cuda_qproduct *q, int64_t from,
+                                 places_of_data *data, int64_t *out_end)
+{
+    const lt_cuda_conv_shape *s = &q->shape;
+    const int64_t pixels = (int64_t)s->window.height * s->window.width;
+    const int64_t last = from + aligned(s->images * pixels * s->channels);
+    const lt_cuda_pointer first = {0, LT_CUDA_WORKSPACE, 0, from};
+    data->x = (lt_cuda_pointer){0, LT_CUDA_WORKSPACE, 0, last};
+    *out_end = last + (last - from);
+    leat_status status = lt_cuda_add_quantize(b, q, from);
+    return status ? status
+                  : lt_cuda_add_transpose(b, s->images, s->channels, pixels, LEAT_DTYPE_U8, first,
+                                          data->x);
 }
 
 /* Data of ai.onnx's layout, transposed in the workspace from `from` on; *out_end: behind it. */
@@ -513,7 +552,7 @@ leat_status lt_cuda_qproduct_prepare(const leat_kernel_node *node, void *device,
     lt_cuda_qproduct q = {.conv = false};
     const leat_value *y = leat_kernel_output(node, 0);
     int64_t end = 0;
-    leat_status status = lt_cuda_begin(&b, node, device, host, plan, out_kernel, 5, err);
+    leat_status status = lt_cuda_begin(&b, node, device, host, plan, out_kernel, 7, err);
     if (status != LEAT_OK || leat_value_count(y) == 0) {
         return status;
     }
@@ -532,6 +571,9 @@ leat_status lt_cuda_qproduct_prepare(const leat_kernel_node *node, void *device,
     } else {
         status = add_pack(&b, &q, 0);
         end = place(&q.pack).bytes;
+    }
+    if (status == LEAT_OK && q.floats) {
+        status = quantize_data(&b, &q, end, &data, &end);
     }
     if (status == LEAT_OK && !q.last) {
         status = transpose_data(&b, &q, end, &data, &end);

@@ -18,6 +18,8 @@ typedef struct lt_cuda_qproduct {
     lt_cuda_qinputs in;
     bool conv, depthwise;
     bool last;              /* data is channels-last, or a matrix */
+    bool floats;            /* x is to be quantized, and lies channels-first */
+    leat_dtype x;           /* bytes, what it is quantized to, too */
     bool constant;          /* the weights and their zero points */
     int64_t m, n, k, batch; /* of a product; of a convolution n is out_channels, k of a group */
     lt_cuda_conv_shape shape;
@@ -48,9 +50,13 @@ int64_t lt_cuda_qnarrow_place(const lt_cuda_qnarrow *narrow, int64_t kh, int64_t
 /* Sets the image, the filter, strides and pads. */
 void lt_cuda_qnarrow_desc(const lt_cuda_qnarrow *narrow, const lt_cuda_conv_shape *shape,
                           lt_cuda_gemm_conv_desc *desc);
-/* Adds the launch that writes the workspace; fill: x's zero point. */
+/* Adds the launch that writes the workspace; fill: x's zero point. Floats are quantized by it. */
 leat_status lt_cuda_qnarrow_add(lt_cuda_builder *b, const lt_cuda_qnarrow *narrow,
-                                const lt_cuda_conv_shape *shape, uint32_t fill);
+                                const lt_cuda_qproduct *q, uint32_t fill);
+
+/* Adds the launch that quantizes a node's input 0, floats, as it lies, into the workspace at `to`
+ * (quantize.c). */
+leat_status lt_cuda_add_quantize(lt_cuda_builder *b, const lt_cuda_qproduct *q, int64_t to);
 
 /* Makes the node's kernel one of the tensor cores. False, with nothing changed, where the device or
  * the node are not for them (qtensor.c). */

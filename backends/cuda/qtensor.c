@@ -393,9 +393,9 @@ static bool make_kernel(lt_cuda_builder *b, way how, const block *packed, const 
         return done;
     }
     b->kernel->workspace_bytes = (size_t)(narrow ? narrow->bytes : q->m * packed->row);
-    return (narrow ? lt_cuda_qnarrow_add(b, narrow, &q->shape,
-                                         (uint32_t)zero_of(b->node, q->in.x_zero) & 255u)
-                   : add_columns(b, q, packed->row)) == LEAT_OK;
+    return (narrow
+                ? lt_cuda_qnarrow_add(b, narrow, q, (uint32_t)zero_of(b->node, q->in.x_zero) & 255u)
+                : add_columns(b, q, packed->row)) == LEAT_OK;
 }
 
 bool lt_cuda_qtensor(lt_cuda_builder *b, const lt_cuda_qproduct *q)
@@ -416,7 +416,7 @@ bool lt_cuda_qtensor(lt_cuda_builder *b, const lt_cuda_qproduct *q)
         return false;
     }
     const way how = choose_way(node, q, &narrow);
-    if (scaled && how != PRODUCT && how != GATHER) {
+    if ((scaled && how != PRODUCT && how != GATHER) || (q->floats && how != NARROW)) {
         return false;
     }
     const int64_t k = (int64_t)q->pack.taps * q->pack.inputs;
@@ -427,7 +427,7 @@ bool lt_cuda_qtensor(lt_cuda_builder *b, const lt_cuda_qproduct *q)
                     .row = how == NARROW    ? narrow.row
                            : how == COLUMNS ? (k + 15) / 16 * 16
                                             : k};
-    common c = {.x = leat_kernel_input(node, 0)->dtype,
+    common c = {.x = q->x,
                 .y = leat_kernel_output(node, 0)->dtype,
                 .bias = bias != NULL && !whole ? LEAT_DTYPE_F32 : LEAT_DTYPE_UNDEFINED,
                 .residual = residual ? residual->dtype : LEAT_DTYPE_UNDEFINED};
@@ -450,7 +450,7 @@ bool lt_cuda_qtensor(lt_cuda_builder *b, const lt_cuda_qproduct *q)
         return false;
     }
     uint32_t read = 1u | (residual ? 1u << q->in.residual : 0u);
-    if (scaled) {
+    if (scaled || q->floats) {
         read |= 1u << q->in.x_scale | (q->in.x_zero >= 0 ? 1u << q->in.x_zero : 0u);
     }
     b->kernel->unread_mask = ~read;

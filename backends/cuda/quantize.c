@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rows of QuantizeLinear, DequantizeLinear and DynamicQuantizeLinear of bytes. */
 #include "cuda.h"
+#include "qproduct.h"
 #include "rows.h"
 
 #include "../gpu/params/quantize.h"
@@ -82,6 +83,106 @@ leat_status lt_cuda_quantize_prepare(const leat_kernel_node *node, void *device,
                         lt_cuda_type_name(floats->dtype));
     return lt_cuda_add(&b, &launch);
 }
+
+leat_status lt_cuda_add_quantize(lt_cuda_builder *b, const lt_cuda_qproduct *q, int64_t to)
+{
+    const leat_value *x = leat_kernel_input(b->node, 0);
+    const int64_t count = leat_value_count(x);
+    const lt_gpu_quantize p = {.count = count,
+                               .inner = lt_gpu_divisor_make((uint32_t)count),
+                               .channels = lt_gpu_divisor_make(1),
+                               .is_signed = q->x == LEAT_DTYPE_I8};
+    char name[64];
+    lt_cuda_launch launch = {.kernel = name,
+                             .grid = {lt_cuda_blocks(b, count, x->dtype)},
+                             .parameters = &p,
+                             .parameter_bytes = sizeof(p),
+                             .n_pointers = 3,
+                             .pointers = {{offsetof(lt_gpu_quantize, x), LT_CUDA_INPUT, 0, 0},
+                                          {offsetof(lt_gpu_quantize, y), LT_CUDA_WORKSPACE, 0, to},
+                                          {offsetof(lt_gpu_quantize, scale), LT_CUDA_INPUT,
+                                           (uint32_t)q->in.x_scale, 0}}};
+    if (q->in.x_zero >= 0) {
+        launch.pointers[launch.n_pointers++] = (lt_cuda_pointer){
+            offsetof(lt_gpu_quantize, zero), LT_CUDA_INPUT, (uint32_t)q->in.x_zero, 0};
+    }
+    lt_cuda_kernel_name(name, "quantize", lt_cuda_type_name(x->dtype));
+    return lt_cuda_add(b, &launch);
+}
+
+/* ---- a mean of bytes ------------------------------------------------------------------------- */
+
+leat_status lt_cuda_byte_mean_supports(const leat_kernel_node *node, leat_error *err)
+{
+    const leat_value *x = leat_kernel_input(node, 0), *y = leat_kernel_output(node, 0);
+    int64_t pixels = 1;
+    bool fine = x->rank >= 3;
+    for (uint32_t i = 1; i < 5; i++) {
+        const leat_value *v = leat_kernel_input(node, i);
+        const leat_dtype bytes = i == 2 ? x->dtype : y->dtype;
+        fine &= v == NULL ? i != 1
+                          : v->rank >= 0 && leat_value_count(v) == 1 &&
+                                v->dtype == (i % 2 == 1 ? LEAT_DTYPE_F32 : bytes);
+    }
+    fine &= leat_kernel_input(node, 3) ? is_byte(y->dtype) : y->dtype == LEAT_DTYPE_F32;
+    for (int32_t i = 1; i < x->rank; i++) { /* unknown ones are looked at when they are known */
+        pixels *= x->shape[i] > 0 && pixels <= LT_GPU_MEAN_PIXELS ? x->shape[i] : 1;
+    }
+    if (!fine || pixels > LT_GPU_MEAN_PIXELS) {
+        return refuse(node, "these types, or so many pixels", err);
+    }
+    return lt_cuda_fits(node, err);
+}
+
+leat_status lt_cuda_byte_mean_prepare(const leat_kernel_node *node, void *device,
+                                      const leat_host *host, leat_plan *plan,
+                                      leat_kernel *out_kernel, leat_error *err)
+{
+    lt_cuda_builder b;
+    const leat_value *x = leat_kernel_input(node, 0), *y = leat_kernel_output(node, 0);
+    const bool last = leat_node_int(node->node, "channels_last", 0) != 0;
+    leat_status status = lt_cuda_begin(&b, node, device, host, plan, out_kernel, 2, err);
+    if (status != LEAT_OK || leat_value_count(y) == 0) {
+        return status;
+    }
+    const int64_t images = x->shape[0], channels = x->shape[last ? x->rank - 1 : 1];
+    const int64_t count = leat_value_count(x), pixels = count / (images * channels);
+    if (pixels < 1 || pixels > LT_GPU_MEAN_PIXELS) {
+        return refuse(node, "a mean of none or of so many pixels", err);
+    }
+    const lt_gpu_byte_mean p = {.images = (int32_t)images,
+                                .pixels = (int32_t)pixels,
+                                .channels = (int32_t)channels,
+                                .x_signed = x->dtype == LEAT_DTYPE_I8,
+                                .y_signed = y->dtype == LEAT_DTYPE_I8};
+    const int64_t parts = lt_gpu_byte_mean_items(&p);
+    const lt_cuda_pointer from = {0, LT_CUDA_INPUT, 0, 0}, turned = {0, LT_CUDA_WORKSPACE, 0, 0};
+    lt_cuda_pointer data = last ? from : turned;
+    data.offset = offsetof(lt_gpu_byte_mean, x);
+    lt_cuda_launch launch = {
+        .kernel = "lt_gpu_mean_of_bytes",
+        .grid = {lt_cuda_item_blocks(&b, parts)},
+        .parameters = &p,
+        .parameter_bytes = sizeof(p),
+        .n_pointers = 2,
+        .pointers = {data, {offsetof(lt_gpu_byte_mean, y), LT_CUDA_OUTPUT, 0, 0}}};
+    static const size_t offsets[5] = {
+        0, offsetof(lt_gpu_byte_mean, x_scale), offsetof(lt_gpu_byte_mean, x_zero),
+        offsetof(lt_gpu_byte_mean, y_scale), offsetof(lt_gpu_byte_mean, y_zero)};
+    for (uint32_t i = 1; i < 5; i++) {
+        if (leat_kernel_input(node, i) != NULL) {
+            launch.pointers[launch.n_pointers++] =
+                (lt_cuda_pointer){(uint32_t)offsets[i], LT_CUDA_INPUT, i, 0};
+        }
+    }
+    if (!last) {
+        out_kernel->workspace_bytes = (size_t)count;
+        status = lt_cuda_add_transpose(&b, images, channels, pixels, LEAT_DTYPE_U8, from, turned);
+    }
+    return status ? status : lt_cuda_add(&b, &launch);
+}
+
+/* ---- by the range of the data ---------------------------------------------------------------- */
 
 /* Parts of a range: a block makes one, and every block of the launch behind reads all. */
 #define PARTS_A_PROCESSOR 2

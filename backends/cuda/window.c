@@ -188,12 +188,19 @@ static leat_dtype type_of(const leat_kernel_node *node, int32_t input)
     return input < 0 ? LEAT_DTYPE_UNDEFINED : leat_kernel_input(node, (uint32_t)input)->dtype;
 }
 
+/* Whether x has its channels last: floats of QConv never do. */
+static bool is_x_last(const leat_kernel_node *node)
+{
+    const bool floats = (LT_CUDA_FLOATS >> leat_kernel_input(node, 0)->dtype & 1) != 0;
+    return is_last(node) && !(floats && strcmp(node->node->op, "QConv") == 0);
+}
+
 bool lt_cuda_conv_shape_read(const leat_kernel_node *node, const leat_value *weights,
                              lt_cuda_conv_shape *out)
 {
     const leat_value *in = leat_kernel_input(node, 0), *w = weights;
     int64_t group = leat_node_int(node->node, "group", 1);
-    dims x = dims_of(in, is_last(node)), y = dims_of(leat_kernel_output(node, 0), is_last(node));
+    dims x = dims_of(in, is_x_last(node)), y = dims_of(leat_kernel_output(node, 0), is_last(node));
     lt_gpu_window *window = &out->window;
     window->kernel_h = in->rank == 4 ? (int32_t)w->shape[2] : 1;
     window->kernel_w = (int32_t)w->shape[w->rank - 1];

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* QuantizeLinear, DequantizeLinear and DynamicQuantizeLinear; floats move by 16 bytes a thread
- * where one scale serves all. Bound by bytes. Parameters: params/quantize.h. */
+ * where one scale serves all. Images of few channels quantized into rows side by side, and means
+ * of bytes. Bound by bytes. Parameters: params/quantize.h. */
 #ifndef LT_GPU_QUANTIZE_HPP
 #define LT_GPU_QUANTIZE_HPP
 
@@ -98,6 +99,127 @@ template <class T> GPU_FN void dequantize(const lt_gpu_quantize &p)
     }
 }
 
+/* Pixels of y with ROWS rows of SLOTS channels, as many as 16 bytes hold. */
+template <class T, int ROWS, int SLOTS>
+GPU_FN void quantize_pixels(const lt_gpu_quantize_rows &q, float scale, int zero)
+{
+    constexpr int COLUMNS = 16 / (ROWS * SLOTS);
+    const lt_gpu_interleave &p = q.image;
+    const uint32_t count = (uint32_t)(p.count / 16);
+    const int by_channel = (int)p.x_stride[1], by_row = (int)p.x_stride[2];
+    const int by_column = (int)p.x_stride[3];
+    for (uint32_t i = (uint32_t)global_thread(); i < count; i += (uint32_t)grid_threads()) {
+        uint32_t image = i * COLUMNS;
+        const int column = (int)split(image, p.columns) - p.left;
+        const int first = (int)split(image, p.groups) * ROWS - p.top;
+        const T *x = (const T *)p.x + image * p.x_stride[0];
+        float v[16];
+        bool inside[16];
+        GPU_UNROLL
+        for (int k = 0; k < 16; k++) { /* all loads are under way together */
+            const int at = column + k / (ROWS * SLOTS), row = first + k / SLOTS % ROWS;
+            inside[k] = at >= 0 && at < p.width && row >= 0 && row < p.height;
+            inside[k] = inside[k] && k % SLOTS < p.channels;
+            v[k] = inside[k] ? to_f32(x[k % SLOTS * by_channel + row * by_row + at * by_column])
+                             : 0.0f;
+        }
+        pack<uint8_t, 16> y;
+        GPU_UNROLL
+        for (int k = 0; k < 16; k++) {
+            y.v[k] = (uint8_t)(inside[k] ? quantized(v[k] / scale, zero, q.is_signed != 0) : zero);
+        }
+        store_pack<16>((uint8_t *)p.y + (int64_t)i * 16, y);
+    }
+}
+
+template <class T> GPU_FN void quantize_rows(const lt_gpu_quantize_rows &q)
+{
+    const lt_gpu_interleave &p = q.image;
+    const int zero = q.zero != nullptr ? load_byte(q.zero, 0, q.is_signed != 0) : 0;
+    const float scale = *q.scale;
+    if (p.rows == 2 && p.slots_log2 == 2 && p.columns.value % 2 == 0) {
+        quantize_pixels<T, 2, 4>(q, scale, zero);
+        return;
+    }
+    for (int64_t i = global_thread() * 16; i < p.count; i += grid_threads() * 16) {
+        pack<uint8_t, 16> y;
+        for (int k = 0; k < 16; k++) {
+            uint32_t image = (uint32_t)(i + k);
+            const int e = (int)split(image, p.pixel);
+            const int column = (int)split(image, p.columns) - p.left;
+            const int row = (int)split(image, p.groups) * p.rows - p.top + (e >> p.slots_log2);
+            const int c = e & ((1 << p.slots_log2) - 1);
+            const bool inside =
+                c < p.channels && row >= 0 && row < p.height && column >= 0 && column < p.width;
+            int v = zero;
+            if (inside) {
+                const T *x = (const T *)p.x + image * p.x_stride[0] + c * p.x_stride[1];
+                const float f = to_f32(x[row * p.x_stride[2] + column * p.x_stride[3]]);
+                v = quantized(f / scale, zero, q.is_signed != 0);
+            }
+            y.v[k] = (uint8_t)v;
+        }
+        store_pack<16>((uint8_t *)p.y + i, y);
+    }
+}
+
+/* A block's threads stand as `across` packs of V channels by LT_GPU_THREADS / across pixels. */
+template <int V> GPU_FN void byte_mean_item(const lt_gpu_byte_mean &p, int image, int first)
+{
+    constexpr int C = LT_GPU_GLOBAL_POOL_CHANNELS, across = C / V, down = LT_GPU_THREADS / across;
+    GPU_SHARED(int32_t, parts, down * C);
+    const int lane = thread_x() % across * V, c = first + lane;
+    const uint32_t flip = p.x_signed != 0 ? 0x80u : 0u; /* signed bytes are summed plus 128 */
+    uint32_t v[V];
+    GPU_UNROLL
+    for (int i = 0; i < V; i++) {
+        v[i] = 0;
+    }
+    const uint8_t *x = (const uint8_t *)p.x + (int64_t)image * p.pixels * p.channels + c;
+    for (int at = thread_x() / across; at < p.pixels && c < p.channels; at += down) {
+        const pack<uint8_t, V> u = load_pack<V>(x + (int64_t)at * p.channels);
+        GPU_UNROLL
+        for (int i = 0; i < V; i++) {
+            v[i] += u.v[i] ^ flip;
+        }
+    }
+    GPU_UNROLL
+    for (int i = 0; i < V; i++) {
+        parts[thread_x() / across * C + lane + i] = (int32_t)v[i];
+    }
+    barrier();
+    if (thread_x() < C && first + thread_x() < p.channels) {
+        const int zero = p.x_zero != nullptr ? load_byte(p.x_zero, 0, p.x_signed != 0) : 0;
+        int32_t sum = -p.pixels * (zero + (int)flip);
+        for (int i = 0; i < down; i++) {
+            sum += parts[i * C + thread_x()];
+        }
+        const float mean = (float)sum * *p.x_scale / (float)p.pixels;
+        const int64_t at = (int64_t)image * p.channels + first + thread_x();
+        if (p.y_scale == nullptr) {
+            ((float *)p.y)[at] = mean;
+        } else {
+            const int to = p.y_zero != nullptr ? load_byte(p.y_zero, 0, p.y_signed != 0) : 0;
+            ((uint8_t *)p.y)[at] = (uint8_t)quantized(mean / *p.y_scale, to, p.y_signed != 0);
+        }
+    }
+    barrier();
+}
+
+GPU_FN void byte_mean(const lt_gpu_byte_mean &p)
+{
+    const int parts = (p.channels + LT_GPU_GLOBAL_POOL_CHANNELS - 1) / LT_GPU_GLOBAL_POOL_CHANNELS;
+    const bool packed = p.channels % 16 == 0 && aligned_16(p.x);
+    for (int item = block_x(); item < p.images * parts; item += grid_x()) {
+        const int first = item % parts * LT_GPU_GLOBAL_POOL_CHANNELS;
+        if (packed) {
+            byte_mean_item<16>(p, item / parts, first);
+        } else {
+            byte_mean_item<1>(p, item / parts, first);
+        }
+    }
+}
+
 template <class T> GPU_FN void range(const lt_gpu_range &p)
 {
     constexpr int V = per_16_bytes<T>;
@@ -154,6 +276,10 @@ template <class T> GPU_FN void dynamic_quantize(const lt_gpu_dynamic_quantize &p
     {                                                                                              \
         gpu::dequantize<type>(p);                                                                  \
     }                                                                                              \
+    GPU_KERNEL(lt_gpu_quantize_rows_##name, lt_gpu_quantize_rows)                                  \
+    {                                                                                              \
+        gpu::quantize_rows<type>(p);                                                               \
+    }                                                                                              \
     GPU_KERNEL(lt_gpu_range_##name, lt_gpu_range)                                                  \
     {                                                                                              \
         gpu::range<type>(p);                                                                       \
@@ -166,5 +292,9 @@ LT_GPU_QUANTIZES(float, f32)
 LT_GPU_QUANTIZES(gpu::f16, f16)
 LT_GPU_QUANTIZES(gpu::bf16, bf16)
 #undef LT_GPU_QUANTIZES
+GPU_KERNEL(lt_gpu_mean_of_bytes, lt_gpu_byte_mean)
+{
+    gpu::byte_mean(p);
+}
 
 #endif

@@ -165,6 +165,10 @@ typedef struct leat_node_support {
  *                         p = activation(p + residual); quantized by z when there is z_scale
  *   A residual without r_scale is f32. Attributes are those of Conv (channels_last, too), and
  *   Gemm's transB for a w of rank 2; `residual` is 1 when there is one.
+ *   x of QConv may be f32, f16 or bf16: then it lies channels-first, whatever channels_last says,
+ *   and is quantized by x first, to the type of x_zero (u8 without).
+ *   QGlobalAveragePool: x, x_scale, x_zero, y_scale, y_zero; the last three are optional. x is u8
+ *   or i8; the mean is quantized by y when there is y_scale, else f32.
  */
 
 /* ------------------------------------------------------------------------------------------------

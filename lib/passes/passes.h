@@ -58,6 +58,7 @@ leat_status lt_pass_fuse_dynamic_quantize(lt_graph *, const lt_pass_context *, b
                                           leat_error *);
 leat_status lt_pass_fuse_nbits(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 leat_status lt_pass_fuse_qdq_residual(lt_graph *, const lt_pass_context *, bool *, leat_error *);
+leat_status lt_pass_fuse_qdq_mean(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 leat_status lt_pass_fuse_quantize(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 leat_status lt_pass_qdq_move(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 /* What is left of DequantizeLinear of constants becomes a constant. */
@@ -67,6 +68,7 @@ leat_status lt_pass_transposes(lt_graph *, const lt_pass_context *, bool *, leat
 leat_status lt_pass_transposes_region(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 leat_status lt_pass_fuse_conv_pair(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 leat_status lt_pass_fuse_depthwise(lt_graph *, const lt_pass_context *, bool *, leat_error *);
+leat_status lt_pass_quantize_image(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 leat_status lt_pass_precision(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 
 /* All passes of a stage in their order, repeated until nothing changes (bounded). None runs on a

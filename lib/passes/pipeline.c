@@ -46,11 +46,12 @@ static leat_status run_device(lt_graph *graph, const lt_pass_context *context, l
     static const lt_pass_fn fusions[] = {lt_pass_count_first,       lt_pass_fuse_dynamic_quantize,
                                          lt_pass_fuse_nbits,        lt_pass_fuse_qdq,
                                          lt_pass_qdq_move,          lt_pass_fuse_quantize,
-                                         lt_pass_fuse_qdq_residual, lt_pass_fuse_attention,
-                                         lt_pass_remove_dead,       lt_pass_fuse_gelu,
-                                         lt_pass_fuse_hardswish,    lt_pass_matmul_add,
-                                         lt_pass_fuse_qkv,          lt_pass_fuse_residual,
-                                         lt_pass_fuse_activation,   lt_pass_fuse_quantize};
+                                         lt_pass_fuse_qdq_residual, lt_pass_fuse_qdq_mean,
+                                         lt_pass_fuse_attention,    lt_pass_remove_dead,
+                                         lt_pass_fuse_gelu,         lt_pass_fuse_hardswish,
+                                         lt_pass_matmul_add,        lt_pass_fuse_qkv,
+                                         lt_pass_fuse_residual,     lt_pass_fuse_activation,
+                                         lt_pass_fuse_quantize};
     static const lt_pass_fn layout[] = {lt_pass_fold_dequantize, lt_pass_layout,
                                         lt_pass_transposes_region};
     static const lt_pass_fn clean[] = {lt_pass_transposes, lt_pass_fold_constants, lt_pass_captures,
@@ -71,6 +72,9 @@ static leat_status run_device(lt_graph *graph, const lt_pass_context *context, l
     bool changed = false;
     if (status == LEAT_OK) {
         status = lt_pass_precision(graph, context, &changed, err);
+    }
+    if (status == LEAT_OK) {
+        status = lt_pass_quantize_image(graph, context, &changed, err);
     }
     if (status == LEAT_OK) {
         status = lt_pass_fuse_conv_pair(graph, context, &changed, err);

@@ -4,6 +4,7 @@
 #define LT_GPU_PARAMS_QUANTIZE_H
 
 #include "conv.h"
+#include "layout.h"
 #include "pointwise.h"
 
 /* lt_gpu_quantize_{f32,f16,bf16}: y[i] = saturate(round(x[i] / scale[c]) + zero[c]), halves to
@@ -40,6 +41,43 @@ typedef struct lt_gpu_dynamic_quantize {
     int64_t count;
     int32_t n_parts;
 } lt_gpu_dynamic_quantize;
+
+/* lt_gpu_quantize_rows_{f32,f16,bf16}: lt_gpu_interleave_1 of what lt_gpu_quantize_T would make of
+ * image.x: an image of few channels is quantized and laid out for a convolution in one pass.
+ * Outside of x lies the zero point (image.fill is not read). Pointwise grid over image.count, 16 a
+ * thread. */
+typedef struct lt_gpu_quantize_rows {
+    lt_gpu_interleave image; /* strides in elements of T */
+    const float *scale;
+    const void *zero; /* NULL: 0 */
+    int32_t is_signed;
+} lt_gpu_quantize_rows;
+
+/* lt_gpu_mean_of_bytes: y[n][c] = the mean over pixels of (x[n][pixel][c] - x_zero) * x_scale,
+ * NHWC, by integer sums, quantized by y or, where y_scale is NULL, f32. Items: images *
+ * ceil(channels / LT_GPU_GLOBAL_POOL_CHANNELS); a block takes one at a time (grid: at most that
+ * many blocks). */
+typedef struct lt_gpu_byte_mean {
+    const void *x;
+    void *y;
+    const float *x_scale;
+    const float *y_scale;
+    const void *x_zero; /* NULL: 0 */
+    const void *y_zero; /* NULL: 0 */
+    int32_t images;
+    int32_t pixels; /* at most LT_GPU_MEAN_PIXELS */
+    int32_t channels;
+    int32_t x_signed;
+    int32_t y_signed;
+} lt_gpu_byte_mean;
+
+#define LT_GPU_MEAN_PIXELS (1 << 22) /* sums and zero points stay within 31 bits */
+
+static inline int64_t lt_gpu_byte_mean_items(const lt_gpu_byte_mean *p)
+{
+    return (int64_t)p->images *
+           ((p->channels + LT_GPU_GLOBAL_POOL_CHANNELS - 1) / LT_GPU_GLOBAL_POOL_CHANNELS);
+}
 
 /* How one number is quantized; scale NULL: not at all. */
 typedef struct lt_gpu_scale {

@@ -244,9 +244,17 @@ leat_status lt_infer_qlinear_conv(lt_infer *infer, leat_error *err)
     return conv(infer, lt_in(infer, 0), lt_in(infer, 3), 8, lt_in(infer, 7)->dtype, err);
 }
 
+/* Floats to be quantized lie channels-first, whatever the result does. */
 leat_status lt_infer_qconv(lt_infer *infer, leat_error *err)
 {
-    return conv(infer, lt_in(infer, 0), lt_in(infer, 3), 8, lt_quantized_type(infer), err);
+    leat_value x = *lt_in(infer, 0);
+    bool bytes = x.dtype == LEAT_DTYPE_U8 || x.dtype == LEAT_DTYPE_I8;
+    if (!bytes && lt_channels_last(infer) && x.rank >= 3) {
+        int64_t channels = x.shape[1];
+        memmove(&x.shape[1], &x.shape[2], (size_t)(x.rank - 2) * sizeof(x.shape[0]));
+        x.shape[x.rank - 1] = channels;
+    }
+    return conv(infer, &x, lt_in(infer, 3), 8, lt_quantized_type(infer), err);
 }
 
 /* Output size of one axis of a transposed convolution. */
@@ -333,7 +341,7 @@ leat_status lt_infer_pool(lt_infer *infer, leat_error *err)
     return status != LEAT_OK ? status : set_windowed(infer, &w, &x, channels, x.dtype, err);
 }
 
-leat_status lt_infer_global_pool(lt_infer *infer, leat_error *err)
+static leat_status global_pool(lt_infer *infer, leat_dtype dtype, leat_error *err)
 {
     leat_value x = *lt_in(infer, 0);
     bool last = lt_channels_last(infer);
@@ -344,5 +352,18 @@ leat_status lt_infer_global_pool(lt_infer *infer, leat_error *err)
     for (int32_t i = 0; i < x.rank; i++) {
         shape[i] = i == 0 || i == (last ? x.rank - 1 : 1) ? x.shape[i] : 1;
     }
-    return lt_set(infer, 0, x.dtype, x.rank, shape, err);
+    return lt_set(infer, 0, dtype, x.rank, shape, err);
+}
+
+leat_status lt_infer_global_pool(lt_infer *infer, leat_error *err)
+{
+    return global_pool(infer, lt_in(infer, 0)->dtype, err);
+}
+
+/* x, x_scale, x_zero, y_scale, y_zero */
+leat_status lt_infer_qglobal_pool(lt_infer *infer, leat_error *err)
+{
+    const leat_value *zero = lt_in(infer, 4);
+    leat_dtype bytes = zero ? zero->dtype : LEAT_DTYPE_U8;
+    return global_pool(infer, lt_in(infer, 3) ? bytes : LEAT_DTYPE_F32, err);
 }

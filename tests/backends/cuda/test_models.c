@@ -338,11 +338,11 @@ static onnx_builder *build_quantized_net(void)
     onnx_builder_node(b, "Conv", "g3,w3", "c3", &half, 1);
     add_grid(b, "c3", "g4", 0.05f, 128);
     onnx_builder_node(b, "GlobalAveragePool", "g4", "m", NULL, 0);
-    onnx_builder_node(b, "Flatten", "m", "f", NULL, 0);
-    add_grid(b, "f", "g5", 0.03f, 128);
+    add_grid(b, "m", "g5", 0.03f, 128);
+    onnx_builder_node(b, "Flatten", "g5", "f", NULL, 0);
     add_weights(b, "w4", 2, (const int64_t[]){12, 7}, 1, 0);
     onnx_builder_floats(b, "b4", "7", numbers + 100);
-    onnx_builder_node(b, "MatMul", "g5,w4", "t", NULL, 0);
+    onnx_builder_node(b, "MatMul", "f,w4", "t", NULL, 0);
     onnx_builder_node(b, "Add", "t,b4", "u", NULL, 0);
     add_grid(b, "u", "y", LAST_STEP, 100);
     onnx_builder_output(b, "y", LEAT_DTYPE_F32, "Nx7");
@@ -374,7 +374,11 @@ static void quantized_images_agree_within_a_step(void **state)
     assert_int_equal(count_nodes(cuda, "QMatMul", &c.err), 1);
     assert_int_equal(count_nodes(cuda, "Add", &c.err), 0);
     assert_int_equal(count_nodes(cuda, "Relu", &c.err), 0);
-    assert_int_equal(count_nodes(cuda, "DequantizeLinear", &c.err), 2); /* mean, result */
+    assert_int_equal(count_nodes(cuda, "QGlobalAveragePool", &c.err), 1);
+    assert_int_equal(count_nodes(cuda, "QuantizeLinear", &c.err), 0);   /* the first conv does */
+    assert_int_equal(count_nodes(cuda, "DequantizeLinear", &c.err), 1); /* the result */
+    assert_int_equal(count_nodes(cpu, "QGlobalAveragePool", &c.err), 0);
+    assert_int_equal(count_nodes(cpu, "QuantizeLinear", &c.err), 2);
     leat_session_destroy(cpu);
     leat_session_destroy(cuda);
     close_case(&c, b);

@@ -105,6 +105,121 @@ static void dynamic_scale_covers_zero(void **)
     check_dynamic<gpu::bf16>(lt_gpu_range_bf16, lt_gpu_dynamic_quantize_bf16);
 }
 
+/* Rows side by side, quantized: pixels of two rows of four channels, and others. */
+template <class T>
+static void check_rows(void (*kernel)(const lt_gpu_quantize_rows &), int rows, int slots_log2,
+                       int channels, bool is_signed, bool with_zero)
+{
+    const int images = 2, height = 7, width = 9, top = 2, left = 3, groups = 5, columns = 16;
+    const int slots = 1 << slots_log2;
+    const float scale = 0.125f;
+    const int8_t zero = is_signed ? -17 : 90;
+    buffer<T> x((size_t)(images * height * width * channels));
+    buffer<uint8_t> y((size_t)(images * groups * columns * rows * slots));
+    fill(x, 51, -30, 30);
+    x[3] = stored<T>(0.0625); /* a tie */
+    lt_gpu_quantize_rows p = {};
+    p.image.x = x.data;
+    p.image.y = y.data;
+    p.image.count = (int64_t)y.count;
+    p.image.x_stride[0] = channels * height * width;
+    p.image.x_stride[1] = height * width;
+    p.image.x_stride[2] = width;
+    p.image.x_stride[3] = 1;
+    p.image.groups = lt_gpu_divisor_make(groups);
+    p.image.columns = lt_gpu_divisor_make(columns);
+    p.image.pixel = lt_gpu_divisor_make((uint32_t)(rows * slots));
+    p.image.rows = rows;
+    p.image.slots_log2 = slots_log2;
+    p.image.channels = channels;
+    p.image.height = height;
+    p.image.width = width;
+    p.image.top = top;
+    p.image.left = left;
+    p.image.fill = 3; /* is not read */
+    p.scale = &scale;
+    p.zero = with_zero ? &zero : nullptr;
+    p.is_signed = is_signed;
+    std::vector<double> expected(y.count);
+    for (int i = 0; i < (int)y.count; i++) {
+        const int c = i % slots, r = i / slots % rows;
+        const int column = i / slots / rows % columns - left;
+        const int row = i / slots / rows / columns % groups * rows + r - top;
+        const int image = i / slots / rows / columns / groups;
+        double v = with_zero ? zero : 0;
+        if (c < channels && row >= 0 && row < height && column >= 0 && column < width) {
+            const int at = ((image * channels + c) * height + row) * width + column;
+            v = fmin(fmax(rint(value(x[(size_t)at]) / scale) + v, is_signed ? -128 : 0),
+                     is_signed ? 127 : 255);
+        }
+        expected[(size_t)i] = (double)(uint8_t)(int)v;
+    }
+    check_kernel(kernel, p, 2, y, expected.data(), {0, 0});
+}
+
+template <class T> static void check_all_rows(void (*kernel)(const lt_gpu_quantize_rows &))
+{
+    for (bool with_zero : {false, true}) {
+        check_rows<T>(kernel, 2, 2, 3, true, with_zero);
+        check_rows<T>(kernel, 2, 2, 4, false, with_zero);
+        check_rows<T>(kernel, 1, 4, 9, true, with_zero);
+        check_rows<T>(kernel, 3, 3, 7, false, with_zero);
+        check_rows<T>(kernel, 4, 2, 1, true, with_zero);
+    }
+}
+
+static void images_are_quantized_into_rows(void **)
+{
+    check_all_rows<float>(lt_gpu_quantize_rows_f32);
+    check_all_rows<gpu::f16>(lt_gpu_quantize_rows_f16);
+    check_all_rows<gpu::bf16>(lt_gpu_quantize_rows_bf16);
+}
+
+/* Against whole sums and one rounding each way; scales by which no mean is a tie. */
+template <class X, class Y> static void check_mean(int images, int pixels, int channels)
+{
+    const float x_scale = 0.03f, y_scale = 0.0101f;
+    const bool x_signed = (X)-1 < 0, y_signed = (Y)-1 < 0;
+    const X x_zero = x_signed ? (X)-9 : (X)120;
+    const Y y_zero = (Y)31;
+    buffer<X> x((size_t)(images * pixels * channels));
+    buffer<Y> y((size_t)(images * channels));
+    buffer<float> real(y.count);
+    fill(x, 61, x_signed ? -128 : 0, x_signed ? 128 : 256);
+    std::vector<double> mean(y.count), expected(y.count);
+    lt_gpu_byte_mean p = {x.data, real.data, &x_scale, nullptr,  &x_zero, nullptr,
+                          images, pixels,    channels, x_signed, y_signed};
+    for (size_t i = 0; i < y.count; i++) {
+        const size_t image = i / (size_t)channels, c = i % (size_t)channels;
+        double sum = 0;
+        for (int k = 0; k < pixels; k++) {
+            sum += x[(image * (size_t)pixels + (size_t)k) * (size_t)channels + c] - x_zero;
+        }
+        mean[i] = sum * x_scale / pixels;
+        expected[i] =
+            fmin(fmax(rint(mean[i] / y_scale) + y_zero, y_signed ? -128 : 0), y_signed ? 127 : 255);
+    }
+    check_kernel(lt_gpu_mean_of_bytes, p, 3, real, mean.data(), within<float>(4));
+    p.y = y.data;
+    p.y_scale = &y_scale;
+    p.y_zero = &y_zero;
+    check_kernel(lt_gpu_mean_of_bytes, p, 3, y, expected.data(), {0, 0});
+    p.x_zero = p.y_zero = nullptr;
+    for (size_t i = 0; i < y.count; i++) {
+        const double v = rint((mean[i] + (double)x_zero * x_scale) / y_scale);
+        expected[i] = fmin(fmax(v, y_signed ? -128 : 0), y_signed ? 127 : 255);
+    }
+    check_kernel(lt_gpu_mean_of_bytes, p, 3, y, expected.data(), {0, 0});
+}
+
+static void means_of_bytes(void **)
+{
+    check_mean<uint8_t, uint8_t>(2, 49, 144);
+    check_mean<int8_t, int8_t>(3, 7, 67);
+    check_mean<int8_t, uint8_t>(1, 300, 16);
+    check_mean<uint8_t, int8_t>(2, 1, 5);
+}
+
 enum {
     BIAS_I32 = 1,
     BIAS_F32 = 2,
@@ -319,6 +434,8 @@ int main()
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(quantizes_and_back),
         cmocka_unit_test(dynamic_scale_covers_zero),
+        cmocka_unit_test(images_are_quantized_into_rows),
+        cmocka_unit_test(means_of_bytes),
         cmocka_unit_test(products_of_bytes_are_exact),
     };
     return cmocka_run_group_tests(tests, nullptr, nullptr);

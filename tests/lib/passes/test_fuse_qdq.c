@@ -135,6 +135,78 @@ static void conv_with_scales_of_another_axis_stays(void **state)
     passes_case_end(&c);
 }
 
+static void mean_of_quantized_data_sums_bytes(void **state)
+{
+    passes_case c;
+    onnx_builder *b = start(4);
+    (void)state;
+    onnx_builder_input(b, "x", LEAT_DTYPE_U8, "1x2x4x4");
+    dequantize(b, "x,sx,zx", "fx", 0);
+    onnx_builder_node(b, "GlobalAveragePool", "fx", "m", NULL, 0);
+    onnx_builder_node(b, "QuantizeLinear", "m,sy,zy", "y", NULL, 0);
+    onnx_builder_output(b, "y", LEAT_DTYPE_U8, "1x2x1x1");
+    passes_case_start(&c, b);
+    passes_case_run(&c, lt_pass_fuse_qdq_mean, true);
+    passes_case_run(&c, lt_pass_fuse_qdq_mean, true);
+    passes_case_run(&c, lt_pass_remove_dead, true);
+    passes_case_expect(&c, "y = leat.QGlobalAveragePool(x, sx, zx, sy, zy) : u8[1,2,1,1]\n");
+    passes_case_end(&c);
+}
+
+static void mean_that_others_read_or_devices_refuse_stays_in_floats(void **state)
+{
+    for (int i = 0; i < 2; i++) {
+        passes_case c;
+        onnx_builder *b = start(4);
+        (void)state;
+        onnx_builder_input(b, "x", LEAT_DTYPE_U8, "1x2x4x4");
+        dequantize(b, "x,sx,zx", "fx", 0);
+        onnx_builder_node(b, "GlobalAveragePool", "fx", "m", NULL, 0);
+        onnx_builder_node(b, "QuantizeLinear", "m,sy,zy", "y", NULL, 0);
+        onnx_builder_output(b, "y", LEAT_DTYPE_U8, "1x2x1x1");
+        onnx_builder_output(b, "m", LEAT_DTYPE_F32, "1x2x1x1");
+        passes_case_start(&c, b);
+        c.refuse_leat = i == 1;
+        passes_case_run(&c, lt_pass_fuse_qdq_mean, i == 0);
+        assert_int_equal(passes_case_count(&c, "QGlobalAveragePool"), i == 0);
+        assert_int_equal(passes_case_count(&c, "QuantizeLinear"), 1);
+        passes_case_end(&c);
+    }
+}
+
+/* An image of floats for a convolution that wants channels last; `shared`: its bytes are a result,
+ * too. */
+static void check_image(bool shared)
+{
+    passes_case c;
+    onnx_builder *b = start(4);
+    onnx_builder_input(b, "f", LEAT_DTYPE_F32, "1x2x4x4");
+    onnx_builder_node(b, "QuantizeLinear", "f,sx,zx", "x", NULL, 0);
+    add_conv(b);
+    onnx_builder_node(b, "QuantizeLinear", "c,sy,zy", "y", NULL, 0);
+    onnx_builder_output(b, "y", LEAT_DTYPE_U8, "1x4x4x4");
+    if (shared) {
+        onnx_builder_output(b, "x", LEAT_DTYPE_U8, "1x2x4x4");
+    }
+    passes_case_start(&c, b);
+    passes_case_run_device(&c);
+    const leat_node *conv = passes_case_node(&c, "QConv", 0);
+    const leat_value *x = &c.graph->values[conv->inputs[0]];
+    assert_int_equal(leat_node_int(conv, "channels_last", 0), 1);
+    assert_int_equal(x->dtype, shared ? LEAT_DTYPE_U8 : LEAT_DTYPE_F32);
+    assert_int_equal(x->shape[1], shared ? 4 : 2);
+    assert_int_equal(passes_case_count(&c, "QuantizeLinear"), shared);
+    assert_int_equal(passes_case_count(&c, "Transpose"), shared ? 2 : 1);
+    passes_case_end(&c);
+}
+
+static void image_is_quantized_by_its_convolution(void **state)
+{
+    (void)state;
+    check_image(false);
+    check_image(true);
+}
+
 static void residual_joins_the_convolution_with_both_roundings(void **state)
 {
     passes_case c;
@@ -293,6 +365,9 @@ int main(void)
         cmocka_unit_test(conv_of_a_device_without_the_node_stays),
         cmocka_unit_test(conv_with_a_bias_on_another_grid_stays),
         cmocka_unit_test(conv_with_scales_of_another_axis_stays),
+        cmocka_unit_test(mean_of_quantized_data_sums_bytes),
+        cmocka_unit_test(mean_that_others_read_or_devices_refuse_stays_in_floats),
+        cmocka_unit_test(image_is_quantized_by_its_convolution),
         cmocka_unit_test(residual_joins_the_convolution_with_both_roundings),
         cmocka_unit_test(residual_leaves_a_result_that_others_read),
         cmocka_unit_test(gemm_takes_a_transposed_matrix),

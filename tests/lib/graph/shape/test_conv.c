@@ -37,6 +37,23 @@ static void conv_channels_last_keeps_layout(void **state)
                    "f32[1,4,4,5]");
 }
 
+static void quantized_nodes_keep_layout(void **state)
+{
+    (void)state;
+    infer_concrete("leat.QConv(i8[1,8,9,4], f32[], i8[], i8[6,4,3,3], f32[6], -, f32[], i8[]) "
+                   "{channels_last=1}",
+                   "i8[1,6,7,6]");
+    infer_concrete("leat.QConv(f32[1,4,8,9], f32[], u8[], i8[6,4,3,3], f32[6], -, f32[], u8[]) "
+                   "{channels_last=1, pads=[1,1,1,1]}",
+                   "u8[1,8,9,6]");
+    infer_concrete("leat.QConv(f32[1,8,9,4], f32[], u8[], i8[6,4,3,3], f32[6]) {channels_last=1}",
+                   "!weights want 4 channels");
+    infer_concrete("leat.QGlobalAveragePool(u8[2,8,8,3], f32[], u8[]) {channels_last=1}",
+                   "f32[2,1,1,3]");
+    infer_concrete("leat.QGlobalAveragePool(u8[2,3,8,8], f32[], u8[], f32[], i8[])", "i8[2,3,1,1]");
+    infer_concrete("leat.QGlobalAveragePool(i8[2,3,8,8], f32[], i8[], f32[])", "u8[2,3,1,1]");
+}
+
 static void conv_bad_node_returns_invalid(void **state)
 {
     (void)state;
@@ -116,6 +133,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(conv_gives_output_size),
         cmocka_unit_test(conv_channels_last_keeps_layout),
+        cmocka_unit_test(quantized_nodes_keep_layout),
         cmocka_unit_test(conv_bad_node_returns_invalid),
         cmocka_unit_test(conv_symbols_stay_or_become_fresh),
         cmocka_unit_test(conv_transpose_gives_output_size),
