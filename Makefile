@@ -195,7 +195,8 @@ $(BUILD)/examples/%: $(BUILD)/obj/examples/%.o $(STATIC)
 	@mkdir -p $(@D)
 	$(CC) $(BASE_LDFLAGS) $(LDFLAGS) $^ $(LIBS) -o $@
 
-# Plugins link without libleat.
+# Plugins link without libleat. One is a fake of NVIDIA's management library.
+$(BUILD)/tests/plugins/nvml.so: LDFLAGS += -Wl,-soname,libnvidia-ml.so.1
 $(BUILD)/%.so: $(BUILD)/obj/%.o
 	@mkdir -p $(@D)
 	$(CC) -shared $(BASE_LDFLAGS) $(LDFLAGS) $< -o $@

@@ -74,6 +74,7 @@ if [ "$only" = test_ ] && [ "${3:-}" != --programs-only ]; then
     step "$here/models_check.sh"
     step "$here/quantizer_check.sh"
     step "$here/chat_check.sh"
+    step "$here/metrics_check.sh"
     step "$here/check-install.sh"
 fi
 echo "$passed passed, $failed failed, $skipped skipped"

@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The series: tables of what is read from where, each family written whole before the next. */
+#include "base/error.h"
+#include "metrics/gpu.h"
+#include "metrics/text.h"
+#include "runtime/context.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const lt_label none[2];
+
+/* ---- the context ----------------------------------------------------------------------------- */
+
+static void write_one(lt_text *t, const char *name, const char *type, const char *help,
+                      uint64_t value)
+{
+    lt_text_family(t, name, type, help);
+    lt_text_sample(t, name, none, value, LT_UNIT_ONE);
+}
+
+static void write_context(lt_text *t, leat_context *context)
+{
+    const lt_memory *m = &context->memory;
+    const uint32_t v = leat_version();
+    char version[32];
+    snprintf(version, sizeof(version), "%u.%u.%u", v / 10000, v / 100 % 100, v % 100);
+    const lt_label labels[2] = {{"version", version}, {NULL, NULL}};
+    lt_text_family(t, "leat_build_info", "gauge", "The library; always 1.");
+    lt_text_sample(t, "leat_build_info", labels, 1, LT_UNIT_ONE);
+    write_one(t, "leat_memory_live_bytes", "gauge", "Host memory the context holds.",
+              atomic_load(&m->live_bytes));
+    write_one(t, "leat_memory_peak_bytes", "gauge", "The most that it has held.",
+              atomic_load(&m->peak_bytes));
+    if (m->budget != 0) {
+        write_one(t, "leat_memory_budget_bytes", "gauge", "The most that it may hold.", m->budget);
+    }
+    write_one(t, "leat_memory_allocations_total", "counter", "Allocations made.",
+              atomic_load(&m->allocations));
+}
+
+/* ---- batchers -------------------------------------------------------------------------------- */
+
+typedef struct source {
+    const char *model;
+    leat_batcher_stats stats;
+} source;
+
+/* A family of one number of leat_batcher_stats, or of several told apart by a label. */
+typedef struct family {
+    const char *name, *type, *help;
+    const char *label; /* NULL: a single number */
+    struct {
+        const char *value;
+        size_t offset;
+    } samples[6]; /* up to the first without value, but one at least */
+} family;
+
+#define AT(field) offsetof(leat_batcher_stats, field)
+static const family batcher_families[] = {
+    {"leat_requests_total",
+     "counter",
+     "Requests by what became of them.",
+     "outcome",
+     {{"succeeded", AT(succeeded)},
+      {"failed", AT(failed)},
+      {"cancelled", AT(cancelled)},
+      {"expired", AT(expired)},
+      {"refused", AT(refused)}}},
+    {"leat_requests_accepted_total",
+     "counter",
+     "Requests taken into the queue.",
+     NULL,
+     {{NULL, AT(accepted)}}},
+    {"leat_requests_waiting", "gauge", "Requests in the queue.", NULL, {{NULL, AT(waiting)}}},
+    {"leat_batches_total", "counter", "Batches run.", NULL, {{NULL, AT(batches)}}},
+    {"leat_batch_rows_total", "counter", "Rows of batches run.", NULL, {{NULL, AT(rows)}}},
+    {"leat_batches_closed_total",
+     "counter",
+     "Batches by why they were begun.",
+     "reason",
+     {{"full", AT(closed_full)}, {"idle", AT(closed_idle)}, {"held", AT(closed_held)}}},
+    {"leat_batches_bisected_total",
+     "counter",
+     "Batches that failed and were run again by halves.",
+     NULL,
+     {{NULL, AT(bisected)}}},
+    {"leat_batch_input_bytes_total",
+     "counter",
+     "Bytes of batches' inputs, padding included.",
+     NULL,
+     {{NULL, AT(input_bytes)}}},
+    {"leat_batch_pad_bytes_total",
+     "counter",
+     "Bytes of batches' inputs that are padding.",
+     NULL,
+     {{NULL, AT(pad_bytes)}}},
+};
+#undef AT
+
+static void write_family(lt_text *t, const family *f, const source *sources, size_t n)
+{
+    lt_text_family(t, f->name, f->type, f->help);
+    for (size_t i = 0; i < n; i++) {
+        for (size_t s = 0; s == 0 || (s < 6 && f->samples[s].value != NULL); s++) {
+            const lt_label labels[2] = {{"model", sources[i].model},
+                                        {f->label, f->samples[s].value}};
+            uint64_t value;
+            memcpy(&value, (const char *)&sources[i].stats + f->samples[s].offset, sizeof(value));
+            lt_text_sample(t, f->name, labels, value, LT_UNIT_ONE);
+        }
+    }
+}
+
+static leat_status check_batchers(const leat_metrics_desc *d, leat_error *err)
+{
+    for (size_t i = 0; i < d->n_batchers; i++) {
+        const leat_metrics_batcher *b = &d->batchers[i];
+        if (b->model == NULL || b->batcher == NULL) {
+            return lt_fail(err, LEAT_INVALID, "batcher %zu: its %s is NULL", i,
+                           b->model ? "batcher" : "name");
+        }
+        for (size_t j = 0; j < i; j++) {
+            if (strcmp(b->model, d->batchers[j].model) == 0) {
+                return lt_fail(err, LEAT_INVALID, "two batchers are named '%s'", b->model);
+            }
+        }
+    }
+    return LEAT_OK;
+}
+
+static leat_status write_batchers(lt_text *t, const leat_metrics_desc *d, leat_error *err)
+{
+    size_t bytes;
+    if (d->n_batchers == 0) {
+        return LEAT_OK;
+    }
+    if (!lt_mul(d->n_batchers, sizeof(source), &bytes)) {
+        return lt_fail(err, LEAT_INVALID, "n_batchers is %zu", d->n_batchers);
+    }
+    source *sources = lt_alloc_zeroed(&d->context->memory, bytes, sizeof(uint64_t));
+    if (sources == NULL) {
+        return lt_fail(err, LEAT_NO_MEMORY, "no memory for the numbers of %zu batchers",
+                       d->n_batchers);
+    }
+    for (size_t i = 0; i < d->n_batchers; i++) {
+        sources[i].model = d->batchers[i].model;
+        sources[i].stats.struct_size = sizeof(sources[i].stats);
+        leat_batcher_read_stats(d->batchers[i].batcher, &sources[i].stats);
+    }
+    for (size_t f = 0; f < sizeof(batcher_families) / sizeof(batcher_families[0]); f++) {
+        write_family(t, &batcher_families[f], sources, d->n_batchers);
+    }
+    lt_free(&d->context->memory, sources, bytes);
+    return LEAT_OK;
+}
+
+/* ---- GPUs ------------------------------------------------------------------------------------ */
+
+static const struct {
+    const char *name, *help;
+} gpu_families[LT_GPU_N_ACTIVITIES] = {
+    [LT_GPU_SM] = {"leat_gpu_sm_activity_ratio", "Part of multiprocessors' time with work."},
+    [LT_GPU_TENSOR] = {"leat_gpu_tensor_activity_ratio", "Part of tensor cores' time with work."},
+    [LT_GPU_DRAM] = {"leat_gpu_dram_activity_ratio", "Part of memory's bandwidth in use."},
+};
+
+/* Family by family, each GPU's state being read once. */
+static leat_status write_gpus(lt_text *t, const leat_metrics_desc *d, leat_error *err)
+{
+    const uint32_t n = lt_gpu_count(d->gpus);
+    lt_gpu_state *states =
+        lt_alloc_zeroed(&d->context->memory, n * sizeof(*states), sizeof(uint64_t));
+    if (states == NULL) {
+        return lt_fail(err, LEAT_NO_MEMORY, "no memory for the numbers of %u GPUs", n);
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        states[i] = lt_gpu_read(d->gpus, i);
+    }
+    for (int a = 0; a < LT_GPU_N_ACTIVITIES + 2; a++) {
+        const int m = a - LT_GPU_N_ACTIVITIES; /* 0, 1: memory */
+        const char *name = m == 0   ? "leat_gpu_memory_used_bytes"
+                           : m == 1 ? "leat_gpu_memory_size_bytes"
+                                    : gpu_families[a].name;
+        bool begun = false;
+        for (uint32_t i = 0; i < n; i++) {
+            char gpu[16];
+            snprintf(gpu, sizeof(gpu), "%u", i);
+            const lt_label labels[2] = {{"gpu", gpu}, {NULL, NULL}};
+            if (m < 0 ? !states[i].has_activity[a] : !states[i].has_memory) {
+                continue;
+            }
+            if (!begun) {
+                lt_text_family(t, name, "gauge",
+                               m == 0   ? "Device memory in use, by all processes."
+                               : m == 1 ? "Device memory there is."
+                                        : gpu_families[a].help);
+                begun = true;
+            }
+            if (m < 0) {
+                lt_text_sample_real(t, name, labels, states[i].activity[a]);
+            } else {
+                lt_text_sample(t, name, labels,
+                               m == 0 ? states[i].memory_used : states[i].memory_total,
+                               LT_UNIT_ONE);
+            }
+        }
+    }
+    lt_free(&d->context->memory, states, n * sizeof(*states));
+    return LEAT_OK;
+}
+
+/* ---- all of it ------------------------------------------------------------------------------- */
+
+leat_status leat_metrics_write(const leat_metrics_desc *d, leat_write_fn write, void *user,
+                               leat_error *err)
+{
+    if (d == NULL || write == NULL) {
+        return lt_fail(err, LEAT_INVALID, "leat_metrics_write: an argument is NULL");
+    }
+    if (d->struct_size != sizeof(*d) || d->context == NULL ||
+        (d->batchers == NULL && d->n_batchers > 0)) {
+        return lt_fail(err, LEAT_INVALID,
+                       "leat_metrics_desc: struct_size must be its size, context and batchers "
+                       "must not be NULL");
+    }
+    leat_status status = check_batchers(d, err);
+    if (status != LEAT_OK) {
+        return status;
+    }
+    lt_text t = {.write = write, .user = user};
+    write_context(&t, d->context);
+    status = write_batchers(&t, d, err);
+    if (status == LEAT_OK && d->gpus != NULL) {
+        status = write_gpus(&t, d, err);
+    }
+    if (status == LEAT_OK && lt_text_flush(&t) != LEAT_OK) {
+        status = lt_fail(err, t.status, "the text could not be written (%s)",
+                         leat_status_text(t.status));
+    }
+    return status;
+}
+
+typedef struct memory_target {
+    char *buffer;
+    size_t bytes, length;
+} memory_target;
+
+static leat_status into_memory(void *user, const char *text, size_t bytes)
+{
+    memory_target *m = user;
+    if (m->length < m->bytes) {
+        const size_t room = m->bytes - m->length;
+        memcpy(m->buffer + m->length, text, bytes < room ? bytes : room);
+    }
+    m->length += bytes;
+    return LEAT_OK;
+}
+
+leat_status leat_metrics_text(const leat_metrics_desc *desc, char *buffer, size_t bytes,
+                              size_t *out_bytes, leat_error *err)
+{
+    if (out_bytes == NULL || (buffer == NULL && bytes > 0)) {
+        return lt_fail(err, LEAT_INVALID, "leat_metrics_text: an argument is NULL");
+    }
+    memory_target m = {buffer, bytes, 0};
+    leat_status status = leat_metrics_write(desc, into_memory, &m, err);
+    *out_bytes = status ? 0 : m.length;
+    if (status == LEAT_OK && m.length >= bytes) {
+        return lt_fail(err, LEAT_LIMIT, "the text has %zu bytes and an end, the buffer %zu",
+                       m.length, bytes);
+    }
+    if (status == LEAT_OK) {
+        buffer[m.length] = '\0';
+    }
+    return status;
+}

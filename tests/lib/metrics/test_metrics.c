@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* leat_metrics_write of a batcher whose requests are known, and of GPUs of a library that the test
+ * brings along. */
+#include "support/test.h"
+
+#include "support/run.h"
+
+#include <dlfcn.h>
+#include <leat/metrics.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct bench {
+    test_run run;
+    onnx_builder *builder;
+    leat_batcher *batcher;
+    leat_error err;
+    char text[32768];
+    size_t bytes;
+} bench;
+
+static bench b;
+
+static void open_bench(void)
+{
+    const leat_batcher_desc desc = {.struct_size = sizeof(desc), .no_threads = 1};
+    memset(&b, 0, sizeof(b));
+    b.builder = test_build_mlp();
+    test_run_load(&b.run, b.builder);
+    assert_ok(leat_batcher_create(b.run.model, &desc, &b.batcher, &b.err), &b.err);
+}
+
+static void close_bench(void)
+{
+    leat_batcher_destroy(b.batcher);
+    test_run_free(&b.run);
+    onnx_builder_destroy(b.builder);
+}
+
+static leat_metrics_desc describe(const leat_metrics_batcher *batcher)
+{
+    return (leat_metrics_desc){.struct_size = sizeof(leat_metrics_desc),
+                               .context = b.run.context,
+                               .batchers = batcher,
+                               .n_batchers = 1};
+}
+
+static void write_all(const leat_metrics_desc *desc)
+{
+    assert_ok(leat_metrics_text(desc, b.text, sizeof(b.text), &b.bytes, &b.err), &b.err);
+    assert_int_equal(strlen(b.text), b.bytes);
+}
+
+static void assert_line(const char *line)
+{
+    char whole[256];
+    snprintf(whole, sizeof(whole), "\n%s\n", line);
+    if (strstr(b.text, whole) == NULL) {
+        fail_msg("no line '%s' in:\n%s", line, b.text);
+    }
+}
+
+static void submit(uint32_t rows, uint64_t deadline_ns, leat_request **out)
+{
+    static float x[8 * 4], memory[8][8 * 3];
+    static leat_array outputs[8];
+    static int n;
+    leat_array *y = &outputs[n++ % 8];
+    const leat_array in = {LEAT_DTYPE_F32, 2, {rows, 4}, x, rows * 4 * sizeof(float)};
+    *y = (leat_array){LEAT_DTYPE_F32, 2, {rows, 3}, memory[y - outputs], sizeof(memory[0])};
+    const leat_request_desc desc = {.struct_size = sizeof(desc),
+                                    .inputs = &in,
+                                    .n_inputs = 1,
+                                    .outputs = y,
+                                    .n_outputs = 1,
+                                    .deadline_ns = deadline_ns};
+    assert_ok(leat_batcher_submit(b.batcher, &desc, out, &b.err), &b.err);
+}
+
+static void batchers_requests_are_counted(void **state)
+{
+    (void)state;
+    open_bench();
+    leat_request *cancelled = NULL;
+    submit(2, 0, NULL);
+    submit(3, 0, NULL);
+    submit(1, 0, &cancelled);
+    assert_ok(leat_request_cancel(cancelled, &b.err), &b.err);
+    leat_request_release(cancelled);
+    assert_ok(leat_batcher_drain(b.batcher, 0, &b.err), &b.err);
+    submit(1, 0, NULL);
+    const leat_metrics_batcher named = {"mlp \"small\"", b.batcher};
+    const leat_metrics_desc desc = describe(&named);
+    write_all(&desc);
+    assert_line("leat_requests_total{model=\"mlp \\\"small\\\"\",outcome=\"succeeded\"} 2");
+    assert_line("leat_requests_total{model=\"mlp \\\"small\\\"\",outcome=\"cancelled\"} 1");
+    assert_line("leat_requests_total{model=\"mlp \\\"small\\\"\",outcome=\"failed\"} 0");
+    assert_line("leat_requests_accepted_total{model=\"mlp \\\"small\\\"\"} 4");
+    assert_line("leat_requests_waiting{model=\"mlp \\\"small\\\"\"} 1");
+    assert_line("leat_batches_total{model=\"mlp \\\"small\\\"\"} 1");
+    assert_line("leat_batch_rows_total{model=\"mlp \\\"small\\\"\"} 5");
+    assert_line("leat_batch_input_bytes_total{model=\"mlp \\\"small\\\"\"} 80");
+    assert_line("# TYPE leat_batches_closed_total counter");
+    assert_null(strstr(b.text, "leat_gpu_"));
+    assert_null(strstr(b.text, "budget"));
+    close_bench();
+}
+
+static void a_buffer_that_is_too_small_tells_its_need(void **state)
+{
+    (void)state;
+    open_bench();
+    const leat_metrics_batcher named = {"m", b.batcher};
+    const leat_metrics_desc desc = describe(&named);
+    size_t need = 0;
+    assert_int_equal(leat_metrics_text(&desc, NULL, 0, &need, &b.err), LEAT_LIMIT);
+    assert_true(need > 100);
+    assert_int_equal(leat_metrics_text(&desc, b.text, need, &b.bytes, &b.err), LEAT_LIMIT);
+    assert_int_equal(leat_metrics_text(&desc, b.text, need + 1, &b.bytes, &b.err), LEAT_OK);
+    close_bench();
+}
+
+static leat_status refuse(void *user, const char *text, size_t bytes)
+{
+    (void)user;
+    (void)text;
+    (void)bytes;
+    return LEAT_IO;
+}
+
+static void bad_descriptors_are_refused(void **state)
+{
+    (void)state;
+    open_bench();
+    leat_metrics_batcher two[2] = {{"m", b.batcher}, {"m", b.batcher}};
+    leat_metrics_desc desc = describe(two);
+    assert_int_equal(leat_metrics_write(&desc, refuse, NULL, &b.err), LEAT_IO);
+    desc.n_batchers = 2;
+    assert_int_equal(leat_metrics_write(&desc, refuse, NULL, &b.err), LEAT_INVALID);
+    two[1].model = NULL;
+    assert_int_equal(leat_metrics_write(&desc, refuse, NULL, &b.err), LEAT_INVALID);
+    two[1] = (leat_metrics_batcher){"n", NULL};
+    assert_int_equal(leat_metrics_write(&desc, refuse, NULL, &b.err), LEAT_INVALID);
+    desc.struct_size--;
+    assert_int_equal(leat_metrics_write(&desc, refuse, NULL, &b.err), LEAT_INVALID);
+    close_bench();
+}
+
+/* ---- GPUs ------------------------------------------------------------------------------------ */
+
+/* By its name it is the one that is loaded already. */
+static int *load_fake(const char *how)
+{
+    void *library = dlopen(TEST_BUILD "/tests/plugins/nvml.so", RTLD_NOW | RTLD_LOCAL);
+    if (how != NULL) {
+        setenv("LEAT_FAKE_NVML", how, 1);
+    } else {
+        unsetenv("LEAT_FAKE_NVML");
+    }
+    if (library == NULL) {
+        fail_msg("%s", dlerror());
+    }
+    return dlsym(library, "fake_nvml_live");
+}
+
+static void gpus_activity_is_since_the_last_read(void **state)
+{
+    (void)state;
+    leat_gpu_monitor *gpus;
+    int *live = load_fake(NULL);
+    open_bench();
+    assert_ok(leat_gpu_monitor_create(b.run.context, &gpus, &b.err), &b.err);
+    leat_metrics_desc desc = describe(NULL);
+    desc.n_batchers = 0;
+    desc.gpus = gpus;
+    for (int i = 0; i < 3; i++) {
+        write_all(&desc);
+        assert_line("leat_gpu_sm_activity_ratio{gpu=\"0\"} 0.2");
+        assert_line("leat_gpu_dram_activity_ratio{gpu=\"0\"} 1");
+        assert_null(strstr(b.text, "tensor"));
+        assert_null(strstr(b.text, "sm_activity_ratio{gpu=\"1\"}"));
+        assert_line("leat_gpu_memory_used_bytes{gpu=\"1\"} 1001");
+        assert_line("leat_gpu_memory_size_bytes{gpu=\"0\"} 80000000000");
+    }
+    setenv("LEAT_FAKE_NVML", "sample", 1);
+    write_all(&desc);
+    assert_null(strstr(b.text, "activity"));
+    assert_line("leat_gpu_memory_used_bytes{gpu=\"0\"} 1000");
+    leat_gpu_monitor_destroy(gpus);
+    assert_int_equal(*live, 0);
+    close_bench();
+}
+
+static void no_gpu_is_an_error_with_its_reason(void **state)
+{
+    (void)state;
+    static const char *const ways[] = {"none", "fails"};
+    open_bench();
+    for (int i = 0; i < 2; i++) {
+        leat_gpu_monitor *gpus = (leat_gpu_monitor *)&b;
+        int *live = load_fake(ways[i]);
+        assert_int_equal(leat_gpu_monitor_create(b.run.context, &gpus, &b.err), LEAT_NO_DEVICE);
+        assert_null(gpus);
+        assert_non_null(strstr(b.err.message, "no GPU"));
+        assert_int_equal(*live, 0);
+    }
+    close_bench();
+}
+
+static leat_status attempt(void *argument, const leat_allocator *allocator, leat_error *err)
+{
+    (void)argument;
+    const leat_context_desc desc = {
+        .struct_size = sizeof(desc), .allocator = allocator, .threads = 1};
+    leat_context *context = NULL;
+    leat_gpu_monitor *gpus = NULL;
+    size_t bytes;
+    leat_status status = leat_context_create(&desc, &context, err);
+    status = status ? status : leat_gpu_monitor_create(context, &gpus, err);
+    const leat_metrics_desc metrics = {
+        .struct_size = sizeof(metrics), .context = context, .gpus = gpus};
+    status = status ? status : leat_metrics_text(&metrics, b.text, sizeof(b.text), &bytes, err);
+    leat_gpu_monitor_destroy(gpus);
+    leat_context_destroy(context);
+    return status;
+}
+
+static void failing_allocations_leave_nothing(void **state)
+{
+    (void)state;
+    (void)load_fake(NULL);
+    test_walk_allocations(attempt, NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(batchers_requests_are_counted),
+        cmocka_unit_test(a_buffer_that_is_too_small_tells_its_need),
+        cmocka_unit_test(bad_descriptors_are_refused),
+        cmocka_unit_test(gpus_activity_is_since_the_last_read),
+        cmocka_unit_test(no_gpu_is_an_error_with_its_reason),
+        cmocka_unit_test(failing_allocations_leave_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
