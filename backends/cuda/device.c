@@ -11,9 +11,10 @@
 leat_status lt_cuda_device_read(lt_cuda_device *device, int ordinal, leat_error *err)
 {
     const lt_cuda_driver *cu = device->cu;
-    int major = 0, minor = 0, processors = 0;
+    int major = 0, minor = 0, processors = 0, version = 0;
     size_t bytes = 0;
-    cu_result result = cu->device_get(&device->device, ordinal);
+    cu_result result = cu->driver_get_version(&version);
+    result = result ? result : cu->device_get(&device->device, ordinal);
     result = result ? result
                     : cu->device_get_name(device->description, (int)sizeof(device->description),
                                           device->device);
@@ -34,8 +35,8 @@ leat_status lt_cuda_device_read(lt_cuda_device *device, int ordinal, leat_error 
     device->memory_bytes = bytes;
     device->processors = processors > 0 ? (uint32_t)processors : 1u;
     device->capability = major * 10 + minor;
-    snprintf(device->features, sizeof(device->features), "sm_%d, %d multiprocessors",
-             device->capability, processors);
+    snprintf(device->features, sizeof(device->features), "sm_%d, %d multiprocessors, driver %d.%d",
+             device->capability, processors, version / 1000, version % 1000 / 10);
     if (device->capability < OLDEST_CAPABILITY) {
         snprintf(device->reason, sizeof(device->reason),
                  "cuda: %s has compute capability %d.%d; leat's kernels need 8.0 or newer",

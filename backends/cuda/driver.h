@@ -42,6 +42,7 @@ enum {
 /* X(field, driver's name, arguments): every function, each returning CUresult. */
 #define LT_CUDA_FUNCTIONS(X)                                                                       \
     X(init, "cuInit", (unsigned flags))                                                            \
+    X(driver_get_version, "cuDriverGetVersion", (int *out_version))                                \
     X(device_get_count, "cuDeviceGetCount", (int *out_count))                                      \
     X(device_get, "cuDeviceGet", (cu_device * out_device, int ordinal))                            \
     X(device_get_name, "cuDeviceGetName", (char *name, int capacity, cu_device device))            \

@@ -98,18 +98,18 @@ static leat_status add_interleave(lt_cuda_builder *b, const lt_cuda_gemm_conv_de
                             {offsetof(lt_gpu_interleave, y), LT_CUDA_WORKSPACE, 0, 0}}});
 }
 
-bool lt_cuda_narrow_conv(lt_cuda_builder *b, const lt_cuda_gemm_conv_desc *d,
-                         const lt_cuda_tensor_inputs *inputs)
+leat_status lt_cuda_narrow_conv(lt_cuda_builder *b, const lt_cuda_gemm_conv_desc *d,
+                                const lt_cuda_tensor_inputs *inputs)
 {
     const leat_value *w = leat_kernel_input(b->node, 1);
     if (b->device->tensor == NULL || d->c > MOST_CHANNELS || d->dilation_h != 1 ||
         d->dilation_w != 1 || d->stride_h > 8 || d->stride_w > 8 || d->kh > 128 || d->kw > 128) {
-        return false;
+        return LEAT_UNSUPPORTED;
     }
     const narrow n = shape_of(d);
     const int64_t line = n.columns * n.pixel, most = LT_GPU_MAX_COUNT;
     if (n.out_h < 1 || n.out_w < 1 || line * n.groups > most / d->images) {
-        return false;
+        return LEAT_UNSUPPORTED;
     }
     const int64_t count = line * n.groups * d->images;
     lt_cuda_gemm_conv_desc wide = *d;
@@ -128,12 +128,14 @@ bool lt_cuda_narrow_conv(lt_cuda_builder *b, const lt_cuda_gemm_conv_desc *d,
     const leat_kernel before = *b->kernel;
     lt_cuda_tensor_inputs from = *inputs;
     from.a = LT_CUDA_TENSOR_WORKSPACE;
-    if (b->host->plan_pack(b->plan, w, 16u + (uint32_t)(d->stride_h * 2 + (n.slots == 8)), bytes,
-                           fill_filters, &f, &from.packed_b, b->err) != LEAT_OK ||
-        !lt_cuda_tensor_conv(b, &wide, &from) || add_interleave(b, d, &n, count) != LEAT_OK) {
+    from.workspace_bytes = (size_t)count * unit;
+    leat_status status =
+        b->host->plan_pack(b->plan, w, 16u + (uint32_t)(d->stride_h * 2 + (n.slots == 8)), bytes,
+                           fill_filters, &f, &from.packed_b, b->err);
+    status = status ? status : lt_cuda_tensor_conv(b, &wide, &from);
+    status = status ? status : add_interleave(b, d, &n, count);
+    if (status != LEAT_OK) {
         *b->kernel = before;
-        return false;
     }
-    b->kernel->workspace_bytes = (size_t)count * unit;
-    return true;
+    return status;
 }

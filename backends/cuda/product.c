@@ -78,8 +78,10 @@ static choice choose(lt_gpu_gemm *p, leat_dtype dtype, uint32_t processors)
 }
 
 /* The same product on the tensor cores, where they take it: halves or TF32, A dense along k, one
- * batch stride, a bias that is a row. B of F32 has to lie along k: a constant is packed so. */
-static bool on_tensor_cores(lt_cuda_builder *b, const lt_gpu_gemm *p, bool bias, uint32_t residual)
+ * batch stride, a bias that is a row. B of F32 has to lie along k: a constant is packed so.
+ * UNSUPPORTED where they do not. */
+static leat_status on_tensor_cores(lt_cuda_builder *b, const lt_gpu_gemm *p, bool bias,
+                                   uint32_t residual)
 {
     leat_dtype dtype = leat_kernel_input(b->node, A)->dtype;
     leat_dtype none = LEAT_DTYPE_UNDEFINED;
@@ -112,20 +114,21 @@ static bool on_tensor_cores(lt_cuda_builder *b, const lt_gpu_gemm *p, bool bias,
     bool row = !bias || (p->bias_row == 0 && p->bias_column == 1 && p->beta == 1);
     if (!lt_cuda_tensor_takes(b, dtype) || !row || p->a_column != 1 || p->k == 0 ||
         p->batch_index.rank > 1 || !lt_cuda_tensor_activation(&p->activation, &desc.activation)) {
-        return false;
+        return LEAT_UNSUPPORTED;
     }
     if (dtype == LEAT_DTYPE_F32 && !desc.b_transposed) {
-        if (lt_cuda_pack_columns(b, B, p, &inputs.packed_b) != LEAT_OK || inputs.packed_b == NULL) {
-            return false;
+        leat_status status = lt_cuda_pack_columns(b, B, p, &inputs.packed_b);
+        if (inputs.packed_b == NULL) {
+            return status ? status : LEAT_UNSUPPORTED;
         }
         desc.b_transposed = 1;
         desc.ldb = p->k;
     }
-    if (!lt_cuda_tensor_product(b, &desc, &inputs)) {
-        return false;
-    }
+    const uint32_t unread = b->kernel->unread_mask;
     b->kernel->unread_mask |= inputs.packed_b ? 1u << B : 0;
-    return true;
+    leat_status status = lt_cuda_tensor_product(b, &desc, &inputs);
+    b->kernel->unread_mask = status ? unread : b->kernel->unread_mask;
+    return status;
 }
 
 /* The product, and the sum of its parts where it has some. residual: its input, 0 for none. */
@@ -135,7 +138,14 @@ static leat_status add_product(lt_cuda_builder *b, lt_gpu_gemm *p, bool bias, ui
     const char *type = lt_cuda_type_name(dtype);
     char name[64], suffix[32];
     leat_status status = lt_cuda_gemv_pack(b, B, p);
-    if (status != LEAT_OK || (!lt_cuda_gemv_fits(p) && on_tensor_cores(b, p, bias, residual))) {
+    if (status == LEAT_OK && !lt_cuda_gemv_fits(p)) {
+        status = on_tensor_cores(b, p, bias, residual);
+        if (status != LEAT_UNSUPPORTED) {
+            return status;
+        }
+        status = LEAT_OK;
+    }
+    if (status != LEAT_OK) {
         return status;
     }
     p->wide_y = leat_kernel_output(b->node, 0)->dtype == LEAT_DTYPE_F32;

@@ -356,7 +356,7 @@ static bool as_product(lt_cuda_builder *b, const lt_cuda_qproduct *q, const comm
         .b_constant = 1,
         .requantize = c->requantize,
     };
-    return lt_cuda_tensor_product(b, &desc, inputs);
+    return lt_cuda_tensor_product(b, &desc, inputs) == LEAT_OK;
 }
 
 static bool as_conv(lt_cuda_builder *b, const lt_cuda_qproduct *q, const common *c,
@@ -378,7 +378,7 @@ static bool as_conv(lt_cuda_builder *b, const lt_cuda_qproduct *q, const common 
     if (narrow != NULL) {
         lt_cuda_qnarrow_desc(narrow, s, &desc);
     }
-    return lt_cuda_tensor_conv(b, &desc, inputs);
+    return lt_cuda_tensor_conv(b, &desc, inputs) == LEAT_OK;
 }
 
 /* The kernel of a way; those by the workspace get the launch that fills it, too. */

@@ -186,43 +186,195 @@ bool lt_cuda_tensor_conv_pair(lt_cuda_builder *b, const lt_cuda_gemm_conv_desc d
     return true;
 }
 
-/* Makes a plan the node's kernel; stream: NULL, or the same for the launches that it takes. */
-static bool keep(lt_cuda_builder *b, const lt_cuda_gemm_plan *plan,
-                 const lt_cuda_stream_plan *stream, const lt_cuda_tensor_inputs *inputs)
+/* ---- ways to compute a node --------------------------------------------------------------------
+ */
+
+/* A product or a convolution, the other being NULL. */
+typedef struct job {
+    const lt_cuda_builder *b;
+    const lt_cuda_gemm_desc *product;
+    const lt_cuda_gemm_conv_desc *conv;
+    const lt_cuda_tensor_inputs *inputs;
+} job;
+
+/* The kernels' plans; stream where the job takes that one. */
+typedef struct planned {
+    lt_cuda_gemm_plan plan;
+    lt_cuda_stream_plan stream;
+    bool is_stream;
+} planned;
+
+typedef enum how {
+    BY_ESTIMATE, /* one of the others */
+    BY_CUT,
+    BY_RESIDENT,
+    BY_STREAM
+} how;
+
+typedef struct job_way {
+    const job *job;
+    how how;
+    uint32_t tile, splits; /* as in lt_cuda_gemm_desc */
+} job_way;
+
+static leat_status plan_product(const job_way *w, planned *out, leat_error *err)
 {
-    tensor_state *state = b->host->plan_alloc(b->plan, sizeof(*state));
-    if (state == NULL) {
-        return false;
+    const lt_cuda_gemm *gemm = &w->job->b->device->tensor->gemm;
+    lt_cuda_gemm_desc desc = *w->job->product;
+    desc.tile = w->tile;
+    desc.splits = w->splits;
+    leat_status status = lt_cuda_gemm_plan_product(gemm, &desc, &out->plan, err);
+    if (status != LEAT_OK || w->how == BY_CUT) {
+        return status;
     }
-    state->plan = *plan;
-    state->is_stream = stream != NULL;
-    if (stream != NULL) {
-        state->stream = *stream;
+    int resident = lt_cuda_gemm_resident_product(gemm, &desc, w->how == BY_RESIDENT, &out->plan);
+    return resident || w->how == BY_ESTIMATE ? LEAT_OK : LEAT_UNSUPPORTED;
+}
+
+static leat_status plan_conv(const job_way *w, planned *out, leat_error *err)
+{
+    const lt_cuda_tensor *tensor = w->job->b->device->tensor;
+    lt_cuda_gemm_conv_desc desc = *w->job->conv;
+    desc.tile = w->how == BY_STREAM ? 0 : w->tile;
+    desc.splits = w->splits;
+    leat_status status = lt_cuda_gemm_plan_conv(&tensor->gemm, &desc, &out->plan, err);
+    if (status != LEAT_OK || w->how == BY_CUT) {
+        return status;
+    }
+    if (w->how == BY_RESIDENT || w->how == BY_ESTIMATE) {
+        int resident =
+            lt_cuda_gemm_resident_conv(&tensor->gemm, &desc, w->how == BY_RESIDENT, &out->plan);
+        if (w->how == BY_RESIDENT) {
+            return resident ? LEAT_OK : LEAT_UNSUPPORTED;
+        }
+    }
+    desc.tile = w->tile;
+    status = lt_cuda_stream_plan_conv(&tensor->stream, &desc, NULL, &out->stream, NULL);
+    out->is_stream =
+        status == LEAT_OK && (w->how == BY_STREAM ||
+                              lt_cuda_stream_is_faster(&tensor->stream, &out->plan, &out->stream));
+    return w->how == BY_ESTIMATE ? LEAT_OK : status;
+}
+
+static leat_status plan_way(const job_way *w, planned *out, leat_error *err)
+{
+    out->is_stream = false;
+    return w->job->product != NULL ? plan_product(w, out, err) : plan_conv(w, out, err);
+}
+
+/* Of leat_way: makes a way's plan the kernel. One that is not the builder's is for a measurement:
+ * it is without the launches before, whatever the workspace then holds. */
+static leat_status prepare_way(const leat_kernel_node *node, void *device, const leat_host *host,
+                               leat_plan *plan, const void *argument, leat_kernel *out_kernel,
+                               leat_error *err)
+{
+    const job_way *w = argument;
+    const lt_cuda_builder *b = w->job->b;
+    const lt_cuda_tensor_inputs *inputs = w->job->inputs;
+    planned p;
+    (void)node, (void)device;
+    leat_status status = plan_way(w, &p, err);
+    tensor_state *state = status == LEAT_OK ? host->plan_alloc(plan, sizeof(*state)) : NULL;
+    if (state == NULL) {
+        return status ? status : lt_cuda_fail(err, LEAT_NO_MEMORY, "cuda: no memory for a plan");
+    }
+    state->plan = p.plan;
+    state->is_stream = p.is_stream;
+    if (p.is_stream) {
+        state->stream = p.stream;
     }
     state->device = b->device;
     state->inputs = *inputs;
-    if (inputs->a == LT_CUDA_TENSOR_WORKSPACE) {
+    if (inputs->a == LT_CUDA_TENSOR_WORKSPACE && out_kernel == b->kernel) {
         state->before = b->kernel->launch;
         state->before_state = b->kernel->state;
     }
-    b->kernel->launch = launch;
-    b->kernel->state = state;
-    b->kernel->name = stream ? lt_cuda_stream_kernel_name(stream->kernel)
-                             : lt_cuda_gemm_kernel_name(plan->kernel);
-    b->kernel->workspace_bytes = 0;
-    return true;
+    out_kernel->launch = launch;
+    out_kernel->state = state;
+    out_kernel->name = p.is_stream ? lt_cuda_stream_kernel_name(p.stream.kernel)
+                                   : lt_cuda_gemm_kernel_name(p.plan.kernel);
+    out_kernel->workspace_bytes = inputs->workspace_bytes;
+    out_kernel->unread_mask = b->kernel->unread_mask;
+    return LEAT_OK;
 }
 
-bool lt_cuda_tensor_product(lt_cuda_builder *b, const lt_cuda_gemm_desc *desc,
-                            const lt_cuda_tensor_inputs *inputs)
+#define MOST_CUTS 12
+#define MOST_WAYS (1 + MOST_CUTS + 1 + LT_STREAM_N_TILES)
+
+typedef struct offer {
+    leat_way ways[MOST_WAYS];
+    job_way arguments[MOST_WAYS];
+    size_t count;
+} offer;
+
+static void add_way(offer *o, const char *name, double cost_ns, job_way argument)
 {
-    const lt_cuda_tensor *tensor = b->device->tensor;
-    lt_cuda_gemm_plan plan;
-    if (tensor == NULL || lt_cuda_gemm_plan_product(&tensor->gemm, desc, &plan, NULL) != LEAT_OK) {
-        return false;
+    const double least = o->count ? o->ways[0].cost_ns : 0; /* without measuring, the first wins */
+    job_way *kept = &o->arguments[o->count];
+    *kept = argument;
+    o->ways[o->count++] = (leat_way){
+        .name = name,
+        .cost_ns = cost_ns > least ? cost_ns : least,
+        .prepare = prepare_way,
+        .argument = kept,
+    };
+}
+
+/* What there is beside the choice by estimates. */
+static void add_others(offer *o, const job *of)
+{
+#define CUT_NAMES(rows, columns, stages)                                                           \
+    {#rows "x" #columns ".1", #rows "x" #columns ".2", #rows "x" #columns ".3",                    \
+     #rows "x" #columns ".4", #rows "x" #columns ".5", #rows "x" #columns ".6",                    \
+     #rows "x" #columns ".7", #rows "x" #columns ".8"},
+#define STREAM_NAME(columns, blocks) "stream." #columns "." #blocks,
+    static const char *const cut_names[LT_GEMM_N_ALL_TILES][LT_GEMM_MAX_SPLIT] = {
+        LT_GEMM_TILES(CUT_NAMES) LT_GEMM_TURN_TILES(CUT_NAMES)};
+    static const char *const stream_names[LT_STREAM_N_TILES] = {LT_STREAM_TILES(STREAM_NAME)};
+    const leat_dtype dtype = of->product != NULL ? of->product->dtype : of->conv->dtype;
+    lt_cuda_gemm_cut cuts[MOST_CUTS];
+    planned base;
+    if (plan_way(&(job_way){of, BY_CUT, 0, 0}, &base, NULL) != LEAT_OK) {
+        return;
     }
-    (void)lt_cuda_gemm_resident_product(&tensor->gemm, desc, 0, &plan);
-    return keep(b, &plan, NULL, inputs);
+    uint32_t n_cuts = lt_cuda_gemm_cuts(&of->b->device->tensor->gemm, &base.plan, cuts, MOST_CUTS);
+    for (uint32_t i = 0; i < n_cuts; i++) {
+        add_way(o, cut_names[cuts[i].tile][cuts[i].splits - 1], cuts[i].cost_ns,
+                (job_way){of, BY_CUT, cuts[i].tile + 1, cuts[i].splits});
+    }
+    for (uint32_t i = 0; i < LT_STREAM_N_TILES && of->conv != NULL; i++) {
+        add_way(o, stream_names[i], base.plan.cost_ns, (job_way){of, BY_STREAM, i + 1, 1});
+    }
+    if ((LT_CUDA_BYTES >> dtype & 1) != 0) {
+        add_way(o, "resident", base.plan.cost_ns, (job_way){of, BY_RESIDENT, 0, 0});
+    }
+}
+
+static leat_status choose_way(lt_cuda_builder *b, const job *of)
+{
+    offer o = {.count = 0};
+    planned chosen;
+    const job_way estimate = {of, BY_ESTIMATE, 0, 0};
+    if (b->device->tensor == NULL || plan_way(&estimate, &chosen, NULL) != LEAT_OK) {
+        return LEAT_UNSUPPORTED;
+    }
+    add_way(&o, "estimate", chosen.plan.cost_ns, estimate);
+    if (of->inputs->a != LT_CUDA_TENSOR_WORKSPACE || of->inputs->workspace_bytes != 0) {
+        add_others(&o, of);
+    }
+    return b->host->plan_choose(b->plan, b->node, o.ways, o.count, b->kernel, b->err);
+}
+
+leat_status lt_cuda_tensor_product(lt_cuda_builder *b, const lt_cuda_gemm_desc *desc,
+                                   const lt_cuda_tensor_inputs *inputs)
+{
+    return choose_way(b, &(job){.b = b, .product = desc, .inputs = inputs});
+}
+
+leat_status lt_cuda_tensor_conv(lt_cuda_builder *b, const lt_cuda_gemm_conv_desc *desc,
+                                const lt_cuda_tensor_inputs *inputs)
+{
+    return choose_way(b, &(job){.b = b, .conv = desc, .inputs = inputs});
 }
 
 typedef struct attention_state {
@@ -301,22 +453,6 @@ lt_cuda_gemm_conv_desc lt_cuda_tensor_conv_desc(const lt_gpu_window *w, int32_t 
         .pad = {w->pad_top, w->pad_left, bottom, right},
         .overlap = 1,
     };
-}
-
-bool lt_cuda_tensor_conv(lt_cuda_builder *b, const lt_cuda_gemm_conv_desc *desc,
-                         const lt_cuda_tensor_inputs *inputs)
-{
-    const lt_cuda_tensor *tensor = b->device->tensor;
-    lt_cuda_gemm_plan plan;
-    lt_cuda_stream_plan stream;
-    if (tensor == NULL || lt_cuda_gemm_plan_conv(&tensor->gemm, desc, &plan, NULL) != LEAT_OK) {
-        return false;
-    }
-    (void)lt_cuda_gemm_resident_conv(&tensor->gemm, desc, 0, &plan);
-    bool streams =
-        lt_cuda_stream_plan_conv(&tensor->stream, desc, NULL, &stream, NULL) == LEAT_OK &&
-        lt_cuda_stream_is_faster(&tensor->stream, &plan, &stream);
-    return keep(b, &plan, streams ? &stream : NULL, inputs);
 }
 
 bool lt_cuda_tensor_activation(const lt_gpu_activation *activation, int32_t *out)

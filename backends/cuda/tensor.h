@@ -19,15 +19,16 @@ void lt_cuda_tensor_close(lt_cuda_device *device);
 #define LT_CUDA_TENSOR_WORKSPACE (-2)
 
 /* Where the operands come from: inputs of the node, -1 for none; b may be a packed block. a may be
- * LT_CUDA_TENSOR_WORKSPACE, which the builder's launches, run before, fill; the caller then sets
- * the kernel's workspace_bytes. */
+ * LT_CUDA_TENSOR_WORKSPACE, which the builder's launches, run before, fill. */
 typedef struct lt_cuda_tensor_inputs {
     int32_t a, b, bias, residual;
     const void *packed_b;
     const int32_t *offset; /* of bytes: on the device, as lt_cuda_gemm_operands */
     const float *scale;
     const void *packed_bias; /* NULL: input `bias` */
-    bool scaled;             /* x_scale and x_zero (-1: none) are inputs of the node, of bytes */
+    /* Of an a in the workspace; 0: the caller sets the kernel's, and no ways are measured. */
+    size_t workspace_bytes;
+    bool scaled; /* x_scale and x_zero (-1: none) are inputs of the node, of bytes */
     int32_t x_scale, x_zero;
 } lt_cuda_tensor_inputs;
 
@@ -35,12 +36,14 @@ typedef struct lt_cuda_tensor_inputs {
  * TF32. */
 bool lt_cuda_tensor_takes(const lt_cuda_builder *b, leat_dtype dtype);
 
-/* Make the node's kernel a tensor-core one. False, with nothing changed, where these sizes or this
- * device are not for them. */
-bool lt_cuda_tensor_product(lt_cuda_builder *b, const lt_cuda_gemm_desc *desc,
-                            const lt_cuda_tensor_inputs *inputs);
-bool lt_cuda_tensor_conv(lt_cuda_builder *b, const lt_cuda_gemm_conv_desc *desc,
-                         const lt_cuda_tensor_inputs *inputs);
+/* Make the node's kernel a tensor-core one: of the tiles, splits and kernels that take it the best
+ * of a measurement where the session tunes (leat_host.plan_choose), else by estimates. Errors:
+ * UNSUPPORTED, with nothing changed, where these sizes or this device are not for them; NO_MEMORY;
+ * CANCELLED. */
+leat_status lt_cuda_tensor_product(lt_cuda_builder *b, const lt_cuda_gemm_desc *desc,
+                                   const lt_cuda_tensor_inputs *inputs);
+leat_status lt_cuda_tensor_conv(lt_cuda_builder *b, const lt_cuda_gemm_conv_desc *desc,
+                                const lt_cuda_tensor_inputs *inputs);
 
 /* Two pointwise convolutions whose sum is the result; the first one's activation counts. */
 bool lt_cuda_tensor_conv_pair(lt_cuda_builder *b, const lt_cuda_gemm_conv_desc desc[2],
@@ -52,9 +55,10 @@ lt_cuda_gemm_conv_desc lt_cuda_tensor_conv_desc(const lt_gpu_window *window, int
                                                 int32_t right);
 
 /* A convolution of fewer than 8 channels by way of the workspace (narrow.c); inputs->b is packed
- * anew from input 1. */
-bool lt_cuda_narrow_conv(lt_cuda_builder *b, const lt_cuda_gemm_conv_desc *desc,
-                         const lt_cuda_tensor_inputs *inputs);
+ * anew from input 1.
+ * Errors:   as lt_cuda_tensor_conv. */
+leat_status lt_cuda_narrow_conv(lt_cuda_builder *b, const lt_cuda_gemm_conv_desc *desc,
+                                const lt_cuda_tensor_inputs *inputs);
 
 /* Where attention's operands lie: inputs, and bytes into them (q is at 0). mask -1: none. */
 typedef struct lt_cuda_attention_inputs {

@@ -242,9 +242,9 @@ static leat_status fill_conv(const leat_kernel_node *node, lt_gpu_conv *p, int32
     return LEAT_OK;
 }
 
-/* The same convolution on the tensor cores, where they take it. */
-static bool on_tensor_cores(lt_cuda_builder *b, const lt_gpu_conv *p, leat_dtype dtype,
-                            int32_t bottom, int32_t right)
+/* The same convolution on the tensor cores, where they take it; UNSUPPORTED where they do not. */
+static leat_status on_tensor_cores(lt_cuda_builder *b, const lt_gpu_conv *p, leat_dtype dtype,
+                                   int32_t bottom, int32_t right)
 {
     const leat_node *node = b->node->node;
     int32_t residual = lt_cuda_residual_input(node), bias = lt_cuda_bias_input(b->node);
@@ -260,9 +260,12 @@ static bool on_tensor_cores(lt_cuda_builder *b, const lt_gpu_conv *p, leat_dtype
     desc.images = p->images;
     desc.c = p->channels;
     desc.n = p->out_channels;
-    return lt_cuda_tensor_takes(b, dtype) && p->groups == 1 && is_last(b->node) &&
-           lt_cuda_tensor_activation(&p->activation, &desc.activation) &&
-           (lt_cuda_tensor_conv(b, &desc, &inputs) || lt_cuda_narrow_conv(b, &desc, &inputs));
+    if (!lt_cuda_tensor_takes(b, dtype) || p->groups != 1 || !is_last(b->node) ||
+        !lt_cuda_tensor_activation(&p->activation, &desc.activation)) {
+        return LEAT_UNSUPPORTED;
+    }
+    leat_status status = lt_cuda_tensor_conv(b, &desc, &inputs);
+    return status == LEAT_UNSUPPORTED ? lt_cuda_narrow_conv(b, &desc, &inputs) : status;
 }
 
 /* Bytes of so many elements, and of the gap to the next ones. */
@@ -330,7 +333,11 @@ leat_status lt_cuda_conv_prepare(const leat_kernel_node *node, void *device, con
     out_kernel->unread_mask = 2;
     out_kernel->flops = 2 * (uint64_t)leat_value_count(leat_kernel_output(node, 0)) *
                         (uint64_t)(shape.i * shape.window);
-    if (status != LEAT_OK || on_tensor_cores(&b, &p, dtype, bottom, right)) {
+    if (status != LEAT_OK) {
+        return status;
+    }
+    status = on_tensor_cores(&b, &p, dtype, bottom, right);
+    if (status != LEAT_UNSUPPORTED) {
         return status;
     }
     int32_t residual = lt_cuda_residual_input(node->node);

@@ -377,14 +377,16 @@ typedef struct leat_session_desc {
     size_t n_devices;
     leat_fallback fallback;
     leat_precision precision;
-    uint32_t max_plans;          /* plans kept, one per set of input shapes; 0: 16 */
-    const char *cache_directory; /* of an existing directory: where a node can be computed in
-                                    several ways (algorithms of a convolution), plans measure them
-                                    and keep the results in its file leat-tuning.txt, for later
-                                    sessions on the same kind of machine. A damaged file is
-                                    ignored and replaced; one that cannot be written is a warning
-                                    in the log. NULL: ways are chosen by estimates, which loads
-                                    faster and always gives the same choice */
+    uint32_t max_plans; /* plans kept, one per set of input shapes; 0: 16 */
+    const char
+        *cache_directory; /* of an existing directory: where a node can be computed in
+                             several ways (algorithms of a convolution, tiles of a product
+                             on a GPU), plans measure them, telling progress of each
+                             ("tune", of the ways of one node), and keep the results in its file
+                             leat-tuning.txt, for later sessions on the same kind of machine. A
+                             damaged file is ignored and replaced; one that cannot be written is a
+                             warning in the log. NULL: ways are chosen by estimates, which loads
+                             faster and always gives the same choice */
     leat_progress_fn progress;
     void *progress_user;
     int32_t profile;          /* 1: time every node (leat_session_report's last_ns); 2: time copies

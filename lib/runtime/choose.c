@@ -3,11 +3,15 @@
  * freed again, so that memory peaks with one way's weights more than the model needs. The least of
  * a few runs counts. When the model's constants exceed the last cache, a run of the whole model
  * finds a layer's weights in memory: then the caches are driven out before every timed run, and
- * inputs touched again, as the layer before would have left them. */
+ * inputs touched again, as the layer before would have left them. On a device that is not the host
+ * launches follow each other (device_timer.c), and constants that they read take turns with copies
+ * of them; what a way has packed stays in the caches. */
 #include "runtime/choose.h"
 
 #include "base/clock.h"
+#include "base/error.h"
 #include "base/tensor.h"
+#include "runtime/device_timer.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -20,6 +24,12 @@
  * of which this process has a share. */
 #define LEAST_FLUSH (8u << 20)
 #define MOST_FLUSH (64u << 20)
+/* The last cache of another device, as far as is known; copies of a constant that fill it twice. */
+#define DEVICE_CACHE (64u << 20)
+#define MOST_COPIES 16u
+/* On another device a way has to be faster by so much than the one that the estimates say: within a
+ * model kernels overlap with others. */
+#define CLEARLY 0.95
 
 /* --- the key -----------------------------------------------------------------------------------
  */
@@ -81,7 +91,8 @@ static size_t last_cache_bytes(void)
 
 static bool is_cold(const leat_plan *plan)
 {
-    return lt_device_is_host(plan->device) && plan->constant_bytes > last_cache_bytes();
+    return plan->constant_bytes >
+           (lt_device_is_host(plan->device) ? last_cache_bytes() : DEVICE_CACHE);
 }
 
 uint64_t lt_choose_key(const leat_plan *plan, const leat_kernel_node *node, const leat_way *ways,
@@ -119,8 +130,11 @@ typedef struct bench {
     lt_arena arena;
     const void **inputs; /* on the device; NULL where omitted, or constant */
     void **outputs;
-    void *stream;
-    char *flush; /* NULL: warm */
+    const void **sets[MOST_COPIES]; /* inputs with constants, as launches have them in turn */
+    size_t n_sets;
+    leat_plan uploads;     /* owns copies of constants */
+    lt_device_timer timer; /* of a device that is not the host */
+    char *flush;           /* NULL: warm */
     size_t flush_bytes;
 } bench;
 
@@ -130,17 +144,28 @@ static size_t value_bytes(const leat_value *value)
     return lt_shape_bytes(value->dtype, value->rank, value->shape, &bytes) ? bytes : SIZE_MAX;
 }
 
-/* Numbers in [-1, 1) for f32, zeros for other types: any content is valid, and none is slow. */
+/* Numbers in [-1, 1) for f32, between 1/2 and 1 of either sign for halves (multipliers of zeros
+ * take less power and so run faster), any bytes, zeros for other types: any content is valid, and
+ * none is slow. */
 static void fill(void *data, const leat_value *value, size_t bytes)
 {
-    memset(data, 0, bytes);
-    if (value->dtype != LEAT_DTYPE_F32) {
-        return;
-    }
+    const leat_dtype dtype = value->dtype;
+    const bool halves = dtype == LEAT_DTYPE_F16 || dtype == LEAT_DTYPE_BF16;
+    const uint16_t kept = dtype == LEAT_DTYPE_F16 ? 0x83ff : 0x807f; /* sign, fraction */
+    const uint16_t exponent = dtype == LEAT_DTYPE_F16 ? 0x3800 : 0x3f00;
     uint32_t state = 1;
-    for (size_t i = 0; i < bytes / sizeof(float); i++) {
+    memset(data, 0, bytes);
+    for (size_t i = 0; i < bytes / sizeof(float) && dtype == LEAT_DTYPE_F32; i++) {
         state = state * 1664525u + 1013904223u;
         ((float *)data)[i] = (float)(int32_t)state * 0x1p-31f;
+    }
+    for (size_t i = 0; i < bytes / sizeof(uint16_t) && halves; i++) {
+        state = state * 1664525u + 1013904223u;
+        ((uint16_t *)data)[i] = (uint16_t)((state >> 16 & kept) | exponent);
+    }
+    for (size_t i = 0; i < bytes && (dtype == LEAT_DTYPE_I8 || dtype == LEAT_DTYPE_U8); i++) {
+        state = state * 1664525u + 1013904223u;
+        ((unsigned char *)data)[i] = (unsigned char)(state >> 24);
     }
 }
 
@@ -200,11 +225,47 @@ static void close_bench(bench *b)
             lt_device_free(device, b->outputs[i], value_bytes(leat_kernel_output(b->node, i)));
         }
     }
-    if (b->stream != NULL) {
-        device->backend->stream_destroy(device->handle, b->stream);
+    if (b->n_sets != 0) {
+        lt_device_timer_close(&b->timer);
+        lt_host_plan_destroy(&b->uploads);
     }
     lt_free(&device->context->memory, b->flush, b->flush_bytes);
     lt_arena_destroy(&b->arena);
+}
+
+/* The inputs, to which constants come when a kernel reads them. */
+static bool open_sets(bench *b)
+{
+    const lt_compile_context context = {.options = &b->plan->options};
+    const uint32_t n_inputs = b->node->node->n_inputs;
+    lt_host_plan_init(&b->uploads, b->plan->device, &context);
+    bool host = lt_device_is_host(b->plan->device);
+    bool good = host || lt_device_timer_open(&b->timer, b->plan->device) == LEAT_OK;
+    b->n_sets = !host && is_cold(b->plan) ? MOST_COPIES : 1;
+    for (size_t s = 0; s < b->n_sets && good; s++) {
+        b->sets[s] = lt_arena_array(&b->arena, n_inputs + 1u, sizeof(*b->sets[s]));
+        good = b->sets[s] != NULL;
+        for (uint32_t i = 0; i < n_inputs && good; i++) {
+            b->sets[s][i] = b->inputs[i];
+        }
+    }
+    return good;
+}
+
+/* Copies of a constant for all sets, as many as no cache holds at once. */
+static bool bring_constant(bench *b, uint32_t i)
+{
+    const leat_value *value = leat_kernel_input(b->node, i);
+    const size_t wanted = 2u * DEVICE_CACHE / (value->bytes + 1) + 1;
+    const size_t copies = wanted < b->n_sets ? wanted : b->n_sets;
+    for (size_t s = 0; s < b->n_sets; s++) {
+        b->sets[s][i] = b->sets[s % copies][i];
+        if (s < copies &&
+            lt_host_plan_upload(&b->uploads, value, &b->sets[s][i], NULL) != LEAT_OK) {
+            return false;
+        }
+    }
+    return true;
 }
 
 static bool open_bench(bench *b)
@@ -222,10 +283,9 @@ static bool open_bench(bench *b)
     for (uint32_t i = 0; i < node->n_outputs && good; i++) {
         good = open_output(b, i);
     }
-    if (good && !lt_device_is_host(device)) {
-        good = device->backend->stream_create(device->handle, &b->stream, NULL) == LEAT_OK;
-    }
-    if (good && is_cold(b->plan)) { /* without memory for it the runs are warm: better than none */
+    good = good && open_sets(b);
+    if (good && lt_device_is_host(device) &&
+        is_cold(b->plan)) { /* without memory for it the runs are warm: better than none */
         b->flush_bytes = last_cache_bytes();
         b->flush = lt_alloc_zeroed(memory, b->flush_bytes, LT_ALIGNMENT);
     }
@@ -252,15 +312,11 @@ static void drive_out(const bench *b)
 static leat_status run_once(const bench *b, const leat_kernel *kernel, const leat_kernel_args *args,
                             uint64_t *out_ns)
 {
-    const lt_device *device = b->plan->device;
     if (b->flush != NULL) {
         drive_out(b);
     }
     uint64_t start = lt_clock_ns();
     leat_status status = kernel->launch(kernel->state, args, NULL);
-    if (status == LEAT_OK && b->stream != NULL) {
-        status = device->backend->stream_wait(device->handle, b->stream, NULL);
-    }
     *out_ns = lt_clock_ns() - start;
     return status;
 }
@@ -282,44 +338,47 @@ static double time_runs(const bench *b, const leat_kernel *kernel, const leat_ke
     return (double)least;
 }
 
-/* Fills in constants that launch reads and runs the kernel. */
-static double time_kernel(const bench *b, leat_plan *trial, const leat_kernel *kernel)
+/* Constants that launch reads become inputs. */
+static bool fill_constants(bench *b, const leat_kernel *kernel)
+{
+    for (uint32_t i = 0; i < b->node->node->n_inputs; i++) {
+        const leat_value *value = leat_kernel_input(b->node, i);
+        bool unread = i < 32 && (kernel->unread_mask >> i & 1);
+        if (value != NULL && value->data != NULL && b->sets[0][i] == NULL &&
+            (!unread || lt_device_is_host(b->plan->device)) && !bring_constant(b, i)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static double time_kernel(bench *b, const leat_kernel *kernel)
 {
     lt_device *device = b->plan->device;
-    const leat_node *node = b->node->node;
-    const void **inputs = lt_arena_array(&trial->arena, node->n_inputs + 1u, sizeof(*inputs));
     void *workspace = NULL;
     if (kernel->launch == NULL) {
         return 0; /* a view */
     }
-    if (inputs == NULL) {
+    if (!fill_constants(b, kernel) ||
+        lt_device_alloc(device, kernel->workspace_bytes, &workspace, NULL) != LEAT_OK) {
         return -1;
     }
-    for (uint32_t i = 0; i < node->n_inputs; i++) {
-        const leat_value *value = leat_kernel_input(b->node, i);
-        bool unread = i < 32 && (kernel->unread_mask >> i & 1);
-        inputs[i] = b->inputs[i];
-        if (value != NULL && value->data != NULL && (!unread || lt_device_is_host(device)) &&
-            lt_host_plan_upload(trial, value, &inputs[i], NULL) != LEAT_OK) {
-            return -1;
-        }
-    }
-    if (lt_device_alloc(device, kernel->workspace_bytes, &workspace, NULL) != LEAT_OK) {
-        return -1;
-    }
-    const leat_kernel_args args = {.inputs = inputs,
+    const leat_kernel_args args = {.inputs = b->sets[0],
                                    .outputs = b->outputs,
                                    .workspace = workspace,
-                                   .stream = b->stream,
+                                   .stream = b->timer.stream,
                                    .pool = device->context->pool,
                                    .host = &device->context->host};
-    double ns = time_runs(b, kernel, &args);
+    double ns = lt_device_is_host(device)
+                    ? time_runs(b, kernel, &args)
+                    : lt_device_timer_run(&b->timer, kernel, &args,
+                                          (const void *const *const *)b->sets, b->n_sets);
     lt_device_free(device, workspace, kernel->workspace_bytes);
     return ns;
 }
 
 /* Nanoseconds of a way; negative when it cannot be measured. */
-static double measure(const bench *b, const leat_way *way)
+static double measure(bench *b, const leat_way *way)
 {
     lt_device *device = b->plan->device;
     const lt_compile_context context = {.options = &b->plan->options};
@@ -328,7 +387,7 @@ static double measure(const bench *b, const leat_way *way)
     lt_host_plan_init(&trial, device, &context);
     leat_status status = way->prepare(b->node, device->handle, &device->context->host, &trial,
                                       way->argument, &kernel, NULL);
-    double ns = status == LEAT_OK ? time_kernel(b, &trial, &kernel) : -1;
+    double ns = status == LEAT_OK ? time_kernel(b, &kernel) : -1;
     lt_host_plan_destroy(&trial);
     return ns;
 }
@@ -360,34 +419,57 @@ static void describe(const leat_plan *plan, const leat_kernel_node *node, char *
     }
 }
 
-size_t lt_choose(leat_plan *plan, const leat_kernel_node *node, const leat_way *ways, size_t n_ways)
+static leat_status report(const leat_plan *plan, size_t done, size_t total, leat_error *err)
 {
-    size_t best = least_estimate(ways, n_ways);
-    if (plan->tuning == NULL || n_ways == 1) {
-        return best;
+    if (plan->progress != NULL && plan->progress(plan->progress_user, "tune", done, total) != 0) {
+        return lt_fail(err, LEAT_CANCELLED, "the progress callback asked to stop");
     }
-    uint64_t key = lt_choose_key(plan, node, ways, n_ways);
-    const char *recorded = lt_tuning_find(plan->tuning, key);
-    for (size_t i = 0; i < n_ways && recorded != NULL; i++) {
-        if (strcmp(ways[i].name, recorded) == 0) {
-            return i;
-        }
-    }
+    return LEAT_OK;
+}
+
+/* Measures all ways and records the best one, which *io_best is by estimate before. */
+static leat_status measure_all(leat_plan *plan, const leat_kernel_node *node, const leat_way *ways,
+                               size_t n_ways, size_t *io_best, leat_error *err)
+{
+    const size_t estimate = *io_best;
+    const double clearly = lt_device_is_host(plan->device) ? 1 : CLEARLY;
     bench b = {.plan = plan, .node = node};
     double least = -1;
+    leat_status status = LEAT_OK;
     bool open = open_bench(&b);
-    for (size_t i = 0; i < n_ways && open; i++) {
-        double ns = measure(&b, &ways[i]);
+    for (size_t i = 0; i < n_ways && open && status == LEAT_OK; i++) {
+        status = report(plan, i, n_ways, err);
+        double ns = status == LEAT_OK ? measure(&b, &ways[i]) : -1;
+        ns = i == estimate ? ns * clearly : ns;
         if (ns >= 0 && (least < 0 || ns < least)) {
             least = ns;
-            best = i;
+            *io_best = i;
         }
     }
     close_bench(&b);
-    if (least >= 0) {
+    if (least >= 0 && status == LEAT_OK) {
         char label[LT_TUNING_LABEL_BYTES];
         describe(plan, node, label, sizeof(label));
-        lt_tuning_add(plan->tuning, key, ways[best].name, least, label);
+        least = *io_best == estimate ? least / clearly : least;
+        lt_tuning_add(plan->tuning, lt_choose_key(plan, node, ways, n_ways), ways[*io_best].name,
+                      least, label);
     }
-    return best;
+    return status;
+}
+
+leat_status lt_choose(leat_plan *plan, const leat_kernel_node *node, const leat_way *ways,
+                      size_t n_ways, size_t *out_best, leat_error *err)
+{
+    *out_best = least_estimate(ways, n_ways);
+    if (plan->tuning == NULL || n_ways == 1) {
+        return LEAT_OK;
+    }
+    const char *recorded = lt_tuning_find(plan->tuning, lt_choose_key(plan, node, ways, n_ways));
+    for (size_t i = 0; i < n_ways && recorded != NULL; i++) {
+        if (strcmp(ways[i].name, recorded) == 0) {
+            *out_best = i;
+            return LEAT_OK;
+        }
+    }
+    return measure_all(plan, node, ways, n_ways, out_best, err);
 }

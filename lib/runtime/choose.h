@@ -11,8 +11,10 @@ uint64_t lt_choose_key(const leat_plan *plan, const leat_kernel_node *node, cons
                        size_t n_ways);
 
 /* Index of the best way: recorded or measured when the plan has a tuning, the one of the least
- * estimate otherwise, and where nothing could be measured. */
-size_t lt_choose(leat_plan *plan, const leat_kernel_node *node, const leat_way *ways,
-                 size_t n_ways);
+ * estimate otherwise, where nothing could be measured, and, on another device than the host, where
+ * none is clearly faster.
+ * Errors:   CANCELLED by the plan's progress callback, told before every measurement. */
+leat_status lt_choose(leat_plan *plan, const leat_kernel_node *node, const leat_way *ways,
+                      size_t n_ways, size_t *out_best, leat_error *err) LEAT_MUST_CHECK;
 
 #endif

@@ -77,9 +77,12 @@ static leat_status host_plan_choose(leat_plan *plan, const leat_kernel_node *nod
     if (n_ways == 0) {
         return lt_fail(err, LEAT_INVALID, "plan_choose: no way to compute the node");
     }
-    const leat_way *way = &ways[lt_choose(plan, node, ways, n_ways)];
-    return way->prepare(node, plan->device->handle, &plan->device->context->host, plan,
-                        way->argument, out_kernel, err);
+    size_t best;
+    leat_status status = lt_choose(plan, node, ways, n_ways, &best, err);
+    const leat_way *way = &ways[best];
+    return status ? status
+                  : way->prepare(node, plan->device->handle, &plan->device->context->host, plan,
+                                 way->argument, out_kernel, err);
 }
 
 void lt_host_init(leat_context *context)
@@ -110,6 +113,8 @@ void lt_host_plan_init(leat_plan *plan, lt_device *device, const lt_compile_cont
     plan->options.struct_size = sizeof(plan->options);
     plan->tuning = context->tuning;
     plan->constant_bytes = context->constant_bytes;
+    plan->progress = context->progress;
+    plan->progress_user = context->progress_user;
     plan->blocks = NULL;
 }
 

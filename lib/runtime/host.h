@@ -18,9 +18,11 @@ struct leat_plan {
     lt_device *device;
     lt_weights *weights; /* where packed constants are shared; NULL: none are */
     leat_plan_options options;
-    lt_tuning *tuning;       /* where plan_choose looks and records; NULL: it does not measure */
-    uint64_t constant_bytes; /* of the whole model */
-    lt_plan_block *blocks;   /* device memory that only this plan uses */
+    lt_tuning *tuning;         /* where plan_choose looks and records; NULL: it does not measure */
+    uint64_t constant_bytes;   /* of the whole model */
+    leat_progress_fn progress; /* told of measurements; may be NULL */
+    void *progress_user;
+    lt_plan_block *blocks; /* device memory that only this plan uses */
 };
 
 /* What compiling depends on beside the device and the segment. */
@@ -29,6 +31,8 @@ typedef struct lt_compile_context {
     const leat_plan_options *options; /* copied; NULL: the defaults */
     lt_tuning *tuning;                /* as leat_plan.tuning */
     uint64_t constant_bytes;          /* as leat_plan.constant_bytes */
+    leat_progress_fn progress;        /* likewise */
+    void *progress_user;
 } lt_compile_context;
 
 void lt_host_plan_init(leat_plan *plan, lt_device *device, const lt_compile_context *context);

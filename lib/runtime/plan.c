@@ -155,14 +155,14 @@ leat_status lt_stage_create(const lt_stage_desc *desc, lt_stage **out_stage, lea
     leat_status status = start(stage, desc, err);
     status = status ? status : lt_plan_walk(stage, desc, &nodes, &n_nodes, err);
     status = status ? status : lt_plan_compile(stage, desc, nodes, n_nodes, err);
+    if (desc->tuning != NULL) { /* also what was measured until it was cancelled */
+        lt_tuning_save(desc->tuning);
+    }
     if (status != LEAT_OK) {
         lt_stage_destroy(stage);
         return status;
     }
     lt_program_release_pages(stage->program);
-    if (desc->tuning != NULL) {
-        lt_tuning_save(desc->tuning);
-    }
     *out_stage = stage;
     return LEAT_OK;
 }

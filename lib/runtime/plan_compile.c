@@ -176,7 +176,9 @@ static leat_status compile_part(lt_plan_compiler *c, uint32_t part_index, uint32
     const lt_compile_context context = {.weights = stage->program->weights[part->device],
                                         .options = &stage->program->desc.options,
                                         .tuning = c->desc->tuning,
-                                        .constant_bytes = stage->program->constant_bytes};
+                                        .constant_bytes = stage->program->constant_bytes,
+                                        .progress = c->desc->progress,
+                                        .progress_user = c->desc->progress_user};
     status = lt_executor_compile(stage->program->devices[part->device], &view, &context,
                                  &segment->executable, out_refused, err);
     if (status != LEAT_OK) {

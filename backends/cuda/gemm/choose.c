@@ -21,6 +21,7 @@
 #define SPLIT_CYCLES 2000.0
 #define PARTIAL_CYCLES 0.04 /* of a result, for each block that shares it */
 #define LAUNCH_NS 2500.0
+#define WORTH_MEASURING 2.0 /* times the least estimate */
 
 static int64_t ceil_div(int64_t a, int64_t b)
 {
@@ -144,16 +145,53 @@ leat_status lt_cuda_gemm_choose(const int64_t sizes[3], int64_t steps, const uin
     return choose(LT_GEMM_N_TILES, sizes, steps, wanted, 0, n_multiprocessors, out, err);
 }
 
+/* What an epilogue takes beside its rate, in cycles of a result. */
+static double product_finish(const lt_cuda_gemm_params *p)
+{
+    int exponential = p->finish == LT_GEMM_FINISH_GELU || p->finish == LT_GEMM_FINISH_LOGISTIC;
+    return PLAIN_CYCLES + (exponential ? EXPONENTIAL_CYCLES : 0);
+}
+
 leat_status lt_cuda_gemm_choose_product(const int64_t sizes[3], const lt_cuda_gemm_params *p,
                                         const uint32_t wanted[2], uint32_t n_multiprocessors,
                                         lt_cuda_gemm_cut *out, leat_error *err)
 {
-    double finish = PLAIN_CYCLES;
-    if (p->finish == LT_GEMM_FINISH_GELU || p->finish == LT_GEMM_FINISH_LOGISTIC) {
-        finish += EXPONENTIAL_CYCLES;
+    return choose(LT_GEMM_N_ALL_TILES, sizes, p->steps, wanted, product_finish(p),
+                  n_multiprocessors, out, err);
+}
+
+/* Sorts a cut in; the list of at most `most` loses its last one. */
+static uint32_t insert(lt_cuda_gemm_cut *cuts, uint32_t count, uint32_t most, lt_cuda_gemm_cut cut)
+{
+    uint32_t at = count < most ? count : most - 1;
+    if (count == most && cut.cost_ns >= cuts[at].cost_ns) {
+        return count;
     }
-    return choose(LT_GEMM_N_ALL_TILES, sizes, p->steps, wanted, finish, n_multiprocessors, out,
-                  err);
+    for (; at > 0 && cuts[at - 1].cost_ns > cut.cost_ns; at--) {
+        cuts[at] = cuts[at - 1];
+    }
+    cuts[at] = cut;
+    return count < most ? count + 1 : most;
+}
+
+uint32_t lt_cuda_gemm_cuts(const lt_cuda_gemm *gemm, const lt_cuda_gemm_plan *plan,
+                           lt_cuda_gemm_cut *out, uint32_t most)
+{
+    const lt_cuda_gemm_params *p = &plan->params;
+    const int64_t sizes[3] = {p->m, p->n, p->n_tiles / (p->tiles_m * p->tiles_n)};
+    const int turns = !p->bytes && p->c_steps == 0; /* a product of halves or TF32 */
+    const double finish = turns ? product_finish(p) : 0;
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < (turns ? LT_GEMM_N_ALL_TILES : LT_GEMM_N_TILES) && most > 0; i++) {
+        for (uint32_t splits = 1; is_possible(i, p->steps, splits); splits++) {
+            double ns = cut_ns(sizes, p->steps, i, splits, finish, gemm->n_multiprocessors);
+            count = insert(out, count, most, (lt_cuda_gemm_cut){i, splits, ns});
+        }
+    }
+    while (count > 1 && out[count - 1].cost_ns > WORTH_MEASURING * out[0].cost_ns) {
+        count--;
+    }
+    return count;
 }
 
 void lt_cuda_gemm_apply(const lt_cuda_gemm *gemm, lt_cuda_gemm_plan *plan, lt_cuda_gemm_cut cut,

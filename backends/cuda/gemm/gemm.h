@@ -130,6 +130,13 @@ typedef struct lt_cuda_gemm_plan {
     double cost_ns; /* estimate of one run */
 } lt_cuda_gemm_plan;
 
+/* How a product is cut: tile and splits as in lt_cuda_gemm_desc but for tile, which counts from 0,
+ * and an estimate of one run. */
+typedef struct lt_cuda_gemm_cut {
+    uint32_t tile, splits;
+    double cost_ns;
+} lt_cuda_gemm_cut;
+
 /* Device addresses. bias and residual: NULL where the plan has none. D may be the residual. offset,
  * scale, x_scale and x_zero: of bytes alone; all but scale may be NULL. */
 typedef struct lt_cuda_gemm_operands {
@@ -174,6 +181,11 @@ leat_status lt_cuda_gemm_plan_product(const lt_cuda_gemm *gemm, const lt_cuda_ge
                                       lt_cuda_gemm_plan *out, leat_error *err);
 leat_status lt_cuda_gemm_plan_conv(const lt_cuda_gemm *gemm, const lt_cuda_gemm_conv_desc *desc,
                                    lt_cuda_gemm_plan *out, leat_error *err);
+
+/* The cuts of a plan's product or convolution that are worth measuring, those of the least estimate
+ * first. Returns how many, at most `most`. Not for plans that lt_cuda_gemm_resident_* changed. */
+uint32_t lt_cuda_gemm_cuts(const lt_cuda_gemm *gemm, const lt_cuda_gemm_plan *plan,
+                           lt_cuda_gemm_cut *out, uint32_t most);
 
 /* The kernels of bytes whose weights stay in shared memory: looked up behind lt_cuda_gemm_open; a
  * plan of bytes becomes one of theirs where all steps of B fit beside the stages and, unless it is

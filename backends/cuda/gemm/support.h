@@ -14,13 +14,6 @@ typedef struct lt_cuda_gemm_tile {
 
 extern const lt_cuda_gemm_tile lt_cuda_gemm_tiles[LT_GEMM_N_ALL_TILES];
 
-/* How a product is cut: an index into lt_cuda_gemm_tiles, blocks that share a tile, time of one
- * run. */
-typedef struct lt_cuda_gemm_cut {
-    uint32_t tile, splits;
-    double cost_ns;
-} lt_cuda_gemm_cut;
-
 /* The cheapest cut by estimate; with tile > 0 that one, or INVALID. */
 leat_status lt_cuda_gemm_choose(const int64_t sizes[3], int64_t steps, const uint32_t wanted[2],
                                 uint32_t n_multiprocessors, lt_cuda_gemm_cut *out, leat_error *err);

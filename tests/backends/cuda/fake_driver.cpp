@@ -69,6 +69,11 @@ EXPORT int cuGetErrorString(int result, const char **out)
     *out = result == 2 ? "out of memory" : "a fault made for a test";
     return 0;
 }
+EXPORT int cuDriverGetVersion(int *out)
+{
+    *out = 12080;
+    return 0;
+}
 EXPORT int cuDeviceGetCount(int *out)
 {
     *out = 2;

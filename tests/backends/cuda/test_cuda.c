@@ -82,7 +82,7 @@ static void devices_are_listed(void **state)
     assert_int_equal(leat("good", "devices --device cuda --json"), 0);
     expect("\"cuda:0\"");
     expect("Fibres 1");
-    expect("sm_80, 3 multiprocessors");
+    expect("sm_80, 3 multiprocessors, driver 12.8");
 }
 
 static void an_old_gpu_is_listed_but_not_opened(void **state)

@@ -300,7 +300,9 @@ static size_t choose(chooser *c, lt_tuning *tuning, uint64_t constant_bytes, siz
     const leat_kernel_node node = {&c->node, c->values};
     leat_plan plan;
     lt_host_plan_init(&plan, lt_device_cpu(c->place.context), &context);
-    size_t chosen = lt_choose(&plan, &node, c->ways, n_ways);
+    size_t chosen;
+    leat_error err = {0};
+    assert_ok(lt_choose(&plan, &node, c->ways, n_ways, &chosen, &err), &err);
     lt_host_plan_destroy(&plan);
     return chosen;
 }
@@ -359,6 +361,41 @@ static void choice_falls_back_to_the_estimates(void **state)
     c.works[1].prepared = 0;
     assert_int_equal(choose(&c, c.tuning, 0, 3), 0);
     assert_int_equal(c.works[1].prepared, 0);
+    close_chooser(&c);
+}
+
+typedef struct stopper {
+    uint64_t calls, stop_at;
+} stopper;
+
+static int stop_tuning(void *user, const char *stage, uint64_t done, uint64_t total)
+{
+    stopper *s = user;
+    assert_string_equal(stage, "tune");
+    assert_int_equal(done, s->calls);
+    assert_int_equal(total, 3);
+    return s->calls++ == s->stop_at;
+}
+
+static void choice_is_cancelled_by_the_progress_callback(void **state)
+{
+    chooser c;
+    (void)state;
+    open_chooser(&c);
+    const leat_kernel_node node = {&c.node, c.values};
+    for (uint64_t stop_at = 0; stop_at <= 3; stop_at++) {
+        stopper s = {.stop_at = stop_at};
+        const lt_compile_context context = {
+            .tuning = c.tuning, .progress = stop_tuning, .progress_user = &s};
+        leat_error err = {0};
+        leat_plan plan;
+        size_t chosen;
+        lt_host_plan_init(&plan, lt_device_cpu(c.place.context), &context);
+        assert_int_equal(lt_choose(&plan, &node, c.ways, 3, &chosen, &err),
+                         stop_at < 3 ? LEAT_CANCELLED : LEAT_OK);
+        assert_way(c.tuning, lt_choose_key(&plan, &node, c.ways, 3), stop_at < 3 ? NULL : "fast");
+        lt_host_plan_destroy(&plan);
+    }
     close_chooser(&c);
 }
 
@@ -464,6 +501,7 @@ int main(void)
         cmocka_unit_test(choice_without_tuning_is_the_estimates),
         cmocka_unit_test(choice_is_measured_once_and_kept),
         cmocka_unit_test(choice_falls_back_to_the_estimates),
+        cmocka_unit_test(choice_is_cancelled_by_the_progress_callback),
         cmocka_unit_test(recorded_way_that_is_not_offered_is_measured_again),
         cmocka_unit_test(session_with_cache_directory_writes_and_uses_it),
         cmocka_unit_test(failing_allocations_leak_nothing),
