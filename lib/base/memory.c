@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/memory.h"
 
+#include "base/clock.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #define LARGE_PAGE ((size_t)2 << 20)
+/* A large page is cleared in a tenth of it; one that the host must find takes several times as
+ * long. */
+#define SLOW_NS 1500000u
 
 static void *libc_alloc(void *user, size_t bytes, size_t alignment)
 {
@@ -76,6 +81,19 @@ void lt_memory_advise_large(void *block, size_t bytes)
     (void)block;
     (void)bytes;
 #endif
+}
+
+void lt_memory_touch_large(void *block, size_t bytes)
+{
+    char *end = (char *)block + bytes;
+    char *page = (char *)block + (LARGE_PAGE - (uintptr_t)block % LARGE_PAGE) % LARGE_PAGE;
+    bool quick = true;
+    for (; quick && page < end && (size_t)(end - page) >= LARGE_PAGE; page += LARGE_PAGE) {
+        lt_memory_advise_large(page, LARGE_PAGE);
+        uint64_t start = lt_clock_ns();
+        *(volatile char *)page = 0;
+        quick = lt_clock_ns() - start < SLOW_NS;
+    }
 }
 
 void *lt_alloc_zeroed(lt_memory *memory, size_t bytes, size_t alignment)

@@ -38,6 +38,11 @@ void lt_free(lt_memory *memory, void *block, size_t bytes);
  * happens where there are none. */
 void lt_memory_advise_large(void *block, size_t bytes);
 
+/* The same for fresh memory that is used once: touches its large pages until one takes long. On a
+ * virtual machine whose host takes back what is free, a large page may be twenty times as long in
+ * coming as small ones, which the guest has at hand; what is left of the block then gets those. */
+void lt_memory_touch_large(void *block, size_t bytes);
+
 /* A region whose blocks are freed all at once. Not safe for several threads. */
 typedef struct lt_arena_chunk lt_arena_chunk;
 typedef struct lt_arena {

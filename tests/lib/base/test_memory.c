@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/tensor.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static void budget_bounds_what_is_live(void **state)
@@ -100,9 +101,32 @@ static void fail_within_puts_context_in_front(void **state)
     assert_string_equal(leat_status_text((leat_status)99), "unknown status");
 }
 
+/* Only the first bytes of whole large pages are written. */
+static void touch_large_keeps_what_is_beside(void **state)
+{
+    (void)state;
+    const size_t page = (size_t)2 << 20, bytes = 4 * page + 8191;
+    unsigned char *block = malloc(bytes);
+    assert_non_null(block);
+    for (size_t begin = 0; begin < 2 * page; begin += page - 4097) {
+        memset(block, 0xa5, bytes);
+        lt_memory_touch_large(block + begin, bytes - 2 * begin);
+        lt_memory_touch_large(block + begin, page - 1);
+        for (size_t i = 0; i < bytes; i++) {
+            bool whole = (uintptr_t)(block + i) % page == 0 && i >= begin &&
+                         bytes - begin >= begin && i + page <= bytes - begin;
+            if (block[i] != 0xa5 && (!whole || block[i] != 0)) {
+                fail_msg("byte %zu of a block from %zu", i, begin);
+            }
+        }
+    }
+    free(block);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(touch_large_keeps_what_is_beside),
         cmocka_unit_test(budget_bounds_what_is_live),
         cmocka_unit_test(arena_aligns_and_zeroes),
         cmocka_unit_test(shape_bytes_catches_overflow_and_packs),
