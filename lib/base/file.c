@@ -144,6 +144,11 @@ leat_status lt_file_writer_open(lt_memory *memory, const char *path, lt_file_wri
 {
     static const char ending[] = ".tmpXXXXXX";
     size_t length = strlen(path);
+    struct stat there;
+    if (stat(path, &there) == 0 && !S_ISREG(there.st_mode)) { /* a rename would replace a device */
+        *out_writer = (lt_file_writer){.memory = memory, .fd = -1};
+        return lt_fail(err, LEAT_IO, "'%s' is there and not a regular file", path);
+    }
     lt_file_writer w = {.memory = memory, .fd = -1};
     w.path = lt_alloc(memory, length + 1, 1);
     if (w.path != NULL) {
