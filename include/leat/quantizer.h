@@ -64,9 +64,27 @@ typedef struct leat_quantizer_desc {
     int32_t sensitivity; /* 1: measure for each layer the error of the outputs when it alone is
                             quantized (the report's sqnr_db); done anyway when max_drop asks */
     int32_t block; /* method WEIGHTS: numbers that share a scale, 16, 32, 64, 128 or 256; 0: 32 */
-    leat_progress_fn progress; /* stages "calibrate", "range", "sensitivity", "revert" */
+    int32_t any_speed; /* 1: layers are quantized also where that is not faster; nothing is decided
+                          by time. 0: for the CPU, layers that 8 bits make slower on this one stay
+                          f32, so that the model is never slower; needs data, or inputs that can be
+                          made up (tokens) */
+    const char *cache; /* path of a calibration cache, or NULL: what leat_quantizer_feed_files,
+                          called once then, finds is written to it by leat_quantizer_finish; where
+                          it is there already and of this model and data, most of the data is not
+                          run again, and with the same settings ranges are not searched again */
+    leat_progress_fn progress; /* stages "calibrate", "smooth", "range", "time",
+                                  "sensitivity", "revert" */
     void *progress_user;
 } leat_quantizer_desc;
+
+/* Loads a model to be quantized: leat_model_load, but what folding makes of the weights is put into
+ * a file, so that it is in memory only while it is read. The file lies beside the path `beside`
+ * (that of the result; NULL: none is made), has the size of the model, and no name any more when
+ * the call returns. Where there is no room for one the weights stay in memory.
+ * Owns, Errors: as leat_model_load. */
+LEAT_API leat_status leat_quantizer_load(leat_context *context, const char *path,
+                                         const char *beside, leat_model **out_model,
+                                         leat_error *err) LEAT_MUST_CHECK;
 
 /* Prepares to quantize a model. The model is not changed; it must have been loaded with
  * optimization, which folds normalizations into convolutions.
@@ -80,7 +98,7 @@ LEAT_API leat_status leat_quantizer_create(leat_model *model, const leat_quantiz
                                            leat_error *err) LEAT_MUST_CHECK;
 
 /* Runs the model once and notes the ranges that its activations take. Memory does not grow with
- * the number of batches: histograms have a fixed size, and only the first batches, up to 32 MB and
+ * the number of batches: histograms have a fixed size, and only the first batches, up to 24 MB and
  * 64 of them, are kept to measure errors with.
  * Shapes:   as leat_session_run.
  * Units:    labels: the right class of each row of the first output, or NULL; n_labels is 0 or the
@@ -107,14 +125,16 @@ typedef struct leat_quantizer_file {
  *           holds whole inputs one after the other. All inputs have as many batches.
  * Errors:   NOT_FOUND, IO, CORRUPT, and UNSUPPORTED for a compressed .npz; INVALID for a missing
  *           input, another type or shape than the model's, another number of batches or labels,
- *           an empty file or directory; those of leat_quantizer_feed. */
+ *           an empty file or directory, a cache that is damaged or of another model or other data;
+ *           those of leat_quantizer_feed. */
 LEAT_API leat_status leat_quantizer_feed_files(leat_quantizer *quantizer,
                                                const leat_quantizer_file *files, size_t n_files,
                                                const char *labels_path,
                                                leat_error *err) LEAT_MUST_CHECK;
 
 /* Quantizes and writes PATH, whole or not at all (leat_model_save). The same data in the same order
- * gives the same file. May be called once.
+ * gives the same file, but for layers whose two times are too close to each other to be sure
+ * (any_speed: always). May be called once.
  * Errors:   INVALID for the static method without data; LIMIT when max_drop cannot be reached: the
  *           report says what was; CANCELLED; IO; NO_MEMORY. */
 LEAT_API leat_status leat_quantizer_finish(leat_quantizer *quantizer, const char *path,
@@ -136,6 +156,10 @@ typedef struct leat_quantized_layer {
                               only, else NaN */
     uint64_t flops;        /* of a run of the first batch; 0 without data */
     uint64_t weight_bytes; /* of the original weights */
+    uint64_t ns_before;    /* least of a few runs of the first batch, f32; 0: not known, such as of
+                              a layer that is fused into another */
+    uint64_t ns_after;     /* the same, in 8 bits, quantizing its data too unless a layer before it
+                              does; of the last variant in which it was quantized */
 } leat_quantized_layer;
 
 typedef struct leat_quantizer_report {
@@ -152,9 +176,9 @@ typedef struct leat_quantizer_report {
                                  largest element is another one), "error" (root of the noise to
                                  signal ratio, for outputs that are not [rows, classes]); "" */
     double drop;              /* as a fraction: 0.01 is one in a hundred; NaN: not measured */
-    uint64_t ns_before;       /* shortest of a few runs of the first batch, f32; 0: no data. For the
-                                 reader:       nothing is decided by time */
+    uint64_t ns_before;       /* shortest of a few runs of the first batch, f32; 0: no data */
     uint64_t ns_after;
+    uint64_t ns_predicted; /* ns_before less what the layers' own times say is saved; 0: no data */
 } leat_quantizer_report;
 
 /* What was done; valid after leat_quantizer_finish, also when that failed with LIMIT.

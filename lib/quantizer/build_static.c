@@ -78,9 +78,20 @@ static leat_status add_dequantized(lt_graph *graph, const lt_quant_constant *dat
                                       out, err);
 }
 
+/* Fills in layer->lost, once: all weights are read for it. */
+static bool lost_mean(leat_quantizer *q, lt_quant_layer *layer)
+{
+    if (layer->lost == NULL) {
+        double *lost = lt_arena_array(&q->arena, layer->channels, sizeof(*lost));
+        layer->lost = lost != NULL && lt_quant_lost_mean(q, layer, lost) ? lost : NULL;
+        lt_model_release_pages(q->model);
+    }
+    return layer->lost != NULL;
+}
+
 /* The bias of a layer, none being zeros, with what its weights lose on average; NULL when there is
  * nothing to add, or none that is a constant row. */
-static leat_status read_bias(leat_quantizer *q, lt_graph *graph, const lt_quant_layer *layer,
+static leat_status read_bias(leat_quantizer *q, lt_graph *graph, lt_quant_layer *layer,
                              uint32_t bias, double **out, leat_error *err)
 {
     const leat_value *b = bias == LEAT_NO_VALUE ? NULL : &graph->values[bias];
@@ -95,18 +106,20 @@ static leat_status read_bias(leat_quantizer *q, lt_graph *graph, const lt_quant_
     if (row == NULL) {
         return lt_fail(err, LEAT_NO_MEMORY, "no memory for a quantized bias");
     }
-    bool corrected = q->correct_bias && lt_quant_lost_mean(q, layer, row);
-    for (size_t c = 0; c < layer->channels && is_row; c++) {
-        float f;
-        memcpy(&f, (const char *)b->data + c * sizeof(f), sizeof(f));
-        row[c] = (corrected ? row[c] : 0) + (double)f;
+    bool corrected = q->correct_bias && lost_mean(q, layer);
+    for (size_t c = 0; c < layer->channels; c++) {
+        float f = 0;
+        if (is_row) {
+            memcpy(&f, (const char *)b->data + c * sizeof(f), sizeof(f));
+        }
+        row[c] = (corrected ? layer->lost[c] : 0) + (double)f;
     }
     *out = is_row || corrected ? row : NULL;
     return LEAT_OK;
 }
 
 /* The bias in 32 bits; *out_value is left alone when there is none that fits. */
-static leat_status add_bias(leat_quantizer *q, lt_graph *graph, const lt_quant_layer *layer,
+static leat_status add_bias(leat_quantizer *q, lt_graph *graph, lt_quant_layer *layer,
                             uint32_t bias, float x_scale, uint32_t *out_value, leat_error *err)
 {
     const int64_t shape[1] = {(int64_t)layer->channels};

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #define MOST_BATCHES 64
-#define MOST_BATCH_BYTES (32u << 20)
+#define MOST_BATCH_BYTES (24u << 20)
 
 static leat_status no_memory(leat_error *err)
 {
@@ -61,7 +61,7 @@ static leat_status open_tapped(leat_quantizer *q, leat_error *err)
         lt_graph_destroy(graph);
         return status;
     }
-    status = lt_model_of_graph(q->context, graph, &q->tapped, err);
+    status = lt_model_of_graph(q->context, graph, q->model, &q->tapped, err);
     return status ? status : leat_session_create(q->tapped, &desc, &q->session, err);
 }
 
@@ -277,6 +277,16 @@ static bool is_plain(const leat_array *arrays, size_t count, uint64_t *bytes)
     return true;
 }
 
+static leat_status keep_first(leat_quantizer *q, const leat_array *inputs, leat_error *err)
+{
+    const leat_model_signature *io = leat_model_io(q->model);
+    uint64_t bytes = 0;
+    q->first = NULL;
+    return is_plain(inputs, io->n_inputs, &bytes)
+               ? copy_arrays(q, inputs, io->n_inputs, &q->first, err)
+               : LEAT_OK;
+}
+
 static leat_status keep(leat_quantizer *q, const leat_array *inputs, const leat_array *outputs,
                         const int64_t *labels, size_t n_labels, leat_error *err)
 {
@@ -285,6 +295,7 @@ static leat_status keep(leat_quantizer *q, const leat_array *inputs, const leat_
     if (q->synthetic || q->n_batches == MOST_BATCHES || !is_plain(inputs, io->n_inputs, &bytes) ||
         !is_plain(outputs, io->n_outputs, &bytes) ||
         (bytes > MOST_BATCH_BYTES && q->n_batches > 0)) {
+        q->full = true;
         return LEAT_OK;
     }
     if (q->batches == NULL) {
@@ -294,7 +305,12 @@ static leat_status keep(leat_quantizer *q, const leat_array *inputs, const leat_
         }
     }
     lt_quant_batch *batch = &q->batches[q->n_batches];
-    leat_status status = copy_arrays(q, inputs, io->n_inputs, &batch->inputs, err);
+    leat_status status = LEAT_OK;
+    if (q->n_batches == 0 && q->first != NULL) {
+        batch->inputs = q->first;
+    } else {
+        status = copy_arrays(q, inputs, io->n_inputs, &batch->inputs, err);
+    }
     status = status ? status : copy_arrays(q, outputs, io->n_outputs, &batch->outputs, err);
     if (status == LEAT_OK && n_labels > 0) {
         batch->n_labels = n_labels;
@@ -334,7 +350,14 @@ static leat_status check_labels(const leat_array *first, const int64_t *labels, 
 leat_status lt_quant_feed(leat_quantizer *q, const leat_array *inputs, size_t n_inputs,
                           const int64_t *labels, size_t n_labels, leat_error *err)
 {
-    leat_status status = q->session ? LEAT_OK : open_tapped(q, err);
+    if (q->counted && q->full) {
+        q->n_fed++;
+        q->all_labelled &= n_labels > 0;
+        return LEAT_OK;
+    }
+    /* before the tapped model takes its memory */
+    leat_status status = q->session ? LEAT_OK : lt_quant_time_source(q, inputs, n_inputs, err);
+    status = status || q->session ? status : open_tapped(q, err);
     if (status != LEAT_OK) {
         lt_quant_stop_feeding(q);
         return status;
@@ -348,12 +371,17 @@ leat_status lt_quant_feed(leat_quantizer *q, const leat_array *inputs, size_t n_
     status = leat_session_run(q->session, inputs, n_inputs, outputs, n_outputs, err);
     status = status ? status : check_finite(q, inputs, outputs, err);
     status = status ? status : check_labels(&outputs[0], labels, n_labels, err);
-    status = status ? status : keep(q, inputs, outputs, labels, n_labels, err);
     if (status == LEAT_OK && q->n_fed == 0) {
+        status = keep_first(q, inputs, err);
+    }
+    if (status == LEAT_OK && q->n_fed == 0 && !q->counted) {
         status = count_flops(q, inputs, outputs, err);
         status = status ? status : prepare_sums(q, inputs, outputs, err);
     }
-    status = status ? status : count_tensors(q, inputs, outputs, err);
+    status = status ? status : keep(q, inputs, outputs, labels, n_labels, err);
+    if (status == LEAT_OK && !q->counted) {
+        status = count_tensors(q, inputs, outputs, err);
+    }
     if (status == LEAT_OK) {
         q->n_fed++;
         q->all_labelled &= n_labels > 0;

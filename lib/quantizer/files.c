@@ -6,6 +6,7 @@
 #include "base/tensor.h"
 #include "quantizer/npz.h"
 #include "quantizer/quantizer.h"
+#include "runtime/tuning.h"
 
 #include <dirent.h>
 #include <stdio.h>
@@ -13,8 +14,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* Batches after which pages that were read are given back. */
-#define RELEASE 16
+/* Bytes of an input after which pages that were read are given back. */
+#define RELEASE ((size_t)2 << 20)
 
 /* One pass over files that hold all inputs: arrays[i] is that of input i. */
 typedef struct feeding {
@@ -25,6 +26,8 @@ typedef struct feeding {
     leat_array *arrays;
     leat_array labels; /* data NULL: none */
     uint64_t row;      /* of labels: the next one */
+    bool hashing;      /* nothing is fed: the hash of the data is taken */
+    uint64_t hash;
 } feeding;
 
 static bool ends_with(const char *text, const char *ending)
@@ -152,9 +155,28 @@ static leat_status next_labels(feeding *f, const leat_array *first, int64_t **ou
     return LEAT_OK;
 }
 
+static void hash_arrays(feeding *f)
+{
+    for (size_t i = 0; i < f->io->n_inputs; i++) {
+        const leat_array *a = &f->arrays[i];
+        const int64_t kind[2] = {a->dtype, a->rank};
+        f->hash = lt_hash(f->hash, kind, sizeof(kind));
+        f->hash = lt_hash(f->hash, a->shape, (size_t)a->rank * sizeof(*a->shape));
+        for (size_t at = 0; at < a->bytes; at += RELEASE) {
+            size_t left = a->bytes - at;
+            f->hash = lt_hash(f->hash, (const char *)a->data + at, left < RELEASE ? left : RELEASE);
+            lt_file_map_release_pages(&f->maps[i]);
+        }
+    }
+}
+
 /* Feeds the arrays that are open. */
 static leat_status feed_arrays(feeding *f, leat_error *err)
 {
+    if (f->hashing) {
+        hash_arrays(f);
+        return LEAT_OK;
+    }
     size_t n = f->io->n_inputs, count = 0;
     leat_array *ones = lt_arena_array(&f->arena, n + 1, sizeof(*ones));
     leat_status status = ones ? LEAT_OK : no_memory(err);
@@ -181,10 +203,11 @@ static leat_status feed_arrays(feeding *f, leat_error *err)
             status = leat_quantizer_feed(f->q, ones, n, labels, n_labels, err);
         }
         status = status ? status : lt_quant_progress(f->q, "calibrate", b + 1, count, err);
-        for (size_t i = 0; i < n && b % RELEASE == RELEASE - 1; i++) {
-            lt_file_map_release_pages(&f->maps[i]);
-        }
         for (size_t i = 0; i < n; i++) {
+            size_t bytes = ones[i].bytes;
+            if ((b + 1) * bytes / RELEASE != b * bytes / RELEASE) {
+                lt_file_map_release_pages(&f->maps[i]);
+            }
             ones[i].data = (char *)ones[i].data + ones[i].bytes;
         }
     }
@@ -318,7 +341,8 @@ static leat_status feed_all(feeding *f, const leat_quantizer_file *files, size_t
         status = status ? status : feed_arrays(f, err);
         close_files(f);
     }
-    if (status == LEAT_OK && f->labels.data != NULL && f->row != (uint64_t)f->labels.shape[0]) {
+    if (status == LEAT_OK && !f->hashing && f->labels.data != NULL &&
+        f->row != (uint64_t)f->labels.shape[0]) {
         status = lt_fail(err, LEAT_INVALID, "there are %lld labels, but %llu samples",
                          (long long)f->labels.shape[0], (unsigned long long)f->row);
     }
@@ -338,6 +362,13 @@ leat_status leat_quantizer_feed_files(leat_quantizer *q, const leat_quantizer_fi
     leat_status status = f.maps && f.arrays ? LEAT_OK : no_memory(err);
     if (status == LEAT_OK && labels_path != NULL) {
         status = open_labels(&f, labels_path, err);
+    }
+    if (status == LEAT_OK && q->cache != NULL) {
+        f.hashing = true;
+        f.hash = LT_HASH_START;
+        status = feed_all(&f, files, n_files, err);
+        f.hashing = false;
+        status = status ? status : lt_quant_cache_open(q, f.hash, err);
     }
     status = status ? status : feed_all(&f, files, n_files, err);
     if (f.maps != NULL && f.maps[f.io->n_inputs].data != NULL) {

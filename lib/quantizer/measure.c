@@ -1,15 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a quantized variant loses: it runs the kept batches, and its outputs are compared with those
  * of the f32 model. */
-#include "base/clock.h"
 #include "base/error.h"
 #include "quantizer/quantizer.h"
 
 #include <math.h>
 #include <string.h>
-
-/* The first makes the plan. */
-#define TIMED_RUNS 6
 
 typedef struct sums {
     double signal, noise;
@@ -132,38 +128,15 @@ leat_status lt_quant_measure(leat_quantizer *q, uint32_t most_batches, lt_quant_
         return LEAT_OK;
     }
     leat_status status = lt_quant_build(q, &graph, err);
-    if (status != LEAT_OK || (status = lt_model_of_graph(q->context, graph, &model, err))) {
+    if (status != LEAT_OK ||
+        (status = lt_model_of_graph(q->context, graph, q->model, &model, err))) {
         return status;
     }
+    lt_model_release_pages(q->model); /* biases are corrected from the weights */
     status = run_batches(q, model, n, &s, err);
     leat_model_destroy(model);
     if (status == LEAT_OK) {
         score(q, &s, out);
     }
-    return status;
-}
-
-leat_status lt_quant_time(leat_quantizer *q, leat_model *model, uint64_t *out_ns, leat_error *err)
-{
-    const leat_model_signature *io = leat_model_io(model);
-    leat_session *session;
-    *out_ns = 0;
-    if (q->n_batches == 0) {
-        return LEAT_OK;
-    }
-    leat_array *outputs = new_outputs(q, io->n_outputs, err);
-    if (outputs == NULL) {
-        return LEAT_NO_MEMORY;
-    }
-    leat_status status = leat_session_create(model, NULL, &session, err);
-    for (int i = 0; i < TIMED_RUNS && status == LEAT_OK; i++) {
-        uint64_t start = lt_clock_ns();
-        status = leat_session_run(session, q->batches[0].inputs, io->n_inputs, outputs,
-                                  io->n_outputs, err);
-        uint64_t ns = lt_clock_ns() - start;
-        *out_ns = *out_ns == 0 || ns < *out_ns ? ns : *out_ns;
-    }
-    leat_session_destroy(session);
-    lt_free(&q->context->memory, outputs, io->n_outputs * sizeof(*outputs) + 1);
     return status;
 }

@@ -60,14 +60,19 @@ leat_status leat_quantizer_create(leat_model *model, const leat_quantizer_desc *
     q->model = model;
     q->desc = *desc;
     q->desc.keep = NULL;
+    q->desc.cache = NULL;
     q->desc.n_keep = 0;
     q->bits = desc->bits == 4 ? 4 : 8;
+    q->by_time = !desc->any_speed && desc->target == LEAT_QUANTIZE_FOR_CPU;
     q->block = desc->block ? desc->block : 32;
     q->all_labelled = true;
     q->drop = q->sqnr_db = NAN;
     q->drop_measure = "";
     lt_arena_init(&q->arena, &q->context->memory, 1u << 20);
-    status = lt_quant_select(q, desc, err);
+    q->cache = desc->cache ? lt_arena_string(&q->arena, desc->cache) : NULL;
+    status = desc->cache != NULL && q->cache == NULL
+                 ? lt_fail(err, LEAT_NO_MEMORY, "no memory for a quantizer")
+                 : lt_quant_select(q, desc, err);
     if (status != LEAT_OK) {
         leat_quantizer_destroy(q);
         return status;
@@ -207,6 +212,8 @@ static void fill_layers(leat_quantizer *q)
             layer->report.scale = x->grid.scale;
             layer->report.zero_point = x->grid.zero;
         }
+        layer->report.ns_before = layer->f32_ns;
+        layer->report.ns_after = layer->own_ns;
         q->reports[i] = layer->report;
     }
 }
@@ -232,6 +239,7 @@ static leat_status decide(leat_quantizer *q, leat_error *err)
 {
     lt_quant_score score;
     leat_status status = choose_method(q, err);
+    lt_quant_cache_settle(q);
     if (status == LEAT_OK && q->method == LEAT_QUANTIZE_DYNAMIC) {
         status = q->n_fed == 0 ? lt_quant_synthesize(q, err) : LEAT_OK;
         status = status ? status : lt_quant_smooth(q, err);
@@ -243,9 +251,12 @@ static leat_status decide(leat_quantizer *q, leat_error *err)
                                                         : lt_quant_weights(q, &q->layers[i], err);
         }
     }
+    lt_model_release_pages(q->model);
     if (status == LEAT_OK && q->method == LEAT_QUANTIZE_STATIC) {
         status = lt_quant_choose_ranges(q, err);
     }
+    status = status ? status : lt_quant_cache_save(q, err);
+    status = status ? status : lt_quant_pay(q, err);
     status = status ? status : lt_quant_measure(q, q->n_batches, &score, err);
     if (status != LEAT_OK) {
         return status;
@@ -256,7 +267,8 @@ static leat_status decide(leat_quantizer *q, leat_error *err)
     if (q->desc.sensitivity || over) {
         status = lt_quant_sensitivity(q, err);
     }
-    return status ? status : lt_quant_revert(q, err);
+    status = status ? status : lt_quant_revert(q, err);
+    return status ? status : lt_quant_never_slower(q, err);
 }
 
 static leat_status write_result(leat_quantizer *q, const char *path, leat_error *err)
@@ -264,7 +276,9 @@ static leat_status write_result(leat_quantizer *q, const char *path, leat_error 
     lt_graph *graph;
     leat_model *model;
     leat_status status = lt_quant_build(q, &graph, err);
-    if (status != LEAT_OK || (status = lt_model_of_graph(q->context, graph, &model, err))) {
+    lt_model_release_pages(q->model);
+    if (status != LEAT_OK ||
+        (status = lt_model_of_graph(q->context, graph, q->model, &model, err))) {
         return status;
     }
     status = constant_bytes(q, graph, &q->bytes_after, err);
@@ -285,12 +299,25 @@ leat_status leat_quantizer_finish(leat_quantizer *q, const char *path, leat_erro
     lt_quant_stop_feeding(q);
     leat_status status = decide(q, err);
     q->finished = status == LEAT_OK || status == LEAT_LIMIT;
-    if (q->finished) {
-        fill_layers(q);
-    }
     status = status ? status : constant_bytes(q, q->model->graph, &q->bytes_before, err);
-    status = status ? status : lt_quant_time(q, q->model, &q->ns_before, err);
-    return status ? status : write_result(q, path, err);
+    status = status ? status : write_result(q, path, err);
+    if (q->finished) {
+        fill_layers(q); /* with the times of what was written */
+    }
+    return status;
+}
+
+/* The f32 model's time less what the layers save, each by its own times. */
+static uint64_t predicted(const leat_quantizer *q)
+{
+    int64_t ns = (int64_t)q->ns_before;
+    for (uint32_t i = 0; i < q->n_layers; i++) {
+        const leat_quantized_layer *l = &q->reports[i];
+        if (l->bits < 32 && l->ns_before > 0 && l->ns_after > 0) {
+            ns -= (int64_t)l->ns_before - (int64_t)l->ns_after;
+        }
+    }
+    return ns > 0 ? (uint64_t)ns : 0;
 }
 
 leat_status leat_quantizer_report_get(const leat_quantizer *q, leat_quantizer_report *out,
@@ -316,7 +343,8 @@ leat_status leat_quantizer_report_get(const leat_quantizer *q, leat_quantizer_re
                                    .drop_measure = q->drop_measure,
                                    .drop = q->drop,
                                    .ns_before = q->ns_before,
-                                   .ns_after = q->ns_after};
+                                   .ns_after = q->ns_after,
+                                   .ns_predicted = predicted(q)};
     return LEAT_OK;
 }
 
@@ -327,7 +355,7 @@ leat_status leat_quantize_file(leat_context *context, const char *model_path, co
     const leat_quantizer_file file = {NULL, calibration_data};
     leat_model *model = NULL;
     leat_quantizer *q = NULL;
-    leat_status status = leat_model_load(context, model_path, NULL, &model, err);
+    leat_status status = leat_quantizer_load(context, model_path, out_path, &model, err);
     status = status ? status : leat_quantizer_create(model, desc, &q, err);
     if (status == LEAT_OK && calibration_data != NULL) {
         status = leat_quantizer_feed_files(q, &file, 1, NULL, err);

@@ -20,8 +20,11 @@ typedef struct lt_quant_layer {
     size_t channels;
     bool able;       /* can be quantized by the method */
     bool on;         /* is to be quantized */
+    uint64_t f32_ns; /* of the first batch; 0: not known */
+    uint64_t own_ns; /* in 8 bits, of the last variant timed in which it was; 0: not known */
     int8_t *weights; /* as the original lies; NULL until they are asked for */
     float *scales;   /* one a channel */
+    double *lost;    /* lt_quant_lost_mean; NULL until it is asked for, or not known */
     struct {         /* the weights method's, as [k][channels]; NULL until they are asked for */
         uint8_t *levels, *zeros;
         float *scales;
@@ -74,12 +77,20 @@ struct leat_quantizer {
 
     leat_model *tapped; /* the model with the tensors as further outputs; NULL until data comes */
     leat_session *session;
+    leat_array *first; /* inputs to measure times with; NULL: none */
     lt_quant_batch *batches;
     uint32_t n_batches;
     uint64_t batch_bytes;
     uint64_t n_fed;
+    const char *cache; /* path; NULL: none */
+    uint64_t model_hash, data_hash, cache_settings;
+    bool cache_keyed; /* the hashes are known */
+    bool counted;     /* what data would count came from the cache: it is run only to be kept */
+    bool grids_known; /* the tensors' grids too */
+    bool full;        /* no further batch is kept */
     bool all_labelled;
     bool correct_bias; /* static: biases take back what the weights' rounding adds on average */
+    bool by_time;      /* layers that do not pay stay f32 */
     bool synthetic;    /* what is fed is made up: no batch of it is kept */
     bool finished;
 
@@ -193,6 +204,18 @@ leat_status lt_quant_feed(leat_quantizer *q, const leat_array *inputs, size_t n_
                           const int64_t *labels, size_t n_labels, leat_error *err) LEAT_MUST_CHECK;
 void lt_quant_stop_feeding(leat_quantizer *q);
 
+/* --- cache.c ------------------------------------------------------------------------------------
+ */
+
+/* Before the first batch of the data with that hash: reads the cache when there is one.
+ * Errors:   INVALID for a foreign one, as leat_quantizer_feed_files. */
+leat_status lt_quant_cache_open(leat_quantizer *q, uint64_t data_hash,
+                                leat_error *err) LEAT_MUST_CHECK;
+/* Whether the grids hold for the settings, which are known now. */
+void lt_quant_cache_settle(leat_quantizer *q);
+/* Writes it where something is new. */
+leat_status lt_quant_cache_save(const leat_quantizer *q, leat_error *err) LEAT_MUST_CHECK;
+
 /* --- measure.c ----------------------------------------------------------------------------------
  */
 
@@ -206,9 +229,20 @@ typedef struct lt_quant_score {
 leat_status lt_quant_measure(leat_quantizer *q, uint32_t most_batches, lt_quant_score *out,
                              leat_error *err) LEAT_MUST_CHECK;
 
-/* The shortest of a few runs of a model on the first kept batch, in nanoseconds; 0 without one. */
-leat_status lt_quant_time(leat_quantizer *q, leat_model *model, uint64_t *out_ns,
+/* --- time.c -------------------------------------------------------------------------------------
+ */
+
+/* The shortest of a few runs of the f32 model on the first batch; fills in ns_before and the
+ * layers' f32_ns. */
+leat_status lt_quant_time_source(leat_quantizer *q, const leat_array *inputs, size_t n_inputs,
+                                 leat_error *err) LEAT_MUST_CHECK;
+/* The same for a quantized variant, *out_ns and the layers' own_ns; *out_ns 0 without inputs. */
+leat_status lt_quant_time(leat_quantizer *q, leat_model *variant, uint64_t *out_ns,
                           leat_error *err) LEAT_MUST_CHECK;
+/* Takes back layers that 8 bits make slower. */
+leat_status lt_quant_pay(leat_quantizer *q, leat_error *err) LEAT_MUST_CHECK;
+/* Takes more back, all at last, while the whole is no faster than f32. */
+leat_status lt_quant_never_slower(leat_quantizer *q, leat_error *err) LEAT_MUST_CHECK;
 
 /* --- ranges.c, revert.c -------------------------------------------------------------------------
  */

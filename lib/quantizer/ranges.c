@@ -123,6 +123,9 @@ leat_status lt_quant_choose_ranges(leat_quantizer *q, leat_error *err)
     choices c = {.grids = lt_arena_array(&q->arena, q->n_tensors + 1u, sizeof(*c.grids))};
     leat_quantize_range wanted = q->desc.range;
     leat_status status = LEAT_OK;
+    if (q->grids_known) {
+        return LEAT_OK;
+    }
     if (c.grids == NULL) {
         return lt_fail(err, LEAT_NO_MEMORY, "no memory for ranges");
     }

@@ -3,8 +3,8 @@
  *
  * Each layer alone adds noise to the outputs and saves operations. Noise of layers that err
  * independently adds up, so the best to give up are those with the most noise for each operation:
- * the least number of them, in that order, with which the drop is allowed. Operations stand for
- * time, so that the choice depends on nothing but the model and the data. */
+ * the least number of them, in that order, with which the drop is allowed. What a layer saves is
+ * the time that was measured; where nothing is decided by time, operations stand for it. */
 #include "base/error.h"
 #include "quantizer/quantizer.h"
 
@@ -13,6 +13,8 @@
 
 /* Batches that a layer alone is measured with. */
 #define BATCHES 4u
+/* Operations that stand for a saved nanosecond where a layer's time is not known. */
+#define PER_NS 100
 
 leat_status lt_quant_sensitivity(leat_quantizer *q, leat_error *err)
 {
@@ -48,11 +50,15 @@ leat_status lt_quant_sensitivity(leat_quantizer *q, leat_error *err)
 /* --- reverting ----------------------------------------------------------------------------------
  */
 
-/* Noise to signal of the layer alone, for each operation that it saves. */
-static double worth(const lt_quant_layer *layer)
+/* Noise to signal of the layer alone, for each nanosecond or operation that it saves. */
+static double worth(const leat_quantizer *q, const lt_quant_layer *layer)
 {
     double noise = isnan(layer->report.sqnr_db) ? 0 : pow(10, -layer->report.sqnr_db / 10);
-    return noise / (layer->report.flops ? (double)layer->report.flops : 1);
+    double saved = (double)layer->report.flops / (q->by_time ? PER_NS : 1);
+    if (q->by_time && layer->f32_ns > 0 && layer->own_ns > 0) {
+        saved = (double)layer->f32_ns - (double)layer->own_ns;
+    }
+    return noise / (saved >= 1 ? saved : 1);
 }
 
 typedef struct candidate {
@@ -114,7 +120,7 @@ leat_status lt_quant_revert(leat_quantizer *q, leat_error *err)
     }
     for (uint32_t i = 0; i < q->n_layers; i++) {
         if (q->layers[i].on) {
-            c[count++] = (candidate){worth(&q->layers[i]), i};
+            c[count++] = (candidate){worth(q, &q->layers[i]), i};
         }
     }
     qsort(c, count, sizeof(*c), by_worth);

@@ -110,6 +110,7 @@ leat_status lt_quant_weights(leat_quantizer *q, lt_quant_layer *layer, leat_erro
             }
         }
     }
+    lt_model_release_pages(q->model); /* all of them together are as much as the model */
     layer->report.weight_sqnr_db = noise > 0 ? 10 * log10(signal / noise) : INFINITY;
     layer->weights = out;
     layer->scales = scales;

@@ -192,8 +192,8 @@ leat_status leat_model_load_memory(leat_context *context, const void *data, size
     return LEAT_OK;
 }
 
-leat_status lt_model_of_graph(leat_context *context, lt_graph *graph, leat_model **out_model,
-                              leat_error *err)
+leat_status lt_model_of_graph(leat_context *context, lt_graph *graph, const leat_model *source,
+                              leat_model **out_model, leat_error *err)
 {
     leat_model *model;
     *out_model = NULL;
@@ -203,6 +203,7 @@ leat_status lt_model_of_graph(leat_context *context, lt_graph *graph, leat_model
         return status;
     }
     model->graph = graph;
+    model->source = source;
     graph->custom = &context->custom;
     status = describe_model(model, err);
     if (status != LEAT_OK) {
@@ -253,10 +254,12 @@ leat_status leat_model_save(const leat_model *model, const char *path,
 
 void lt_model_release_pages(const leat_model *model)
 {
-    if (model->map.data != NULL) {
-        lt_file_map_release_pages(&model->map);
-    }
-    if (model->files != NULL) {
-        lt_external_files_release_pages(model->files);
+    for (; model != NULL; model = model->source) {
+        if (model->map.data != NULL) {
+            lt_file_map_release_pages(&model->map);
+        }
+        if (model->files != NULL) {
+            lt_external_files_release_pages(model->files);
+        }
     }
 }

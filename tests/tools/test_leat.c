@@ -144,7 +144,8 @@ static void quantize_writes_a_model_and_a_report(void **state)
     assert_int_equal(leat(arguments, out, sizeof(out)), 0);
     /* its output has the shape of its input */
     snprintf(arguments, sizeof(arguments),
-             "quantize %%s %s/q.onnx --data x=%s/calib/a_y.npy --max-drop 0.5 --report %s/r.json",
+             "quantize %%s %s/q.onnx --any-speed --data x=%s/calib/a_y.npy --max-drop 0.5 --report "
+             "%s/r.json",
              folder, folder, folder);
     assert_int_equal(leat(arguments, out, sizeof(out)), 0);
     assert_non_null(strstr(out, "static, 1 of 1 products quantized"));
@@ -153,8 +154,8 @@ static void quantize_writes_a_model_and_a_report(void **state)
     assert_int_equal(stat(path, &info), 0);
     snprintf(arguments, sizeof(arguments), "run %s/q.onnx --shape 6x2", folder);
     assert_int_equal(leat(arguments, out, sizeof(out)), 0);
-    snprintf(arguments, sizeof(arguments), "quantize %%s %s/d.onnx --method dynamic --json",
-             folder);
+    snprintf(arguments, sizeof(arguments),
+             "quantize %%s %s/d.onnx --any-speed --method dynamic --json", folder);
     assert_int_equal(leat(arguments, out, sizeof(out)), 0);
     assert_non_null(strstr(out, "\"method\": \"dynamic\""));
     assert_non_null(strstr(out, "\"sqnr_db\": null"));

@@ -62,8 +62,8 @@ static void write_json(FILE *to, const options *o, const leat_quantizer_report *
     json_number(to, "sqnr_db", r->sqnr_db);
     fprintf(to, ", \"drop_measure\": \"%s\"", r->drop_measure);
     json_number(to, "drop", r->drop);
-    fprintf(to, ", \"ms_before\": %.6g, \"ms_after\": %.6g", (double)r->ns_before / 1e6,
-            (double)r->ns_after / 1e6);
+    fprintf(to, ", \"ms_before\": %.6g, \"ms_after\": %.6g, \"ms_predicted\": %.6g",
+            (double)r->ns_before / 1e6, (double)r->ns_after / 1e6, (double)r->ns_predicted / 1e6);
     fputs(", \"layers\": [", to);
     for (size_t i = 0; i < r->n_layers; i++) {
         const leat_quantized_layer *l = &r->layers[i];
@@ -76,6 +76,8 @@ static void write_json(FILE *to, const options *o, const leat_quantizer_report *
         json_number(to, "weight_sqnr_db", l->weight_sqnr_db);
         json_number(to, "sqnr_db", l->sqnr_db);
         json_number(to, "own_sqnr_db", l->own_sqnr_db);
+        fprintf(to, ", \"us_before\": %.6g, \"us_after\": %.6g", (double)l->ns_before / 1e3,
+                (double)l->ns_after / 1e3);
         fprintf(to, ", \"flops\": %llu, \"weight_bytes\": %llu}", (unsigned long long)l->flops,
                 (unsigned long long)l->weight_bytes);
     }
@@ -91,10 +93,20 @@ static void decibels(FILE *to, double value)
     }
 }
 
+static void microseconds(FILE *to, uint64_t ns)
+{
+    if (ns == 0) {
+        fprintf(to, " %9s", "-");
+    } else {
+        fprintf(to, " %9.1f", (double)ns / 1e3);
+    }
+}
+
 static void write_table(FILE *to, const leat_quantizer_report *r)
 {
-    fprintf(to, "%-40s %-7s %4s %-10s %11s %4s %8s %8s %8s %10s  %s\n", "layer", "op", "bits",
-            "range", "scale", "zero", "w dB", "own dB", "out dB", "MFLOP", "");
+    fprintf(to, "%-40s %-7s %4s %-10s %11s %4s %8s %8s %8s %10s %9s %9s  %s\n", "layer", "op",
+            "bits", "range", "scale", "zero", "w dB", "own dB", "out dB", "MFLOP", "f32 us",
+            "int us", "");
     for (size_t i = 0; i < r->n_layers; i++) {
         const leat_quantized_layer *l = &r->layers[i];
         fprintf(to, "%-40s %-7s %4d %-10s %11.4g %4d", l->name, l->op, l->bits,
@@ -102,7 +114,10 @@ static void write_table(FILE *to, const leat_quantizer_report *r)
         decibels(to, l->weight_sqnr_db);
         decibels(to, l->own_sqnr_db);
         decibels(to, l->sqnr_db);
-        fprintf(to, " %10.1f  %s\n", (double)l->flops / 1e6, l->reason);
+        fprintf(to, " %10.1f", (double)l->flops / 1e6);
+        microseconds(to, l->ns_before);
+        microseconds(to, l->ns_after);
+        fprintf(to, "  %s\n", l->reason);
     }
 }
 
@@ -120,8 +135,12 @@ static void write_summary(FILE *to, const options *o, const leat_quantizer_repor
                 "outputs: signal to noise %.1f dB, drop of %s %.2f %%, over %llu of %llu batches\n",
                 r->sqnr_db, r->drop_measure, 100 * r->drop, (unsigned long long)r->n_measured,
                 (unsigned long long)r->n_batches);
-        fprintf(to, "a batch: %.3f -> %.3f ms on the CPU\n", (double)r->ns_before / 1e6,
-                (double)r->ns_after / 1e6);
+    }
+    if (r->ns_after > 0) {
+        fprintf(to, "a batch: %.3f -> %.3f ms on this CPU, %.2fx (%.2fx by the layers' times)\n",
+                (double)r->ns_before / 1e6, (double)r->ns_after / 1e6,
+                (double)r->ns_before / (double)r->ns_after,
+                (double)r->ns_before / (double)(r->ns_predicted ? r->ns_predicted : 1));
     }
 }
 
@@ -186,10 +205,12 @@ int cmd_quantize(const options *o)
                                 .keep = o->keep,
                                 .n_keep = (size_t)o->n_keep,
                                 .sensitivity = o->sensitivity,
+                                .any_speed = o->any_speed,
+                                .cache = o->cache,
                                 .progress = shown ? show_progress : NULL};
     leat_quantizer_report report = {.struct_size = sizeof(report)};
     leat_status status = leat_context_create(&with, &context, &err);
-    status = status ? status : leat_model_load(context, o->paths[0], NULL, &model, &err);
+    status = status ? status : leat_quantizer_load(context, o->paths[0], o->paths[1], &model, &err);
     status = status ? status : leat_quantizer_create(model, &desc, &q, &err);
     status = status ? status : feed(o, q, &err);
     status = status ? status : leat_quantizer_finish(q, o->paths[1], &err);

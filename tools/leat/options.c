@@ -20,12 +20,12 @@ static const usage commands[] = {
               "         [--trace FILE] [--profile] [--no-graphs] [--json]\n"},
     {"inspect", "leat inspect MODEL [--device D] [--json]\n"},
     {"devices", "leat devices [--device D] [--json]\n"},
-    {"quantize",
-     "leat quantize IN.onnx OUT.onnx [--data [NAME=]calib.npy|calib.npz|DIR]...\n"
-     "         [--labels y.npy] [--method dynamic|static|weights] [--max-drop 1%]\n"
-     "         [--bits 8|4] [--block 32]\n"
-     "         [--target cpu|cuda|any] [--range min-max|percentile|mse|entropy]\n"
-     "         [--keep NODE]... [--sensitivity] [--report FILE] [--threads N] [--json]\n"},
+    {"quantize", "leat quantize IN.onnx OUT.onnx [--data [NAME=]calib.npy|calib.npz|DIR]...\n"
+                 "         [--labels y.npy] [--method dynamic|static|weights] [--max-drop 1%]\n"
+                 "         [--bits 8|4] [--block 32]\n"
+                 "         [--target cpu|cuda|any] [--range min-max|percentile|mse|entropy]\n"
+                 "         [--keep NODE]... [--sensitivity] [--any-speed] [--cache FILE]\n"
+                 "         [--report FILE] [--threads N] [--json]\n"},
     {"test", "leat test PATH... [--device D] [--rtol R] [--atol A]\n"},
 };
 
@@ -33,6 +33,9 @@ static const usage notes[] = {
     {"run bench",
      "--plain: no algorithm that rounds otherwise than the definition (Winograd, Strassen).\n"
      "--cache: measure the ways to compute a layer, and keep the results in DIR.\n"},
+    {"quantize",
+     "--cache: keep in FILE what calibration found; it is used again for the same model and data.\n"
+     "--any-speed: quantize also layers that are slower in 8 bits on this CPU (--target cpu).\n"},
     {"", "--plugins DIR: where the backend of --device is looked for (libleat_NAME.so).\n"
          "Exit codes: 0 fine, 1 failed or mismatched, 2 usage, 3 model refused, 4 no device.\n"},
 };
@@ -272,6 +275,8 @@ int options_parse(int argc, char **argv, options *o)
             o->profile = true;
         } else if (strcmp(argv[i], "--sensitivity") == 0) {
             o->sensitivity = true;
+        } else if (strcmp(argv[i], "--any-speed") == 0) {
+            o->any_speed = true;
         } else if (strcmp(argv[i], "--plain") == 0) {
             o->plain = true;
         } else if (strcmp(argv[i], "--no-graphs") == 0) {

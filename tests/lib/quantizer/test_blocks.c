@@ -6,9 +6,8 @@
 #include "graph/graph.h"
 #include "quantizer/quantizer.h"
 #include "runtime/model.h"
-#include "support/run.h"
+#include "support/quantize.h"
 
-#include <leat/quantizer.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,36 +18,16 @@
 #define K 192
 #define N 21
 
-static char path[64];
-
-static float seeded(uint32_t *state)
-{
-    *state = *state * 1664525u + 1013904223u;
-    return (float)((double)(*state >> 8) * 0x1p-23 - 1);
-}
-
-static void random_constant(onnx_builder *b, const char *name, const char *shape, size_t count,
-                            uint32_t seed)
-{
-    float *data = malloc(count * sizeof(*data));
-    assert_non_null(data);
-    for (size_t i = 0; i < count; i++) {
-        data[i] = 0.3f * seeded(&seed) + (i % 7 == 0 ? 0.4f : 0);
-    }
-    onnx_builder_floats(b, name, shape, data);
-    free(data);
-}
-
 /* A product, a turned Gemm with a bias, and one whose rows are no whole blocks. */
 static onnx_builder *build(int64_t opset)
 {
     const leat_attr turned = test_attr_int("transB", 1);
     onnx_builder *b = onnx_builder_create(opset);
     onnx_builder_input(b, "x", LEAT_DTYPE_F32, "Nx192");
-    random_constant(b, "w", "192x21", K * N, 1);
-    random_constant(b, "v", "21x192", K * N, 2);
-    random_constant(b, "c", "21", N, 3);
-    random_constant(b, "u", "21x21", N * N, 4);
+    test_random_constant(b, "w", "192x21", 0.3f, 0.4f, 1);
+    test_random_constant(b, "v", "21x192", 0.3f, 0.4f, 2);
+    test_random_constant(b, "c", "21", 0.3f, 0.4f, 3);
+    test_random_constant(b, "u", "21x21", 0.3f, 0.4f, 4);
     onnx_builder_node(b, "MatMul", "x,w", "y", NULL, 0);
     onnx_builder_node(b, "Gemm", "x,v,c", "z", &turned, 1);
     onnx_builder_node(b, "MatMul", "y,u", "t", NULL, 0);
@@ -122,19 +101,18 @@ static void check_bits(int32_t bits, int32_t block, leat_quantize_method method,
     test_run run;
     test_run_load(&run, b);
     assert_ok(leat_quantizer_create(run.model, &desc, &q, &run.err), &run.err);
-    assert_ok(leat_quantizer_finish(q, path, &run.err), &run.err);
-    leat_quantizer_report r = {.struct_size = sizeof(r)};
-    assert_ok(leat_quantizer_report_get(q, &r, &run.err), &run.err);
+    assert_ok(leat_quantizer_finish(q, test_quantized_path, &run.err), &run.err);
+    leat_quantizer_report r = test_quantizer_report(q);
     assert_int_equal(r.method, LEAT_QUANTIZE_WEIGHTS);
     assert_int_equal(r.layers[0].bits, bits);
     assert_int_equal(r.layers[1].bits, bits);
     assert_int_equal(r.layers[2].bits, 32);
     assert_non_null(strstr(r.layers[2].reason, "blocks"));
     for (size_t i = 0; i < ROWS * K; i++) {
-        data[i] = seeded(&seed);
+        data[i] = test_seeded(&seed);
     }
     leat_array x = test_f32(data, "5x192");
-    assert_ok(leat_model_load(run.context, path, NULL, &model, &run.err), &run.err);
+    assert_ok(leat_model_load(run.context, test_quantized_path, NULL, &model, &run.err), &run.err);
     assert_int_equal(lt_graph_opset(model->graph, ""), 21);
     assert_ok(leat_session_create(model, NULL, &session, &run.err), &run.err);
     assert_ok(leat_session_run(session, &x, 1, out, 3, &run.err), &run.err);
@@ -190,67 +168,22 @@ static void bad_weights_are_refused(void **state)
     onnx_builder_node(b, "MatMul", "x,w", "y", NULL, 0);
     onnx_builder_output(b, "y", LEAT_DTYPE_F32, "Nx2");
     test_run_load(&run, b);
-    unlink(path);
+    unlink(test_quantized_path);
     assert_ok(leat_quantizer_create(run.model, &desc, &q, &run.err), &run.err);
-    assert_int_equal(leat_quantizer_finish(q, path, &run.err), LEAT_INVALID);
+    assert_int_equal(leat_quantizer_finish(q, test_quantized_path, &run.err), LEAT_INVALID);
     assert_non_null(strstr(run.err.message, "'w'"));
-    assert_int_equal(access(path, F_OK), -1);
+    assert_int_equal(access(test_quantized_path, F_OK), -1);
     leat_quantizer_destroy(q);
     test_run_free(&run);
     onnx_builder_destroy(b);
 }
 
-static leat_status attempt(void *argument, const leat_allocator *allocator, leat_error *err)
-{
-    const leat_array *bytes = argument;
-    leat_context_desc with = {.struct_size = sizeof(with), .allocator = allocator, .threads = 1};
-    leat_quantizer_desc desc = {.struct_size = sizeof(desc), .bits = 4};
-    leat_context *context;
-    leat_model *model = NULL, *made = NULL;
-    leat_session *session = NULL;
-    leat_quantizer *q = NULL;
-    float data[K] = {0};
-    leat_array x = test_f32(data, "1x192"), out[3] = {{0}, {0}, {0}};
-    leat_status status = leat_context_create(&with, &context, err);
-    if (status != LEAT_OK) {
-        return status;
-    }
-    status = leat_model_load_memory(context, bytes->data, bytes->bytes, NULL, &model, err);
-    status = status ? status : leat_quantizer_create(model, &desc, &q, err);
-    status = status ? status : leat_quantizer_finish(q, path, err);
-    status = status ? status : leat_model_load(context, path, NULL, &made, err);
-    status = status ? status : leat_session_create(made, NULL, &session, err);
-    status = status ? status : leat_session_run(session, &x, 1, out, 3, err);
-    leat_session_destroy(session);
-    leat_model_destroy(made);
-    leat_quantizer_destroy(q);
-    leat_model_destroy(model);
-    leat_context_destroy(context);
-    return status;
-}
-
 static void blocks_survive_failing_allocations(void **state)
 {
-    onnx_builder *b = build(13);
-    leat_array bytes = {.rank = 0};
+    float data[K] = {0};
+    test_quantizing what = {.desc = {.bits = 4}, .x = test_f32(data, "1x192"), .n_outputs = 3};
     (void)state;
-    bytes.data = (void *)(uintptr_t)onnx_builder_finish(b, &bytes.bytes);
-    test_walk_allocations(attempt, &bytes);
-    onnx_builder_destroy(b);
-}
-
-static int setup(void **state)
-{
-    (void)state;
-    snprintf(path, sizeof(path), "/tmp/leat-blocks-%d.onnx", (int)getpid());
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    unlink(path);
-    return 0;
+    test_walk_quantizing(build(13), &what);
 }
 
 int main(void)
@@ -261,5 +194,5 @@ int main(void)
         cmocka_unit_test(bad_weights_are_refused),
         cmocka_unit_test(blocks_survive_failing_allocations),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, test_quantized_setup, test_quantized_teardown);
 }

@@ -6,9 +6,8 @@
 #include "quantizer/quantizer.h"
 #include "runtime/model.h"
 #include "support/file.h"
-#include "support/run.h"
+#include "support/quantize.h"
 
-#include <leat/quantizer.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,26 +17,6 @@
 #define SIDE 12
 #define IMAGE (3 * SIDE * SIDE)
 #define BATCHES 6
-
-static char path[64];
-
-static float seeded(uint32_t *state)
-{
-    *state = *state * 1664525u + 1013904223u;
-    return (float)((double)(*state >> 8) * 0x1p-23 - 1);
-}
-
-static void random_constant(onnx_builder *b, const char *name, const char *shape, size_t count,
-                            float scale, uint32_t seed)
-{
-    float *data = malloc(count * sizeof(*data));
-    assert_non_null(data);
-    for (size_t i = 0; i < count; i++) {
-        data[i] = scale * seeded(&seed);
-    }
-    onnx_builder_floats(b, name, shape, data);
-    free(data);
-}
 
 /* Two residual blocks, the second with a convolution beside; pool, mean, classes. `wild`: between
  * the blocks a convolution whose data has one channel 20,000 times the others, its weights for it
@@ -50,13 +29,13 @@ static onnx_builder *build_cnn(int64_t opset, bool wild)
                               test_attr_ints("strides", two, 2)};
     onnx_builder *b = onnx_builder_create(opset);
     onnx_builder_input(b, "x", LEAT_DTYPE_F32, "Nx3x12x12");
-    random_constant(b, "w1", "8x3x3x3", 216, 0.4f, 1);
-    random_constant(b, "b1", "8", 8, 0.5f, 2);
-    random_constant(b, "w2", "8x8x3x3", 576, 0.2f, 3);
-    random_constant(b, "w3", "16x8x1x1", 128, 0.4f, 4);
-    random_constant(b, "w4", "16x8x3x3", 1152, 0.2f, 5);
-    random_constant(b, "w5", "16x5", 80, 1, 6);
-    random_constant(b, "b5", "5", 5, 1, 7);
+    test_random_constant(b, "w1", "8x3x3x3", 0.4f, 0, 1);
+    test_random_constant(b, "b1", "8", 0.5f, 0, 2);
+    test_random_constant(b, "w2", "8x8x3x3", 0.2f, 0, 3);
+    test_random_constant(b, "w3", "16x8x1x1", 0.4f, 0, 4);
+    test_random_constant(b, "w4", "16x8x3x3", 0.2f, 0, 5);
+    test_random_constant(b, "w5", "16x5", 1, 0, 6);
+    test_random_constant(b, "b5", "5", 1, 0, 7);
     onnx_builder_node(b, "Conv", "x,w1,b1", "c1", &pads, 1);
     onnx_builder_node(b, "Relu", "c1", "r1", NULL, 0);
     onnx_builder_node(b, "MaxPool", "r1", "p1", pool, 2);
@@ -69,7 +48,7 @@ static onnx_builder *build_cnn(int64_t opset, bool wild)
         float w6[64];
         uint32_t seed = 8;
         for (size_t i = 0; i < 64; i++) {
-            w6[i] = 0.4f * seeded(&seed) / (i % 8 == 0 ? 20000.0f : 1.0f);
+            w6[i] = 0.4f * test_seeded(&seed) / (i % 8 == 0 ? 20000.0f : 1.0f);
         }
         onnx_builder_floats(b, "f", "8x1x1", factors);
         onnx_builder_floats(b, "w6", "8x8x1x1", w6);
@@ -98,7 +77,7 @@ static onnx_builder *build_cnn(int64_t opset, bool wild)
 static leat_array image(float *data, uint32_t seed)
 {
     for (size_t i = 0; i < IMAGE; i++) {
-        data[i] = seeded(&seed);
+        data[i] = test_seeded(&seed);
     }
     return test_f32(data, "1x3x12x12");
 }
@@ -112,13 +91,6 @@ static void feed(leat_quantizer *q, uint32_t first, int batches, leat_error *err
     }
 }
 
-static leat_quantizer *create(test_run *run, const leat_quantizer_desc *desc)
-{
-    leat_quantizer *q;
-    assert_ok(leat_quantizer_create(run->model, desc, &q, &run->err), &run->err);
-    return q;
-}
-
 /* A model of build_cnn, and a quantizer that was fed BATCHES batches. */
 typedef struct fixture {
     onnx_builder *builder;
@@ -130,7 +102,7 @@ static void open_fed(fixture *f, onnx_builder *builder, const leat_quantizer_des
 {
     f->builder = builder;
     test_run_load(&f->run, builder);
-    f->q = create(&f->run, desc);
+    f->q = test_quantizer(&f->run, desc);
     feed(f->q, 1, BATCHES, &f->run.err);
 }
 
@@ -138,7 +110,7 @@ static void open_fed(fixture *f, onnx_builder *builder, const leat_quantizer_des
 static void open_finished(fixture *f, onnx_builder *builder, const leat_quantizer_desc *desc)
 {
     open_fed(f, builder, desc);
-    assert_ok(leat_quantizer_finish(f->q, path, &f->run.err), &f->run.err);
+    assert_ok(leat_quantizer_finish(f->q, test_quantized_path, &f->run.err), &f->run.err);
 }
 
 static void close_fixture(fixture *f)
@@ -146,14 +118,6 @@ static void close_fixture(fixture *f)
     leat_quantizer_destroy(f->q);
     test_run_free(&f->run);
     onnx_builder_destroy(f->builder);
-}
-
-static leat_quantizer_report report_of(const leat_quantizer *q)
-{
-    leat_quantizer_report r = {.struct_size = sizeof(r)};
-    leat_error err;
-    assert_ok(leat_quantizer_report_get(q, &r, &err), &err);
-    return r;
 }
 
 static const leat_quantized_layer *layer_of(const leat_quantizer_report *r, const char *name)
@@ -207,15 +171,6 @@ static size_t count_ops(test_run *run, const char *file, const char *op)
     return count;
 }
 
-static void assert_refused(leat_status status, leat_status wanted, const leat_error *err,
-                           const char *part)
-{
-    assert_int_equal(status, wanted);
-    if (strstr(err->message, part) == NULL) {
-        fail_msg("'%s' does not say '%s'", err->message, part);
-    }
-}
-
 /* --- what comes out -----------------------------------------------------------------------------
  */
 
@@ -229,7 +184,7 @@ static void static_each_range_and_target_keeps_the_outputs(void **state)
                                         .target = (leat_quantize_target)target,
                                         .range = (leat_quantize_range)range};
             open_finished(&f, build_cnn(17, false), &desc);
-            leat_quantizer_report r = report_of(f.q);
+            leat_quantizer_report r = test_quantizer_report(f.q);
             assert_int_equal(r.method, LEAT_QUANTIZE_STATIC);
             assert_int_equal(r.n_layers, 5);
             assert_int_equal(r.n_batches, BATCHES);
@@ -241,7 +196,7 @@ static void static_each_range_and_target_keeps_the_outputs(void **state)
             }
             assert_true(r.bytes_after < r.bytes_before / 2);
             assert_true(r.ns_before > 0 && r.ns_after > 0);
-            assert_true(r.sqnr_db > 20 && measure(&f.run, path, 5) > 20);
+            assert_true(r.sqnr_db > 20 && measure(&f.run, test_quantized_path, 5) > 20);
             close_fixture(&f);
         }
     }
@@ -254,13 +209,14 @@ static void static_whole_network_lies_on_grids(void **state)
     fixture f;
     (void)state;
     open_finished(&f, build_cnn(17, false), NULL);
-    assert_int_equal(count_ops(&f.run, path, "QuantizeLinear"), 8);
+    assert_int_equal(count_ops(&f.run, test_quantized_path, "QuantizeLinear"), 8);
     leat_model *model;
     leat_session *session;
     float data[IMAGE];
     leat_array x = image(data, 1), y = {0};
     leat_plan_report plan = {.struct_size = sizeof(plan)};
-    assert_ok(leat_model_load(f.run.context, path, NULL, &model, &f.run.err), &f.run.err);
+    assert_ok(leat_model_load(f.run.context, test_quantized_path, NULL, &model, &f.run.err),
+              &f.run.err);
     assert_ok(leat_session_create(model, NULL, &session, &f.run.err), &f.run.err);
     assert_ok(leat_session_run(session, &x, 1, &y, 1, &f.run.err), &f.run.err);
     assert_ok(leat_session_report(session, &plan, &f.run.err), &f.run.err);
@@ -283,9 +239,10 @@ static void static_old_opset_is_raised(void **state)
     fixture f;
     (void)state;
     open_finished(&f, build_cnn(9, false), NULL);
-    assert_true(measure(&f.run, path, 5) > 20);
+    assert_true(measure(&f.run, test_quantized_path, 5) > 20);
     leat_model *model;
-    assert_ok(leat_model_load(f.run.context, path, NULL, &model, &f.run.err), &f.run.err);
+    assert_ok(leat_model_load(f.run.context, test_quantized_path, NULL, &model, &f.run.err),
+              &f.run.err);
     assert_int_equal(lt_graph_opset(model->graph, ""), 13);
     leat_model_destroy(model);
     close_fixture(&f);
@@ -300,7 +257,7 @@ static void static_same_data_gives_the_same_file(void **state)
         fixture f;
         open_finished(&f, build_cnn(17, false), NULL);
         char **data = i ? &second : &first;
-        *data = test_read_file(path, i ? &second_bytes : &first_bytes);
+        *data = test_read_file(test_quantized_path, i ? &second_bytes : &first_bytes);
         close_fixture(&f);
     }
     assert_int_equal(first_bytes, second_bytes);
@@ -316,11 +273,11 @@ static void static_kept_layer_stays(void **state)
     (void)state;
     leat_quantizer_desc desc = {.struct_size = sizeof(desc), .keep = keep, .n_keep = 1};
     open_finished(&f, build_cnn(17, false), &desc);
-    leat_quantizer_report r = report_of(f.q);
+    leat_quantizer_report r = test_quantizer_report(f.q);
     assert_int_equal(layer_of(&r, "c2")->bits, 32);
     assert_string_equal(layer_of(&r, "c2")->reason, "kept as asked");
     assert_int_equal(layer_of(&r, "c3")->bits, 8);
-    assert_true(measure(&f.run, path, 5) > 20);
+    assert_true(measure(&f.run, test_quantized_path, 5) > 20);
     close_fixture(&f);
 }
 
@@ -331,7 +288,7 @@ static void budget_fragile_layer_goes_back(void **state)
     (void)state;
     leat_quantizer_desc desc = {.struct_size = sizeof(desc), .sensitivity = 1};
     open_finished(&f, build_cnn(17, true), &desc);
-    leat_quantizer_report r = report_of(f.q);
+    leat_quantizer_report r = test_quantizer_report(f.q);
     assert_string_equal(r.drop_measure, "error");
     assert_true(r.drop > 0.1);
     for (size_t i = 0; i < r.n_layers; i++) {
@@ -341,14 +298,14 @@ static void budget_fragile_layer_goes_back(void **state)
     close_fixture(&f);
     desc.max_drop = 0.1;
     open_finished(&f, build_cnn(17, true), &desc);
-    r = report_of(f.q);
+    r = test_quantizer_report(f.q);
     assert_true(r.drop <= 0.1 && r.drop > 0);
     for (size_t i = 0; i < r.n_layers; i++) {
         bool fragile = strcmp(r.layers[i].name, "c6") == 0;
         assert_int_equal(r.layers[i].bits, fragile ? 32 : 8);
         assert_true((r.layers[i].reason[0] != '\0') == fragile);
     }
-    assert_true(measure(&f.run, path, 16) > 20);
+    assert_true(measure(&f.run, test_quantized_path, 16) > 20);
     close_fixture(&f);
 }
 
@@ -358,11 +315,11 @@ static void budget_out_of_reach_is_said(void **state)
     (void)state;
     leat_quantizer_desc desc = {.struct_size = sizeof(desc), .max_drop = 1e-7};
     open_fed(&f, build_cnn(17, true), &desc);
-    unlink(path);
-    assert_refused(leat_quantizer_finish(f.q, path, &f.run.err), LEAT_LIMIT, &f.run.err,
-                   "no layer");
-    assert_int_equal(access(path, F_OK), -1);
-    leat_quantizer_report r = report_of(f.q);
+    unlink(test_quantized_path);
+    test_assert_refused(leat_quantizer_finish(f.q, test_quantized_path, &f.run.err), LEAT_LIMIT,
+                        &f.run.err, "no layer");
+    assert_int_equal(access(test_quantized_path, F_OK), -1);
+    leat_quantizer_report r = test_quantizer_report(f.q);
     for (size_t i = 0; i < r.n_layers; i++) {
         assert_int_equal(r.layers[i].bits, 32);
         assert_string_not_equal(r.layers[i].reason, "");
@@ -381,31 +338,31 @@ static void dynamic_products_of_matrices_keep_the_outputs(void **state)
     leat_session *session;
     (void)state;
     onnx_builder_input(b, "x", LEAT_DTYPE_F32, "Nx33");
-    random_constant(b, "w1", "33x20", 660, 0.3f, 1);
-    random_constant(b, "w2", "33x20", 660, 0.3f, 2);
-    random_constant(b, "w3", "9x20", 180, 0.3f, 3);
-    random_constant(b, "b3", "9", 9, 0.3f, 4);
+    test_random_constant(b, "w1", "33x20", 0.3f, 0, 1);
+    test_random_constant(b, "w2", "33x20", 0.3f, 0, 2);
+    test_random_constant(b, "w3", "9x20", 0.3f, 0, 3);
+    test_random_constant(b, "b3", "9", 0.3f, 0, 4);
     onnx_builder_node(b, "MatMul", "x,w1", "m1", NULL, 0);
     onnx_builder_node(b, "MatMul", "x,w2", "m2", NULL, 0);
     onnx_builder_node(b, "Mul", "m1,m2", "p", NULL, 0);
     onnx_builder_node(b, "Gemm", "p,w3,b3", "y", &turned, 1);
     onnx_builder_output(b, "y", LEAT_DTYPE_F32, "Nx9");
     test_run_open(&run, b);
-    leat_quantizer *q = create(&run, NULL);
-    assert_ok(leat_quantizer_finish(q, path, &run.err), &run.err);
-    leat_quantizer_report r = report_of(q);
+    leat_quantizer *q = test_quantizer(&run, NULL);
+    assert_ok(leat_quantizer_finish(q, test_quantized_path, &run.err), &run.err);
+    leat_quantizer_report r = test_quantizer_report(q);
     assert_int_equal(r.method, LEAT_QUANTIZE_DYNAMIC);
     assert_true(isnan(r.sqnr_db) && r.n_layers == 3);
     /* x is quantized once for both */
-    assert_int_equal(count_ops(&run, path, "DynamicQuantizeLinear"), 2);
-    assert_int_equal(count_ops(&run, path, "MatMulInteger"), 3);
+    assert_int_equal(count_ops(&run, test_quantized_path, "DynamicQuantizeLinear"), 2);
+    assert_int_equal(count_ops(&run, test_quantized_path, "MatMulInteger"), 3);
     for (size_t i = 0; i < 7 * 33; i++) {
-        data[i] = seeded(&seed);
+        data[i] = test_seeded(&seed);
     }
     leat_array x = test_f32(data, "7x33"), y = {0};
     test_run_ok(&run, &x, 1, &y, 1);
     memcpy(before, y.data, sizeof(before));
-    assert_ok(leat_model_load(run.context, path, NULL, &model, &run.err), &run.err);
+    assert_ok(leat_model_load(run.context, test_quantized_path, NULL, &model, &run.err), &run.err);
     assert_ok(leat_session_create(model, NULL, &session, &run.err), &run.err);
     memset(&y, 0, sizeof(y));
     assert_ok(leat_session_run(session, &x, 1, &y, 1, &run.err), &run.err);
@@ -439,10 +396,10 @@ static void dynamic_convolutions_keep_the_outputs(void **state)
     float data[IMAGE];
     (void)state;
     onnx_builder_input(b, "x", LEAT_DTYPE_F32, "Nx3x12x12");
-    random_constant(b, "w1", "24x3x3x3", 648, 0.4f, 1);
-    random_constant(b, "b1", "24", 24, 0.5f, 2);
-    random_constant(b, "w2", "40x12x3x3", 4320, 0.2f, 3);
-    random_constant(b, "w3", "24x1x3x3", 216, 0.4f, 4);
+    test_random_constant(b, "w1", "24x3x3x3", 0.4f, 0, 1);
+    test_random_constant(b, "b1", "24", 0.5f, 0, 2);
+    test_random_constant(b, "w2", "40x12x3x3", 0.2f, 0, 3);
+    test_random_constant(b, "w3", "24x1x3x3", 0.4f, 0, 4);
     onnx_builder_node(b, "Conv", "x,w1,b1", "c1", &strides, 1);
     onnx_builder_node(b, "Relu", "c1", "r1", NULL, 0);
     onnx_builder_node(b, "Conv", "r1,w2", "y", grouped, 2);
@@ -450,18 +407,18 @@ static void dynamic_convolutions_keep_the_outputs(void **state)
     onnx_builder_output(b, "y", LEAT_DTYPE_F32, "Nx40x4x6");
     onnx_builder_output(b, "z", LEAT_DTYPE_F32, "Nx24x3x3");
     test_run_load(&run, b);
-    leat_quantizer *q = create(&run, NULL);
-    assert_ok(leat_quantizer_finish(q, path, &run.err), &run.err);
-    leat_quantizer_report r = report_of(q);
+    leat_quantizer *q = test_quantizer(&run, NULL);
+    assert_ok(leat_quantizer_finish(q, test_quantized_path, &run.err), &run.err);
+    leat_quantizer_report r = test_quantizer_report(q);
     assert_int_equal(r.method, LEAT_QUANTIZE_DYNAMIC);
     assert_int_equal(layer_of(&r, "c1")->bits, 8);
     assert_int_equal(layer_of(&r, "y")->bits, 8);
     assert_int_equal(layer_of(&r, "z")->bits, 32);
     assert_non_null(strstr(layer_of(&r, "z")->reason, "rarely"));
-    assert_int_equal(count_ops(&run, path, "ConvInteger"), 2);
-    assert_true(measure(&run, path, 40 * 24) > 30);
+    assert_int_equal(count_ops(&run, test_quantized_path, "ConvInteger"), 2);
+    assert_true(measure(&run, test_quantized_path, 40 * 24) > 30);
     leat_array x = image(data, 1), y[2] = {{0}, {0}};
-    assert_ok(leat_model_load(run.context, path, NULL, &model, &run.err), &run.err);
+    assert_ok(leat_model_load(run.context, test_quantized_path, NULL, &model, &run.err), &run.err);
     assert_ok(leat_session_create(model, NULL, &session, &run.err), &run.err);
     assert_ok(leat_session_run(session, &x, 1, y, 2, &run.err), &run.err);
     assert_ok(leat_session_report(session, &plan, &run.err), &run.err);
@@ -487,7 +444,7 @@ static uint64_t bytes_after(int batches)
     test_run run;
     leat_memory_info stats;
     test_run_load(&run, b);
-    leat_quantizer *q = create(&run, NULL);
+    leat_quantizer *q = test_quantizer(&run, NULL);
     feed(q, 1, batches, &run.err);
     leat_context_memory(run.context, &stats);
     leat_quantizer_destroy(q);
@@ -519,17 +476,17 @@ static void lost_means_are_those_of_the_data(void **state)
     uint32_t seed = 9;
     (void)state;
     onnx_builder_input(b, "x", LEAT_DTYPE_F32, "Nx6x3x4");
-    random_constant(b, "w", "4x3x1x1", 12, 0.3f, 1);
-    random_constant(b, "v", "5x48", 240, 0.3f, 2);
+    test_random_constant(b, "w", "4x3x1x1", 0.3f, 0, 1);
+    test_random_constant(b, "v", "5x48", 0.3f, 0, 2);
     onnx_builder_node(b, "Conv", "x,w", "c", &groups, 1);
     onnx_builder_node(b, "Flatten", "c", "f", NULL, 0);
     onnx_builder_node(b, "Gemm", "f,v", "y", &turned, 1);
     onnx_builder_output(b, "y", LEAT_DTYPE_F32, "Nx5");
     test_run_load(&run, b);
-    leat_quantizer *q = create(&run, NULL);
+    leat_quantizer *q = test_quantizer(&run, NULL);
     double want[OUT] = {0}, have[8];
     for (size_t i = 0; i < BATCH * IN * PIXELS; i++) {
-        data[i] = seeded(&seed) + 0.5f;
+        data[i] = test_seeded(&seed) + 0.5f;
     }
     for (size_t i = 0; i < BATCH; i++) { /* one by one, so that sums go over runs */
         leat_array x = test_f32(data + i * IN * PIXELS, "1x6x3x4");
@@ -608,7 +565,7 @@ static void bad_descriptors_are_refused(void **state)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         leat_quantizer *q = (leat_quantizer *)&run;
         leat_status status = leat_quantizer_create(run.model, &cases[i].desc, &q, &run.err);
-        assert_refused(status, cases[i].status, &run.err, cases[i].part);
+        test_assert_refused(status, cases[i].status, &run.err, cases[i].part);
         assert_null(q);
     }
     test_run_free(&run);
@@ -623,14 +580,15 @@ static void quantized_model_is_refused(void **state)
     leat_quantizer *again;
     (void)state;
     test_run_load(&run, b);
-    leat_quantizer *q = create(&run, NULL);
+    leat_quantizer *q = test_quantizer(&run, NULL);
     feed(q, 1, 1, &run.err);
-    assert_ok(leat_quantizer_finish(q, path, &run.err), &run.err);
-    assert_refused(leat_quantizer_finish(q, path, &run.err), LEAT_INVALID, &run.err, "finished");
+    assert_ok(leat_quantizer_finish(q, test_quantized_path, &run.err), &run.err);
+    test_assert_refused(leat_quantizer_finish(q, test_quantized_path, &run.err), LEAT_INVALID,
+                        &run.err, "finished");
     leat_quantizer_destroy(q);
-    assert_ok(leat_model_load(run.context, path, NULL, &model, &run.err), &run.err);
-    assert_refused(leat_quantizer_create(model, NULL, &again, &run.err), LEAT_INVALID, &run.err,
-                   "quantized already");
+    assert_ok(leat_model_load(run.context, test_quantized_path, NULL, &model, &run.err), &run.err);
+    test_assert_refused(leat_quantizer_create(model, NULL, &again, &run.err), LEAT_INVALID,
+                        &run.err, "quantized already");
     leat_model_destroy(model);
     test_run_free(&run);
     onnx_builder_destroy(b);
@@ -645,27 +603,28 @@ static void data_that_is_missing_or_bad_is_refused(void **state)
     (void)state;
     test_run_load(&run, b);
     leat_quantizer_desc desc = {.struct_size = sizeof(desc), .method = LEAT_QUANTIZE_STATIC};
-    leat_quantizer *q = create(&run, &desc);
-    unlink(path);
-    assert_refused(leat_quantizer_finish(q, path, &run.err), LEAT_INVALID, &run.err,
-                   "calibration data");
-    assert_int_equal(access(path, F_OK), -1); /* nothing was written */
+    leat_quantizer *q = test_quantizer(&run, &desc);
+    unlink(test_quantized_path);
+    test_assert_refused(leat_quantizer_finish(q, test_quantized_path, &run.err), LEAT_INVALID,
+                        &run.err, "calibration data");
+    assert_int_equal(access(test_quantized_path, F_OK), -1); /* nothing was written */
     leat_array x = image(data, 1);
     data[17] = NAN;
-    assert_refused(leat_quantizer_feed(q, &x, 1, NULL, 0, &run.err), LEAT_INVALID, &run.err,
-                   "input 'x' holds NaN");
+    test_assert_refused(leat_quantizer_feed(q, &x, 1, NULL, 0, &run.err), LEAT_INVALID, &run.err,
+                        "input 'x' holds NaN");
     data[17] = 3e38f; /* finite, but not its products */
-    assert_refused(leat_quantizer_feed(q, &x, 1, NULL, 0, &run.err), LEAT_INVALID, &run.err,
-                   "holds NaN or infinity");
+    test_assert_refused(leat_quantizer_feed(q, &x, 1, NULL, 0, &run.err), LEAT_INVALID, &run.err,
+                        "holds NaN or infinity");
     data[17] = 0;
-    assert_refused(leat_quantizer_feed(q, &x, 1, &label, 1, &run.err), LEAT_INVALID, &run.err,
-                   "label 5");
+    test_assert_refused(leat_quantizer_feed(q, &x, 1, &label, 1, &run.err), LEAT_INVALID, &run.err,
+                        "label 5");
     label = 4;
     assert_ok(leat_quantizer_feed(q, &x, 1, &label, 1, &run.err), &run.err);
     x.shape[1] = 2;
-    assert_refused(leat_quantizer_feed(q, &x, 1, NULL, 0, &run.err), LEAT_INVALID, &run.err, "x");
-    assert_ok(leat_quantizer_finish(q, path, &run.err), &run.err);
-    leat_quantizer_report r = report_of(q);
+    test_assert_refused(leat_quantizer_feed(q, &x, 1, NULL, 0, &run.err), LEAT_INVALID, &run.err,
+                        "x");
+    assert_ok(leat_quantizer_finish(q, test_quantized_path, &run.err), &run.err);
+    leat_quantizer_report r = test_quantizer_report(q);
     assert_int_equal(r.n_batches, 1); /* those refused did not count */
     assert_string_equal(r.drop_measure, "accuracy");
     leat_quantizer_destroy(q);
@@ -693,11 +652,12 @@ static void cancelled_leaves_no_file(void **state)
                                     .sensitivity = 1,
                                     .progress = cancel,
                                     .progress_user = &left};
-        leat_quantizer *q = create(&run, &desc);
+        leat_quantizer *q = test_quantizer(&run, &desc);
         feed(q, 1, 2, &run.err);
-        unlink(path);
-        assert_refused(leat_quantizer_finish(q, path, &run.err), LEAT_CANCELLED, &run.err, "");
-        assert_int_equal(access(path, F_OK), -1);
+        unlink(test_quantized_path);
+        test_assert_refused(leat_quantizer_finish(q, test_quantized_path, &run.err), LEAT_CANCELLED,
+                            &run.err, "");
+        assert_int_equal(access(test_quantized_path, F_OK), -1);
         leat_quantizer_destroy(q);
         test_run_free(&run);
         onnx_builder_destroy(b);
@@ -707,58 +667,12 @@ static void cancelled_leaves_no_file(void **state)
 /* --- failing allocations ------------------------------------------------------------------------
  */
 
-typedef struct bytes {
-    const void *data;
-    size_t count;
-} bytes;
-
-static leat_status attempt(void *argument, const leat_allocator *allocator, leat_error *err)
-{
-    const bytes *model_bytes = argument;
-    leat_context_desc with = {.struct_size = sizeof(with), .allocator = allocator, .threads = 1};
-    leat_quantizer_desc desc = {.struct_size = sizeof(desc), .range = LEAT_RANGE_MSE};
-    leat_context *context;
-    leat_model *model = NULL;
-    leat_quantizer *q = NULL;
-    float data[IMAGE];
-    leat_array x = image(data, 1);
-    leat_status status = leat_context_create(&with, &context, err);
-    if (status != LEAT_OK) {
-        return status;
-    }
-    status =
-        leat_model_load_memory(context, model_bytes->data, model_bytes->count, NULL, &model, err);
-    status = status ? status : leat_quantizer_create(model, &desc, &q, err);
-    status = status ? status : leat_quantizer_feed(q, &x, 1, NULL, 0, err);
-    status = status ? status : leat_quantizer_finish(q, path, err);
-    leat_quantizer_destroy(q);
-    leat_model_destroy(model);
-    leat_context_destroy(context);
-    return status;
-}
-
 static void quantizing_survives_failing_allocations(void **state)
 {
-    onnx_builder *b = build_cnn(17, false);
-    bytes model;
+    float data[IMAGE];
+    test_quantizing what = {.desc = {.range = LEAT_RANGE_MSE}, .x = image(data, 1)};
     (void)state;
-    model.data = onnx_builder_finish(b, &model.count);
-    test_walk_allocations(attempt, &model);
-    onnx_builder_destroy(b);
-}
-
-static int setup(void **state)
-{
-    (void)state;
-    snprintf(path, sizeof(path), "/tmp/leat-quantizer-%d.onnx", (int)getpid());
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    unlink(path);
-    return 0;
+    test_walk_quantizing(build_cnn(17, false), &what);
 }
 
 int main(void)
@@ -781,5 +695,5 @@ int main(void)
         cmocka_unit_test(cancelled_leaves_no_file),
         cmocka_unit_test(quantizing_survives_failing_allocations),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, test_quantized_setup, test_quantized_teardown);
 }

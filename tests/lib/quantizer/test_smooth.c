@@ -5,9 +5,8 @@
 #include "graph/graph.h"
 #include "quantizer/quantizer.h"
 #include "runtime/model.h"
-#include "support/run.h"
+#include "support/quantize.h"
 
-#include <leat/quantizer.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,35 +17,15 @@
 #define N 24
 #define TABLE 50
 
-static char path[64];
-
-static float seeded(uint32_t *state)
-{
-    *state = *state * 1664525u + 1013904223u;
-    return (float)((double)(*state >> 8) * 0x1p-23 - 1);
-}
-
-static void random_constant(onnx_builder *b, const char *name, const char *shape, size_t count,
-                            uint32_t seed)
-{
-    float *data = malloc(count * sizeof(*data));
-    assert_non_null(data);
-    for (size_t i = 0; i < count; i++) {
-        data[i] = 0.3f * seeded(&seed);
-    }
-    onnx_builder_floats(b, name, shape, data);
-    free(data);
-}
-
 /* Two products of one x, one of them by a turned Gemm with a bias. */
 static onnx_builder *build_products(void)
 {
     const leat_attr turned = test_attr_int("transB", 1);
     onnx_builder *b = onnx_builder_create(13);
     onnx_builder_input(b, "x", LEAT_DTYPE_F32, "Nx200");
-    random_constant(b, "w", "200x24", K * N, 1);
-    random_constant(b, "v", "24x200", K * N, 2);
-    random_constant(b, "c", "24", N, 3);
+    test_random_constant(b, "w", "200x24", 0.3f, 0, 1);
+    test_random_constant(b, "v", "24x200", 0.3f, 0, 2);
+    test_random_constant(b, "c", "24", 0.3f, 0, 3);
     onnx_builder_node(b, "MatMul", "x,w", "y", NULL, 0);
     onnx_builder_node(b, "Gemm", "x,v,c", "z", &turned, 1);
     onnx_builder_output(b, "y", LEAT_DTYPE_F32, "Nx24");
@@ -58,7 +37,7 @@ static onnx_builder *build_products(void)
 static leat_array rows(float *data, float outlier, uint32_t seed)
 {
     for (size_t i = 0; i < ROWS * K; i++) {
-        data[i] = seeded(&seed);
+        data[i] = test_seeded(&seed);
         data[i] *= i % K == 7 ? outlier : 1;
         data[i] = i % K == 11 ? fabsf(data[i]) * outlier / 2 : data[i];
     }
@@ -72,7 +51,8 @@ static double measure(test_run *run, const leat_array *x)
     leat_session *before, *after;
     leat_array a[2] = {{0}, {0}}, b[2] = {{0}, {0}};
     double signal = 0, noise = 0;
-    assert_ok(leat_model_load(run->context, path, NULL, &model, &run->err), &run->err);
+    assert_ok(leat_model_load(run->context, test_quantized_path, NULL, &model, &run->err),
+              &run->err);
     assert_ok(leat_session_create(model, NULL, &after, &run->err), &run->err);
     assert_ok(leat_session_create(run->model, NULL, &before, &run->err), &run->err);
     assert_ok(leat_session_run(before, x, 1, a, 2, &run->err), &run->err);
@@ -105,7 +85,7 @@ static double quantize(float outlier, bool feed, lt_quant_tensor *out_tensor, do
     if (feed) {
         assert_ok(leat_quantizer_feed(q, &x, 1, NULL, 0, &run.err), &run.err);
     }
-    assert_ok(leat_quantizer_finish(q, path, &run.err), &run.err);
+    assert_ok(leat_quantizer_finish(q, test_quantized_path, &run.err), &run.err);
     *out_tensor = q->tensors[0];
     *out_own = q->layers[0].report.own_sqnr_db;
     x = rows(data, outlier, 6);
@@ -159,13 +139,13 @@ static onnx_builder *build_tokens(bool odd)
     uint32_t seed = 3;
     assert_non_null(table);
     for (size_t i = 0; i < TABLE * K; i++) {
-        table[i] = seeded(&seed) * (i % K == 7 ? 60.0f : 1.0f);
+        table[i] = test_seeded(&seed) * (i % K == 7 ? 60.0f : 1.0f);
     }
     onnx_builder_floats(b, "table", "50x200", table);
     free(table);
     onnx_builder_input(b, "ids", LEAT_DTYPE_I64, "NxS");
     onnx_builder_input(b, "mask", odd ? LEAT_DTYPE_F32 : LEAT_DTYPE_I64, "NxS");
-    random_constant(b, "w", "200x24", K * N, 1);
+    test_random_constant(b, "w", "200x24", 0.3f, 0, 1);
     onnx_builder_ints(b, "last", "1", (const int64_t[]){2});
     onnx_builder_node(b, "Gather", "table,ids", "e", NULL, 0);
     onnx_builder_node(b, "Cast", "mask", "m", &to, 1);
@@ -181,13 +161,11 @@ static void tokens_are_made_up_where_the_model_says_so(void **state)
     (void)state;
     for (int odd = 0; odd < 2; odd++) {
         onnx_builder *b = build_tokens(odd);
-        leat_quantizer *q;
         test_run run;
         test_run_load(&run, b);
-        assert_ok(leat_quantizer_create(run.model, NULL, &q, &run.err), &run.err);
-        assert_ok(leat_quantizer_finish(q, path, &run.err), &run.err);
-        leat_quantizer_report r = {.struct_size = sizeof(r)};
-        assert_ok(leat_quantizer_report_get(q, &r, &run.err), &run.err);
+        leat_quantizer *q = test_quantizer(&run, NULL);
+        assert_ok(leat_quantizer_finish(q, test_quantized_path, &run.err), &run.err);
+        leat_quantizer_report r = test_quantizer_report(q);
         assert_int_equal(r.method, LEAT_QUANTIZE_DYNAMIC);
         assert_int_equal(r.n_batches, 0); /* what is made up does not count */
         assert_true(isnan(r.sqnr_db));
@@ -199,48 +177,11 @@ static void tokens_are_made_up_where_the_model_says_so(void **state)
     }
 }
 
-static leat_status attempt(void *argument, const leat_allocator *allocator, leat_error *err)
-{
-    const leat_array *bytes = argument;
-    leat_context_desc with = {.struct_size = sizeof(with), .allocator = allocator, .threads = 1};
-    leat_context *context;
-    leat_model *model = NULL;
-    leat_quantizer *q = NULL;
-    leat_status status = leat_context_create(&with, &context, err);
-    if (status != LEAT_OK) {
-        return status;
-    }
-    status = leat_model_load_memory(context, bytes->data, bytes->bytes, NULL, &model, err);
-    status = status ? status : leat_quantizer_create(model, NULL, &q, err);
-    status = status ? status : leat_quantizer_finish(q, path, err);
-    leat_quantizer_destroy(q);
-    leat_model_destroy(model);
-    leat_context_destroy(context);
-    return status;
-}
-
 static void made_up_data_survives_failing_allocations(void **state)
 {
-    onnx_builder *b = build_tokens(false);
-    leat_array bytes = {.rank = 0};
+    test_quantizing what = {.n_outputs = 0};
     (void)state;
-    bytes.data = (void *)(uintptr_t)onnx_builder_finish(b, &bytes.bytes);
-    test_walk_allocations(attempt, &bytes);
-    onnx_builder_destroy(b);
-}
-
-static int setup(void **state)
-{
-    (void)state;
-    snprintf(path, sizeof(path), "/tmp/leat-smooth-%d.onnx", (int)getpid());
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    unlink(path);
-    return 0;
+    test_walk_quantizing(build_tokens(false), &what);
 }
 
 int main(void)
@@ -252,5 +193,5 @@ int main(void)
         cmocka_unit_test(tokens_are_made_up_where_the_model_says_so),
         cmocka_unit_test(made_up_data_survives_failing_allocations),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, test_quantized_setup, test_quantized_teardown);
 }

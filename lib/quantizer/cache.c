@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What calibration found, in a file, so that the same data need not be run again:
+ *
+ *     head     magic, hashes of model, data and settings, numbers of things
+ *     tensor   counts and ranges, the histogram's bins that are not 0, sums of channels, the grid
+ *     ...
+ *     layer    operations
+ *     ...
+ *     sum      FNV-1a of all before
+ *
+ * all in the machine's own byte order, which the magic shows. Grids hold for the same settings;
+ * with others they are chosen anew. */
+#include "base/error.h"
+#include "base/file.h"
+#include "quantizer/quantizer.h"
+#include "runtime/tuning.h"
+
+#include <string.h>
+
+#define MAGIC 0x316c61637461656cu /* "leatcal1" */
+#define MOST_BYTES ((size_t)1 << 30)
+
+typedef struct head {
+    uint64_t magic, model, data, settings;
+    uint64_t n_tensors, n_layers, n_fed, correct_bias;
+} head;
+
+typedef struct tensor_head {
+    double limit;
+    float least, most;
+    uint64_t count, n_bins, channels;
+    int32_t axis, range;
+    lt_grid grid;
+    int32_t has_rows; /* least, most and squares follow the sums */
+    int32_t unused;
+} tensor_head;
+
+typedef struct bin {
+    uint64_t index, count;
+} bin;
+
+/* --- hashes -------------------------------------------------------------------------------------
+ */
+
+static uint64_t hash_text(uint64_t hash, const char *text)
+{
+    return lt_hash(hash, text, strlen(text) + 1);
+}
+
+static uint64_t hash_attr(uint64_t hash, const leat_attr *attr)
+{
+    hash = hash_text(hash, attr->name);
+    switch (attr->type) {
+    case LEAT_ATTR_FLOAT:
+        return lt_hash(hash, &attr->u.f, sizeof(attr->u.f));
+    case LEAT_ATTR_INT:
+        return lt_hash(hash, &attr->u.i, sizeof(attr->u.i));
+    case LEAT_ATTR_STRING:
+        return lt_hash(hash, attr->u.s.data, attr->u.s.bytes);
+    case LEAT_ATTR_FLOATS:
+        return lt_hash(hash, attr->u.floats, attr->count * sizeof(float));
+    case LEAT_ATTR_INTS:
+        return lt_hash(hash, attr->u.ints, attr->count * sizeof(int64_t));
+    default:
+        return hash;
+    }
+}
+
+static uint64_t hash_model(const leat_model *model)
+{
+    const lt_graph *graph = model->graph;
+    uint64_t hash = LT_HASH_START;
+    for (uint32_t i = 0; i < graph->n_nodes; i++) {
+        const leat_node *node = graph->nodes[i];
+        hash = hash_text(hash_text(hash, node->op), node->domain);
+        hash = lt_hash(hash, node->inputs, node->n_inputs * sizeof(*node->inputs));
+        hash = lt_hash(hash, node->outputs, node->n_outputs * sizeof(*node->outputs));
+        for (uint32_t a = 0; a < node->n_attrs; a++) {
+            hash = hash_attr(hash, &node->attrs[a]);
+        }
+    }
+    for (uint32_t i = 0; i < graph->n_values; i++) {
+        const leat_value *v = &graph->values[i];
+        hash = hash_text(hash, v->name);
+        if (v->data != NULL) {
+            hash = lt_hash(hash, v->data, v->bytes);
+            lt_model_release_pages(model);
+        }
+    }
+    return hash;
+}
+
+/* What the choice of grids depends on beside the data. */
+static uint64_t hash_settings(const leat_quantizer *q)
+{
+    uint64_t hash = LT_HASH_START;
+    const uint32_t all[] = {(uint32_t)q->method, (uint32_t)q->desc.target, (uint32_t)q->desc.range,
+                            q->n_batches};
+    hash = lt_hash(hash, all, sizeof(all));
+    for (uint32_t i = 0; i < q->n_layers; i++) {
+        hash = lt_hash(hash, &q->layers[i].able, sizeof(bool));
+    }
+    return hash;
+}
+
+/* --- writing ------------------------------------------------------------------------------------
+ */
+
+typedef struct writing {
+    lt_file_writer file;
+    uint64_t sum;
+    leat_status status;
+    leat_error *err;
+} writing;
+
+static void put(writing *w, const void *data, size_t bytes)
+{
+    w->sum = lt_hash(w->sum, data, bytes);
+    if (w->status == LEAT_OK) {
+        w->status = lt_file_writer_write(&w->file, data, bytes, w->err);
+    }
+}
+
+static void put_tensor(writing *w, const lt_quant_tensor *t)
+{
+    const lt_histogram *h = t->histogram;
+    tensor_head th;
+    memset(&th, 0, sizeof(th)); /* gaps too: they are written */
+    th.limit = h->limit;
+    th.least = h->least;
+    th.most = h->most;
+    th.count = h->count;
+    th.channels = t->channels;
+    th.axis = t->axis;
+    th.range = (int32_t)t->range;
+    th.grid.scale = t->grid.scale;
+    th.grid.zero = t->grid.zero;
+    th.grid.is_signed = t->grid.is_signed;
+    th.has_rows = t->squares != NULL;
+    for (uint32_t i = 0; i < LT_HISTOGRAM_BINS; i++) {
+        th.n_bins += h->bins[i] != 0;
+    }
+    put(w, &th, sizeof(th));
+    for (uint64_t i = 0; i < LT_HISTOGRAM_BINS; i++) {
+        const bin b = {i, h->bins[i]};
+        if (b.count != 0) {
+            put(w, &b, sizeof(b));
+        }
+    }
+    put(w, t->sums, t->channels * sizeof(*t->sums));
+    if (th.has_rows) {
+        put(w, t->least, t->channels * sizeof(*t->least));
+        put(w, t->most, t->channels * sizeof(*t->most));
+        put(w, t->squares, t->channels * sizeof(*t->squares));
+    }
+}
+
+leat_status lt_quant_cache_save(const leat_quantizer *q, leat_error *err)
+{
+    if (q->cache == NULL || !q->cache_keyed || (q->counted && q->grids_known)) {
+        return LEAT_OK;
+    }
+    writing w = {.sum = LT_HASH_START, .err = err};
+    const head h = {MAGIC,        q->model_hash, q->data_hash, hash_settings(q),
+                    q->n_tensors, q->n_layers,   q->n_fed,     q->correct_bias};
+    w.status = lt_file_writer_open(&q->context->memory, q->cache, &w.file, err);
+    if (w.status != LEAT_OK) {
+        return w.status;
+    }
+    put(&w, &h, sizeof(h));
+    for (uint32_t i = 0; i < q->n_tensors; i++) {
+        put_tensor(&w, &q->tensors[i]);
+    }
+    for (uint32_t i = 0; i < q->n_layers; i++) {
+        put(&w, &q->layers[i].report.flops, sizeof(uint64_t));
+    }
+    const uint64_t sum = w.sum;
+    put(&w, &sum, sizeof(sum));
+    w.status = w.status ? w.status : lt_file_writer_commit(&w.file, err);
+    lt_file_writer_close(&w.file);
+    return w.status;
+}
+
+/* --- reading ------------------------------------------------------------------------------------
+ */
+
+typedef struct reading {
+    const char *at;
+    size_t left;
+} reading;
+
+/* False at the end of the file. */
+static bool take(reading *r, void *out, size_t bytes)
+{
+    if (bytes > r->left) {
+        return false;
+    }
+    memcpy(out, r->at, bytes);
+    r->at += bytes;
+    r->left -= bytes;
+    return true;
+}
+
+/* A row of the tensor's channels; NULL when there is no memory or no more file. */
+static void *take_row(leat_quantizer *q, reading *r, uint64_t channels, size_t each)
+{
+    void *row = channels <= r->left / each ? lt_arena_array(&q->arena, channels + 1, each) : NULL;
+    return row != NULL && take(r, row, channels * each) ? row : NULL;
+}
+
+static bool take_tensor(leat_quantizer *q, reading *r, lt_quant_tensor *t)
+{
+    tensor_head th;
+    t->histogram = lt_arena_alloc(&q->arena, sizeof(*t->histogram), LT_ALIGNMENT);
+    if (t->histogram == NULL || !take(r, &th, sizeof(th)) || th.n_bins > LT_HISTOGRAM_BINS ||
+        (th.axis != 1 && th.axis != -1 && th.axis != 0) || th.range < 0 ||
+        th.range > LEAT_RANGE_ENTROPY) {
+        return false;
+    }
+    t->histogram->limit = th.limit;
+    t->histogram->least = th.least;
+    t->histogram->most = th.most;
+    t->histogram->count = th.count;
+    for (uint64_t i = 0; i < th.n_bins; i++) {
+        bin b;
+        if (!take(r, &b, sizeof(b)) || b.index >= LT_HISTOGRAM_BINS) {
+            return false;
+        }
+        t->histogram->bins[b.index] = b.count;
+    }
+    t->axis = th.axis;
+    t->channels = th.channels;
+    t->range = (leat_quantize_range)th.range;
+    t->grid = th.grid;
+    t->sums = take_row(q, r, th.channels, sizeof(*t->sums));
+    if (th.has_rows) {
+        t->least = take_row(q, r, th.channels, sizeof(*t->least));
+        t->most = take_row(q, r, th.channels, sizeof(*t->most));
+        t->squares = take_row(q, r, th.channels, sizeof(*t->squares));
+    }
+    return t->sums != NULL &&
+           (!th.has_rows || (t->least != NULL && t->most != NULL && t->squares != NULL));
+}
+
+static leat_status refuse(const leat_quantizer *q, const char *what, leat_error *err)
+{
+    return lt_fail(err, LEAT_INVALID,
+                   "the calibration cache '%s' %s: name another file, or remove it", q->cache,
+                   what);
+}
+
+static leat_status read_cache(leat_quantizer *q, const void *data, size_t bytes, leat_error *err)
+{
+    reading r = {data, bytes};
+    head h;
+    uint64_t sum;
+    if (bytes < sizeof(h) + sizeof(sum) || !take(&r, &h, sizeof(h)) || h.magic != MAGIC) {
+        return refuse(q, "is none of this version", err);
+    }
+    r.left -= sizeof(sum);
+    memcpy(&sum, r.at + r.left, sizeof(sum));
+    if (sum != lt_hash(LT_HASH_START, data, bytes - sizeof(sum))) {
+        return refuse(q, "is damaged", err);
+    }
+    if (h.model != q->model_hash || h.n_tensors != q->n_tensors || h.n_layers != q->n_layers) {
+        return refuse(q, "is of another model", err);
+    }
+    if (h.data != q->data_hash) {
+        return refuse(q, "is of other data", err);
+    }
+    bool good = true;
+    for (uint32_t i = 0; i < q->n_tensors && good; i++) {
+        good = take_tensor(q, &r, &q->tensors[i]);
+    }
+    for (uint32_t i = 0; i < q->n_layers && good; i++) {
+        good = take(&r, &q->layers[i].report.flops, sizeof(uint64_t));
+    }
+    q->cache_settings = h.settings;
+    q->correct_bias = h.correct_bias == 1;
+    q->counted = good;
+    return good
+               ? LEAT_OK
+               : lt_fail(err, LEAT_NO_MEMORY, "no memory for the calibration cache '%s'", q->cache);
+}
+
+leat_status lt_quant_cache_open(leat_quantizer *q, uint64_t data_hash, leat_error *err)
+{
+    void *data;
+    size_t bytes;
+    if (q->n_fed > 0 || q->cache_keyed) {
+        return lt_fail(err, LEAT_INVALID,
+                       "with a calibration cache all data comes from one call of "
+                       "leat_quantizer_feed_files");
+    }
+    q->model_hash = hash_model(q->model);
+    q->data_hash = data_hash;
+    q->cache_keyed = true;
+    leat_status status =
+        lt_file_read(&q->context->memory, q->cache, MOST_BYTES, &data, &bytes, err);
+    if (status == LEAT_NOT_FOUND) {
+        return LEAT_OK;
+    }
+    if (status == LEAT_OK) {
+        status = read_cache(q, data, bytes, err);
+        lt_free(&q->context->memory, data, bytes);
+    }
+    return status;
+}
+
+void lt_quant_cache_settle(leat_quantizer *q)
+{
+    q->grids_known =
+        q->counted && (q->method != LEAT_QUANTIZE_STATIC || q->cache_settings == hash_settings(q));
+    q->correct_bias &= q->grids_known;
+}

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The calibration cache, and what is decided by time. */
+#include "support/test.h"
+
+#include "base/npy.h"
+#include "quantizer/quantizer.h"
+#include "support/file.h"
+#include "support/quantize.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define K 24
+#define N 10
+#define SAMPLES 70 /* more than are kept */
+
+static char folder[64], data_path[96], cache_path[96];
+static float numbers[SAMPLES * K];
+
+/* x -> product -> Relu -> product */
+static onnx_builder *build(uint32_t seed)
+{
+    onnx_builder *b = onnx_builder_create(17);
+    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "Nx24");
+    test_random_constant(b, "w", "24x24", 0.3f, 0, seed);
+    test_random_constant(b, "v", "24x10", 0.3f, 0, 2);
+    onnx_builder_node(b, "MatMul", "x,w", "m", NULL, 0);
+    onnx_builder_node(b, "Relu", "m", "r", NULL, 0);
+    onnx_builder_node(b, "MatMul", "r,v", "y", NULL, 0);
+    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "Nx10");
+    return b;
+}
+
+static void write_data(size_t samples)
+{
+    lt_memory memory;
+    leat_error err;
+    char shape[32];
+    snprintf(shape, sizeof(shape), "%zux24", samples);
+    leat_array array = test_f32(numbers, shape);
+    lt_memory_init(&memory, NULL, 0);
+    assert_ok(lt_npy_write(&memory, data_path, &array, &err), &err);
+}
+
+typedef struct counts {
+    int calibrated, ranges;
+} counts;
+
+static int count(void *user, const char *stage, uint64_t done, uint64_t total)
+{
+    counts *c = user;
+    (void)done;
+    (void)total;
+    c->calibrated += strcmp(stage, "calibrate") == 0;
+    c->ranges += strcmp(stage, "range") == 0;
+    return 0;
+}
+
+/* Quantizes with the cache; what was written, to be freed, and what was fed. */
+static leat_status quantize(uint32_t seed, leat_quantize_target target, void **out, size_t *bytes,
+                            counts *seen, uint64_t *n_fed, leat_error *err)
+{
+    onnx_builder *b = build(seed);
+    const leat_quantizer_file file = {NULL, data_path};
+    leat_quantizer_desc desc = {.struct_size = sizeof(desc),
+                                .method = LEAT_QUANTIZE_STATIC,
+                                .target = target,
+                                .cache = cache_path,
+                                .progress = count,
+                                .progress_user = seen};
+    test_run run;
+    *seen = (counts){0, 0};
+    *out = NULL;
+    test_run_load(&run, b);
+    leat_quantizer *q = test_quantizer(&run, &desc);
+    leat_status status = leat_quantizer_feed_files(q, &file, 1, NULL, err);
+    status = status ? status : leat_quantizer_finish(q, test_quantized_path, err);
+    if (status == LEAT_OK) {
+        *out = test_read_file(test_quantized_path, bytes);
+        *n_fed = test_quantizer_report(q).n_batches;
+    }
+    leat_quantizer_destroy(q);
+    test_run_free(&run);
+    onnx_builder_destroy(b);
+    return status;
+}
+
+static void second_time_gives_the_same_without_searching(void **state)
+{
+    void *first, *second, *third;
+    size_t bytes[3];
+    counts seen;
+    uint64_t fed;
+    leat_error err;
+    (void)state;
+    unlink(cache_path);
+    write_data(SAMPLES);
+    assert_ok(quantize(1, LEAT_QUANTIZE_FOR_CPU, &first, &bytes[0], &seen, &fed, &err), &err);
+    assert_true(seen.ranges > 0 && fed == SAMPLES);
+    assert_int_equal(access(cache_path, R_OK), 0);
+    assert_ok(quantize(1, LEAT_QUANTIZE_FOR_CPU, &second, &bytes[1], &seen, &fed, &err), &err);
+    assert_true(seen.ranges == 0 && fed == SAMPLES);
+    assert_int_equal(bytes[0], bytes[1]);
+    assert_memory_equal(first, second, bytes[0]);
+    /* other settings: the counts hold, the grids do not */
+    assert_ok(quantize(1, LEAT_QUANTIZE_FOR_CUDA, &third, &bytes[2], &seen, &fed, &err), &err);
+    assert_true(seen.ranges > 0 && fed == SAMPLES);
+    assert_true(bytes[2] != bytes[0] || memcmp(first, third, bytes[0]) != 0);
+    free(first);
+    free(second);
+    free(third);
+}
+
+static void assert_foreign(uint32_t seed, const char *part)
+{
+    void *out;
+    size_t bytes;
+    counts seen;
+    uint64_t fed;
+    leat_error err;
+    unlink(test_quantized_path);
+    leat_status status = quantize(seed, LEAT_QUANTIZE_FOR_CPU, &out, &bytes, &seen, &fed, &err);
+    test_assert_refused(status, LEAT_INVALID, &err, part);
+    test_assert_refused(status, LEAT_INVALID, &err, cache_path);
+    assert_int_equal(access(test_quantized_path, F_OK), -1);
+}
+
+static void foreign_and_damaged_caches_are_refused(void **state)
+{
+    void *out;
+    size_t bytes;
+    counts seen;
+    uint64_t fed;
+    leat_error err;
+    (void)state;
+    unlink(cache_path);
+    write_data(SAMPLES);
+    assert_ok(quantize(1, LEAT_QUANTIZE_FOR_CPU, &out, &bytes, &seen, &fed, &err), &err);
+    free(out);
+    assert_foreign(7, "another model");
+    write_data(SAMPLES - 1);
+    assert_foreign(1, "other data");
+    write_data(SAMPLES);
+    unsigned char *cache = test_read_file(cache_path, &bytes);
+    for (size_t at = 0; at < bytes; at += bytes / 23 + 1) { /* the first is the magic */
+        cache[at] ^= 0x10;
+        test_write_file(cache_path, cache, bytes);
+        assert_foreign(1, at < 8 ? "this version" : "damaged");
+        cache[at] ^= 0x10;
+    }
+    for (size_t left = 0; left < bytes; left += bytes / 11 + 1) {
+        test_write_file(cache_path, cache, left);
+        assert_foreign(1, left < 72 ? "this version" : "damaged");
+    }
+    free(cache);
+}
+
+/* Every layer says what it took, and one that is f32 says why; the whole is no slower than what
+ * was measured of f32, for else all would have gone back. */
+static void layers_that_do_not_pay_say_so(void **state)
+{
+    (void)state;
+    for (int any = 0; any < 2; any++) {
+        onnx_builder *b = build(1);
+        leat_quantizer_desc desc = {
+            .struct_size = sizeof(desc), .method = LEAT_QUANTIZE_STATIC, .any_speed = any};
+        leat_quantizer *q;
+        test_run run;
+        test_run_load(&run, b);
+        assert_ok(leat_quantizer_create(run.model, &desc, &q, &run.err), &run.err);
+        leat_array x = test_f32(numbers, "70x24");
+        assert_ok(leat_quantizer_feed(q, &x, 1, NULL, 0, &run.err), &run.err);
+        assert_ok(leat_quantizer_finish(q, test_quantized_path, &run.err), &run.err);
+        leat_quantizer_report r = test_quantizer_report(q);
+        uint64_t predicted = r.ns_before;
+        assert_true(r.ns_before > 0 && r.ns_after > 0);
+        for (size_t i = 0; i < r.n_layers; i++) {
+            const leat_quantized_layer *l = &r.layers[i];
+            assert_true(l->ns_before > 0 && l->ns_after > 0);
+            assert_int_equal(l->bits == 32, l->reason[0] != '\0');
+            assert_true(!any || l->bits == 8);
+            predicted -= l->bits == 8 ? l->ns_before - l->ns_after : 0;
+        }
+        assert_true(predicted == r.ns_predicted || r.ns_predicted == 0);
+        leat_quantizer_destroy(q);
+        test_run_free(&run);
+        onnx_builder_destroy(b);
+    }
+}
+
+static int setup(void **state)
+{
+    uint32_t seed = 5;
+    for (size_t i = 0; i < SAMPLES * K; i++) {
+        numbers[i] = test_seeded(&seed);
+    }
+    strcpy(folder, "/tmp/leat-cache-XXXXXX");
+    if (mkdtemp(folder) == NULL) {
+        return 1;
+    }
+    snprintf(data_path, sizeof(data_path), "%s/x.npy", folder);
+    snprintf(cache_path, sizeof(cache_path), "%s/cache", folder);
+    return test_quantized_setup(state);
+}
+
+static int teardown(void **state)
+{
+    unlink(data_path);
+    unlink(cache_path);
+    rmdir(folder);
+    return test_quantized_teardown(state);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(second_time_gives_the_same_without_searching),
+        cmocka_unit_test(foreign_and_damaged_caches_are_refused),
+        cmocka_unit_test(layers_that_do_not_pay_say_so),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
