@@ -277,6 +277,19 @@ __device__ __forceinline__ void pack_weights(uint32_t (&w)[SCORES / 2], const fl
     }
 }
 
+/* Warpgroups' turns to give the tensor cores work, one after the other: else all three would
+ * multiply at one time and make weights at another. Barriers of the block behind those of finish.
+ */
+__device__ __forceinline__ void await_turn(uint32_t group)
+{
+    ptx::group_sync(1 + LT_ATTEND_GROUPS + group, 256);
+}
+
+__device__ __forceinline__ void give_turn(uint32_t group)
+{
+    ptx::group_arrive(1 + LT_ATTEND_GROUPS + (group + 1) % LT_ATTEND_GROUPS, 256);
+}
+
 __device__ __forceinline__ void give_back(uint32_t barrier)
 {
     if (threadIdx.x % 32 == 0) {
@@ -288,16 +301,19 @@ __device__ __forceinline__ void give_back(uint32_t barrier)
 template <class T>
 __device__ __forceinline__ void compute(const lt_cuda_attend_params &p, const shared_map &s,
                                         float (&o)[SUMS], state &at, gemm::ring &next,
-                                        uint32_t queries, uint32_t queries_free)
+                                        uint32_t queries, uint32_t queries_free,
+                                        uint32_t group)
 {
     float scores[SCORES], shrink[2];
     uint32_t weights[SCORES / 2];
     uint32_t keys = next.stage;
+    await_turn(group);
     ptx::barrier_wait(s.full + next.stage * 8, next.parity);
     next.next(LT_ATTEND_STAGES);
     ptx::product_hold(scores);
     ptx::product_fence();
     start_scores<T>(scores, queries, s.stages + keys * LT_ATTEND_TILE_BYTES);
+    give_turn(group);
     ptx::product_wait<0>();
     ptx::product_hold(scores);
     scale_scores(scores, s.biases + keys * LT_ATTEND_KEYS * 4, p.scale, at, shrink);
@@ -307,6 +323,7 @@ __device__ __forceinline__ void compute(const lt_cuda_attend_params &p, const sh
     pack_weights<T>(weights, scores);
     for (uint32_t tile = 1; tile < p.key_tiles; tile++) {
         keys = next.stage;
+        await_turn(group);
         ptx::barrier_wait(s.full + next.stage * 8, next.parity);
         next.next(LT_ATTEND_STAGES);
         ptx::product_hold(scores);
@@ -319,13 +336,13 @@ __device__ __forceinline__ void compute(const lt_cuda_attend_params &p, const sh
         next.next(LT_ATTEND_STAGES);
         ptx::product_fence();
         start_mix<T>(o, weights, s.stages + values * LT_ATTEND_TILE_BYTES, tile == 1);
+        give_turn(group);
         ptx::product_wait<1>();
         ptx::product_hold(scores);
         scale_scores(scores, s.biases + keys * LT_ATTEND_KEYS * 4, p.scale, at, shrink);
         ptx::product_hold(scores); /* biases have been read */
         give_back(s.empty + keys * 8);
         weigh(scores, at, shrink);
-        ptx::product_hold(scores); /* weights are made while o is */
         ptx::product_wait<0>();
         ptx::product_hold(o);
         hold_weights(weights);
@@ -397,15 +414,21 @@ __device__ __forceinline__ void consume(const lt_cuda_attend_params &p, const sh
     const uint32_t group = __shfl_sync(~0u, threadIdx.x / 128, 0); /* uniform, as seen */
     gemm::ring next, slot;
     ptx::wait_for_predecessor();
+    if (group == LT_ATTEND_GROUPS - 1) {
+        give_turn(group);
+    }
     for (uint32_t i = blockIdx.x; i < p.n_items; i += gridDim.x) {
         float o[SUMS];
         state at = {{NOTHING_SEEN, NOTHING_SEEN}, {0.0f, 0.0f}};
         const uint32_t rows = group * 64 * 128;
         ptx::barrier_wait(s.there + slot.stage * 8, slot.parity);
         compute<T>(p, s, o, at, next, s.queries + slot.stage * LT_ATTEND_Q_BYTES + rows,
-                   s.free + slot.stage * 8);
+                   s.free + slot.stage * 8, group);
         slot.next(2);
         finish<T>(p, o, at, s.results + rows, group, locate(p, i));
+    }
+    if (group == 0) { /* the last turn that was given */
+        await_turn(group);
     }
     if (threadIdx.x % 128 == 0) {
         ptx::store_wait_read<0>();
