@@ -199,22 +199,34 @@ template <class T> GPU_FN void pad(const lt_gpu_pad &p)
     }
 }
 
-template <class T> GPU_FN void gather(const lt_gpu_gather &p)
+/* V elements at a time, which have one index. */
+template <class T, int V> GPU_FN void gather_packs(const lt_gpu_gather &p)
 {
-    for (int64_t n = global_thread(); n < p.count; n += grid_threads()) {
+    for (int64_t n = global_thread() * V; n < p.count; n += grid_threads() * V) {
         uint32_t outer = (uint32_t)n;
         const uint32_t inner = split(outer, p.inner);
         const uint32_t i = split(outer, p.n_indices);
         int64_t index = p.indices_64 != 0 ? ((const int64_t *)p.indices)[i]
                                           : (int64_t)((const int32_t *)p.indices)[i];
         index = index < 0 ? index + p.axis_size : index;
-        T v = 0;
+        pack<T, V> v = {};
         if (index < 0 || index >= p.axis_size) {
             atomic_or(p.error, 1u);
         } else {
-            v = ((const T *)p.x)[((int64_t)outer * p.axis_size + index) * p.inner.value + inner];
+            v = load_pack<V>((const T *)p.x +
+                             ((int64_t)outer * p.axis_size + index) * p.inner.value + inner);
         }
-        ((T *)p.y)[n] = v;
+        store_pack<V>((T *)p.y + n, v);
+    }
+}
+
+template <class T> GPU_FN void gather(const lt_gpu_gather &p)
+{
+    constexpr int V = per_16_bytes<T>;
+    if (p.inner.value % V == 0 && aligned_16(p.x) && aligned_16(p.y)) {
+        gather_packs<T, V>(p);
+    } else {
+        gather_packs<T, 1>(p);
     }
 }
 

@@ -170,9 +170,10 @@ static void pads_in_every_mode(void **)
     }
 }
 
-template <class T, class I> static void check_gather(void (*kernel)(const lt_gpu_gather &))
+template <class T, class I>
+static void check_gather(void (*kernel)(const lt_gpu_gather &), int inner)
 {
-    const int outer = 3, axis = 7, n = 5, inner = 9;
+    const int outer = 3, axis = 7, n = 5;
     buffer<T> x((size_t)(outer * axis * inner)), y((size_t)(outer * n * inner));
     buffer<I> indices(n);
     buffer<uint32_t> error(1);
@@ -200,10 +201,12 @@ template <class T, class I> static void check_gather(void (*kernel)(const lt_gpu
 
 static void gather_checks_its_indices(void **)
 {
-    check_gather<uint8_t, int32_t>(lt_gpu_gather_1);
-    check_gather<uint16_t, int64_t>(lt_gpu_gather_2);
-    check_gather<uint32_t, int32_t>(lt_gpu_gather_4);
-    check_gather<uint64_t, int64_t>(lt_gpu_gather_8);
+    for (int inner : {9, 32}) { /* by elements, by 16 bytes */
+        check_gather<uint8_t, int32_t>(lt_gpu_gather_1, inner);
+        check_gather<uint16_t, int64_t>(lt_gpu_gather_2, inner);
+        check_gather<uint32_t, int32_t>(lt_gpu_gather_4, inner);
+        check_gather<uint64_t, int64_t>(lt_gpu_gather_8, inner);
+    }
 }
 
 /* Rows side by side: stride, slots, channels; from NHWC or NCHW. */
