@@ -256,7 +256,7 @@ template <class T> GPU_FN void embed(const lt_gpu_embed &p)
 } // namespace gpu
 
 #define LT_GPU_NORMS(type, name)                                                                   \
-    GPU_KERNEL(lt_gpu_layer_norm_warp_##name, lt_gpu_layer_norm)                                   \
+    GPU_KERNEL_OF(lt_gpu_layer_norm_warp_##name, lt_gpu_layer_norm, LT_GPU_THREADS, 4)             \
     {                                                                                              \
         gpu::layer_norm<type, gpu::warp_team>(p);                                                  \
     }                                                                                              \
