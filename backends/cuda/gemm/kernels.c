@@ -35,7 +35,7 @@ enum {
 
 /* The module of each family. */
 static const uint8_t modules_of[LT_GEMM_N_FAMILIES] = {0, 0, 0, 1, 1, 1, 2, 2, 3, 3, 4, 4};
-static const uint8_t turn_modules_of[LT_GEMM_N_TURN_FAMILIES] = {0, 0, 1, 1, 4};
+static const uint8_t turn_modules_of[LT_GEMM_N_TURN_FAMILIES] = {0, 0, 1, 1, 4, 2, 2, 3, 3};
 
 static uint32_t module_of(uint32_t kernel)
 {
@@ -60,15 +60,20 @@ const lt_cuda_gemm_tile lt_cuda_gemm_tiles[LT_GEMM_N_ALL_TILES] = {LT_GEMM_TILES
 
 uint32_t lt_cuda_gemm_kernel(leat_dtype dtype, enum lt_cuda_gemm_source source, uint32_t tile)
 {
+    const uint32_t conv = source == LT_GEMM_CONV;
     uint32_t family = 0;
     if (tile >= LT_GEMM_N_TILES) {
-        family = dtype == LEAT_DTYPE_F32 ? 4 : (dtype == LEAT_DTYPE_F16 ? 0 : 2) + (uint32_t)source;
+        family = dtype == LEAT_DTYPE_F16    ? (uint32_t)source
+                 : dtype == LEAT_DTYPE_BF16 ? 2 + (uint32_t)source
+                 : dtype == LEAT_DTYPE_F32  ? 4
+                 : dtype == LEAT_DTYPE_I8   ? 5 + conv
+                                            : 7 + conv;
         return LT_GEMM_N_TILE_KERNELS + family * LT_GEMM_N_TURN_TILES + tile - LT_GEMM_N_TILES;
     }
     if (lt_cuda_gemm_unit(dtype) == 1) {
-        family = (dtype == LEAT_DTYPE_I8 ? I8_NK : U8_NK) + (source == LT_GEMM_CONV);
+        family = (dtype == LEAT_DTYPE_I8 ? I8_NK : U8_NK) + conv;
     } else if (dtype == LEAT_DTYPE_F32) {
-        family = TF32_NK + (source == LT_GEMM_CONV);
+        family = TF32_NK + conv;
     } else {
         family = (dtype == LEAT_DTYPE_F16 ? F16_NK : BF16_NK) + (uint32_t)source;
     }

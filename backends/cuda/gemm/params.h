@@ -16,9 +16,10 @@
     X(64, 64, 12)
 #define LT_GEMM_N_TILES 5
 
-/* Further tiles that products of halves have, without splits: the two warpgroups of a block compute
- * 128 rows each and take turns, so that one finishes its rows while the other multiplies. 512 rows
- * are those of a cluster of two blocks, each of which copies half of B to both. */
+/* Further tiles that products of halves, and products and convolutions of bytes have, without
+ * splits: the two warpgroups of a block compute 128 rows each and take turns, so that one finishes
+ * its rows while the other multiplies. 512 rows are those of a cluster of two blocks, each of which
+ * copies half of B to both. */
 #define LT_GEMM_TURN_TILES(X)                                                                      \
     X(256, 128, 6)                                                                                 \
     X(512, 128, 6)
@@ -56,8 +57,12 @@ enum lt_cuda_gemm_source {
     X(f16, kn)                                                                                     \
     X(bf16, nk)                                                                                    \
     X(bf16, kn)                                                                                    \
-    X(tf32, nk)
-#define LT_GEMM_N_TURN_FAMILIES 5
+    X(tf32, nk)                                                                                    \
+    X(i8, nk)                                                                                      \
+    X(i8, conv)                                                                                    \
+    X(u8, nk)                                                                                      \
+    X(u8, conv)
+#define LT_GEMM_N_TURN_FAMILIES 9
 #define LT_GEMM_N_TILE_KERNELS (LT_GEMM_N_FAMILIES * LT_GEMM_N_TILES)
 #define LT_GEMM_N_KERNELS (LT_GEMM_N_TILE_KERNELS + LT_GEMM_N_TURN_FAMILIES * LT_GEMM_N_TURN_TILES)
 

@@ -177,7 +177,8 @@ leat_status lt_cuda_gemm_plan_product(const lt_cuda_gemm *gemm, const lt_cuda_ge
     const uint32_t wanted[2] = {d->tile, d->splits};
     lt_cuda_gemm_cut cut;
     if (p->bytes) {
-        status = lt_cuda_gemm_choose(sizes, p->steps, wanted, gemm->n_multiprocessors, &cut, err);
+        status =
+            lt_cuda_gemm_choose_bytes(sizes, p->steps, wanted, gemm->n_multiprocessors, &cut, err);
     } else {
         status = lt_cuda_gemm_choose_product(sizes, p, wanted, gemm->n_multiprocessors, &cut, err);
     }

@@ -149,11 +149,15 @@ leat_status lt_cuda_gemm_plan_conv(const lt_cuda_gemm *gemm, const lt_cuda_gemm_
     const int64_t sizes[3] = {p->m, d->n, 1};
     const uint32_t wanted[2] = {d->tile, d->splits};
     lt_cuda_gemm_cut cut;
-    status = lt_cuda_gemm_choose(sizes, p->steps, wanted, gemm->n_multiprocessors, &cut, err);
+    status =
+        p->bytes
+            ? lt_cuda_gemm_choose_bytes(sizes, p->steps, wanted, gemm->n_multiprocessors, &cut, err)
+            : lt_cuda_gemm_choose(sizes, p->steps, wanted, gemm->n_multiprocessors, &cut, err);
     if (status != LEAT_OK) {
         return status;
     }
     lt_cuda_gemm_apply(gemm, out, cut, 1);
     out->kernel = lt_cuda_gemm_kernel(d->dtype, LT_GEMM_CONV, cut.tile);
-    return lt_cuda_gemm_conv_maps(gemm, d, p, lt_cuda_gemm_tiles[cut.tile].columns, err);
+    const lt_cuda_gemm_tile *tile = &lt_cuda_gemm_tiles[cut.tile];
+    return lt_cuda_gemm_conv_maps(gemm, d, p, tile->columns / LT_GEMM_SHARERS(tile->rows), err);
 }

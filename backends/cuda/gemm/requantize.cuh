@@ -311,7 +311,13 @@ template <int COUNT>
 __device__ __forceinline__ void finish(const lt_cuda_gemm_params &p, int32_t (&s)[COUNT],
                                        const byte_rows<COUNT> &rows, const place &at)
 {
-    finish_bytes<false, COUNT>(p, s, rows, at);
+    const bool only_bytes = is_byte(p.out_type) && p.finish == LT_GEMM_FINISH_NONE &&
+                            (p.residual_type == LT_GEMM_NONE || is_byte(p.residual_type));
+    if (only_bytes) { /* less code on the way: it stays in the instruction cache */
+        finish_bytes<true, COUNT>(p, s, rows, at);
+    } else {
+        finish_bytes<false, COUNT>(p, s, rows, at);
+    }
 }
 
 } // namespace gemm

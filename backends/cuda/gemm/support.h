@@ -24,6 +24,11 @@ leat_status lt_cuda_gemm_choose_product(const int64_t sizes[3], const lt_cuda_ge
                                         const uint32_t wanted[2], uint32_t n_multiprocessors,
                                         lt_cuda_gemm_cut *out, leat_error *err);
 
+/* The same of bytes, products and convolutions, which have the further tiles, too. */
+leat_status lt_cuda_gemm_choose_bytes(const int64_t sizes[3], int64_t steps,
+                                      const uint32_t wanted[2], uint32_t n_multiprocessors,
+                                      lt_cuda_gemm_cut *out, leat_error *err);
+
 /* Fills what follows from a cut: kernel, grid, cluster, shared memory, tiles, steps. */
 void lt_cuda_gemm_apply(const lt_cuda_gemm *gemm, lt_cuda_gemm_plan *plan, lt_cuda_gemm_cut cut,
                         int64_t batch);

@@ -243,8 +243,10 @@ __device__ __forceinline__ void finish_tile(const lt_cuda_gemm_params &p,
 {
     constexpr uint32_t TAKEN = C::PASS / 2, PASSES = C::SUMS / TAKEN; /* sums of a pass */
     /* Passes before the rest move down: moves take issue slots and power, longer code the
-     * instruction cache. (Measured: two where warpgroups take turns, not four; one elsewhere.) */
-    constexpr uint32_t AT_ONCE = C::TURNS ? 2 : 1;
+     * instruction cache. (Measured for halves: two where warpgroups take turns, not four; one
+     * elsewhere.) */
+    constexpr uint32_t AT_ONCE = C::TURNS && !C::BYTES ? 2 : 1;
+    static_assert(PASSES % AT_ONCE == 0, "whole groups of passes");
 #pragma unroll 1
     for (uint32_t first = 0; first < PASSES; first += AT_ONCE) {
 #pragma unroll
@@ -252,13 +254,15 @@ __device__ __forceinline__ void finish_tile(const lt_cuda_gemm_params &p,
             const uint32_t pass = first + i;
             const bool more = (C::BYTES || p.residual_wide) && pass + 1 < PASSES;
             typename C::template rows<C::PASS> next;
+            const bool ends = C::PARTS > 1 && (pass + 1) * C::PASS % C::COLUMNS == 0; /* a part */
             if (C::BYTES && more) { /* while these are finished; of halves they would be too many */
-                next.load(p, at.row, at.column + C::PASS, at.batch);
+                next.load(p, at.row + (ends ? 64 : 0),
+                          at.column + C::PASS - (ends ? C::COLUMNS : 0), at.batch);
             }
             finish(p, reinterpret_cast<typename C::S(&)[TAKEN]>(sums[i * TAKEN]), rows, at);
             at.column += C::PASS;
             at.numbers += C::number_place(C::PASS) * 4;
-            if (C::PARTS > 1 && (pass + 1) * C::PASS % C::COLUMNS == 0) { /* 64 rows further */
+            if (ends) { /* 64 rows further */
                 at.row += 64;
                 at.column -= C::COLUMNS;
                 at.numbers -= C::number_place(C::COLUMNS) * 4;

@@ -268,10 +268,17 @@ static void product_every_kernel_and_split_is_exact(void **state)
     test_device *device = require_device(state);
     int i = 0;
     for (int type = 0; type < 2; type++) {
-        for (uint32_t tile = 1; tile <= LT_GEMM_N_TILES; tile++) {
+        for (uint32_t tile = 1; tile <= LT_GEMM_N_ALL_TILES; tile++) {
+            const bool turns = tile > LT_GEMM_N_TILES; /* without splits, of several residuals */
             for (uint32_t splits = 1; splits <= 8; splits++) {
-                lt_cuda_gemm_desc d = dense(types[type], 165, 272, 1100);
+                lt_cuda_gemm_desc d = dense(types[type], turns ? 1333 : 165, 272, 1100);
                 d.tile = tile;
+                if (turns) {
+                    finish_case c = case_of((int)splits * 6 + type);
+                    d.splits = 1;
+                    run_product(device, &d, &c, false);
+                    continue;
+                }
                 d.splits = splits;
                 finish_case c = case_of(i++ % 36);
                 run_product(device, &d, &c, false);
@@ -286,8 +293,8 @@ static void product_every_result_and_residual_is_exact(void **state)
     for (int i = 0; i < 36; i++) {
         for (int odd = 0; odd < 2; odd++) {
             lt_cuda_gemm_desc d = dense(types[i % 2], 130, odd ? 131 : 144, 200);
-            d.tile = (uint32_t)(i / 6 + odd) % LT_GEMM_N_TILES + 1;
-            d.splits = 1 + (uint32_t)i % 2;
+            d.tile = (uint32_t)(i / 6 + odd) % LT_GEMM_N_ALL_TILES + 1;
+            d.splits = d.tile > LT_GEMM_N_TILES ? 1 : 1 + (uint32_t)i % 2;
             finish_case c = case_of(i);
             run_product(device, &d, &c, false);
         }
@@ -389,7 +396,7 @@ static void run_conv(const test_device *device, lt_cuda_gemm_conv_desc *d, const
 static void conv_every_kernel_is_exact(void **state)
 {
     test_device *device = require_device(state);
-    for (int i = 0; i < 2 * LT_GEMM_N_TILES; i++) {
+    for (int i = 0; i < 2 * LT_GEMM_N_ALL_TILES; i++) {
         lt_cuda_gemm_conv_desc d = {.dtype = types[i % 2],
                                     .scale = 1,
                                     .images = 3,
@@ -405,7 +412,7 @@ static void conv_every_kernel_is_exact(void **state)
                                     .dilation_w = 1,
                                     .pad = {1, 1, 1, 1},
                                     .tile = (uint32_t)i / 2 + 1,
-                                    .splits = 1 + (uint32_t)i % 3};
+                                    .splits = i < 2 * LT_GEMM_N_TILES ? 1 + (uint32_t)i % 3 : 1};
         finish_case c = case_of(i * 7 % 36);
         run_conv(device, &d, &c, false);
     }

@@ -359,6 +359,9 @@ static void plan_misfits_are_refused(void **state)
     assert_int_equal(lt_cuda_gemm_plan_product(&gemm, &d, &plan, &err), LEAT_INVALID);
     d = bytes_square(256);
     d.tile = LT_GEMM_N_TILES + 1;
+    d.splits = 2;
+    assert_int_equal(lt_cuda_gemm_plan_product(&gemm, &d, &plan, &err), LEAT_INVALID);
+    d.tile = LT_GEMM_N_ALL_TILES + 1;
     d.splits = 1;
     assert_int_equal(lt_cuda_gemm_plan_product(&gemm, &d, &plan, &err), LEAT_INVALID);
 }
@@ -372,10 +375,10 @@ static void plan_bytes_takes_steps_of_128(void **state)
     lt_cuda_gemm_desc d = bytes_square(4096);
     assert_ok(lt_cuda_gemm_plan_product(&gemm, &d, &plan, &err), &err);
     assert_string_equal(lt_cuda_gemm_kernel_name(plan.kernel),
-                        "lt_cuda_gemm_u8_nk_128x256x128_sm90");
+                        "lt_cuda_gemm_u8_nk_256x128x128_sm90");
     const map_call *a = &asked.maps[0], *b = &asked.maps[1];
     assert_true(a->dtype == 0 && a->box[0] == 128 && a->strides[0] == 4096);
-    assert_true(b->dtype == 0 && b->box[0] == 128 && b->box[1] == 256);
+    assert_true(b->dtype == 0 && b->box[0] == 128 && b->box[1] == 128);
     assert_int_equal(plan.params.steps, 32);
     assert_true(plan.params.wide && plan.params.bytes && plan.params.q.high == 127);
     asked.n_maps = 0;
@@ -398,6 +401,17 @@ static void plan_bytes_takes_steps_of_128(void **state)
     assert_int_equal(asked.maps[0].channels, 128);
     assert_false(plan.params.wide); /* rows of 24 bytes */
     assert_memory_equal(lt_cuda_gemm_kernel_name(plan.kernel), "lt_cuda_gemm_i8_conv_", 21);
+    asked.n_maps = 0;
+    c.images = 64;
+    c.n = 256;
+    c.tile = LT_GEMM_N_TILES + 2; /* whose blocks share B */
+    c.splits = 1;
+    assert_ok(lt_cuda_gemm_plan_conv(&gemm, &c, &plan, &err), &err);
+    assert_string_equal(lt_cuda_gemm_kernel_name(plan.kernel),
+                        "lt_cuda_gemm_i8_conv_512x128x128_sm90");
+    assert_true(asked.maps[0].pixels == 128 && asked.maps[1].box[1] == 64 && plan.cluster == 2);
+    c.dtype = c.out_dtype = LEAT_DTYPE_F16; /* has none */
+    assert_int_equal(lt_cuda_gemm_plan_conv(&gemm, &c, &plan, &err), LEAT_INVALID);
 }
 
 static void plan_bytes_keeps_few_weights_resident(void **state)
