@@ -4,9 +4,10 @@
  *     Attention(MatMul(x, Wq, bq), MatMul(x, Wk, bk), MatMul(x, Wv, bv), mask)
  *         ->   PackedAttention(MatMul(x, [Wq Wk Wv], [bq bk bv]), mask)
  *
- * x is read once, and one product fills a device that three small ones leave idle. The joined
- * weights are a copy; only where the device has PackedAttention. */
-#include "passes/match.h"
+ * x is read once, and one product fills a device that three small ones leave idle. The products may
+ * be QMatMul of one quantized x. The joined weights are a copy; only where the device has
+ * PackedAttention. */
+#include "passes/qdq.h"
 
 /* One of the three. */
 typedef struct part {
@@ -15,33 +16,66 @@ typedef struct part {
     int64_t columns;
 } part;
 
+/* A quantized product whose result is floats and that adds nothing but a bias. */
+static bool is_bytes(const leat_node *node)
+{
+    return strcmp(node->op, "QMatMul") == 0 && lt_qdq_is_open(node) &&
+           lt_input_of(node, LT_Q_RESIDUAL) == LEAT_NO_VALUE;
+}
+
 static bool read_part(const lt_graph *graph, const lt_uses *uses, const leat_node *attention,
                       uint32_t input, part *out)
 {
     uint32_t value = attention->inputs[input];
     const leat_node *node = uses->producer[value];
-    if (node == NULL || !lt_is_op(node, "MatMul") || node->n_outputs != 1 || node->n_attrs != 0 ||
-        node->n_inputs > 3 || lt_only_reader(uses, value) != attention) {
+    const bool bytes = node != NULL && is_bytes(node);
+    if (node == NULL || !(bytes || (lt_is_op(node, "MatMul") && node->n_inputs <= 3)) ||
+        node->n_outputs != 1 || node->n_attrs != 0 || lt_only_reader(uses, value) != attention) {
         return false;
     }
-    const leat_value *w = &graph->values[node->inputs[1]];
-    *out = (part){node, node->inputs[1], lt_input_of(node, 2), w->rank == 2 ? w->shape[1] : 0};
+    const uint32_t weight = node->inputs[bytes ? LT_Q_W : 1];
+    const leat_value *w = &graph->values[weight];
+    const leat_dtype type = bytes ? LEAT_DTYPE_F32 : w->dtype;
+    *out = (part){node, weight, lt_input_of(node, bytes ? LT_Q_BIAS : 2),
+                  w->rank == 2 ? w->shape[1] : 0};
     size_t count = 0;
     bool row = out->bias == LEAT_NO_VALUE;
     if (!row) {
         const leat_value *b = &graph->values[out->bias];
-        row = b->data != NULL && b->dtype == w->dtype &&
-              lt_shape_count(b->rank, b->shape, &count) && (int64_t)count == out->columns;
+        row = b->data != NULL && b->dtype == type && lt_shape_count(b->rank, b->shape, &count) &&
+              (int64_t)count == out->columns;
     }
     return row && w->data != NULL && out->columns > 0 && lt_dtype_bits(w->dtype) % 8 == 0;
+}
+
+/* Of two quantized parts: one grid of x, weights' zero points in both or in none; what is joined is
+ * constant, one number or one a column. */
+static bool grids_alike(const lt_graph *graph, const part *a, const part *b)
+{
+    bool fine = lt_input_of(a->node, LT_Q_X_SCALE) == lt_input_of(b->node, LT_Q_X_SCALE) &&
+                lt_input_of(a->node, LT_Q_X_ZERO) == lt_input_of(b->node, LT_Q_X_ZERO) &&
+                (lt_input_of(a->node, LT_Q_W_ZERO) == LEAT_NO_VALUE) ==
+                    (lt_input_of(b->node, LT_Q_W_ZERO) == LEAT_NO_VALUE);
+    for (uint32_t i = LT_Q_W_SCALE; i <= LT_Q_W_ZERO && fine; i++) {
+        uint32_t v = lt_input_of(b->node, i);
+        size_t count;
+        fine = v == LEAT_NO_VALUE ||
+               (graph->values[v].data != NULL &&
+                lt_shape_count(graph->values[v].rank, graph->values[v].shape, &count) &&
+                (count == 1 || (int64_t)count == b->columns));
+    }
+    return fine;
 }
 
 /* The parts have one x, one type and as many rows; all have a bias or none has. */
 static bool alike(const lt_graph *graph, const part *a, const part *b)
 {
     const leat_value *wa = &graph->values[a->weight], *wb = &graph->values[b->weight];
+    const bool bytes = is_bytes(a->node);
     return a->node->inputs[0] == b->node->inputs[0] && wa->dtype == wb->dtype &&
-           wa->shape[0] == wb->shape[0] && (a->bias == LEAT_NO_VALUE) == (b->bias == LEAT_NO_VALUE);
+           wa->shape[0] == wb->shape[0] &&
+           (a->bias == LEAT_NO_VALUE) == (b->bias == LEAT_NO_VALUE) && bytes == is_bytes(b->node) &&
+           (!bytes || grids_alike(graph, a, b));
 }
 
 /* A head of the result is one of V, and all heads have as many elements. */
@@ -54,7 +88,16 @@ static bool heads_fit(const leat_node *attention, const part parts[3])
            parts[2].columns == parts[1].columns;
 }
 
-/* A constant of `rows` rows, each those of the three constants side by side. */
+/* One number, as many times as there are columns. */
+static void repeat(char *to, const char *from, size_t element, int64_t columns)
+{
+    for (int64_t i = 0; i < columns; i++) {
+        memcpy(to + (size_t)i * element, from, element);
+    }
+}
+
+/* A constant of `rows` rows, each those of the three constants side by side; of one row a constant
+ * may be one number. */
 static leat_status join(lt_graph *graph, const uint32_t values[3], const part parts[3],
                         int64_t rows, uint32_t *out, leat_error *err)
 {
@@ -74,8 +117,12 @@ static leat_status join(lt_graph *graph, const uint32_t values[3], const part pa
     for (int64_t row = 0; row < rows; row++) {
         for (int i = 0; i < 3; i++) {
             size_t part_bytes = (size_t)parts[i].columns * element;
-            memcpy(to, (const char *)graph->values[values[i]].data + (size_t)row * part_bytes,
-                   part_bytes);
+            const leat_value *from = &graph->values[values[i]];
+            if (from->bytes == element) {
+                repeat(to, from->data, element, parts[i].columns);
+            } else {
+                memcpy(to, (const char *)from->data + (size_t)row * part_bytes, part_bytes);
+            }
             to += part_bytes;
         }
     }
@@ -110,13 +157,53 @@ static leat_status add_attention(lt_graph *graph, const lt_pass_context *context
     return status;
 }
 
+/* Input i of the parts, joined; none where the first has none. */
+static leat_status join_inputs(lt_graph *graph, const part parts[3], uint32_t i, int64_t rows,
+                               uint32_t *out, leat_error *err)
+{
+    uint32_t values[3];
+    for (int k = 0; k < 3; k++) {
+        values[k] = lt_input_of(parts[k].node, i);
+    }
+    *out = LEAT_NO_VALUE;
+    return values[0] == LEAT_NO_VALUE ? LEAT_OK : join(graph, values, parts, rows, out, err);
+}
+
+/* The product of the joined weights, to `qkv`, before `first`. */
+static leat_status add_product(lt_graph *graph, const part parts[3], const leat_node *first,
+                               uint32_t qkv, leat_error *err)
+{
+    const leat_node *node = parts[0].node;
+    const bool bytes = is_bytes(node), bias = parts[0].bias != LEAT_NO_VALUE;
+    const int64_t rows = graph->values[parts[0].weight].shape[0];
+    uint32_t inputs[LT_Q_INPUTS];
+    lt_qdq_inputs(node, inputs);
+    leat_status status =
+        join_inputs(graph, parts, bytes ? LT_Q_W : 1, rows, &inputs[bytes ? LT_Q_W : 1], err);
+    if (status == LEAT_OK) {
+        status = join_inputs(graph, parts, bytes ? LT_Q_BIAS : 2, 1, &inputs[bytes ? LT_Q_BIAS : 2],
+                             err);
+    }
+    for (uint32_t i = LT_Q_W_SCALE; bytes && i <= LT_Q_W_ZERO && status == LEAT_OK; i++) {
+        status = join_inputs(graph, parts, i, 1, &inputs[i], err);
+    }
+    lt_node_desc desc = {.op = node->op,
+                         .domain = bias || bytes ? "leat" : "",
+                         .name = node->name,
+                         .inputs = inputs,
+                         .n_inputs = bytes  ? (bias ? LT_Q_BIAS : LT_Q_W_ZERO) + 1u
+                                     : bias ? 3
+                                            : 2,
+                         .outputs = &qkv,
+                         .n_outputs = 1};
+    return status ? status : lt_graph_add_node(graph, &desc, lt_position(graph, first), NULL, err);
+}
+
 static leat_status fuse(lt_graph *graph, const lt_pass_context *context, const leat_node *attention,
                         const part parts[3], bool *out_changed, leat_error *err)
 {
-    const leat_value *w = &graph->values[parts[0].weight];
     leat_value q = graph->values[parts[0].node->outputs[0]];
-    uint32_t weights[3], biases[3], inputs[3] = {parts[0].node->inputs[0]}, qkv;
-    int64_t rows = w->shape[0];
+    uint32_t qkv;
     leat_node *made = NULL;
     q.shape[2] = parts[0].columns + parts[1].columns + parts[2].columns;
     leat_status status = lt_new_value(graph, q.dtype, 3, q.shape, &qkv, err);
@@ -125,27 +212,11 @@ static leat_status fuse(lt_graph *graph, const lt_pass_context *context, const l
         return status;
     }
     const leat_node *first = parts[0].node;
-    for (int i = 0; i < 3; i++) {
-        weights[i] = parts[i].weight;
-        biases[i] = parts[i].bias;
-        first =
-            lt_position(graph, parts[i].node) < lt_position(graph, first) ? parts[i].node : first;
+    for (int i = 1; i < 3; i++) {
+        bool before = lt_position(graph, parts[i].node) < lt_position(graph, first);
+        first = before ? parts[i].node : first;
     }
-    bool bias = biases[0] != LEAT_NO_VALUE;
-    status = join(graph, weights, parts, rows, &inputs[1], err);
-    if (status == LEAT_OK && bias) {
-        status = join(graph, biases, parts, 1, &inputs[2], err);
-    }
-    lt_node_desc desc = {.op = "MatMul",
-                         .domain = bias ? "leat" : "",
-                         .name = parts[0].node->name,
-                         .inputs = inputs,
-                         .n_inputs = bias ? 3 : 2,
-                         .outputs = &qkv,
-                         .n_outputs = 1};
-    if (status == LEAT_OK) {
-        status = lt_graph_add_node(graph, &desc, lt_position(graph, first), NULL, err);
-    }
+    status = add_product(graph, parts, first, qkv, err);
     for (int i = 0; i < 3 && status == LEAT_OK; i++) {
         lt_graph_remove_node(graph, parts[i].node);
     }

@@ -121,9 +121,69 @@ static void qkv_asks_the_device(void **state)
     passes_case_end(&c);
 }
 
+/* The same of quantized products: scales of one number or one a column, `other`: Q has a grid of
+ * its own. */
+static void start_quantized(passes_case *c, bool other)
+{
+    static const float scales[4] = {1, 2, 3, 4};
+    static const int8_t numbers[24] = {1, 2, 3, 4, 5, 6, 7, 8};
+    static const int8_t zero = 0;
+    onnx_builder *b = onnx_builder_create(23);
+    onnx_builder_import(b, "leat", 1);
+    onnx_builder_input(b, "x", LEAT_DTYPE_U8, "NxSx2");
+    onnx_builder_input(b, "s", LEAT_DTYPE_F32, "");
+    onnx_builder_input(b, "t", LEAT_DTYPE_F32, "");
+    onnx_builder_input(b, "z", LEAT_DTYPE_U8, "");
+    for (int i = 0; i < 3; i++) {
+        char name[4][8], inputs[64];
+        const char letter = "qkv"[i];
+        const leat_array w = {LEAT_DTYPE_I8, 2, {2, 4}, (void *)(uintptr_t)(numbers + 8 * i), 8};
+        const leat_array z = {LEAT_DTYPE_I8, 0, {0}, (void *)(uintptr_t)&zero, 1};
+        for (int k = 0; k < 4; k++) {
+            snprintf(name[k], sizeof(name[k]), "%c%c", "wczb"[k], letter);
+        }
+        onnx_builder_constant(b, name[0], &w);
+        onnx_builder_floats(b, name[1], i == 1 ? "4" : "", scales);
+        onnx_builder_constant(b, name[2], &z);
+        onnx_builder_floats(b, name[3], "4", scales);
+        snprintf(inputs, sizeof(inputs), "x,%s,z,%s,%s,%s,,,%s", i == 0 && other ? "t" : "s",
+                 name[0], name[1], name[2], name[3]);
+        const char output[2] = {letter, '\0'};
+        onnx_builder_node(b, "leat.QMatMul", inputs, output, NULL, 0);
+    }
+    leat_attr attrs[3] = {{"scale", LEAT_ATTR_FLOAT, 1, {.f = 0.5f}},
+                          test_attr_int("q_num_heads", 2),
+                          test_attr_int("kv_num_heads", 2)};
+    onnx_builder_node(b, "leat.Attention", "q,k,v", "y", attrs, 3);
+    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "NxSx4");
+    passes_case_start(c, b);
+}
+
+static void quantized_qkv_becomes_one_product(void **state)
+{
+    static const float scales[12] = {1, 1, 1, 1, 1, 2, 3, 4, 1, 1, 1, 1};
+    passes_case c;
+    (void)state;
+    start_quantized(&c, false);
+    passes_case_run(&c, lt_pass_fuse_qkv, true);
+    assert_int_equal(c.graph->n_nodes, 2);
+    const leat_node *product = passes_case_node(&c, "QMatMul", 0);
+    const leat_value *values = c.graph->values;
+    assert_int_equal(values[product->inputs[3]].shape[1], 12);
+    assert_memory_equal(values[product->inputs[4]].data, scales, sizeof(scales));
+    assert_int_equal(values[product->inputs[5]].shape[0], 12);
+    assert_int_equal(values[product->inputs[8]].shape[0], 12);
+    assert_int_equal(values[product->outputs[0]].shape[2], 12);
+    passes_case_end(&c);
+    start_quantized(&c, true);
+    passes_case_run(&c, lt_pass_fuse_qkv, false);
+    passes_case_end(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(quantized_qkv_becomes_one_product),
         cmocka_unit_test(qkv_becomes_one_product),
         cmocka_unit_test(qkv_of_shared_heads_and_no_bias),
         cmocka_unit_test(qkv_leaves_what_is_not_alike),
