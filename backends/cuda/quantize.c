@@ -241,3 +241,65 @@ leat_status lt_cuda_dynamic_quantize_supports(const leat_kernel_node *node, leat
     }
     return lt_cuda_fits(node, err);
 }
+
+leat_status lt_cuda_smooth_quantize_supports(const leat_kernel_node *node, leat_error *err)
+{
+    const leat_value *x = leat_kernel_input(node, 0), *factors = leat_kernel_input(node, 1);
+    const leat_value *again = leat_kernel_input(node, 2);
+    const int64_t columns = x->rank > 0 ? x->shape[x->rank - 1] : -1;
+    bool fine = columns > 0 && factors != NULL && factors->dtype == LEAT_DTYPE_F32 &&
+                factors->rank == 1 && factors->shape[0] == columns;
+    fine = fine && (again == NULL || (again->dtype == LEAT_DTYPE_I64 && again->data != NULL));
+    for (int64_t i = 0; fine && again != NULL && i < leat_value_count(again); i++) {
+        int64_t column;
+        memcpy(&column, (const int64_t *)again->data + i, sizeof(column));
+        fine = column >= 0 && column < columns;
+    }
+    return fine ? lt_cuda_dynamic_quantize_supports(node, err)
+                : refuse(node, "factors or columns that are no constants or do not match", err);
+}
+
+leat_status lt_cuda_smooth_quantize_prepare(const leat_kernel_node *node, void *device,
+                                            const leat_host *host, leat_plan *plan,
+                                            leat_kernel *out_kernel, leat_error *err)
+{
+    lt_cuda_builder b;
+    const leat_value *x = leat_kernel_input(node, 0), *again = leat_kernel_input(node, 2);
+    const int64_t count = leat_value_count(x), columns = x->shape[x->rank - 1];
+    const int64_t n_again = again ? leat_value_count(again) : 0;
+    char names[2][64];
+    leat_status status = lt_cuda_begin(&b, node, device, host, plan, out_kernel, 2, err);
+    if (status != LEAT_OK) {
+        return status;
+    }
+    const uint32_t blocks = lt_cuda_blocks(&b, count, x->dtype);
+    const uint32_t most = b.device->processors * PARTS_A_PROCESSOR;
+    const uint32_t parts = blocks < most ? blocks : most;
+    const lt_gpu_smooth_quantize p = {
+        .count = count,
+        .columns = lt_gpu_divisor_make((uint32_t)columns),
+        .again_count = lt_gpu_divisor_make(n_again > 0 ? (uint32_t)n_again : 1u),
+        .n_again = (uint32_t)n_again,
+        .n_parts = (int32_t)parts,
+    };
+    lt_cuda_launch launch = {
+        .parameters = &p,
+        .parameter_bytes = sizeof(p),
+        .n_pointers = n_again > 0 ? 7 : 6,
+        .pointers = {{offsetof(lt_gpu_smooth_quantize, x), LT_CUDA_INPUT, 0, 0},
+                     {offsetof(lt_gpu_smooth_quantize, factors), LT_CUDA_INPUT, 1, 0},
+                     {offsetof(lt_gpu_smooth_quantize, y), LT_CUDA_OUTPUT, 0, 0},
+                     {offsetof(lt_gpu_smooth_quantize, scale), LT_CUDA_OUTPUT, 1, 0},
+                     {offsetof(lt_gpu_smooth_quantize, zero), LT_CUDA_OUTPUT, 2, 0},
+                     {offsetof(lt_gpu_smooth_quantize, parts), LT_CUDA_WORKSPACE, 0, 0},
+                     {offsetof(lt_gpu_smooth_quantize, again), LT_CUDA_INPUT, 2, 0}}};
+    lt_cuda_kernel_name(names[0], "smooth_range", lt_cuda_type_name(x->dtype));
+    lt_cuda_kernel_name(names[1], "smooth_bytes", lt_cuda_type_name(x->dtype));
+    for (int i = 0; i < 2 && status == LEAT_OK; i++) {
+        launch.kernel = names[i];
+        launch.grid[0] = i == 0 ? parts : blocks;
+        status = lt_cuda_add(&b, &launch);
+    }
+    out_kernel->workspace_bytes = (size_t)parts * 2 * sizeof(float);
+    return status;
+}

@@ -220,6 +220,16 @@ GPU_FN void byte_mean(const lt_gpu_byte_mean &p)
     }
 }
 
+GPU_FN void keep_range(float smallest, float largest, float *parts)
+{
+    smallest = block_reduce<min_op>(smallest);
+    largest = block_reduce<max_op>(largest);
+    if (thread_x() == 0) {
+        parts[2 * block_x()] = smallest;
+        parts[2 * block_x() + 1] = largest;
+    }
+}
+
 template <class T> GPU_FN void range(const lt_gpu_range &p)
 {
     constexpr int V = per_16_bytes<T>;
@@ -238,16 +248,11 @@ template <class T> GPU_FN void range(const lt_gpu_range &p)
         smallest = min_op::apply(smallest, to_f32(x[i]));
         largest = max_op::apply(largest, to_f32(x[i]));
     }
-    smallest = block_reduce<min_op>(smallest);
-    largest = block_reduce<max_op>(largest);
-    if (thread_x() == 0) {
-        p.parts[2 * block_x()] = smallest;
-        p.parts[2 * block_x() + 1] = largest;
-    }
+    keep_range(smallest, largest, p.parts);
 }
 
 /* Every block finds scale and zero point from the parts, which are few. */
-template <class T> GPU_FN void dynamic_quantize(const lt_gpu_dynamic_quantize &p)
+template <class P> GPU_FN float find_scale(const P &p, int &zero)
 {
     float lowest = 0.0f, highest = 0.0f;
     for (int i = thread_x(); i < p.n_parts; i += LT_GPU_THREADS) {
@@ -257,12 +262,102 @@ template <class T> GPU_FN void dynamic_quantize(const lt_gpu_dynamic_quantize &p
     lowest = block_reduce<min_op>(lowest);
     highest = block_reduce<max_op>(highest);
     const float scale = (highest - lowest) / 255.0f;
-    const int zero = scale > 0.0f ? quantized(-lowest / scale, 0, false) : 0;
+    zero = scale > 0.0f ? quantized(-lowest / scale, 0, false) : 0;
     if (thread_x() == 0 && block_x() == 0) {
         *p.scale = scale;
         *p.zero = (uint8_t)zero;
     }
+    return scale;
+}
+
+template <class T> GPU_FN void dynamic_quantize(const lt_gpu_dynamic_quantize &p)
+{
+    int zero;
+    const float scale = find_scale(p, zero);
     quantize_all<T>((const T *)p.x, p.y, p.count, scale, zero, false);
+}
+
+/* V columns of x times their factors; sets the first column, returns the row. */
+template <class T, int V>
+GPU_FN uint32_t smooth(const lt_gpu_smooth_quantize &p, uint32_t i, float (&v)[V], uint32_t &column)
+{
+    uint32_t row = i * V;
+    const pack<T, V> x = load_pack<V>((const T *)p.x + row);
+    column = split(row, p.columns);
+    GPU_UNROLL
+    for (int k = 0; k < V; k++) {
+        v[k] = to_f32(x.v[k]) * p.factors[column + k];
+    }
+    return row;
+}
+
+template <class T, int V> GPU_FN void smooth_range_by(const lt_gpu_smooth_quantize &p)
+{
+    const uint32_t packs = (uint32_t)(p.count / V);
+    float smallest = min_op::start, largest = max_op::start;
+    for (uint32_t i = (uint32_t)global_thread(); i < packs; i += (uint32_t)grid_threads()) {
+        float v[V];
+        uint32_t column;
+        smooth<T, V>(p, i, v, column);
+        GPU_UNROLL
+        for (int k = 0; k < V; k++) {
+            smallest = min_op::apply(smallest, v[k]);
+            largest = max_op::apply(largest, v[k]);
+        }
+    }
+    keep_range(smallest, largest, p.parts);
+}
+
+template <class T, int V> GPU_FN void smooth_bytes_by(const lt_gpu_smooth_quantize &p)
+{
+    int zero;
+    const float scale = find_scale(p, zero);
+    const uint32_t packs = (uint32_t)(p.count / V), columns = p.columns.value;
+    const int64_t across = (int64_t)columns + p.n_again;
+    for (uint32_t i = (uint32_t)global_thread(); i < packs; i += (uint32_t)grid_threads()) {
+        float v[V];
+        uint32_t column;
+        const uint32_t row = smooth<T, V>(p, i, v, column);
+        pack<uint8_t, V> q;
+        GPU_UNROLL
+        for (int k = 0; k < V; k++) {
+            q.v[k] = (uint8_t)quantized(v[k] / scale, zero, false);
+        }
+        store_pack<V>(p.y + row * across + column, q);
+    }
+    const uint32_t repeated = (uint32_t)p.count / columns * p.n_again;
+    for (uint32_t i = (uint32_t)global_thread(); i < repeated; i += (uint32_t)grid_threads()) {
+        uint32_t row = i;
+        const uint32_t k = split(row, p.again_count), column = (uint32_t)p.again[k];
+        const float v =
+            to_f32(((const T *)p.x)[(int64_t)row * columns + column]) * p.factors[column];
+        p.y[row * across + columns + k] = (uint8_t)quantized(v / scale, zero, false);
+    }
+}
+
+template <class T> GPU_FN bool smooth_packs(const lt_gpu_smooth_quantize &p)
+{
+    constexpr int V = per_16_bytes<T>;
+    return p.columns.value % V == 0 && p.n_again % V == 0 && aligned_16(p.x) &&
+           ((uintptr_t)p.y & (V - 1)) == 0;
+}
+
+template <class T> GPU_FN void smooth_range(const lt_gpu_smooth_quantize &p)
+{
+    if (smooth_packs<T>(p)) {
+        smooth_range_by<T, per_16_bytes<T>>(p);
+    } else {
+        smooth_range_by<T, 1>(p);
+    }
+}
+
+template <class T> GPU_FN void smooth_bytes(const lt_gpu_smooth_quantize &p)
+{
+    if (smooth_packs<T>(p)) {
+        smooth_bytes_by<T, per_16_bytes<T>>(p);
+    } else {
+        smooth_bytes_by<T, 1>(p);
+    }
 }
 
 } // namespace gpu
@@ -283,6 +378,14 @@ template <class T> GPU_FN void dynamic_quantize(const lt_gpu_dynamic_quantize &p
     GPU_KERNEL(lt_gpu_range_##name, lt_gpu_range)                                                  \
     {                                                                                              \
         gpu::range<type>(p);                                                                       \
+    }                                                                                              \
+    GPU_KERNEL(lt_gpu_smooth_range_##name, lt_gpu_smooth_quantize)                                 \
+    {                                                                                              \
+        gpu::smooth_range<type>(p);                                                                \
+    }                                                                                              \
+    GPU_KERNEL(lt_gpu_smooth_bytes_##name, lt_gpu_smooth_quantize)                                 \
+    {                                                                                              \
+        gpu::smooth_bytes<type>(p);                                                                \
     }                                                                                              \
     GPU_KERNEL(lt_gpu_dynamic_quantize_##name, lt_gpu_dynamic_quantize)                            \
     {                                                                                              \

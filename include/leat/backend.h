@@ -165,8 +165,13 @@ typedef struct leat_node_support {
  *                         p = activation(p + residual); quantized by z when there is z_scale
  *   A residual without r_scale is f32. Attributes are those of Conv (channels_last, too), and
  *   Gemm's transB for a w of rank 2; `residual` is 1 when there is one.
+ *   An attribute `storage` tells the type of a result without scale that is not f32; a residual
+ *   without r_scale may be of that type, too.
  *   x of QConv may be f32, f16 or bf16: then it lies channels-first, whatever channels_last says,
  *   and is quantized by x first, to the type of x_zero (u8 without).
+ *   SmoothQuantize: x, factors, again; the last is optional. DynamicQuantizeLinear of x times
+ *   factors, f32 [columns] of the last dimension; columns `again`, i64 [n], come again behind all
+ *   others in y, whose last dimension is columns + n. factors and again are constants.
  *   QGlobalAveragePool: x, x_scale, x_zero, y_scale, y_zero; the last three are optional. x is u8
  *   or i8; the mean is quantized by y when there is y_scale, else f32.
  */

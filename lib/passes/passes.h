@@ -56,6 +56,7 @@ leat_status lt_pass_fuse_residual(lt_graph *, const lt_pass_context *, bool *, l
 leat_status lt_pass_fuse_qdq(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 leat_status lt_pass_fuse_dynamic_quantize(lt_graph *, const lt_pass_context *, bool *,
                                           leat_error *);
+leat_status lt_pass_fuse_smooth(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 leat_status lt_pass_fuse_nbits(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 leat_status lt_pass_fuse_qdq_residual(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 leat_status lt_pass_fuse_qdq_mean(lt_graph *, const lt_pass_context *, bool *, leat_error *);

@@ -47,11 +47,11 @@ static leat_status run_device(lt_graph *graph, const lt_pass_context *context, l
                                          lt_pass_fuse_nbits,        lt_pass_fuse_qdq,
                                          lt_pass_qdq_move,          lt_pass_fuse_quantize,
                                          lt_pass_fuse_qdq_residual, lt_pass_fuse_qdq_mean,
-                                         lt_pass_fuse_attention,    lt_pass_remove_dead,
-                                         lt_pass_fuse_gelu,         lt_pass_fuse_hardswish,
-                                         lt_pass_matmul_add,        lt_pass_fuse_qkv,
-                                         lt_pass_fuse_residual,     lt_pass_fuse_activation,
-                                         lt_pass_fuse_quantize};
+                                         lt_pass_fuse_smooth,       lt_pass_fuse_attention,
+                                         lt_pass_remove_dead,       lt_pass_fuse_gelu,
+                                         lt_pass_fuse_hardswish,    lt_pass_matmul_add,
+                                         lt_pass_fuse_qkv,          lt_pass_fuse_residual,
+                                         lt_pass_fuse_activation,   lt_pass_fuse_quantize};
     static const lt_pass_fn layout[] = {lt_pass_fold_dequantize, lt_pass_layout,
                                         lt_pass_transposes_region};
     static const lt_pass_fn clean[] = {lt_pass_transposes, lt_pass_fold_constants, lt_pass_captures,

@@ -42,6 +42,25 @@ typedef struct lt_gpu_dynamic_quantize {
     int32_t n_parts;
 } lt_gpu_dynamic_quantize;
 
+/* lt_gpu_smooth_range_T and lt_gpu_smooth_bytes_T: range and bytes of x[row][c] * factors[c];
+ * y[row] has the columns and behind them columns again[0], again[1], ... once more. Both take these
+ * parameters; the first writes `parts`, for each of its blocks. Pointwise grids over count, 16
+ * bytes of x a thread where columns and n_again are multiples of so many elements. */
+typedef struct lt_gpu_smooth_quantize {
+    const void *x;
+    uint8_t *y;
+    const float *factors;
+    const int64_t *again; /* each in [0, columns) */
+    float *parts;
+    float *scale;
+    uint8_t *zero;
+    int64_t count; /* of x */
+    lt_gpu_divisor columns;
+    lt_gpu_divisor again_count; /* n_again, or 1 */
+    uint32_t n_again;
+    int32_t n_parts;
+} lt_gpu_smooth_quantize;
+
 /* lt_gpu_quantize_rows_{f32,f16,bf16}: lt_gpu_interleave_1 of what lt_gpu_quantize_T would make of
  * image.x: an image of few channels is quantized and laid out for a convolution in one pass.
  * Outside of x lies the zero point (image.fill is not read). Pointwise grid over image.count, 16 a

@@ -96,6 +96,27 @@ leat_status lt_infer_dynamic_quantize(lt_infer *infer, leat_error *err)
     return status != LEAT_OK ? status : lt_set(infer, 2, LEAT_DTYPE_U8, 0, NULL, err);
 }
 
+/* x, factors of its last dimension, columns of it that come again behind all. */
+leat_status lt_infer_smooth_quantize(lt_infer *infer, leat_error *err)
+{
+    leat_value x = *lt_in(infer, 0);
+    const leat_value *factors = lt_in(infer, 1), *again = lt_in(infer, 2);
+    int64_t *columns = x.rank > 0 ? &x.shape[x.rank - 1] : NULL;
+    if (columns == NULL || factors->rank != 1 || factors->shape[0] != *columns ||
+        (again != NULL && again->rank != 1)) {
+        return lt_bad(infer, err, "data of rank %d and factors that do not match", x.rank);
+    }
+    if (again != NULL && (*columns < 0 || again->shape[0] < 0 ||
+                          __builtin_add_overflow(*columns, again->shape[0], columns))) {
+        return lt_bad(infer, err, "columns that come again of unknown ones, or too many");
+    }
+    leat_status status = lt_set(infer, 0, LEAT_DTYPE_U8, x.rank, x.shape, err);
+    if (status == LEAT_OK) {
+        status = lt_set(infer, 1, LEAT_DTYPE_F32, 0, NULL, err);
+    }
+    return status != LEAT_OK ? status : lt_set(infer, 2, LEAT_DTYPE_U8, 0, NULL, err);
+}
+
 leat_dtype lt_quantized_type(const lt_infer *infer)
 {
     uint32_t scale = lt_in(infer, 13) != NULL ? 11 : 6;

@@ -105,6 +105,78 @@ static void dynamic_scale_covers_zero(void **)
     check_dynamic<gpu::bf16>(lt_gpu_range_bf16, lt_gpu_dynamic_quantize_bf16);
 }
 
+/* Factors by column, columns that come again. */
+template <class T>
+static void check_smooth(void (*range)(const lt_gpu_smooth_quantize &),
+                         void (*bytes)(const lt_gpu_smooth_quantize &), int rows, int columns,
+                         int n_again)
+{
+    float scale = -1, parts[2 * 3];
+    uint8_t zero = 77;
+    buffer<T> x((size_t)(rows * columns));
+    buffer<float> factors((size_t)columns);
+    buffer<int64_t> again((size_t)n_again);
+    const int across = columns + n_again;
+    buffer<uint8_t> y((size_t)(rows * across));
+    fill(x, 71);
+    for (int c = 0; c < columns; c++) {
+        factors[(size_t)c] = c % 3 == 0 ? 0.5f : 2.0f;
+    }
+    for (int i = 0; i < n_again; i++) {
+        again[(size_t)i] = (i * 7 + columns - 1) % columns;
+    }
+    float lowest = 0, highest = 0;
+    for (int i = 0; i < rows * columns; i++) {
+        const float v = (float)value(x[(size_t)i]) * factors[(size_t)(i % columns)];
+        lowest = v < lowest ? v : lowest;
+        highest = v > highest ? v : highest;
+    }
+    const float wanted = (highest - lowest) / 255.0f;
+    const double shift = rint((double)(-lowest / wanted));
+    std::vector<double> expected(y.count);
+    for (int i = 0; i < rows * across; i++) {
+        const int k = i % across, c = k < columns ? k : (int)again[(size_t)(k - columns)];
+        const float v =
+            (float)value(x[(size_t)(i / across * columns + c)]) * factors[(size_t)c] / wanted;
+        expected[(size_t)i] = fmin(fmax(rint((double)v) + shift, 0), 255);
+    }
+    lt_gpu_smooth_quantize p = {};
+    p.x = x.data;
+    p.y = y.data;
+    p.factors = factors.data;
+    p.again = again.data;
+    p.parts = parts;
+    p.scale = &scale;
+    p.zero = &zero;
+    p.count = rows * columns;
+    p.columns = lt_gpu_divisor_make((uint32_t)columns);
+    p.again_count = lt_gpu_divisor_make(n_again > 0 ? (uint32_t)n_again : 1u);
+    p.n_again = (uint32_t)n_again;
+    p.n_parts = 3;
+    launch_ok(range, p, 3, 1, 1, all_ways[0]);
+    check_kernel(bytes, p, 2, y, expected.data(), {0, 0});
+    assert_true(scale == wanted);
+    assert_int_equal(zero, (int)shift);
+}
+
+template <class T>
+static void check_smooths(void (*range)(const lt_gpu_smooth_quantize &),
+                          void (*bytes)(const lt_gpu_smooth_quantize &))
+{
+    check_smooth<T>(range, bytes, 37, 48, 16);
+    check_smooth<T>(range, bytes, 11, 64, 0);
+    check_smooth<T>(range, bytes, 5, 40, 3);
+    check_smooth<T>(range, bytes, 9, 33, 2);
+    check_smooth<T>(range, bytes, 1, 1, 1);
+}
+
+static void columns_are_evened_out(void **)
+{
+    check_smooths<float>(lt_gpu_smooth_range_f32, lt_gpu_smooth_bytes_f32);
+    check_smooths<gpu::f16>(lt_gpu_smooth_range_f16, lt_gpu_smooth_bytes_f16);
+    check_smooths<gpu::bf16>(lt_gpu_smooth_range_bf16, lt_gpu_smooth_bytes_bf16);
+}
+
 /* Rows side by side, quantized: pixels of two rows of four channels, and others. */
 template <class T>
 static void check_rows(void (*kernel)(const lt_gpu_quantize_rows &), int rows, int slots_log2,
@@ -432,11 +504,9 @@ static void products_of_bytes_are_exact(void **)
 int main()
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(quantizes_and_back),
-        cmocka_unit_test(dynamic_scale_covers_zero),
-        cmocka_unit_test(images_are_quantized_into_rows),
-        cmocka_unit_test(means_of_bytes),
-        cmocka_unit_test(products_of_bytes_are_exact),
+        cmocka_unit_test(quantizes_and_back),     cmocka_unit_test(dynamic_scale_covers_zero),
+        cmocka_unit_test(columns_are_evened_out), cmocka_unit_test(images_are_quantized_into_rows),
+        cmocka_unit_test(means_of_bytes),         cmocka_unit_test(products_of_bytes_are_exact),
     };
     return cmocka_run_group_tests(tests, nullptr, nullptr);
 }

@@ -340,6 +340,49 @@ static void dynamic_product_takes_scales_bias_and_residual(void **state)
 }
 
 /* A factor that is no scale of data and weights. */
+/* Mul, DynamicQuantizeLinear and columns that come again; `shared`: the bytes are a result, too. */
+static void start_smooth(passes_case *c, bool shared)
+{
+    static const int64_t again[2] = {3, 0};
+    const leat_attr last = test_attr_int("axis", -1);
+    onnx_builder *b = onnx_builder_create(13);
+    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "Nx4");
+    onnx_builder_floats(b, "f", "4", scales);
+    onnx_builder_ints(b, "k", "2", again);
+    onnx_builder_node(b, "Mul", "x,f", "m", NULL, 0);
+    onnx_builder_node(b, "DynamicQuantizeLinear", "m", "q,s,z", NULL, 0);
+    onnx_builder_node(b, "Gather", "q,k", "g", &last, 1);
+    onnx_builder_node(b, "Concat", "q,g", "y", &last, 1);
+    onnx_builder_output(b, "y", LEAT_DTYPE_U8, "Nx6");
+    onnx_builder_output(b, "s", LEAT_DTYPE_F32, "");
+    onnx_builder_output(b, "z", LEAT_DTYPE_U8, "");
+    if (shared) {
+        onnx_builder_output(b, "q", LEAT_DTYPE_U8, "Nx4");
+    }
+    passes_case_start(c, b);
+}
+
+static void smoothed_data_is_quantized_by_one_node(void **state)
+{
+    passes_case c;
+    (void)state;
+    start_smooth(&c, false);
+    passes_case_run(&c, lt_pass_fuse_smooth, true);
+    assert_int_equal(c.graph->n_nodes, 1);
+    passes_case_expect(&c, "y, s, z = leat.SmoothQuantize(x, f, k) : u8[N,6] f32[] u8[]\n");
+    passes_case_end(&c);
+    start_smooth(&c, true);
+    passes_case_run(&c, lt_pass_fuse_smooth, true);
+    assert_int_equal(passes_case_count(&c, "SmoothQuantize"), 1);
+    assert_int_equal(passes_case_count(&c, "Concat"), 1); /* q has to be there */
+    passes_case_end(&c);
+    start_smooth(&c, false);
+    c.refuse_leat = true;
+    passes_case_run(&c, lt_pass_fuse_smooth, false);
+    assert_int_equal(passes_case_count(&c, "Mul"), 1);
+    passes_case_end(&c);
+}
+
 static void dynamic_product_with_other_factors_stays(void **state)
 {
     passes_case c;
@@ -374,6 +417,7 @@ int main(void)
         cmocka_unit_test(pooling_and_reshape_move_to_bytes),
         cmocka_unit_test(concat_of_different_scales_stays_float),
         cmocka_unit_test(dynamic_product_takes_scales_bias_and_residual),
+        cmocka_unit_test(smoothed_data_is_quantized_by_one_node),
         cmocka_unit_test(dynamic_product_with_other_factors_stays),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

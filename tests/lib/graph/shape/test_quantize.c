@@ -49,6 +49,15 @@ static void dynamic_quantize_gives_three(void **state)
     infer_symbolic("DynamicQuantizeLinear(f32[...]) #3", "u8[...] f32[...] u8[...]");
 }
 
+static void smooth_quantize_adds_columns(void **state)
+{
+    (void)state;
+    infer_concrete("leat.SmoothQuantize(f16[2,3], f32[3]) #3", "u8[2,3] f32[] u8[]");
+    infer_concrete("leat.SmoothQuantize(f32[4,2,3], f32[3], i64[5]) #3", "u8[4,2,8] f32[] u8[]");
+    infer_concrete("leat.SmoothQuantize(f32[2,3], f32[2]) #3", "!do not match");
+    infer_concrete("leat.SmoothQuantize(f32[2,3], f32[3], i64[1,5]) #3", "!do not match");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -57,6 +66,7 @@ int main(void)
         cmocka_unit_test(scale_may_be_blocked),
         cmocka_unit_test(dequantize_takes_type_of_scale),
         cmocka_unit_test(dynamic_quantize_gives_three),
+        cmocka_unit_test(smooth_quantize_adds_columns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
