@@ -92,13 +92,15 @@ static bool is_one(const leat_kernel_node *node, int32_t input)
     return value == NULL || (value->rank >= 0 && leat_value_count(value) == 1);
 }
 
-static leat_dtype result_type(const leat_kernel_node *node, const lt_cuda_qinputs *in)
+/* Whether the result has the type that its scale and zero point ask for: floats without. */
+static bool is_result(const leat_kernel_node *node, const lt_cuda_qinputs *in)
 {
+    const leat_dtype y = leat_kernel_output(node, 0)->dtype;
     int32_t scale = in->residual >= 0 ? in->z_scale : in->y_scale;
     int32_t zero = in->residual >= 0 ? in->z_zero : in->y_zero;
-    return in->x_scale < 0 ? LEAT_DTYPE_I32
-           : scale < 0     ? LEAT_DTYPE_F32
-                           : type_of(node, zero, LEAT_DTYPE_U8);
+    return in->x_scale < 0 ? y == LEAT_DTYPE_I32
+           : scale < 0     ? (LT_CUDA_FLOATS >> y & 1) != 0
+                           : y == type_of(node, zero, LEAT_DTYPE_U8);
 }
 
 /* Whether x is floats, which the node quantizes. */
@@ -127,8 +129,7 @@ static leat_status check_types(const leat_kernel_node *node, const lt_cuda_qinpu
     bool fine = is_byte(x) && is_byte(w) && type_of(node, in->x_zero, x) == x &&
                 type_of(node, in->w_zero, w) == w &&
                 is_byte(type_of(node, in->y_zero, LEAT_DTYPE_U8)) &&
-                (bias == LEAT_DTYPE_I32 || bias == LEAT_DTYPE_F32) &&
-                leat_kernel_output(node, 0)->dtype == result_type(node, in);
+                (bias == LEAT_DTYPE_I32 || bias == LEAT_DTYPE_F32) && is_result(node, in);
     for (size_t i = 0; i < sizeof(scales) / sizeof(scales[0]); i++) {
         fine &= type_of(node, scales[i], LEAT_DTYPE_F32) == LEAT_DTYPE_F32;
     }
@@ -136,8 +137,8 @@ static leat_status check_types(const leat_kernel_node *node, const lt_cuda_qinpu
         fine &= is_one(node, single[i]);
     }
     if (in->residual >= 0) {
-        fine &=
-            in->r_scale < 0 ? r == LEAT_DTYPE_F32 : is_byte(r) && type_of(node, in->r_zero, r) == r;
+        fine &= in->r_scale < 0 ? (LT_CUDA_FLOATS >> r & 1) != 0
+                                : is_byte(r) && type_of(node, in->r_zero, r) == r;
     }
     return fine ? LEAT_OK : refuse(node, "these types, or scales of data of several numbers", err);
 }
@@ -394,10 +395,12 @@ static leat_status add_pack(lt_cuda_builder *b, const lt_cuda_qproduct *q, int64
 
 static int32_t kernel_dtype(leat_dtype dtype)
 {
-    return dtype == LEAT_DTYPE_U8    ? LT_GPU_U8
-           : dtype == LEAT_DTYPE_I8  ? LT_GPU_I8
-           : dtype == LEAT_DTYPE_I32 ? LT_GPU_I32
-                                     : LT_GPU_F32;
+    return dtype == LEAT_DTYPE_U8     ? LT_GPU_U8
+           : dtype == LEAT_DTYPE_I8   ? LT_GPU_I8
+           : dtype == LEAT_DTYPE_I32  ? LT_GPU_I32
+           : dtype == LEAT_DTYPE_F16  ? LT_GPU_F16
+           : dtype == LEAT_DTYPE_BF16 ? LT_GPU_BF16
+                                      : LT_GPU_F32;
 }
 
 static void fill_parameters(const leat_kernel_node *node, const lt_cuda_qproduct *q,

@@ -115,7 +115,7 @@ static float requantize(const leat_kernel_node *node, const lt_cuda_qproduct *q,
     if (residual) {
         set_residual(node, in, &divisor, r);
     }
-    if (type == LEAT_DTYPE_F32) {
+    if ((LT_CUDA_FLOATS >> type & 1) != 0) {
         return divisor;
     }
     const float scale = float_of(node, residual ? in->z_scale : in->y_scale, 0);

@@ -213,7 +213,7 @@ static bool mixes_types(const leat_node *node)
     return is_own(node) &&
            (strcmp(node->op, "Conv") == 0 || strcmp(node->op, "ConvDepthwise") == 0 ||
             strcmp(node->op, "ConvPair") == 0 || strcmp(node->op, "Gemm") == 0 ||
-            strcmp(node->op, "MatMul") == 0);
+            strcmp(node->op, "MatMul") == 0 || strcmp(node->op, "QMatMul") == 0);
 }
 
 static bool may_mix(const leat_node *node, leat_dtype a, leat_dtype b)

@@ -12,14 +12,15 @@
  * type (it refuses an f32 one with `compute`) constants are rounded here once, and a Cast, shared
  * by all products that read the value, rounds the others. Carriers give what they get: data
  * movement, pooling, elementwise functions without a sum over many elements. Attention is both:
- * what it gets are factors of its products. All others (normalisations, softmax, reductions,
- * shapes, bodies of control flow) keep f32.
+ * what it gets are factors of its products. Quantized products give their result in any type; what
+ * is quantized while the model runs is rounded there anyway and counts as a factor. All others
+ * (normalisations, softmax, reductions, shapes, bodies of control flow) keep f32.
  *
  * Values that carriers tie together share one type. It becomes narrow when nothing holds it at f32
  * (a graph input or output, a node of the third kind) and at least one product reads it as a
  * factor: then its bytes are halved where it counts, and it would have been rounded there anyway. A
  * value that is only added, such as the residual stream of a transformer, stays f32. */
-#include "passes/match.h"
+#include "passes/qdq.h"
 
 /* A carrier; bit i of `data`: input i has the output's type. */
 typedef struct carrier {
@@ -115,8 +116,9 @@ static bool is_constant_f32(const plan *p, uint32_t v)
            p->graph->values[v].dtype == LEAT_DTYPE_F32;
 }
 
-/* Whether a device runs the node when its data and its results are of the narrow type. */
-static bool runs_narrow(const plan *p, const leat_node *node, uint32_t data)
+/* Whether a device runs the node when its data and, with `results`, its results are of the narrow
+ * type. */
+static bool runs_with(const plan *p, const leat_node *node, uint32_t data, bool results)
 {
     leat_value *values = p->graph->values;
     leat_layout layout;
@@ -128,7 +130,7 @@ static bool runs_narrow(const plan *p, const leat_node *node, uint32_t data)
     for (uint32_t i = 0; i < n; i++) {
         bool input = i < node->n_inputs;
         uint32_t v = input ? node->inputs[i] : node->outputs[i - node->n_inputs];
-        bool wanted = !input || (i < 32 && (data >> i & 1) != 0);
+        bool wanted = input ? i < 32 && (data >> i & 1) != 0 : results;
         if (wanted && v != LEAT_NO_VALUE && values[v].dtype == LEAT_DTYPE_F32) {
             values[v].dtype = p->narrow;
             changed[i] = true;
@@ -142,6 +144,11 @@ static bool runs_narrow(const plan *p, const leat_node *node, uint32_t data)
         }
     }
     return runs;
+}
+
+static bool runs_narrow(const plan *p, const leat_node *node, uint32_t data)
+{
+    return runs_with(p, node, data, true);
 }
 
 /* Whether and how a device computes a product in the narrow type. */
@@ -183,6 +190,43 @@ static void add_product(const plan *p, const leat_node *node)
             p->fixed[root_of(p, v)] = true; /* a bias that is computed */
         }
     }
+}
+
+/* A quantized product whose result a device gives in the narrow type, too. */
+static bool is_quantized(const plan *p, const leat_node *node)
+{
+    return strcmp(node->op, "QMatMul") == 0 && lt_qdq_is_open(node) &&
+           is_free(p, lt_output_of(node, 0)) && lt_input_of(node, LT_Q_R_SCALE) == LEAT_NO_VALUE &&
+           runs_narrow(p, node, 1u << LT_Q_RESIDUAL);
+}
+
+/* The residual may have any type, and so may the result. */
+static void add_quantized(const plan *p, const leat_node *node)
+{
+    for (uint32_t i = 0; i < node->n_inputs; i++) {
+        if (i != LT_Q_RESIDUAL && node->inputs[i] != LEAT_NO_VALUE) {
+            p->fixed[root_of(p, node->inputs[i])] = true;
+        }
+    }
+    p->factor[root_of(p, node->outputs[0])] = true;
+}
+
+/* Data that is quantized while the model runs. */
+static bool is_quantizing(const plan *p, const leat_node *node)
+{
+    return (lt_is_op(node, "DynamicQuantizeLinear") || lt_is_op(node, "SmoothQuantize")) &&
+           is_free(p, lt_input_of(node, 0)) && runs_with(p, node, 1, false);
+}
+
+static void add_quantizing(const plan *p, const leat_node *node)
+{
+    for (uint32_t i = 1; i < node->n_inputs + node->n_outputs; i++) {
+        uint32_t v = i < node->n_inputs ? node->inputs[i] : node->outputs[i - node->n_inputs];
+        if (v != LEAT_NO_VALUE) {
+            p->fixed[root_of(p, v)] = true;
+        }
+    }
+    p->factor[root_of(p, node->inputs[0])] = true;
 }
 
 /* Inputs that have the output's type; 0 for a node that is no carrier. */
@@ -263,6 +307,10 @@ static leat_status make_plan(plan *p, leat_error *err)
         p->roles[i] = role_of(p, node);
         if (p->roles[i] != NO_PRODUCT) {
             add_product(p, node);
+        } else if (is_quantized(p, node)) {
+            add_quantized(p, node);
+        } else if (is_quantizing(p, node)) {
+            add_quantizing(p, node);
         } else if (data != 0 && runs_narrow(p, node, data)) {
             add_carrier(p, node, data);
             if (strstr(node->op, "Attention") != NULL && is_free(p, lt_output_of(node, 0))) {
@@ -381,6 +429,9 @@ static leat_status rewrite_carrier(plan *p, leat_node *node, leat_error *err)
 {
     uint32_t data = carried(node), y = lt_output_of(node, 0);
     leat_status status = LEAT_OK;
+    if (lt_qdq_is_product(node) && p->graph->values[y].dtype == p->narrow) {
+        return lt_node_set_int(p->graph, node, "storage", (int64_t)p->narrow, err);
+    }
     if (data == 0 || y == LEAT_NO_VALUE || p->graph->values[y].dtype != p->narrow) {
         return LEAT_OK;
     }

@@ -419,6 +419,85 @@ static void dynamic_products_agree(void **state)
     close_case(&c, b);
 }
 
+/* A dynamic product whose data is evened out, and one of its result, in every precision: between
+ * them floats are narrow. */
+static void smoothed_products_agree_in_every_precision(void **state)
+{
+    static const struct {
+        leat_precision precision;
+        double most;
+    } ways[] = {
+        {LEAT_PRECISION_F32, 1e-6}, {LEAT_PRECISION_F16, 0.02}, {LEAT_PRECISION_BF16, 0.06}};
+    (void)state;
+    model_case c;
+    leat_array x = test_f32(numbers + 5000, "3x5x16"), want = {0};
+    onnx_builder *b = onnx_builder_create(13);
+    const int8_t zero = 0;
+    const float scale = 1.0f / 256;
+    const int64_t again[] = {3, 15};
+    const leat_attr to = test_attr_int("to", LEAT_DTYPE_F32), last = test_attr_int("axis", -1);
+    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "Nx5x16");
+    add_bytes(b, "w", LEAT_DTYPE_I8, 2, (const int64_t[]){18, 16}, weights);
+    add_bytes(b, "wz", LEAT_DTYPE_I8, 0, NULL, &zero);
+    onnx_builder_floats(b, "ws", "", &scale);
+    onnx_builder_floats(b, "bias", "16", numbers);
+    onnx_builder_floats(b, "even", "16", numbers + 300);
+    onnx_builder_ints(b, "again", "2", again);
+    for (int i = 0; i < 2; i++) {
+        const char *n = i == 0 ? "0" : "1";
+        char line[8][64];
+        snprintf(line[0], 64, "%s,even", i == 0 ? "x" : "g0");
+        snprintf(line[1], 64, "e%s", n);
+        onnx_builder_node(b, "Mul", line[0], line[1], NULL, 0);
+        snprintf(line[2], 64, "q%s,s%s,z%s", n, n, n);
+        onnx_builder_node(b, "DynamicQuantizeLinear", line[1], line[2], NULL, 0);
+        snprintf(line[3], 64, "q%s,again", n);
+        snprintf(line[4], 64, "a%s", n);
+        onnx_builder_node(b, "Gather", line[3], line[4], &last, 1);
+        snprintf(line[3], 64, "q%s,a%s", n, n);
+        snprintf(line[4], 64, "c%s", n);
+        onnx_builder_node(b, "Concat", line[3], line[4], &last, 1);
+        snprintf(line[3], 64, "c%s,w,z%s,wz", n, n);
+        snprintf(line[4], 64, "i%s", n);
+        onnx_builder_node(b, "MatMulInteger", line[3], line[4], NULL, 0);
+        snprintf(line[5], 64, "f%s", n);
+        onnx_builder_node(b, "Cast", line[4], line[5], &to, 1);
+        snprintf(line[3], 64, "s%s,ws", n);
+        snprintf(line[4], 64, "m%s", n);
+        onnx_builder_node(b, "Mul", line[3], line[4], NULL, 0);
+        snprintf(line[3], 64, "f%s,m%s", n, n);
+        snprintf(line[4], 64, "p%s", n);
+        onnx_builder_node(b, "Mul", line[3], line[4], NULL, 0);
+        snprintf(line[3], 64, "p%s,bias", n);
+        snprintf(line[4], 64, "b%s", n);
+        onnx_builder_node(b, "Add", line[3], line[4], NULL, 0);
+        snprintf(line[3], 64, i == 0 ? "g0" : "y");
+        onnx_builder_node(b, "Relu", line[4], line[3], NULL, 0);
+    }
+    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "Nx5x16");
+    open_case(&c, b);
+    leat_session *cpu = open_session(&c, "cpu", LEAT_PRECISION_F32);
+    assert_ok(leat_session_run(cpu, &x, 1, &want, 1, &c.err), &c.err);
+    for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+        leat_array got = {0};
+        leat_session *cuda = open_session(&c, "cuda:0", ways[i].precision);
+        assert_ok(leat_session_run(cuda, &x, 1, &got, 1, &c.err), &c.err);
+        double error = difference(&got, &want);
+        if (error > ways[i].most) {
+            fail_msg("precision %d: difference %g", (int)ways[i].precision, error);
+        }
+        assert_true(i == 0 || error > 1e-6); /* the first product's result is narrow */
+        assert_int_equal(count_nodes(cuda, "QMatMul", &c.err), 2);
+        assert_int_equal(count_nodes(cuda, "SmoothQuantize", &c.err), 2);
+        assert_int_equal(count_nodes(cuda, "Mul", &c.err), 0);
+        assert_int_equal(count_nodes(cuda, "Concat", &c.err), 0);
+        assert_int_equal(count_nodes(cuda, "Cast", &c.err), 0);
+        leat_session_destroy(cuda);
+    }
+    leat_session_destroy(cpu);
+    close_case(&c, b);
+}
+
 static void images_agree_with_f32(void **state)
 {
     (void)state;
@@ -473,6 +552,7 @@ int main(void)
         cmocka_unit_test(sums_of_two_convolutions_agree),
         cmocka_unit_test(quantized_images_agree_within_a_step),
         cmocka_unit_test(dynamic_products_agree),
+        cmocka_unit_test(smoothed_products_agree_in_every_precision),
         cmocka_unit_test(pads_and_tiles_agree),
     };
     /* A loaded library serves every later dlopen of its soname, here the plugin's of the driver. */

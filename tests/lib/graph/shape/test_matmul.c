@@ -55,6 +55,15 @@ static void matmul_integer_gives_i32(void **state)
     infer_symbolic("MatMulInteger(u8[...], i8[3,2])", "i32[...]");
 }
 
+static void quantized_products_give_what_is_stored(void **state)
+{
+    (void)state;
+    infer_concrete("leat.QMatMul(u8[2,4], f32[], u8[], i8[4,3], f32[3])", "f32[2,3]");
+    infer_concrete("leat.QMatMul(u8[2,4], f32[], u8[], i8[4,3], f32[3]) {storage=10}", "f16[2,3]");
+    infer_concrete("leat.QMatMul(u8[2,4], f32[], u8[], i8[4,3], f32[3], -, f32[]) {storage=10}",
+                   "!cannot be of type 10");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -62,6 +71,7 @@ int main(void)
         cmocka_unit_test(gemm_bad_node_returns_invalid),
         cmocka_unit_test(matmul_follows_numpy),
         cmocka_unit_test(matmul_integer_gives_i32),
+        cmocka_unit_test(quantized_products_give_what_is_stored),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
