@@ -154,7 +154,7 @@ static void kernel_names_differ(void **state)
     assert_string_equal(lt_cuda_gemm_kernel_name(LT_GEMM_N_TILE_KERNELS - 1),
                         "lt_cuda_gemm_tf32_conv_64x64x32_sm90");
     assert_string_equal(lt_cuda_gemm_kernel_name(LT_GEMM_N_KERNELS - 1),
-                        "lt_cuda_gemm_tf32_nk_512x128x32_sm90");
+                        "lt_cuda_gemm_u8_conv_512x128x128_sm90");
     for (uint32_t i = 0; i < LT_GEMM_N_KERNELS; i++) {
         for (uint32_t j = 0; j < i; j++) {
             assert_string_not_equal(lt_cuda_gemm_kernel_name(i), lt_cuda_gemm_kernel_name(j));
