@@ -84,6 +84,8 @@ def main(folder):
         check("the label is the model's name", bool(result) and result[0]["metric"]["model"] == model, result)
         up = wait_for(own, 'up{job="leat"}')
         check("Prometheus calls the target up", bool(up) and up[0]["value"][1] == "1", up)
+        histogram = query(own, "histogram_quantile(0.5, sum by (le) (leat_request_duration_seconds_bucket))")
+        check("a quantile of the requests' time", bool(histogram) and 0 < float(histogram[0]["value"][1]) < 10, histogram)
     finally:
         server.stdin.close()
         if prometheus:

@@ -74,7 +74,6 @@ static const family batcher_families[] = {
      {{NULL, AT(accepted)}}},
     {"leat_requests_waiting", "gauge", "Requests in the queue.", NULL, {{NULL, AT(waiting)}}},
     {"leat_batches_total", "counter", "Batches run.", NULL, {{NULL, AT(batches)}}},
-    {"leat_batch_rows_total", "counter", "Rows of batches run.", NULL, {{NULL, AT(rows)}}},
     {"leat_batches_closed_total",
      "counter",
      "Batches by why they were begun.",
@@ -95,6 +94,32 @@ static const family batcher_families[] = {
      "Bytes of batches' inputs that are padding.",
      NULL,
      {{NULL, AT(pad_bytes)}}},
+    {"leat_batch_fill_rows_total",
+     "counter",
+     "Rows with which batches were filled up to a planned size.",
+     NULL,
+     {{NULL, AT(fill_rows)}}},
+    {"leat_requests_refused_late_total",
+     "counter",
+     "Requests refused because their deadline was out of reach.",
+     NULL,
+     {{NULL, AT(refused_late)}}},
+    {"leat_batches_running", "gauge", "Batches under way.", NULL, {{NULL, AT(running)}}},
+    {"leat_batcher_instances", "gauge", "Batches that may be.", NULL, {{NULL, AT(n_instances)}}},
+};
+
+/* Families by class of priority. */
+static const struct class_family {
+    const char *name, *help;
+    size_t offset; /* of [LEAT_MAX_CLASSES] counters, or histograms */
+    bool histogram;
+} class_families[] = {
+    {"leat_class_requests_accepted_total", "Requests taken, by class.", AT(accepted_by_class),
+     false},
+    {"leat_deadline_misses_total", "Requests refused, expired or late for their deadline.",
+     AT(missed_by_class), false},
+    {"leat_request_duration_seconds", "From submission to completion.", AT(request), true},
+    {"leat_request_queue_seconds", "From submission until the batch began.", AT(queue), true},
 };
 #undef AT
 
@@ -109,6 +134,69 @@ static void write_family(lt_text *t, const family *f, const source *sources, siz
             memcpy(&value, (const char *)&sources[i].stats + f->samples[s].offset, sizeof(value));
             lt_text_sample(t, f->name, labels, value, LT_UNIT_ONE);
         }
+    }
+}
+
+/* Bounds of powers of two: microseconds for times, rows otherwise. The batcher's last bucket also
+ * has what lies above. */
+static void write_histogram(lt_text *t, const char *name, const lt_label labels[2],
+                            const uint64_t *counts, size_t n, uint64_t sum, lt_metric_unit unit)
+{
+    uint64_t bounds[LEAT_TIME_BUCKETS];
+    for (size_t i = 0; i + 1 < n; i++) {
+        bounds[i] = (unit == LT_UNIT_NANOSECONDS ? 1000ull : 1ull) << i;
+    }
+    const lt_histogram_view view = {bounds, counts, n - 1, sum, unit};
+    lt_text_histogram(t, name, labels, &view);
+}
+
+/* A class without a request yet has no series. */
+static void write_class(lt_text *t, const struct class_family *f, const source *s, int class_index)
+{
+    const char *at = (const char *)&s->stats + f->offset;
+    char number[8];
+    if (s->stats.accepted_by_class[class_index] + s->stats.missed_by_class[class_index] == 0) {
+        return;
+    }
+    snprintf(number, sizeof(number), "%d", class_index);
+    const lt_label labels[2] = {{"model", s->model}, {"class", number}};
+    if (f->histogram) {
+        const leat_time_histogram *h = (const leat_time_histogram *)(const void *)at + class_index;
+        write_histogram(t, f->name, labels, h->counts, LEAT_TIME_BUCKETS, h->total_ns,
+                        LT_UNIT_NANOSECONDS);
+    } else {
+        lt_text_sample(t, f->name, labels, ((const uint64_t *)(const void *)at)[class_index],
+                       LT_UNIT_ONE);
+    }
+}
+
+static void write_classes(lt_text *t, const source *sources, size_t n)
+{
+    for (size_t f = 0; f < sizeof(class_families) / sizeof(class_families[0]); f++) {
+        lt_text_family(t, class_families[f].name,
+                       class_families[f].histogram ? "histogram" : "counter",
+                       class_families[f].help);
+        for (size_t i = 0; i < n * LEAT_MAX_CLASSES; i++) {
+            write_class(t, &class_families[f], &sources[i / LEAT_MAX_CLASSES],
+                        (int)(i % LEAT_MAX_CLASSES));
+        }
+    }
+}
+
+static void write_batch_histograms(lt_text *t, const source *sources, size_t n)
+{
+    lt_text_family(t, "leat_batch_compute_seconds", "histogram", "Time of a batch's run.");
+    for (size_t i = 0; i < n; i++) {
+        const lt_label labels[2] = {{"model", sources[i].model}, {NULL, NULL}};
+        const leat_time_histogram *h = &sources[i].stats.compute;
+        write_histogram(t, "leat_batch_compute_seconds", labels, h->counts, LEAT_TIME_BUCKETS,
+                        h->total_ns, LT_UNIT_NANOSECONDS);
+    }
+    lt_text_family(t, "leat_batch_rows", "histogram", "Rows of a batch.");
+    for (size_t i = 0; i < n; i++) {
+        const lt_label labels[2] = {{"model", sources[i].model}, {NULL, NULL}};
+        write_histogram(t, "leat_batch_rows", labels, sources[i].stats.batch_rows,
+                        LEAT_ROWS_BUCKETS, sources[i].stats.rows, LT_UNIT_ONE);
     }
 }
 
@@ -151,6 +239,8 @@ static leat_status write_batchers(lt_text *t, const leat_metrics_desc *d, leat_e
     for (size_t f = 0; f < sizeof(batcher_families) / sizeof(batcher_families[0]); f++) {
         write_family(t, &batcher_families[f], sources, d->n_batchers);
     }
+    write_classes(t, sources, d->n_batchers);
+    write_batch_histograms(t, sources, d->n_batchers);
     lt_free(&d->context->memory, sources, bytes);
     return LEAT_OK;
 }

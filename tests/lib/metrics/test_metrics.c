@@ -99,7 +99,13 @@ static void batchers_requests_are_counted(void **state)
     assert_line("leat_requests_accepted_total{model=\"mlp \\\"small\\\"\"} 4");
     assert_line("leat_requests_waiting{model=\"mlp \\\"small\\\"\"} 1");
     assert_line("leat_batches_total{model=\"mlp \\\"small\\\"\"} 1");
-    assert_line("leat_batch_rows_total{model=\"mlp \\\"small\\\"\"} 5");
+    assert_line("leat_batch_rows_sum{model=\"mlp \\\"small\\\"\"} 5");
+    assert_line("leat_batch_rows_bucket{model=\"mlp \\\"small\\\"\",le=\"4\"} 0");
+    assert_line("leat_batch_rows_bucket{model=\"mlp \\\"small\\\"\",le=\"8\"} 1");
+    assert_line("leat_batch_rows_bucket{model=\"mlp \\\"small\\\"\",le=\"+Inf\"} 1");
+    assert_line("leat_request_duration_seconds_count{model=\"mlp \\\"small\\\"\",class=\"0\"} 2");
+    assert_line("leat_batch_compute_seconds_count{model=\"mlp \\\"small\\\"\"} 1");
+    assert_null(strstr(b.text, "class=\"1\""));
     assert_line("leat_batch_input_bytes_total{model=\"mlp \\\"small\\\"\"} 80");
     assert_line("# TYPE leat_batches_closed_total counter");
     assert_null(strstr(b.text, "leat_gpu_"));
