@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Queues and what is counted of them. */
+#include "scheduler/core.h"
+
+uint32_t lt_queue_fit(const lt_queue *q, uint32_t device, uint64_t now, uint32_t most)
+{
+    const lt_waiting *head = lt_queue_at(q, 0);
+    uint32_t low = 1, high = q->waiting < most ? q->waiting : most;
+    if (head->deadline == LT_NEVER) {
+        return high;
+    }
+    const double slack = head->deadline > now ? (double)(head->deadline - now) : 0;
+    while (low < high) {
+        const uint32_t middle = (low + high + 1) / 2;
+        if ((double)q->cost[device][middle] * LT_MARGIN <= slack) {
+            low = middle;
+        } else {
+            high = middle - 1;
+        }
+    }
+    return low;
+}
+
+/* Counts a request that came, and how long after the last one. */
+static void note_arrival(lt_core *c, lt_queue *q, uint64_t now)
+{
+    c->stats.submitted[q->class_index]++;
+    c->stats.work_submitted_ns += (uint64_t)q->work;
+    if (q->last_arrival != 0 && now >= q->last_arrival) {
+        const float gap = (float)(now - q->last_arrival) + 1;
+        q->gap_ns = q->gap_ns == 0 ? gap : q->gap_ns + (gap - q->gap_ns) / 16;
+    }
+    q->last_arrival = now;
+}
+
+void lt_core_refuse(lt_core *c, uint32_t queue, uint64_t now)
+{
+    note_arrival(c, &c->queues[queue], now);
+    c->stats.refused[c->queues[queue].class_index]++;
+}
+
+bool lt_core_push(lt_core *c, uint32_t queue, uint64_t now, uint64_t deadline, void *item)
+{
+    lt_queue *q = &c->queues[queue];
+    if (q->waiting == q->capacity) {
+        lt_core_refuse(c, queue, now);
+        return false;
+    }
+    note_arrival(c, q, now);
+    if (q->waiting == 0 && q->served < c->virtual_time) {
+        q->served = c->virtual_time;
+    }
+    uint32_t at = q->waiting++;
+    for (; at > 0 && lt_queue_at(q, at - 1)->deadline > deadline; at--) {
+        *lt_queue_at(q, at) = *lt_queue_at(q, at - 1);
+    }
+    *lt_queue_at(q, at) = (lt_waiting){now, deadline, item};
+    c->stats.waiting++;
+    return true;
+}
+
+static void drop_head(lt_core *c, lt_queue *q)
+{
+    q->first = (q->first + 1) & (q->capacity - 1);
+    q->waiting--;
+    c->stats.waiting--;
+}
+
+void *lt_core_give_back(lt_core *c, uint32_t queue)
+{
+    lt_queue *q = &c->queues[queue];
+    void *item = lt_queue_at(q, 0)->item;
+    c->stats.expired[q->class_index]++;
+    drop_head(c, q);
+    return item;
+}
+
+bool lt_core_expire(lt_core *c, uint32_t queue, uint64_t now, void **out_item)
+{
+    lt_queue *q = &c->queues[queue];
+    if (q->waiting == 0) {
+        return false;
+    }
+    const lt_waiting *head = lt_queue_at(q, 0);
+    float least = 0; /* the soonest that any device could have it done */
+    for (uint32_t d = 0; d < c->n_devices; d++) {
+        if (q->cost[d] != NULL && (least == 0 || q->cost[d][1] < least)) {
+            least = q->cost[d][1];
+        }
+    }
+    if (head->deadline == LT_NEVER || (double)head->deadline >= (double)now + (double)least) {
+        return false;
+    }
+    *out_item = lt_core_give_back(c, queue);
+    return true;
+}
+
+/* Of each queue what is due before, at the cost of full batches; on all its devices at once. */
+double lt_core_predict(const lt_core *c, uint32_t queue, uint64_t now, uint64_t deadline)
+{
+    const lt_queue *own = &c->queues[queue];
+    double ahead = 0, last = 0;
+    uint32_t n = 0;
+    for (uint32_t d = 0; d < c->n_devices; d++) {
+        if (own->cost[d] != NULL) {
+            const lt_running *r = &c->devices[d];
+            ahead += r->busy && r->end > now ? (double)(r->end - now) : 0;
+            last = last == 0 || own->cost[d][1] < last ? own->cost[d][1] : last;
+            n++;
+        }
+    }
+    for (uint32_t i = 0; i < c->n_queues; i++) {
+        const lt_queue *q = &c->queues[i];
+        if (q->waiting > 0 && (i == queue || lt_queue_due(c, q) <= deadline)) {
+            ahead += (double)q->waiting * q->work;
+        }
+    }
+    return ahead / n + last;
+}
+
+void lt_core_begin(lt_core *c, uint32_t device, const lt_choice *choice, uint64_t now, void **items,
+                   uint64_t *deadlines)
+{
+    lt_queue *q = &c->queues[choice->queue];
+    lt_running *r = &c->devices[device];
+    const double cost = q->cost[device][choice->rows];
+    c->virtual_time = q->served;
+    q->served += cost / q->weight;
+    for (uint32_t i = 0; i < choice->rows; i++) {
+        const lt_waiting *head = lt_queue_at(q, 0);
+        deadlines[i] = head->deadline;
+        if (items != NULL) {
+            items[i] = head->item;
+        }
+        drop_head(c, q);
+    }
+    *r = (lt_running){true, choice->queue, choice->rows, now, now + (uint64_t)cost};
+    c->stats.batches++;
+}
+
+void lt_core_end(lt_core *c, uint32_t device, uint64_t now, const uint64_t *deadlines)
+{
+    lt_running *r = &c->devices[device];
+    const lt_queue *q = &c->queues[r->queue];
+    for (uint32_t i = 0; i < r->rows; i++) {
+        const bool good = deadlines[i] >= now;
+        c->stats.on_time[q->class_index] += good;
+        c->stats.late[q->class_index] += !good;
+        c->stats.work_on_time_ns += good ? (uint64_t)q->work : 0;
+    }
+    c->stats.busy_ns[device] += now - r->begun;
+    r->busy = false;
+}

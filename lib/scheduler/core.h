@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Queues, costs and decisions, without locks, threads or a clock of their own: the scheduler has
+ * two of them, one that decides and the guard's in its shadow. */
+#ifndef LT_SCHEDULER_CORE_H
+#define LT_SCHEDULER_CORE_H
+
+#include "base/memory.h"
+
+#include <leat/scheduler.h>
+
+#define LT_NEVER UINT64_MAX
+#define LT_MARGIN 1.05 /* of a cost, where a deadline depends on it */
+
+/* A request that waits. */
+typedef struct lt_waiting {
+    uint64_t arrived;
+    uint64_t deadline; /* LT_NEVER: none */
+    void *item;
+} lt_waiting;
+
+typedef struct lt_queue {
+    uint32_t class_index;
+    uint32_t max_batch;
+    double weight;
+    lt_waiting *ring; /* [capacity], by deadline; a power of two */
+    uint32_t capacity;
+    uint32_t first;
+    uint32_t waiting;
+    float *cost[LEAT_MAX_DEVICES];      /* [max_batch + 1]: L(b); NULL: not on this device */
+    uint32_t most[2][LEAT_MAX_DEVICES]; /* rows of a batch: [0] by class and chunk, [1] in
+                                           four chunks */
+    float work;                         /* L(b) / b where that is least */
+    float gap_ns;                       /* between arrivals, moving mean; 0: not known */
+    uint64_t last_arrival;
+    double served; /* FAIR: time had, over weight */
+} lt_queue;
+
+/* What runs on a device. */
+typedef struct lt_running {
+    bool busy;
+    uint32_t queue;
+    uint32_t rows;
+    uint64_t begun;
+    uint64_t end; /* as predicted */
+} lt_running;
+
+typedef struct lt_core {
+    leat_policy policy;
+    bool strict;
+    uint64_t hold_ns;
+    uint64_t chunk_ns;
+    uint64_t max_wait[LEAT_MAX_CLASSES];
+    const float *weights; /* [LEAT_POLICY_WEIGHTS] */
+    uint32_t n_devices;
+    uint32_t n_queues;
+    lt_queue queues[LEAT_MAX_QUEUES];
+    lt_running devices[LEAT_MAX_DEVICES];
+    double virtual_time; /* FAIR: what queues that come back start from */
+    leat_scheduler_stats stats;
+} lt_core;
+
+typedef struct lt_choice {
+    uint32_t queue;
+    uint32_t shed; /* requests in front that are given back first */
+    uint32_t rows; /* 0: none */
+    uint64_t until;
+} lt_choice;
+
+static inline lt_waiting *lt_queue_at(const lt_queue *q, uint32_t i)
+{
+    return &q->ring[(q->first + i) & (q->capacity - 1)];
+}
+
+/* When the queue's first request is due: its deadline, or the end of its class's wait. */
+static inline uint64_t lt_queue_due(const lt_core *c, const lt_queue *q)
+{
+    const lt_waiting *head = lt_queue_at(q, 0);
+    const uint64_t patience = head->arrived + c->max_wait[q->class_index];
+    return head->deadline < patience ? head->deadline : patience;
+}
+
+/* Rows of a batch of at most `most` with which the first request meets its deadline, with a
+ * twentieth to spare; 1 at least. */
+uint32_t lt_queue_fit(const lt_queue *q, uint32_t device, uint64_t now, uint32_t most);
+
+/* Adds a request behind those that are due before it; false when the queue is full. */
+bool lt_core_push(lt_core *core, uint32_t queue, uint64_t now, uint64_t deadline, void *item);
+/* Takes a request out of the front that cannot be in time any more: *out_item. */
+bool lt_core_expire(lt_core *core, uint32_t queue, uint64_t now, void **out_item);
+/* Takes the first request out, unrun. */
+void *lt_core_give_back(lt_core *core, uint32_t queue);
+/* Nanoseconds until a request of the queue would be complete, behind what is due before. */
+double lt_core_predict(const lt_core *core, uint32_t queue, uint64_t now, uint64_t deadline);
+/* What an idle device is to do. Reads only; no request in front has expired. */
+lt_choice lt_core_pick(const lt_core *core, uint32_t device, uint64_t now);
+lt_choice lt_core_pick_learned(const lt_core *core, uint32_t device, uint64_t now);
+/* Begins a choice; items (NULL: not wanted) get what is to run, deadlines likewise. */
+void lt_core_begin(lt_core *core, uint32_t device, const lt_choice *choice, uint64_t now,
+                   void **items, uint64_t *deadlines);
+/* Ends what the device runs. */
+void lt_core_end(lt_core *core, uint32_t device, uint64_t now, const uint64_t *deadlines);
+/* Counts a request that was not taken. */
+void lt_core_refuse(lt_core *core, uint32_t queue, uint64_t now);
+
+#endif
