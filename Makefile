@@ -118,8 +118,8 @@ $(shell printf '%s\n' '$(libdir)' | cmp -s - $(BUILD)/libdir || printf '%s\n' '$
 $(BUILD)/obj/lib/runtime/context.o: BASE_CFLAGS += -DLEAT_PLUGIN_DIRECTORY='"$(libdir)/leat"'
 $(BUILD)/obj/lib/runtime/context.o: $(BUILD)/libdir
 
-# The core works on files and graphs, without loops over data that -O3 would help; what runs once a load is small.
-core_level = $(if $(filter graph/% passes/% onnx/%,$*),-Os,-O2)
+# The core works on files and graphs, without loops over data that -O3 would help; what runs once a load, or a scrape, is small.
+core_level = $(if $(filter graph/% passes/% onnx/% metrics/% scheduler/scheduler scheduler/weights,$*),-Os,-O2)
 $(BUILD)/obj/lib/%.o: lib/%.c $(STAMP)
 	@mkdir -p $(@D)
 	$(CC) $(BASE_CFLAGS) -Ilib $(CFLAGS:-O3=$(core_level)) -c $< -o $@

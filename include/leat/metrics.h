@@ -13,6 +13,7 @@
 
 #include <leat/batcher.h>
 #include <leat/leat.h>
+#include <leat/scheduler.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -36,11 +37,19 @@ typedef struct leat_metrics_batcher {
     leat_batcher *batcher;
 } leat_metrics_batcher;
 
+/* A scheduler and what its series' label "scheduler" says. */
+typedef struct leat_metrics_scheduler {
+    const char *name;
+    leat_scheduler *scheduler;
+} leat_metrics_scheduler;
+
 typedef struct leat_metrics_desc {
     size_t struct_size;
     leat_context *context;
     const leat_metrics_batcher *batchers;
     size_t n_batchers;
+    const leat_metrics_scheduler *schedulers;
+    size_t n_schedulers;
     leat_gpu_monitor *gpus; /* NULL: none */
 } leat_metrics_desc;
 
@@ -49,8 +58,8 @@ typedef leat_status (*leat_write_fn)(void *user, const char *text, size_t bytes)
 
 /* Writes all series, in pieces of 4 KB at most.
  * Threads:  one call at a time for each gpu monitor.
- * Errors:   what `write` returned; INVALID when a name is NULL or two batchers have the same one;
- *           NO_MEMORY. */
+ * Errors:   what `write` returned; INVALID when a name is NULL or two batchers or schedulers have
+ * the same; NO_MEMORY. */
 LEAT_API leat_status leat_metrics_write(const leat_metrics_desc *desc, leat_write_fn write,
                                         void *user, leat_error *err) LEAT_MUST_CHECK;
 

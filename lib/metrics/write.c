@@ -245,6 +245,109 @@ static leat_status write_batchers(lt_text *t, const leat_metrics_desc *d, leat_e
     return LEAT_OK;
 }
 
+/* ---- schedulers ------------------------------------------------------------------------------ */
+
+/* A number of leat_scheduler_stats, or one for each class or device. */
+static const struct scheduler_family {
+    const char *name, *type, *help;
+    const char *label; /* NULL: a single number */
+    size_t offset, n;
+    lt_metric_unit unit;
+} scheduler_families[] = {
+#define AT(field) offsetof(leat_scheduler_stats, field)
+    {"leat_scheduler_submitted_total", "counter", "Requests that came.", "class", AT(submitted),
+     LEAT_MAX_CLASSES, LT_UNIT_ONE},
+    {"leat_scheduler_on_time_total", "counter", "Requests complete within their deadline.", "class",
+     AT(on_time), LEAT_MAX_CLASSES, LT_UNIT_ONE},
+    {"leat_scheduler_late_total", "counter", "Requests complete too late.", "class", AT(late),
+     LEAT_MAX_CLASSES, LT_UNIT_ONE},
+    {"leat_scheduler_expired_total", "counter", "Requests given back unrun.", "class", AT(expired),
+     LEAT_MAX_CLASSES, LT_UNIT_ONE},
+    {"leat_scheduler_refused_total", "counter", "Requests not taken.", "class", AT(refused),
+     LEAT_MAX_CLASSES, LT_UNIT_ONE},
+    {"leat_scheduler_waiting", "gauge", "Requests in queues.", NULL, AT(waiting), 1, LT_UNIT_ONE},
+    {"leat_scheduler_batches_total", "counter", "Batches begun.", NULL, AT(batches), 1,
+     LT_UNIT_ONE},
+    {"leat_scheduler_work_submitted_seconds_total", "counter", "Work asked for.", NULL,
+     AT(work_submitted_ns), 1, LT_UNIT_NANOSECONDS},
+    {"leat_scheduler_work_on_time_seconds_total", "counter", "Work done within deadlines.", NULL,
+     AT(work_on_time_ns), 1, LT_UNIT_NANOSECONDS},
+    {"leat_scheduler_busy_seconds_total", "counter", "Time that devices ran batches.", "device",
+     AT(busy_ns), LEAT_MAX_DEVICES, LT_UNIT_NANOSECONDS},
+    {"leat_scheduler_takeovers_total", "counter", "Times that EDF took over.", NULL, AT(takeovers),
+     1, LT_UNIT_ONE},
+#undef AT
+};
+
+typedef struct scheduler_source {
+    const char *name;
+    leat_scheduler_stats stats;
+} scheduler_source;
+
+/* Classes without a request and devices without a batch have no series. */
+static void write_scheduler_family(lt_text *t, const struct scheduler_family *f,
+                                   const scheduler_source *s)
+{
+    for (size_t i = 0; i < f->n; i++) {
+        uint64_t value;
+        char number[24];
+        const char *at = (const char *)&s->stats + f->offset + i * sizeof(value);
+        memcpy(&value, at, sizeof(value));
+        const bool device = f->unit == LT_UNIT_NANOSECONDS;
+        if (f->label != NULL && (device ? value == 0 : s->stats.submitted[i] == 0)) {
+            continue;
+        }
+        snprintf(number, sizeof(number), "%zu", i);
+        const lt_label labels[2] = {{"scheduler", s->name}, {f->label, number}};
+        lt_text_sample(t, f->name, labels, value, f->unit);
+    }
+}
+
+static leat_status write_schedulers(lt_text *t, const leat_metrics_desc *d, leat_error *err)
+{
+    size_t bytes;
+    if (d->n_schedulers == 0) {
+        return LEAT_OK;
+    }
+    scheduler_source *sources = lt_mul(d->n_schedulers, sizeof(*sources), &bytes)
+                                    ? lt_alloc_zeroed(&d->context->memory, bytes, sizeof(uint64_t))
+                                    : NULL;
+    if (sources == NULL) {
+        return lt_fail(err, LEAT_NO_MEMORY, "no memory for the numbers of %zu schedulers",
+                       d->n_schedulers);
+    }
+    for (size_t i = 0; i < d->n_schedulers; i++) {
+        sources[i].name = d->schedulers[i].name;
+        sources[i].stats.struct_size = sizeof(sources[i].stats);
+        leat_scheduler_read_stats(d->schedulers[i].scheduler, &sources[i].stats);
+    }
+    for (size_t f = 0; f < sizeof(scheduler_families) / sizeof(scheduler_families[0]); f++) {
+        const struct scheduler_family *family = &scheduler_families[f];
+        lt_text_family(t, family->name, family->type, family->help);
+        for (size_t i = 0; i < d->n_schedulers; i++) {
+            write_scheduler_family(t, family, &sources[i]);
+        }
+    }
+    lt_free(&d->context->memory, sources, bytes);
+    return LEAT_OK;
+}
+
+static leat_status check_schedulers(const leat_metrics_desc *d, leat_error *err)
+{
+    for (size_t i = 0; i < d->n_schedulers; i++) {
+        const leat_metrics_scheduler *s = &d->schedulers[i];
+        bool twice = false;
+        for (size_t j = 0; s->name != NULL && j < i; j++) {
+            twice = twice || strcmp(s->name, d->schedulers[j].name) == 0;
+        }
+        if (s->name == NULL || s->scheduler == NULL || twice) {
+            return lt_fail(err, LEAT_INVALID, "scheduler %zu: its name%s", i,
+                           twice ? " is another's, too" : " or the scheduler is NULL");
+        }
+    }
+    return LEAT_OK;
+}
+
 /* ---- GPUs ------------------------------------------------------------------------------------ */
 
 static const struct {
@@ -309,18 +412,21 @@ leat_status leat_metrics_write(const leat_metrics_desc *d, leat_write_fn write, 
         return lt_fail(err, LEAT_INVALID, "leat_metrics_write: an argument is NULL");
     }
     if (d->struct_size != sizeof(*d) || d->context == NULL ||
-        (d->batchers == NULL && d->n_batchers > 0)) {
+        (d->batchers == NULL && d->n_batchers > 0) ||
+        (d->schedulers == NULL && d->n_schedulers > 0)) {
         return lt_fail(err, LEAT_INVALID,
-                       "leat_metrics_desc: struct_size must be its size, context and batchers "
-                       "must not be NULL");
+                       "leat_metrics_desc: struct_size must be its size; context, batchers and "
+                       "schedulers must not be NULL");
     }
     leat_status status = check_batchers(d, err);
+    status = status ? status : check_schedulers(d, err);
     if (status != LEAT_OK) {
         return status;
     }
     lt_text t = {.write = write, .user = user};
     write_context(&t, d->context);
     status = write_batchers(&t, d, err);
+    status = status ? status : write_schedulers(&t, d, err);
     if (status == LEAT_OK && d->gpus != NULL) {
         status = write_gpus(&t, d, err);
     }

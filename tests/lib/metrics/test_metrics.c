@@ -153,6 +153,60 @@ static void bad_descriptors_are_refused(void **state)
     close_bench();
 }
 
+static uint64_t clock_now(void *user)
+{
+    return *(uint64_t *)user;
+}
+
+static void schedulers_work_is_written(void **state)
+{
+    (void)state;
+    open_bench();
+    uint64_t now = 1000;
+    uint32_t queue;
+    void *items[4];
+    leat_scheduler *s;
+    leat_dispatch dispatch = {.items = items};
+    const leat_scheduler_desc desc = {.struct_size = sizeof(desc),
+                                      .context = b.run.context,
+                                      .n_devices = 2,
+                                      .clock = clock_now,
+                                      .clock_user = &now};
+    const leat_cost_point cost = {1, 1, 2000000};
+    const leat_queue_desc queue_desc = {.struct_size = sizeof(queue_desc),
+                                        .class_index = 1,
+                                        .max_batch = 1,
+                                        .costs = &cost,
+                                        .n_costs = 1};
+    assert_ok(leat_scheduler_create(&desc, &s, &b.err), &b.err);
+    assert_ok(leat_scheduler_add(s, &queue_desc, &queue, &b.err), &b.err);
+    for (int i = 0; i < 3; i++) {
+        assert_ok(leat_scheduler_submit(s, queue, NULL, 3000000, &b.err), &b.err);
+    }
+    assert_ok(leat_scheduler_begin(s, 1, &dispatch, &b.err), &b.err);
+    now += 2000000;
+    assert_ok(leat_scheduler_end(s, 1, &b.err), &b.err);
+    assert_ok(leat_scheduler_begin(s, 1, &dispatch, &b.err), &b.err); /* the rest is too late */
+    leat_metrics_scheduler named[2] = {{"g", s}, {"g", s}};
+    leat_metrics_desc metrics = describe(NULL);
+    metrics.n_batchers = 0;
+    metrics.schedulers = named;
+    metrics.n_schedulers = 2;
+    assert_int_equal(leat_metrics_text(&metrics, b.text, sizeof(b.text), &b.bytes, &b.err),
+                     LEAT_INVALID);
+    metrics.n_schedulers = 1;
+    write_all(&metrics);
+    assert_line("leat_scheduler_submitted_total{scheduler=\"g\",class=\"1\"} 3");
+    assert_line("leat_scheduler_on_time_total{scheduler=\"g\",class=\"1\"} 1");
+    assert_line("leat_scheduler_expired_total{scheduler=\"g\",class=\"1\"} 2");
+    assert_line("leat_scheduler_busy_seconds_total{scheduler=\"g\",device=\"1\"} 0.002");
+    assert_line("leat_scheduler_work_submitted_seconds_total{scheduler=\"g\"} 0.006");
+    assert_null(strstr(b.text, "class=\"0\""));
+    assert_null(strstr(b.text, "device=\"0\""));
+    leat_scheduler_destroy(s);
+    close_bench();
+}
+
 /* ---- GPUs ------------------------------------------------------------------------------------ */
 
 /* By its name it is the one that is loaded already. */
@@ -245,6 +299,7 @@ int main(void)
         cmocka_unit_test(batchers_requests_are_counted),
         cmocka_unit_test(a_buffer_that_is_too_small_tells_its_need),
         cmocka_unit_test(bad_descriptors_are_refused),
+        cmocka_unit_test(schedulers_work_is_written),
         cmocka_unit_test(gpus_activity_is_since_the_last_read),
         cmocka_unit_test(no_gpu_is_an_error_with_its_reason),
         cmocka_unit_test(failing_allocations_leave_nothing),
