@@ -68,8 +68,16 @@ typedef struct leat_batcher_desc {
     uint32_t max_keys;    /* keys with waiting requests or measured times; 0: 64 */
     int32_t n_instances;  /* batches under way at once, a session and a thread each; 0: 1 on
                              the CPU, 4 elsewhere (some are filled while others run) */
-    int32_t no_threads;   /* 1: batches run in leat_batcher_poll, on its caller's thread */
-    uint32_t n_classes;   /* priorities 0 to n_classes - 1; 0: LEAT_MAX_CLASSES */
+    int32_t
+        reserved_instances; /* of them: for requests of class 0 alone, in batches of those alone,
+                           so that they begin while all others are busy; 0: 1 of 4 or more when
+                           there are; -1: none. While all requests are of class 0 it is none */
+    int32_t stage_inputs;   /* 1: inputs of requests that have to wait are copied meanwhile, on the
+                               submitting thread, to where their batch will be run from (memory that
+                               devices read without a detour), for shapes that leat_batcher_warm was
+                               given; -1: no; 0: where a session has a device other than the CPU */
+    int32_t no_threads;     /* 1: batches run in leat_batcher_poll, on its caller's thread */
+    uint32_t n_classes;     /* priorities 0 to n_classes - 1; 0: LEAT_MAX_CLASSES */
     uint64_t max_wait_ns[LEAT_MAX_CLASSES]; /* after which a request of the class is due, deadline
                                     or not; 0: 1 s for class 0, four times the former for others */
     const leat_session_desc *session; /* of the instances; NULL: defaults. max_plans 0: as many as
@@ -116,8 +124,8 @@ typedef struct leat_request_desc {
                             memory, valid until `done` returns */
     size_t n_outputs;
     uint64_t deadline_ns; /* from now on; 0: none. A request that is not begun in time is completed
-                             with EXPIRED instead; one that cannot be, by the times measured so far,
-                             is refused */
+                             with EXPIRED instead; one that cannot be complete by then, by the times
+                             measured so far, is refused */
     uint32_t class_index; /* 0: the most urgent */
     uint64_t group;       /* requests of different groups never share a batch */
     leat_request_fn done; /* NULL: none */

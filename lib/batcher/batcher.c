@@ -25,6 +25,13 @@ static leat_status check_desc(const leat_batcher_desc *d, leat_error *err)
             "keys 2^16, requests 2^24, classes %d)",
             LEAT_MAX_CLASSES);
     }
+    if (d->reserved_instances > 0 && d->reserved_instances >= d->n_instances) {
+        return lt_fail(
+            err, LEAT_INVALID,
+            "leat_batcher_desc: %d instances are reserved of n_instances %d: one must be "
+            "left to all",
+            d->reserved_instances, d->n_instances);
+    }
     if (d->clock != NULL && !d->no_threads) {
         return lt_fail(err, LEAT_INVALID, "leat_batcher_desc: a clock needs no_threads");
     }
@@ -48,6 +55,9 @@ static void fill_defaults(leat_batcher_desc *d)
     d->n_classes = d->n_classes ? d->n_classes : LEAT_MAX_CLASSES;
     if (d->n_instances == 0) {
         d->n_instances = d->no_threads || on_cpu(d->session) ? 1 : 4;
+    }
+    if (d->reserved_instances == 0) {
+        d->reserved_instances = d->n_instances >= 4;
     }
     for (uint32_t c = 0; c < LEAT_MAX_CLASSES; c++) {
         d->max_wait_ns[c] = d->max_wait_ns[c] ? d->max_wait_ns[c] : wait;
@@ -130,14 +140,11 @@ static bool make_instances(leat_batcher *b)
         lt_instance *at = &b->instances[i];
         at->batcher = b;
         at->index = i;
-        at->next = b->idle;
-        b->idle = at;
+        lt_batcher_return_instance(b, at);
         at->inputs = lt_arena_array(&b->arena, n_in + 1, sizeof(*at->inputs));
         at->outputs = lt_arena_array(&b->arena, n_out + 1, sizeof(*at->outputs));
         at->blocks = lt_arena_array(&b->arena, n_in + 1, sizeof(*at->blocks));
-        at->block_bytes = lt_arena_array(&b->arena, n_in + 1, sizeof(*at->block_bytes));
-        if (at->inputs == NULL || at->outputs == NULL || at->blocks == NULL ||
-            at->block_bytes == NULL) {
+        if (at->inputs == NULL || at->outputs == NULL || at->blocks == NULL) {
             return false;
         }
     }
@@ -267,6 +274,7 @@ leat_status leat_batcher_create(leat_model *model, const leat_batcher_desc *desc
     b->memory = memory;
     b->io = leat_model_io(model);
     b->desc = *desc;
+    b->margin = 1;
     fill_defaults(&b->desc);
     b->desc.session = NULL;
     b->desc.pad_dimension = NULL;
@@ -282,6 +290,9 @@ leat_status leat_batcher_create(leat_model *model, const leat_batcher_desc *desc
     }
     if (status == LEAT_OK && b->desc.run == NULL) {
         status = open_sessions(b, model, desc->session, err);
+    }
+    if (status == LEAT_OK && !lt_slots_make(b)) {
+        status = lt_fail(err, LEAT_NO_MEMORY, "no memory for a batcher");
     }
     status = status ? status : start_threads(b, err);
     if (status == LEAT_OK) {
@@ -325,7 +336,7 @@ static void free_instances(leat_batcher *b)
         lt_instance *at = &b->instances[i];
         leat_session_destroy(at->session);
         for (size_t k = 0; at->blocks != NULL && k < b->io->n_inputs; k++) {
-            lt_free(b->memory, at->blocks[k], at->block_bytes ? at->block_bytes[k] : 0);
+            lt_block_free(b, &at->blocks[k]);
         }
     }
 }
@@ -353,6 +364,7 @@ void leat_batcher_destroy(leat_batcher *b)
     for (int32_t i = 0; i < b->n_threads; i++) {
         pthread_join(b->threads[i], NULL);
     }
+    lt_slots_free(b);
     free_instances(b);
     for (uint32_t i = 0; b->requests != NULL && i < b->desc.queue_limit; i++) {
         pthread_cond_destroy(&b->requests[i].completed);

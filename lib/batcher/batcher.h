@@ -9,6 +9,7 @@
 #include "batcher/curve.h"
 #include "batcher/heap.h"
 #include "batcher/key.h"
+#include "runtime/context.h"
 
 #include <leat/batcher.h>
 #include <pthread.h>
@@ -24,6 +25,22 @@ typedef enum lt_request_state {
     LT_REQUEST_DONE     /* completed; its handle is still out */
 } lt_request_state;
 
+/* Memory for one input's rows of a batch. */
+typedef struct lt_block {
+    void *data;
+    size_t bytes;
+    bool pinned; /* a device reads it without a detour */
+} lt_block;
+
+/* A batch's inputs that are put in place while its requests wait (slot.c). */
+typedef struct lt_slot lt_slot;
+struct lt_slot {
+    lt_slot *next;    /* of those that nobody uses */
+    lt_block *blocks; /* [n_inputs] */
+    uint32_t rows;    /* given to requests so far */
+    uint32_t n_users; /* requests, and the key that fills it */
+};
+
 struct leat_request {
     lt_heap_node node; /* first: a node is its request */
     leat_batcher *batcher;
@@ -36,6 +53,9 @@ struct leat_request {
     uint64_t arrived;
     uint64_t deadline; /* LT_NEVER: none */
     uint32_t class_index;
+    lt_slot *slot; /* NULL: its inputs are the caller's alone */
+    uint32_t slot_row;
+    _Atomic int writing; /* its inputs are being copied to the slot */
     leat_array *inputs;
     leat_array *outputs;        /* [n_outputs]: what the request gets */
     leat_array *caller_outputs; /* where they go at last; NULL: to the callback alone */
@@ -56,6 +76,7 @@ struct lt_batch_key {
     lt_heap heap;
     uint32_t waiting;    /* requests in the heap */
     uint32_t rows;       /* of them */
+    lt_slot *slot;       /* which its next requests go to; NULL: none */
     uint64_t held_since; /* a batch has been held back since; 0: none is */
     lt_curve curve;
 };
@@ -73,8 +94,7 @@ struct lt_instance {
     leat_session *session; /* NULL with desc.run */
     leat_array *inputs;    /* of the batch */
     leat_array *outputs;
-    void **blocks; /* [n_inputs]: where rows of several requests are put together */
-    size_t *block_bytes;
+    lt_block *blocks;     /* [n_inputs]: where rows of several requests are put together */
     uint64_t input_bytes; /* of the batch under way */
     uint64_t pad_bytes;   /* of them */
 };
@@ -94,13 +114,21 @@ struct leat_batcher {
     pthread_cond_t work;  /* something may be begun, or the batcher ends */
     pthread_cond_t ended; /* requests were completed: room, and for drain */
     lt_instance *idle;
+    int32_t n_idle;
+    double margin; /* predicted ends are multiplied by it: 1 to 3, so that about one request of a
+                      hundred is late */
+    bool classes;  /* a request of another class than 0 has come */
     leat_request *free;
-    lt_batch_key *keys;     /* [max_keys] */
-    uint32_t *buckets;      /* [n_buckets]: the first key of those with a hash; LT_NO_KEY: none */
-    uint32_t n_buckets;     /* a power of two */
-    lt_key_list waiting;    /* keys with requests in their heaps */
-    lt_key_list resting;    /* the others, the one used longest ago first */
-    uint32_t *planned;      /* [max_batch_size + 1]: rows of the run for a batch of so many */
+    lt_batch_key *keys;  /* [max_keys] */
+    uint32_t *buckets;   /* [n_buckets]: the first key of those with a hash; LT_NO_KEY: none */
+    uint32_t n_buckets;  /* a power of two */
+    lt_key_list waiting; /* keys with requests in their heaps */
+    lt_key_list resting; /* the others, the one used longest ago first */
+    uint32_t *planned;   /* [max_batch_size + 1]: rows of the run for a batch of so many */
+    lt_device *pins;     /* whose pinned memory blocks are; NULL: ordinary memory */
+    lt_slot *slots;      /* [n_slots] */
+    uint32_t n_slots;    /* 0: inputs are put together when a batch runs */
+    lt_slot *free_slots;
     uint32_t n_warming;     /* callers that wait for an instance of their own */
     leat_request *requests; /* [queue_limit] */
     uint64_t next_order;
@@ -112,11 +140,40 @@ struct leat_batcher {
 /* What pick chose. */
 typedef struct lt_batch {
     leat_request *first; /* by next, in the order they are due */
+    const lt_slot *slot; /* where their inputs lie as the batch needs them; NULL: nowhere */
     uint32_t key;
     uint64_t hash; /* of the key: its place may become another's meanwhile */
     uint32_t rows;
     leat_request *expired; /* requests whose time was over */
 } lt_batch;
+
+/* slot.c: makes the slots if inputs are to be staged; frees them. */
+bool lt_slots_make(leat_batcher *batcher);
+void lt_slots_free(leat_batcher *batcher);
+/* Makes a block of at least so many bytes. False: no memory. */
+bool lt_block_fit(leat_batcher *batcher, lt_block *block, size_t bytes);
+void lt_block_free(leat_batcher *batcher, lt_block *block);
+/* Makes room in all slots that nobody uses for rows such as the request's. The caller holds the
+ * lock. */
+void lt_slots_fit(leat_batcher *batcher, const leat_request *request);
+/* Gives a request that was just queued its rows in the key's slot, if there are any; then it is
+ * `writing` until lt_slot_write. The caller holds the lock. */
+void lt_slot_reserve(leat_batcher *batcher, lt_batch_key *key, leat_request *request);
+/* Copies the request's inputs there. Without the lock; the request may be gone afterwards. */
+void lt_slot_write(leat_request *request);
+/* Waits until a request is not being written. */
+void lt_slot_settle(const leat_request *request);
+/* The slot in which the requests of a batch of a key lie one after the other from the first row on;
+ * NULL when none does. Nothing is added to it from now on. The caller holds the lock. */
+const lt_slot *lt_slot_close(leat_batcher *batcher, lt_batch_key *key, const lt_batch *batch);
+/* Nothing is added to what the key fills any more. The caller holds the lock. */
+void lt_slot_stop(leat_batcher *batcher, lt_batch_key *key);
+/* The request needs its slot no longer. The caller holds the lock. */
+void lt_slot_leave(leat_batcher *batcher, leat_request *request);
+
+/* Input i of a request as the batch has it: rows of the padded lengths, data not set. */
+leat_array lt_batcher_padded_input(const leat_batcher *batcher, const leat_request *request,
+                                   size_t i);
 
 uint64_t lt_batcher_now(const leat_batcher *batcher);
 
@@ -137,6 +194,16 @@ void lt_time_count(leat_time_histogram *histogram, uint64_t ns);
  * is NULL when there is none: *out_next is then when to ask again, LT_NEVER: when something comes.
  * The caller holds the lock. */
 lt_batch lt_batcher_pick(leat_batcher *batcher, uint64_t now, uint64_t *out_next);
+
+/* Whether the instances that are idle are kept for class 0. The caller holds the lock. */
+static inline bool lt_batcher_reserves(const leat_batcher *b)
+{
+    return b->classes && b->n_idle <= b->desc.reserved_instances;
+}
+
+/* An instance that is idle, taken; one that is given back. The caller holds the lock. */
+lt_instance *lt_batcher_take_instance(leat_batcher *batcher);
+void lt_batcher_return_instance(leat_batcher *batcher, lt_instance *instance);
 
 /* Nanoseconds from now until a request of these rows of a key would be complete, behind all that
  * waits; 0 when not known (key NULL: its times are not). The caller holds the lock. */

@@ -35,6 +35,13 @@ void lt_curve_run(lt_curve *curve, uint32_t rows, uint64_t ns)
     }
 }
 
+void lt_curve_doubt(lt_curve *curve)
+{
+    for (uint32_t rows = 1; rows <= curve->max_rows; rows++) {
+        curve->run_ns[rows] *= 0.9f;
+    }
+}
+
 double lt_curve_estimate(const lt_curve *curve, uint32_t rows)
 {
     if (rows == 0) {

@@ -21,6 +21,10 @@ void lt_curve_clear(lt_curve *curve);
 void lt_curve_arrival(lt_curve *curve, uint64_t now, uint32_t rows);
 void lt_curve_run(lt_curve *curve, uint32_t rows, uint64_t ns);
 
+/* Makes all measured times a tenth less: a request was refused by them while nothing else ran, and
+ * when they were exceptions nobody would ever find out. */
+void lt_curve_doubt(lt_curve *curve);
+
 /* L(rows) of the run for so many rows: measured, between its measured neighbours, or beyond them at
  * the cost of a row of the nearest; 0 when nothing is measured. */
 double lt_curve_estimate(const lt_curve *curve, uint32_t rows);

@@ -115,6 +115,7 @@ void lt_keys_remove(leat_batcher *b, leat_request *r)
     r->state = LT_REQUEST_RUNNING;
     r->next = NULL;
     if (key->waiting == 0) {
+        lt_slot_stop(b, key);
         unlink_key(&b->waiting, key);
         append(&b->resting, key);
     }

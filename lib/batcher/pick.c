@@ -81,8 +81,10 @@ static uint32_t rows_to_take(const leat_batcher *b, const lt_batch_key *key)
 static void take_batch(leat_batcher *b, lt_batch_key *key, uint64_t now, lt_batch *batch)
 {
     const uint32_t most = rows_to_take(b, key);
+    const bool reserved = lt_batcher_reserves(b);
     leat_request **end = &batch->first;
-    while (key->waiting > 0 && head(key)->rows <= most - batch->rows) {
+    while (key->waiting > 0 && head(key)->rows <= most - batch->rows &&
+           !(reserved && head(key)->class_index > 0)) {
         leat_request *r = take(b, key, now, &batch->expired);
         if (r != NULL) {
             batch->rows += r->rows;
@@ -96,10 +98,14 @@ lt_batch lt_batcher_pick(leat_batcher *b, uint64_t now, uint64_t *out_next)
 {
     lt_batch batch = {.key = LT_NO_KEY};
     lt_batch_key *best = NULL;
+    const bool reserved = lt_batcher_reserves(b);
     *out_next = LT_NEVER;
     take_expired(b, now, &batch.expired);
     for (lt_batch_key *key = b->waiting.first; key != NULL; key = key->next) {
         uint64_t until = LT_NEVER;
+        if (reserved && head(key)->class_index > 0) {
+            continue; /* for another instance, when it is done */
+        }
         if (hold(b, key, now, &until)) {
             *out_next = until < *out_next ? until : *out_next;
         } else if (best == NULL || lt_heap_before(key->heap.root, best->heap.root)) {
@@ -117,20 +123,35 @@ lt_batch lt_batcher_pick(leat_batcher *b, uint64_t now, uint64_t *out_next)
     batch.key = (uint32_t)(best - b->keys);
     batch.hash = best->hash;
     take_batch(b, best, now, &batch);
+    batch.slot = lt_slot_close(b, best, &batch);
     return batch;
+}
+
+/* Nanoseconds of the batches that all waiting rows make but for those of `own`'s last one. */
+static double backlog(const leat_batcher *b, const lt_batch_key *own)
+{
+    const uint32_t most = (uint32_t)b->desc.max_batch_size;
+    double ns = 0;
+    for (const lt_batch_key *key = b->waiting.first; key != NULL; key = key->next) {
+        ns += key->rows / most * lt_curve_estimate(&key->curve, most);
+        if (key != own) {
+            ns += lt_curve_estimate(&key->curve, key->rows % most);
+        }
+    }
+    return ns;
 }
 
 uint64_t lt_batcher_predict(const leat_batcher *b, const lt_batch_key *key, uint32_t rows)
 {
-    const double own = key != NULL ? lt_curve_estimate(&key->curve, rows) : 0;
-    if (own == 0) {
+    const uint32_t most = (uint32_t)b->desc.max_batch_size;
+    if (key == NULL || lt_curve_estimate(&key->curve, rows) == 0) {
         return 0;
     }
-    double ahead = 0;
-    const uint32_t most = (uint32_t)b->desc.max_batch_size;
-    for (const lt_batch_key *other = b->waiting.first; other != NULL; other = other->next) {
-        ahead += other->rows / most * lt_curve_estimate(&other->curve, most) +
-                 lt_curve_estimate(&other->curve, other->rows % most);
+    /* It runs with those before it, and when there are more than a batch, with others behind it. */
+    const uint32_t with = key->rows + rows < most ? key->rows + rows : most;
+    double ahead = backlog(b, key);
+    if (b->n_idle == 0) {
+        ahead += lt_curve_estimate(&key->curve, most); /* until one is free */
     }
-    return (uint64_t)(own + ahead / b->desc.n_instances);
+    return (uint64_t)(lt_curve_estimate(&key->curve, with) + ahead / b->desc.n_instances);
 }

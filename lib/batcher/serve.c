@@ -34,8 +34,13 @@ static void count(leat_batcher *b, const leat_request *r, leat_status status, ui
     s->cancelled += status == LEAT_CANCELLED;
     s->expired += status == LEAT_EXPIRED;
     s->failed += status != LEAT_OK && ran;
-    s->missed_by_class[r->class_index] +=
-        status == LEAT_EXPIRED || (status == LEAT_OK && now > r->deadline);
+    const bool late = status == LEAT_EXPIRED || (status == LEAT_OK && now > r->deadline);
+    s->missed_by_class[r->class_index] += late;
+    if (r->deadline != LT_NEVER && status != LEAT_CANCELLED) {
+        /* In balance with one late of a hundred. */
+        b->margin += late ? 0.001 : -0.00001;
+        b->margin = b->margin < 1 ? 1 : b->margin > 3 ? 3 : b->margin;
+    }
     if (ran) {
         lt_time_count(&s->request[r->class_index], now - r->arrived);
     }
@@ -46,6 +51,7 @@ void lt_batcher_complete(leat_request *r, leat_status status, const leat_array *
 {
     leat_batcher *b = r->batcher;
     const size_t n_outputs = b->io->n_outputs;
+    lt_slot_settle(r);
     if (outputs != NULL && r->caller_outputs != NULL) {
         memcpy(r->caller_outputs, outputs, n_outputs * sizeof(*outputs));
     }
@@ -59,6 +65,7 @@ void lt_batcher_complete(leat_request *r, leat_status status, const leat_array *
     const uint64_t now = lt_batcher_now(b);
     pthread_mutex_lock(&b->lock);
     count(b, r, status, now);
+    lt_slot_leave(b, r);
     r->state = LT_REQUEST_DONE;
     if (r->held) {
         pthread_cond_broadcast(&r->completed);
@@ -81,21 +88,14 @@ static void *block_for(lt_instance *at, size_t i, size_t row_bytes, leat_error *
         (void)lt_fail(err, LEAT_LIMIT, "a batch is too large to address");
         return NULL;
     }
-    if (at->block_bytes[i] < bytes || at->blocks[i] == NULL) {
-        lt_free(b->memory, at->blocks[i], at->block_bytes[i]);
-        at->block_bytes[i] = 0;
-        at->blocks[i] = lt_alloc(b->memory, bytes, LT_ALIGNMENT);
-        if (at->blocks[i] == NULL) {
-            (void)lt_fail(err, LEAT_NO_MEMORY, "no memory for a batch of %zu bytes", bytes);
-            return NULL;
-        }
-        at->block_bytes[i] = bytes;
+    if (!lt_block_fit(b, &at->blocks[i], bytes)) {
+        (void)lt_fail(err, LEAT_NO_MEMORY, "no memory for a batch of %zu bytes", bytes);
+        return NULL;
     }
-    return at->blocks[i];
+    return at->blocks[i].data;
 }
 
-/* Input i of a request as the batch has it: rows of the padded lengths. */
-static leat_array padded_input(const leat_batcher *b, const leat_request *r, size_t i)
+leat_array lt_batcher_padded_input(const leat_batcher *b, const leat_request *r, size_t i)
 {
     leat_array x = r->inputs[i];
     const uint32_t axes = r->length != 0 ? b->rules.padded_in[i] : 0;
@@ -108,17 +108,17 @@ static leat_array padded_input(const leat_batcher *b, const leat_request *r, siz
     return x;
 }
 
-/* Puts the requests' input i together, padded where they are shorter. */
-static void put_rows(lt_instance *at, size_t i, const leat_request *first)
+/* Puts the requests' input i together, padded where they are shorter, unless `there` it is. */
+static void put_rows(lt_instance *at, size_t i, const leat_request *first, bool there)
 {
-    unsigned char *block = at->blocks[i];
+    unsigned char *block = at->blocks[i].data;
     for (const leat_request *r = first; r != NULL; r = r->next) {
-        leat_array x = padded_input(at->batcher, r, i);
+        leat_array x = lt_batcher_padded_input(at->batcher, r, i);
         x.data = block;
-        if (x.bytes > 0) {
+        if (x.bytes > 0 && !there) {
             lt_pad_copy(&r->inputs[i], &x);
         }
-        block += x.bytes;
+        block = there ? block : block + x.bytes;
         at->input_bytes += x.bytes;
         at->pad_bytes += x.bytes - r->inputs[i].bytes;
     }
@@ -134,9 +134,10 @@ static void fill_up(unsigned char *block, size_t row_bytes, uint32_t rows, uint3
     }
 }
 
-/* The inputs of several requests as one, of `rows` rows filled up to `planned`. */
-static leat_status gather(lt_instance *at, const leat_request *first, uint32_t rows,
-                          uint32_t planned, leat_error *err)
+/* The inputs of several requests as one, of `rows` rows filled up to `planned`. slot: where they
+ * are together; NULL: nowhere. */
+static leat_status gather(lt_instance *at, const lt_slot *slot, const leat_request *first,
+                          uint32_t rows, uint32_t planned, leat_error *err)
 {
     const leat_batcher *b = at->batcher;
     for (size_t i = 0; i < b->io->n_inputs; i++) {
@@ -145,15 +146,15 @@ static leat_status gather(lt_instance *at, const leat_request *first, uint32_t r
             *x = first->inputs[i];
             continue;
         }
-        *x = padded_input(b, first, i);
+        *x = lt_batcher_padded_input(b, first, i);
         const size_t row_bytes = lt_key_row_bytes(x);
-        x->data = block_for(at, i, row_bytes, err);
+        x->data = slot ? slot->blocks[i].data : block_for(at, i, row_bytes, err);
         if (x->data == NULL) {
             return err->status;
         }
         x->shape[0] = planned;
         x->bytes = row_bytes * planned;
-        put_rows(at, i, first);
+        put_rows(at, i, first, slot != NULL);
         fill_up(x->data, row_bytes, rows, planned);
     }
     return LEAT_OK;
@@ -267,11 +268,11 @@ bool lt_batcher_in_place(const leat_batcher *b, const leat_request *r)
            (r->length == 0 || lt_key_padded(&b->rules, r->length) == r->length);
 }
 
-static leat_status run_many(lt_instance *at, const leat_request *first, uint32_t rows,
-                            uint32_t planned, leat_error *err)
+static leat_status run_many(lt_instance *at, const lt_slot *slot, const leat_request *first,
+                            uint32_t rows, uint32_t planned, leat_error *err)
 {
     memset(at->outputs, 0, at->batcher->io->n_outputs * sizeof(*at->outputs));
-    leat_status status = gather(at, first, rows, planned, err);
+    leat_status status = gather(at, slot, first, rows, planned, err);
     status = status ? status : run(at, at->inputs, at->outputs, err);
     return status ? status : check_outputs(at, planned, err);
 }
@@ -280,13 +281,14 @@ leat_status lt_batcher_try(lt_instance *at, const leat_request *r, uint32_t plan
                            leat_error *err)
 {
     if (!direct) {
-        return run_many(at, r, r->rows, planned, err);
+        return run_many(at, NULL, r, r->rows, planned, err);
     }
     memset(at->outputs, 0, at->batcher->io->n_outputs * sizeof(*at->outputs));
     return run(at, r->inputs, at->outputs, err);
 }
 
-static void serve(lt_instance *at, const lt_batch *batch, leat_request *first, uint32_t rows);
+static void serve(lt_instance *at, const lt_batch *batch, const lt_slot *slot, leat_request *first,
+                  uint32_t rows);
 
 /* Runs both halves of a batch that failed. */
 static void bisect(lt_instance *at, const lt_batch *batch, leat_request *first, uint32_t rows)
@@ -306,8 +308,8 @@ static void bisect(lt_instance *at, const lt_batch *batch, leat_request *first, 
     pthread_mutex_lock(&at->batcher->lock);
     at->batcher->stats.bisected++;
     pthread_mutex_unlock(&at->batcher->lock);
-    serve(at, batch, first, left);
-    serve(at, batch, second, rows - left);
+    serve(at, batch, NULL, first, left);
+    serve(at, batch, NULL, second, rows - left);
 }
 
 /* Gives each its rows of a batch that ran. */
@@ -323,14 +325,22 @@ static void hand_out_all(lt_instance *at, leat_request *first)
     }
 }
 
+static void settle_all(const leat_request *first)
+{
+    for (; first != NULL; first = first->next) {
+        lt_slot_settle(first);
+    }
+}
+
 /* Requests in a list, `rows` rows of them: the depth of halving is the logarithm of a batch. */
-static void serve(lt_instance *at, const lt_batch *batch, leat_request *first, uint32_t rows)
+static void serve(lt_instance *at, const lt_batch *batch, const lt_slot *slot, leat_request *first,
+                  uint32_t rows)
 {
     leat_error err = {0};
-    const bool direct = lt_batcher_in_place(at->batcher, first);
+    const bool direct = slot == NULL && lt_batcher_in_place(at->batcher, first);
     const uint64_t begin = lt_batcher_now(at->batcher);
     leat_status status = direct ? run(at, first->inputs, first->outputs, &err)
-                                : run_many(at, first, rows, at->batcher->planned[rows], &err);
+                                : run_many(at, slot, first, rows, at->batcher->planned[rows], &err);
     learn(at, batch, rows, lt_batcher_now(at->batcher) - begin, status);
     if (direct) {
         lt_batcher_complete(first, status, status ? NULL : first->outputs, &err);
@@ -351,29 +361,46 @@ static void serve_all(lt_instance *at, const lt_batch *batch)
         complete_all(batch->expired, LEAT_EXPIRED, &err);
     }
     if (batch->first != NULL) {
-        serve(at, batch, batch->first, batch->rows);
+        settle_all(batch->first);
+        serve(at, batch, batch->slot, batch->first, batch->rows);
     }
+}
+
+lt_instance *lt_batcher_take_instance(leat_batcher *b)
+{
+    lt_instance *at = b->idle;
+    b->idle = at->next;
+    b->n_idle--;
+    return at;
+}
+
+void lt_batcher_return_instance(leat_batcher *b, lt_instance *at)
+{
+    at->next = b->idle;
+    b->idle = at;
+    b->n_idle++;
 }
 
 bool lt_batcher_step(leat_batcher *b, uint64_t *out_next)
 {
-    lt_instance *at = b->idle;
     *out_next = LT_NEVER;
-    if (at == NULL) {
+    if (b->idle == NULL) {
         return false;
     }
     lt_batch batch = lt_batcher_pick(b, lt_batcher_now(b), out_next);
     if (batch.first == NULL && batch.expired == NULL) {
         return false;
     }
-    b->idle = at->next;
+    lt_instance *at = lt_batcher_take_instance(b);
     b->stats.running++;
+    for (const leat_request *r = batch.first; r != NULL && batch.slot != NULL; r = r->next) {
+        b->stats.staged++;
+    }
     pthread_mutex_unlock(&b->lock);
     serve_all(at, &batch);
     pthread_mutex_lock(&b->lock);
     b->stats.running--;
-    at->next = b->idle;
-    b->idle = at;
+    lt_batcher_return_instance(b, at);
     if (b->n_warming > 0) {
         pthread_cond_broadcast(&b->ended);
     }

@@ -51,7 +51,7 @@ static leat_status admit(const leat_batcher *b, const lt_batch_key *key, uint32_
         return lt_fail(err, LEAT_BUSY, "requests of %u keys wait", b->desc.max_keys);
     }
     if (deadline_ns != 0) {
-        const uint64_t predicted = lt_batcher_predict(b, key, rows);
+        const uint64_t predicted = (uint64_t)(b->margin * (double)lt_batcher_predict(b, key, rows));
         if (predicted > deadline_ns) {
             return lt_fail(err, LEAT_EXPIRED,
                            "the request would be complete after %.3f ms, its deadline is %.3f ms",
@@ -80,6 +80,7 @@ static leat_request *enqueue(leat_batcher *b, lt_batch_key *key, const leat_requ
     r->length = kind->length;
     r->arrived = now;
     r->class_index = d->class_index;
+    b->classes |= d->class_index > 0;
     r->deadline = d->deadline_ns ? add(now, d->deadline_ns) : LT_NEVER;
     r->node.due = r->deadline < patience ? r->deadline : patience;
     r->node.order = b->next_order++;
@@ -116,10 +117,14 @@ leat_status lt_batcher_examine(const leat_batcher *b, const leat_array *inputs, 
     return status;
 }
 
-static void count_refused(leat_batcher *b, leat_status status, uint32_t class_index)
+static void count_refused(leat_batcher *b, lt_batch_key *key, leat_status status,
+                          uint32_t class_index)
 {
     b->stats.refused++;
     if (status == LEAT_EXPIRED) {
+        if (b->waiting.first == NULL && b->n_idle == b->desc.n_instances) {
+            lt_curve_doubt(&key->curve);
+        }
         b->stats.refused_late++;
         b->stats.missed_by_class[class_index]++;
     }
@@ -136,22 +141,28 @@ leat_status lt_batcher_enqueue(leat_batcher *b, const leat_request_desc *desc, b
         return status;
     }
     pthread_mutex_lock(&b->lock);
+    leat_request *staged = NULL;
     lt_batch_key *key = lt_keys_find(b, kind.words, kind.hash);
     status = admit(b, key, kind.rows, desc->deadline_ns, err);
     if (status == LEAT_OK) {
         key = key ? key : lt_keys_claim(b, kind.words, kind.hash);
         leat_request *r = enqueue(b, key, desc, &kind);
+        lt_slot_reserve(b, key, r);
+        staged = r->slot != NULL ? r : NULL;
         r->held = out_request != NULL;
         if (out_request != NULL) {
             *out_request = r;
         }
-        if (wake && b->idle != NULL) {
+        if (wake && b->idle != NULL && (desc->class_index == 0 || !lt_batcher_reserves(b))) {
             pthread_cond_signal(&b->work); /* else who is busy now looks again */
         }
     } else {
-        count_refused(b, status, desc->class_index);
+        count_refused(b, key, status, desc->class_index);
     }
     pthread_mutex_unlock(&b->lock);
+    if (staged != NULL) {
+        lt_slot_write(staged); /* nobody completes it meanwhile */
+    }
     return status;
 }
 

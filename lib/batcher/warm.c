@@ -19,6 +19,7 @@ static void take_instance(leat_batcher *b, lt_instance *wanted)
         }
         if (*at != NULL) {
             *at = wanted->next;
+            b->n_idle--;
             break;
         }
         pthread_cond_wait(&b->ended, &b->lock);
@@ -82,6 +83,11 @@ leat_status leat_batcher_warm(leat_batcher *b, const leat_array *inputs, size_t 
     leat_status status = lt_batcher_examine(b, inputs, n_inputs, group, &kind, err);
     const leat_request r = {
         .batcher = b, .rows = kind.rows, .length = kind.length, .inputs = (leat_array *)inputs};
+    if (status == LEAT_OK && b->n_slots > 0) {
+        pthread_mutex_lock(&b->lock);
+        lt_slots_fit(b, &r);
+        pthread_mutex_unlock(&b->lock);
+    }
     for (int32_t i = 0; i < b->desc.n_instances && status == LEAT_OK; i++) {
         lt_instance *at = &b->instances[i];
         pthread_mutex_lock(&b->lock);
@@ -89,8 +95,7 @@ leat_status leat_batcher_warm(leat_batcher *b, const leat_array *inputs, size_t 
         pthread_mutex_unlock(&b->lock);
         status = warm_instance(at, &r, &kind, err);
         pthread_mutex_lock(&b->lock);
-        at->next = b->idle;
-        b->idle = at;
+        lt_batcher_return_instance(b, at);
         pthread_cond_signal(&b->work);
         pthread_cond_broadcast(&b->ended);
         pthread_mutex_unlock(&b->lock);

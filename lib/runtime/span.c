@@ -3,7 +3,8 @@
  *
  * A run of a span:
  *   1. The host copies the caller's inputs to pinned memory. Large ones go to the device in pieces
- *      meanwhile ("streamed"), and are no part of the graph.
+ *      meanwhile ("streamed"), and are no part of the graph; nor are those that lie in the caller's
+ *      own pinned memory, whose address may be another in every run.
  *   2. The rest is queued. Addresses that differ from run to run are the span's keys: with those of
  *      a graph, the graph is launched; with those of the last plain run, a graph is recorded first;
  *      with others the actions are queued one by one. */
@@ -62,11 +63,11 @@ static bool is_pinned(const lt_device *device, const void *address, size_t bytes
            device->backend->host_is_pinned(device->handle, address, bytes);
 }
 
-/* Whether the copy goes in pieces, before the rest of its span. */
+/* Whether the copy goes before the rest of its span, in pieces or directly. */
 static bool is_streamed(const lt_action *copy)
 {
     return copy->kind == LT_ACTION_COPY && copy->copy_kind == LEAT_COPY_HOST_TO_DEVICE &&
-           copy->staging != NULL && !copy->direct && copy->bytes >= PIECE;
+           copy->staging != NULL && (copy->direct || copy->bytes >= PIECE);
 }
 
 /* One thread copies no faster than the driver, which takes pageable memory then. Pieces grow, so
@@ -78,7 +79,7 @@ static leat_status stream_copy(const lt_stage *stage, const lt_action *copy, con
     const char *source = lt_ref_resolve(run, &copy->source);
     char *target = lt_ref_resolve(run, &copy->target), *staging = copy->staging;
     leat_status status = LEAT_OK;
-    if (lt_pool_threads(run->pool) < ENOUGH_THREADS) {
+    if (copy->direct || lt_pool_threads(run->pool) < ENOUGH_THREADS) {
         return device->backend->copy(device->handle, run->streams[copy->device],
                                      LEAT_COPY_HOST_TO_DEVICE, target, source, copy->bytes, err);
     }

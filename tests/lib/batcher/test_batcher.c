@@ -338,6 +338,60 @@ static void deadline_that_cannot_be_met_is_refused(void **state)
     close_bench(b);
 }
 
+/* A request runs with those that wait before it: a full batch takes longer than it alone. */
+static void prediction_counts_the_batch_that_a_request_will_be_in(void **state)
+{
+    (void)state;
+    bench *b = open_bench((leat_batcher_desc){.max_batch_size = 2, .timeout_ns = UINT64_MAX});
+    asked a[4];
+    for (int n = 1; n <= 2; n++) {
+        b->cost_ns = n == 1 ? 10 * MS : 30 * MS;
+        for (int i = 0; i < n; i++) {
+            submit(b, &a[i], 1, 1, WIDTH);
+        }
+        poll(b);
+    }
+    submit(b, &a[0], 1, 1, WIDTH);
+    leat_request_desc desc = ask(&a[1], 1, 1, WIDTH);
+    desc.deadline_ns = 29 * MS;
+    assert_int_equal(leat_batcher_submit(b->batcher, &desc, NULL, &b->err), LEAT_EXPIRED);
+    desc.deadline_ns = 31 * MS;
+    assert_ok(leat_batcher_submit(b->batcher, &desc, NULL, &b->err), &b->err);
+    desc = ask(&a[2], 1, 1, WIDTH);
+    desc.deadline_ns = 59 * MS; /* behind a full batch; others may join it */
+    assert_int_equal(leat_batcher_submit(b->batcher, &desc, NULL, &b->err), LEAT_EXPIRED);
+    desc.deadline_ns = 61 * MS;
+    assert_ok(leat_batcher_submit(b->batcher, &desc, NULL, &b->err), &b->err);
+    while (poll(b) == 0) {
+    }
+    assert_got(&a[1], LEAT_OK);
+    assert_got(&a[2], LEAT_OK);
+    close_bench(b);
+}
+
+/* A run that once took long does not have all deadlines refused for ever. */
+static void times_that_refuse_all_are_doubted(void **state)
+{
+    (void)state;
+    bench *b = open_bench((leat_batcher_desc){0});
+    asked a;
+    b->cost_ns = 100 * MS;
+    submit(b, &a, 1, 1, WIDTH);
+    poll(b);
+    leat_request_desc desc = ask(&a, 2, 1, WIDTH);
+    desc.deadline_ns = 5 * MS;
+    int refused = 0;
+    while (leat_batcher_submit(b->batcher, &desc, NULL, &b->err) == LEAT_EXPIRED) {
+        refused++;
+        assert_true(refused < 100);
+    }
+    assert_true(refused > 10);
+    b->cost_ns = MS;
+    poll(b);
+    assert_got(&a, LEAT_OK);
+    close_bench(b);
+}
+
 /* Rows that come 1 ms apart, runs of 20 ms or so whatever they hold: waiting for the next pays. */
 static bench *open_steady(uint64_t timeout_ns, asked *a)
 {
@@ -992,6 +1046,8 @@ int main(void)
         cmocka_unit_test(low_classes_wait_but_not_for_ever),
         cmocka_unit_test(request_not_begun_in_time_expires),
         cmocka_unit_test(deadline_that_cannot_be_met_is_refused),
+        cmocka_unit_test(prediction_counts_the_batch_that_a_request_will_be_in),
+        cmocka_unit_test(times_that_refuse_all_are_doubted),
         cmocka_unit_test(batch_is_held_while_that_pays_and_begun_when_none_comes),
         cmocka_unit_test(flush_ends_holding_of_what_waits),
         cmocka_unit_test(timeout_bounds_holding_and_never_means_none),

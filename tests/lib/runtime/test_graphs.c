@@ -143,8 +143,9 @@ static void other_buffers_and_shapes_give_their_own_results(void **state)
     finish(&r, b);
 }
 
-/* Runs of n elements in the caller's memory, pinned from the start or not at all. */
-static void run_large(bool is_pinned, size_t n_buffers, size_t expected_captures)
+/* Runs of n elements in the caller's memory, pinned from the start or not at all; the results go
+ * there too, or stay the session's. */
+static void run_large(bool is_pinned, bool own_outputs, size_t n_buffers, size_t expected_captures)
 {
     enum {
         N = 300000
@@ -158,7 +159,7 @@ static void run_large(bool is_pinned, size_t n_buffers, size_t expected_captures
     start(&r, b, LEAT_FALLBACK_NONE, 0);
     for (size_t i = 0; i < 5 * n_buffers; i++) {
         float *x = block + i % n_buffers * 2 * N;
-        run_chain(&r, x, x + N, N, (float)i - 3);
+        run_chain(&r, x, own_outputs ? x + N : NULL, N, (float)i - 3);
     }
     assert_int_equal(counts->captures - captures, expected_captures);
     finish(&r, b);
@@ -168,17 +169,18 @@ static void run_large(bool is_pinned, size_t n_buffers, size_t expected_captures
 static void large_arrays_are_streamed_beside_the_graph(void **state)
 {
     (void)state;
-    run_large(false, 1, 1);
-    run_large(false, 3, 1);
+    run_large(false, true, 1, 1);
+    run_large(false, true, 3, 1);
 }
 
-/* Addresses are the graph's then: the same again replay; with others in turn nothing is recorded,
- * for no two runs in a row are alike. */
+/* Outputs' addresses are the graph's then: the same again replay; with others in turn nothing is
+ * recorded, for no two runs in a row are alike. Inputs are copied before it, from anywhere. */
 static void pinned_arrays_are_taken_where_they_are(void **state)
 {
     (void)state;
-    run_large(true, 1, 1);
-    run_large(true, 2, 0);
+    run_large(true, true, 1, 1);
+    run_large(true, true, 2, 0);
+    run_large(true, false, 3, 1);
 }
 
 static void a_node_of_the_cpu_leaves_two_graphs(void **state)
