@@ -143,7 +143,7 @@ $(BUILD)/bench/ladder/%: bench/ladder/%.cu $(wildcard bench/ladder/*.h bench/lad
 
 $(BUILD)/obj/bench/%.o: bench/%.c $(STAMP)
 	@mkdir -p $(@D)
-	$(CC) $(BASE_CFLAGS) -Ilib $(CFLAGS) -c $< -o $@
+	$(CC) $(BASE_CFLAGS) -Ilib -Ibench $(CFLAGS) -c $< -o $@
 
 $(BUILD)/obj/tools/%.o: tools/%.c $(STAMP)
 	@mkdir -p $(@D)
@@ -183,6 +183,8 @@ $(SHARED): $(LIB_OBJ)
 $(BUILD)/leat: $(TOOL_OBJ) $(STATIC)
 	$(CC) $(BASE_LDFLAGS) $(LDFLAGS) $^ $(LIBS) -o $@
 
+SERVE_OBJ := $(call objects,$(sort $(wildcard bench/serve/*.c)))
+$(BUILD)/bench/serve: $(SERVE_OBJ)
 $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(STATIC)
 	@mkdir -p $(@D)
 	$(CC) $(BASE_LDFLAGS) $(LDFLAGS) $^ $(LIBS) -o $@
@@ -319,4 +321,4 @@ clean:
 help:
 	@sed -n '2,/^$$/s/^# \{0,1\}//p' Makefile
 
--include $(patsubst %.o,%.d,$(LIB_OBJ) $(TOOL_OBJ) $(SUPPORT_OBJ) $(call objects,$(BENCH_SRC) $(EXAMPLE_SRC) examples/chat/tokenizer.c $(PLUGIN_SRC) $(CUDA_SRC) $(TEST_SRC)) $(patsubst %.cpp,$(BUILD)/obj/%.d,$(GPU_TEST_SRC) backends/gpu/emulate.cpp tests/backends/cuda/fake_driver.cpp))
+-include $(patsubst %.o,%.d,$(LIB_OBJ) $(TOOL_OBJ) $(SUPPORT_OBJ) $(call objects,$(BENCH_SRC) $(wildcard bench/serve/*.c) $(EXAMPLE_SRC) examples/chat/tokenizer.c $(PLUGIN_SRC) $(CUDA_SRC) $(TEST_SRC)) $(patsubst %.cpp,$(BUILD)/obj/%.d,$(GPU_TEST_SRC) backends/gpu/emulate.cpp tests/backends/cuda/fake_driver.cpp))

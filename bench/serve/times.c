@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "serve/load.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+uint64_t now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+void fail(const char *what, const leat_error *err)
+{
+    fprintf(stderr, "serve: %s: %s\n", what, err ? err->message : "");
+    exit(1);
+}
+
+double uniform(uint64_t *seed)
+{
+    *seed = *seed * 6364136223846793005u + 1442695040888963407u;
+    return ((double)(*seed >> 11) + 0.5) / 9007199254740992.0;
+}
+
+void times_clear(times *t)
+{
+    for (int i = 0; i < BUCKETS; i++) {
+        t->buckets[i] = 0;
+    }
+    t->completed = t->failed = t->late = t->refused = 0;
+}
+
+void times_note(times *t, uint64_t ns)
+{
+    double bucket = log((double)(ns < 100 ? 100 : ns) / 100) / log(1.01);
+    atomic_fetch_add(&t->buckets[bucket < BUCKETS - 1 ? (int)bucket : BUCKETS - 1], 1);
+}
+
+double times_quantile(const times *t, double part)
+{
+    uint64_t total = 0, seen = 0;
+    for (int i = 0; i < BUCKETS; i++) {
+        total += t->buckets[i];
+    }
+    for (int i = 0; i < BUCKETS; i++) {
+        seen += t->buckets[i];
+        if (seen > 0 && (double)seen >= part * (double)total) {
+            return 100 * pow(1.01, i + 1) / 1e6;
+        }
+    }
+    return 0;
+}
+
+void ticket_done(ticket *t, leat_status status)
+{
+    load *l = t->l;
+    times *own = &l->times[t->class_index];
+    const uint64_t took = now_ns() - t->due, deadline = l->deadline[t->class_index];
+    const bool late = deadline != 0 && took > deadline;
+    times_note(own, took);
+    atomic_fetch_add(status == LEAT_OK ? &own->completed : &own->failed, 1);
+    atomic_fetch_add(&own->late, status != LEAT_OK || late);
+    atomic_store(&t->busy, 0);
+}
+
+void arrivals_read(arrivals *a, const char *path)
+{
+    enum {
+        MOST = 4000000
+    };
+    double *seconds = malloc(MOST * sizeof(*seconds));
+    uint8_t *classes = calloc(MOST, 1);
+    FILE *file = fopen(path, "r");
+    char line[256];
+    if (file == NULL || seconds == NULL || classes == NULL) {
+        fail(path, NULL);
+    }
+    while (a->n < MOST && fgets(line, sizeof(line), file) != NULL) {
+        unsigned class_index = 0;
+        if (sscanf(line, "%lf,%u", &seconds[a->n], &class_index) < 1) {
+            continue; /* a heading */
+        }
+        if (class_index >= CLASSES || (a->n > 0 && seconds[a->n] < seconds[a->n - 1])) {
+            fail("a trace's times must ascend, its classes be 0 or 1", NULL);
+        }
+        classes[a->n++] = (uint8_t)class_index;
+    }
+    fclose(file);
+    a->seconds = seconds;
+    a->classes = classes;
+}
+
+double arrivals_next(arrivals *a, uint32_t *class_index)
+{
+    if (a->seconds != NULL) {
+        if (a->next == a->n) {
+            return INFINITY;
+        }
+        *class_index = a->classes[a->next];
+        return a->seconds[a->next++];
+    }
+    if (a->rate <= 0) {
+        return INFINITY;
+    }
+    const double on = a->on_ms / 1e3, whole = on + a->off_ms / 1e3;
+    const double within = on > 0 ? a->rate * whole / on : a->rate;
+    a->at += -log(uniform(&a->seed)) / within;
+    return on > 0 ? floor(a->at / on) * whole + fmod(a->at, on) : a->at;
+}
