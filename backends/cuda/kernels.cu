@@ -11,3 +11,4 @@
 #include "../gpu/pool.hpp"
 #include "../gpu/qconv.hpp"
 #include "../gpu/reduce.hpp"
+#include "../gpu/resize.hpp"

@@ -95,6 +95,7 @@ static bool fill_window(const leat_node *node, int32_t rank, dims x, dims y, lt_
     w->width = (int32_t)x.w;
     w->out_h = lt_gpu_divisor_make((uint32_t)y.h);
     w->out_w = lt_gpu_divisor_make((uint32_t)y.w);
+    w->spread_h = w->spread_w = 0;
     return true;
 }
 
@@ -215,6 +216,16 @@ bool lt_cuda_conv_shape_read(const leat_kernel_node *node, const leat_value *wei
     return fill_window(node->node, in->rank, x, y, window, &out->pad_bottom, &out->pad_right);
 }
 
+/* Types of what is added and of the result, and the activation. */
+static void set_operands(const leat_kernel_node *node, lt_gpu_conv *p)
+{
+    int32_t residual = lt_cuda_residual_input(node->node), bias = lt_cuda_bias_input(node);
+    p->wide_bias = type_of(node, bias) == LEAT_DTYPE_F32;
+    p->wide_residual = type_of(node, residual) == LEAT_DTYPE_F32;
+    p->wide_y = leat_kernel_output(node, 0)->dtype == LEAT_DTYPE_F32;
+    (void)lt_cuda_activation(node->node, &p->activation);
+}
+
 static leat_status fill_conv(const leat_kernel_node *node, lt_gpu_conv *p, int32_t *out_bottom,
                              int32_t *out_right, leat_error *err)
 {
@@ -234,11 +245,7 @@ static leat_status fill_conv(const leat_kernel_node *node, lt_gpu_conv *p, int32
     p->kernel_w = lt_gpu_divisor_make((uint32_t)p->window.kernel_w);
     *out_bottom = shape.pad_bottom;
     *out_right = shape.pad_right;
-    int32_t residual = lt_cuda_residual_input(node->node), bias = lt_cuda_bias_input(node);
-    p->wide_bias = type_of(node, bias) == LEAT_DTYPE_F32;
-    p->wide_residual = type_of(node, residual) == LEAT_DTYPE_F32;
-    p->wide_y = leat_kernel_output(node, 0)->dtype == LEAT_DTYPE_F32;
-    (void)lt_cuda_activation(node->node, &p->activation);
+    set_operands(node, p);
     return LEAT_OK;
 }
 
@@ -306,6 +313,21 @@ static leat_status add_conv_first(lt_cuda_builder *b, lt_gpu_conv *p, bool depth
                                           data.y);
 }
 
+/* The convolution on the plain cores. */
+static leat_status add_plain_conv(lt_cuda_builder *b, lt_gpu_conv *p, bool depthwise)
+{
+    const leat_dtype dtype = leat_kernel_input(b->node, 0)->dtype;
+    const int32_t residual = lt_cuda_residual_input(b->node->node);
+    const conv_data data = {
+        .x = {0, LT_CUDA_INPUT, 0, 0},
+        .y = {0, LT_CUDA_OUTPUT, 0, 0},
+        .residual = {0, LT_CUDA_INPUT, residual < 0 ? 0 : (uint32_t)residual, 0},
+        .has_residual = residual >= 0,
+    };
+    return is_last(b->node) ? add_conv(b, p, depthwise, dtype, data)
+                            : add_conv_first(b, p, depthwise, dtype, data);
+}
+
 leat_status lt_cuda_conv_prepare(const leat_kernel_node *node, void *device, const leat_host *host,
                                  leat_plan *plan, leat_kernel *out_kernel, leat_error *err)
 {
@@ -340,15 +362,134 @@ leat_status lt_cuda_conv_prepare(const leat_kernel_node *node, void *device, con
     if (status != LEAT_UNSUPPORTED) {
         return status;
     }
-    int32_t residual = lt_cuda_residual_input(node->node);
-    const conv_data data = {
-        .x = {0, LT_CUDA_INPUT, 0, 0},
-        .y = {0, LT_CUDA_OUTPUT, 0, 0},
-        .residual = {0, LT_CUDA_INPUT, residual < 0 ? 0 : (uint32_t)residual, 0},
-        .has_residual = residual >= 0,
+    return add_plain_conv(&b, &p, depthwise);
+}
+
+/* ---- ConvTranspose --------------------------------------------------------------------------- */
+
+/* A convolution of x with zeros between its pixels, the filters turned around. `begin` rows or
+ * columns of the whole result are cut off ahead, so the pad is the filter's reach less these. */
+static int64_t transposed_begin(const leat_node *node, int64_t in, int64_t out, int64_t reach,
+                                int64_t stride, int64_t given, int64_t extra)
+{
+    const bool upper = leat_node_string_is(node, "auto_pad", "SAME_UPPER");
+    const bool lower = leat_node_string_is(node, "auto_pad", "SAME_LOWER");
+    if (!upper && !lower && leat_node_attr(node, "output_shape") == NULL) {
+        return given;
+    }
+    const int64_t whole = (in - 1) * stride + reach + 1 + extra;
+    const int64_t cut = whole > out ? whole - out : 0;
+    return upper ? cut / 2 : cut - cut / 2;
+}
+
+/* Entry `at` of a list of ints; 0 where there is none. False for one that makes no sense. */
+static bool small_int(const leat_node *node, const char *name, size_t count, size_t at,
+                      int64_t *out)
+{
+    size_t n;
+    const int64_t *ints = leat_node_ints(node, name, &n);
+    *out = ints != NULL ? (n == count ? ints[at] : -1) : 0;
+    return *out >= 0 && *out <= 1 << 20;
+}
+
+static bool fill_transposed(const leat_kernel_node *node, lt_gpu_conv *p)
+{
+    const leat_node *n = node->node;
+    const leat_value *in = leat_kernel_input(node, 0), *w = leat_kernel_input(node, 1);
+    const dims x = dims_of(in, is_last(node)),
+               y = dims_of(leat_kernel_output(node, 0), is_last(node));
+    const int64_t groups = leat_node_int(n, "group", 1);
+    const size_t spatial = (size_t)in->rank - 2;
+    lt_gpu_window *t = &p->window;
+    int64_t begin[2] = {0, 0}, extra[2] = {0, 0}, kernel[2] = {1, w->shape[w->rank - 1]};
+    kernel[0] = spatial == 2 ? w->shape[2] : 1;
+    if (groups < 1 || x.c < 1 || x.c % groups != 0 || w->shape[0] != x.c ||
+        w->shape[1] != y.c / groups || y.c % groups != 0 || kernel[0] < 1 || kernel[1] < 1 ||
+        !pair(n, "strides", in->rank, 1, 1 << 20, &t->spread_h, &t->spread_w) ||
+        !pair(n, "dilations", in->rank, 1, 1 << 20, &t->dilation_h, &t->dilation_w)) {
+        return false;
+    }
+    for (size_t i = 0; i < spatial; i++) {
+        if (!small_int(n, "pads", 2 * spatial, i, &begin[i + 2 - spatial]) ||
+            !small_int(n, "output_padding", spatial, i, &extra[i + 2 - spatial])) {
+            return false;
+        }
+    }
+    const int64_t reach_h = (kernel[0] - 1) * t->dilation_h,
+                  reach_w = (kernel[1] - 1) * t->dilation_w;
+    const int64_t spread_h = x.h * t->spread_h, spread_w = x.w * t->spread_w;
+    if (reach_h > 1 << 29 || reach_w > 1 << 29 || spread_h > 1 << 29 || spread_w > 1 << 29) {
+        return false;
+    }
+    begin[0] = transposed_begin(n, x.h, y.h, reach_h, t->spread_h, begin[0], extra[0]);
+    begin[1] = transposed_begin(n, x.w, y.w, reach_w, t->spread_w, begin[1], extra[1]);
+    t->pad_top = (int32_t)(reach_h - begin[0]);
+    t->pad_left = (int32_t)(reach_w - begin[1]);
+    t->height = (int32_t)x.h;
+    t->width = (int32_t)x.w;
+    t->kernel_h = (int32_t)kernel[0];
+    t->kernel_w = (int32_t)kernel[1];
+    t->stride_h = t->stride_w = 1;
+    t->out_h = lt_gpu_divisor_make((uint32_t)y.h);
+    t->out_w = lt_gpu_divisor_make((uint32_t)y.w);
+    p->images = (int32_t)x.n;
+    p->channels = (int32_t)x.c;
+    p->out_channels = (int32_t)y.c;
+    p->groups = (int32_t)groups;
+    p->group_channels = lt_gpu_divisor_make((uint32_t)(x.c / groups));
+    p->kernel_w = lt_gpu_divisor_make((uint32_t)t->kernel_w);
+    return true;
+}
+
+/* ONNX's [i][o of its group][taps] to [o][taps, the last first][i of its group]. */
+static leat_status pack_turned(void *out, size_t bytes, const leat_value *constant,
+                               const void *argument, leat_error *err)
+{
+    const lt_gpu_conv *p = argument;
+    const int64_t group_in = p->channels / p->groups, group_out = p->out_channels / p->groups;
+    const int64_t taps = (int64_t)p->window.kernel_h * p->window.kernel_w;
+    const uint32_t unit = lt_cuda_element_bytes(constant->dtype);
+    const char *in = constant->data;
+    (void)bytes, (void)err;
+    for (int64_t i = 0; i < p->channels; i++) {
+        for (int64_t o = 0; o < group_out; o++) {
+            for (int64_t k = 0; k < taps; k++) {
+                int64_t row = i / group_in * group_out + o;
+                int64_t to = (row * taps + taps - 1 - k) * group_in + i % group_in;
+                memcpy((char *)out + to * unit, in + ((i * group_out + o) * taps + k) * unit, unit);
+            }
+        }
+    }
+    return LEAT_OK;
+}
+
+leat_status lt_cuda_conv_transpose_prepare(const leat_kernel_node *node, void *device,
+                                           const leat_host *host, leat_plan *plan,
+                                           leat_kernel *out_kernel, leat_error *err)
+{
+    enum {
+        TURNED_KEY = 3 /* of packings of weights; groups, too, say how */
     };
-    return is_last(node) ? add_conv(&b, &p, depthwise, dtype, data)
-                         : add_conv_first(&b, &p, depthwise, dtype, data);
+    lt_cuda_builder b;
+    lt_gpu_conv p = {.x = NULL};
+    const leat_value *x = leat_kernel_input(node, 0), *w = leat_kernel_input(node, 1);
+    leat_status status = lt_cuda_begin(&b, node, device, host, plan, out_kernel, 4, err);
+    if (status != LEAT_OK || leat_value_count(leat_kernel_output(node, 0)) == 0) {
+        return status;
+    }
+    if (!fill_transposed(node, &p)) {
+        return lt_cuda_fail(
+            err, LEAT_INVALID,
+            "cuda: ConvTranspose node '%s': shapes or attributes that make no sense",
+            node->node->name);
+    }
+    set_operands(node, &p);
+    status = host->plan_pack(plan, w, TURNED_KEY + ((uint64_t)p.groups << 8), w->bytes, pack_turned,
+                             &p, &p.w, err);
+    out_kernel->unread_mask = 2;
+    out_kernel->flops = 2 * (uint64_t)leat_value_count(x) *
+                        (uint64_t)(w->shape[1] * p.window.kernel_h * p.window.kernel_w);
+    return status ? status : add_plain_conv(&b, &p, false);
 }
 
 /* ---- pools ----------------------------------------------------------------------------------- */

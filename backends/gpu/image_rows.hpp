@@ -35,13 +35,19 @@ template <int B> struct image_rows {
         i = (thread_x() + e * LT_GPU_THREADS) / gemm_k;
         k = thread_x() % gemm_k;
     }
-    /* The pixel of x under tap (kh, kw) of row e; -1: padding, -2: no such row.
-     *  */
+    /* The pixel of x under tap (kh, kw) of row e; -1: padding, -2: no such row. */
     GPU_FN int64_t pixel(const lt_gpu_window &w, int e, int kh, int kw) const
     {
-        const int row = top[e] + kh * w.dilation_h, column = left[e] + kw * w.dilation_w;
+        int row = top[e] + kh * w.dilation_h, column = left[e] + kw * w.dilation_w;
         if (image[e] < 0) {
             return -2;
+        }
+        if (w.spread_h != 0) {
+            if (row % w.spread_h != 0 || column % w.spread_w != 0) {
+                return -1;
+            }
+            row /= w.spread_h;
+            column /= w.spread_w;
         }
         if (row < 0 || row >= w.height || column < 0 || column >= w.width) {
             return -1;

@@ -20,6 +20,10 @@ typedef struct lt_gpu_window {
     int32_t pad_left;
     lt_gpu_divisor out_h;
     lt_gpu_divisor out_w;
+    /* Of conv alone: x's rows and columns lie so far apart, with zeros between them, as a
+     * transposed convolution has it. Both 0: as they are; else neither is. */
+    int32_t spread_h;
+    int32_t spread_w;
 } lt_gpu_window;
 
 /* y[n][oh][ow][o] = activation(sum over kh, kw, i of x[n][ih][iw][i] * w[o][kh][kw][i] + bias[o] +

@@ -34,6 +34,7 @@
 #include "pool.hpp"
 #include "qconv.hpp"
 #include "reduce.hpp"
+#include "resize.hpp"
 #pragma GCC visibility pop
 
 #include <atomic>

@@ -11,6 +11,7 @@ struct conv_case {
     int size[2], kernel[2], stride[2], dilation[2], pad[2]; /* height, width; pads before */
     int out[2];
     bool depthwise;
+    int spread[2] = {0, 0}; /* of x's pixels, zeros between them; 0: none */
 };
 
 static lt_gpu_window make_window(const conv_case &c)
@@ -28,6 +29,8 @@ static lt_gpu_window make_window(const conv_case &c)
     w.pad_left = c.pad[1];
     w.out_h = lt_gpu_divisor_make((uint32_t)c.out[0]);
     w.out_w = lt_gpu_divisor_make((uint32_t)c.out[1]);
+    w.spread_h = c.spread[0];
+    w.spread_w = c.spread[1];
     return w;
 }
 
@@ -35,6 +38,13 @@ static lt_gpu_window make_window(const conv_case &c)
 template <class T>
 static double pixel(const conv_case &c, buffer<T> &x, int n, int ch, int h, int w)
 {
+    if (c.spread[0] != 0) {
+        if (h % c.spread[0] != 0 || w % c.spread[1] != 0) {
+            return NAN;
+        }
+        h /= c.spread[0];
+        w /= c.spread[1];
+    }
     if (h < 0 || h >= c.size[0] || w < 0 || w >= c.size[1]) {
         return NAN;
     }
@@ -112,6 +122,8 @@ static const conv_case cases[] = {
     {2, 6, 70, 2, {7, 5}, {3, 2}, {1, 2}, {2, 1}, {2, 0}, {7, 2}, false},
     {1, 16, 66, 1, {1, 40}, {1, 7}, {1, 3}, {1, 2}, {0, 5}, {1, 12}, false},
     {1, 8, 8, 8, {5, 5}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {5, 5}, false},
+    {2, 6, 10, 2, {4, 5}, {3, 4}, {1, 1}, {1, 1}, {1, 2}, {7, 13}, false, {2, 3}},
+    {1, 4, 3, 1, {3, 6}, {2, 2}, {1, 1}, {2, 1}, {-1, 1}, {3, 7}, false, {2, 1}},
 };
 static const conv_case depthwise_cases[] = {
     {2, 16, 16, 16, {7, 9}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {7, 9}, true},
