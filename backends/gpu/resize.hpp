@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Resize by tables that the host made: an element of y, or 16 bytes of them, a thread, in any layout.
- * Bound by bytes; the taps that neighbours share come from cache. Parameters: params/resize.h. */
+/* Resize by tables that the host made: an element of y, or 16 bytes of them, a thread, in any
+ * layout. Bound by bytes; the taps that neighbours share come from cache. Parameters:
+ * params/resize.h. */
 #ifndef LT_GPU_RESIZE_HPP
 #define LT_GPU_RESIZE_HPP
 
@@ -32,9 +33,8 @@ GPU_FN int64_t resize_place(const lt_gpu_resize &p, uint32_t i, int (&first)[LT_
 
 GPU_FN int64_t resize_offset(const lt_gpu_resize &p, int a, int entry)
 {
-    return a < p.n_axes
-               ? ((const int32_t *)p.table)[p.axis[a].index + entry] * p.axis[a].x_stride
-               : 0;
+    return a < p.n_axes ? ((const int32_t *)p.table)[p.axis[a].index + entry] * p.axis[a].x_stride
+                        : 0;
 }
 
 GPU_FN float resize_weight(const lt_gpu_resize &p, int a, int entry)

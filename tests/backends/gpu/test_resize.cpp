@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "resize.hpp"
 #include "gpu_test.hpp"
+#include "resize.hpp"
 
 #include <vector>
 
@@ -24,8 +24,8 @@ static const resize_case cases[] = {
 static const int x_shape[3] = {2, 4, 9}, changed[4] = {3, 5, 7, 11};
 
 /* Tables of random taps; y is the sum over them in double. */
-template <class T> static void check_resize(const resize_case &c, void (*kernel)(const lt_gpu_resize &),
-                                            bool copies)
+template <class T>
+static void check_resize(const resize_case &c, void (*kernel)(const lt_gpu_resize &), bool copies)
 {
     const int from[4] = {x_shape[0], x_shape[1], x_shape[2], c.channels};
     int to[4] = {from[0], from[1], from[2], from[3]}, axis_of[4] = {-1, -1, -1, -1};
