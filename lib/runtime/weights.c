@@ -24,6 +24,8 @@ struct packed {
  * every 4 KiB costs a walk through the page table. */
 #define MAX_REGION_BYTES ((size_t)32 << 20)
 #define MIN_REGION_BYTES ((size_t)64 << 10)
+/* A region of several large pages begins at one. */
+#define LARGE_PAGE ((size_t)2 << 20)
 
 typedef struct region region;
 struct region {
@@ -175,6 +177,10 @@ static leat_status add_region(lt_weights *weights, size_t bytes, leat_error *err
     }
     lt_memory_advise_large(base, wanted);
     *added = (region){weights->regions, base, wanted, 0};
+    size_t skip = (LARGE_PAGE - (uintptr_t)base % LARGE_PAGE) % LARGE_PAGE;
+    if (wanted >= 2 * LARGE_PAGE && wanted - bytes >= skip) {
+        added->used = skip;
+    }
     weights->regions = added;
     return LEAT_OK;
 }

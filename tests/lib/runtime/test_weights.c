@@ -116,6 +116,21 @@ static void get_large_blocks_keep_what_others_hold(void **state)
     leat_context_destroy(two_threads);
 }
 
+/* Four megabytes in smaller regions, then one of two large pages. */
+static void get_opens_large_region_at_large_page(void **state)
+{
+    (void)state;
+    const size_t mib = (size_t)1 << 20;
+    const uint32_t zero = 0;
+    leat_error err = {0};
+    leat_value w = value_of(shared);
+    const void *block = NULL;
+    for (uint32_t i = 0; i < 5; i++) {
+        assert_ok(lt_weights_get(weights, &w, i, mib, number_words, &zero, &block, &err), &err);
+    }
+    assert_int_equal((uintptr_t)block % (2 * mib), 0);
+}
+
 static void get_other_shape_is_another_form(void **state)
 {
     (void)state;
@@ -186,6 +201,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(get_same_key_fills_once),
         TEST(get_large_blocks_keep_what_others_hold),
+        TEST(get_opens_large_region_at_large_page),
         TEST(get_other_shape_is_another_form),
         TEST(get_failing_fill_leaves_nothing),
         TEST(get_other_size_under_one_key_returns_internal),
