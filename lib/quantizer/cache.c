@@ -30,9 +30,9 @@ typedef struct tensor_head {
     float least, most;
     uint64_t count, n_bins, channels;
     int32_t axis, range;
-    lt_grid grid;
+    float scale;
+    int32_t zero, is_signed;
     int32_t has_rows; /* least, most and squares follow the sums */
-    int32_t unused;
 } tensor_head;
 
 typedef struct bin {
@@ -124,8 +124,7 @@ static void put(writing *w, const void *data, size_t bytes)
 static void put_tensor(writing *w, const lt_quant_tensor *t)
 {
     const lt_histogram *h = t->histogram;
-    tensor_head th;
-    memset(&th, 0, sizeof(th)); /* gaps too: they are written */
+    tensor_head th = {.limit = 0};
     th.limit = h->limit;
     th.least = h->least;
     th.most = h->most;
@@ -133,9 +132,9 @@ static void put_tensor(writing *w, const lt_quant_tensor *t)
     th.channels = t->channels;
     th.axis = t->axis;
     th.range = (int32_t)t->range;
-    th.grid.scale = t->grid.scale;
-    th.grid.zero = t->grid.zero;
-    th.grid.is_signed = t->grid.is_signed;
+    th.scale = t->grid.scale;
+    th.zero = t->grid.zero;
+    th.is_signed = t->grid.is_signed;
     th.has_rows = t->squares != NULL;
     for (uint32_t i = 0; i < LT_HISTOGRAM_BINS; i++) {
         th.n_bins += h->bins[i] != 0;
@@ -214,7 +213,7 @@ static bool take_tensor(leat_quantizer *q, reading *r, lt_quant_tensor *t)
     t->histogram = lt_arena_alloc(&q->arena, sizeof(*t->histogram), LT_ALIGNMENT);
     if (t->histogram == NULL || !take(r, &th, sizeof(th)) || th.n_bins > LT_HISTOGRAM_BINS ||
         (th.axis != 1 && th.axis != -1 && th.axis != 0) || th.range < 0 ||
-        th.range > LEAT_RANGE_ENTROPY) {
+        th.range > LEAT_RANGE_ENTROPY || !(th.scale > 0) || th.zero < -128 || th.zero > 255) {
         return false;
     }
     t->histogram->limit = th.limit;
@@ -231,7 +230,7 @@ static bool take_tensor(leat_quantizer *q, reading *r, lt_quant_tensor *t)
     t->axis = th.axis;
     t->channels = th.channels;
     t->range = (leat_quantize_range)th.range;
-    t->grid = th.grid;
+    t->grid = (lt_grid){th.scale, th.zero, th.is_signed != 0};
     t->sums = take_row(q, r, th.channels, sizeof(*t->sums));
     if (th.has_rows) {
         t->least = take_row(q, r, th.channels, sizeof(*t->least));
