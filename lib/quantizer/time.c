@@ -14,6 +14,7 @@
 /* Runs of one measurement, beyond the first, which makes the plan. */
 #define LEAST_RUNS 4
 #define MOST_RUNS 200
+#define FEW_RUNS 10 /* where nothing is decided by time */
 #define MOST_NS 200000000u
 #define ROUNDS 4
 
@@ -93,7 +94,8 @@ static leat_status time_model(leat_quantizer *q, leat_model *model, const leat_a
     }
     leat_status status = leat_session_create(model, &desc, &session, err);
     const uint64_t begin = lt_clock_ns();
-    for (int i = 0; i <= MOST_RUNS && status == LEAT_OK; i++) {
+    const int most = q->by_time ? MOST_RUNS : FEW_RUNS;
+    for (int i = 0; i <= most && status == LEAT_OK; i++) {
         uint64_t start = lt_clock_ns();
         status = leat_session_run(session, inputs, n_inputs, outputs, n, err);
         uint64_t ns = lt_clock_ns() - start;

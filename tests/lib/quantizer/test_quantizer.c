@@ -437,29 +437,6 @@ static void dynamic_convolutions_keep_the_outputs(void **state)
     onnx_builder_destroy(b);
 }
 
-/* The context's memory after so many batches were fed. */
-static uint64_t bytes_after(int batches)
-{
-    onnx_builder *b = build_cnn(17, false);
-    test_run run;
-    leat_memory_info stats;
-    test_run_load(&run, b);
-    leat_quantizer *q = test_quantizer(&run, NULL);
-    feed(q, 1, batches, &run.err);
-    leat_context_memory(run.context, &stats);
-    leat_quantizer_destroy(q);
-    test_run_free(&run);
-    onnx_builder_destroy(b);
-    return stats.peak_bytes;
-}
-
-/* 64 are kept to measure with; more leave nothing behind: 10,000 would be 17 MB. */
-static void more_batches_take_no_more_memory(void **state)
-{
-    (void)state;
-    assert_int_equal(bytes_after(10000), bytes_after(128));
-}
-
 /* What rounding the weights takes from each channel, against loops over the data. */
 static void lost_means_are_those_of_the_data(void **state)
 {
@@ -687,7 +664,6 @@ int main(void)
         cmocka_unit_test(budget_out_of_reach_is_said),
         cmocka_unit_test(dynamic_products_of_matrices_keep_the_outputs),
         cmocka_unit_test(dynamic_convolutions_keep_the_outputs),
-        cmocka_unit_test(more_batches_take_no_more_memory),
         cmocka_unit_test(lost_means_are_those_of_the_data),
         cmocka_unit_test(bad_descriptors_are_refused),
         cmocka_unit_test(quantized_model_is_refused),
