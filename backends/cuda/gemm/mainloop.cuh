@@ -299,7 +299,9 @@ __device__ __forceinline__ void add_residual_stages(const lt_cuda_gemm_params &p
             }
         }
         if (place + 1 == C::STAGE_PANELS || panel + 1 == C::COLUMNS / 64) {
-            ptx::product_hold(sums); /* it has been read, and copies may come behind that */
+            /* It has been read, and copies may come behind that: without the fence 16 rows here and
+             * there took the next stage's bytes. */
+            ptx::product_hold(sums);
             ptx::copy_fence();
             release<C>(s, at.stage);
             at.next(p.stages);

@@ -687,33 +687,55 @@ static void product_of_f32_rounds_to_the_nearest(void **state)
     operand_free(device, &y);
 }
 
-static void product_repeated_gives_the_same_bits(void **state)
+/* Every `every`-th result is compared with the first. */
+static void check_repeated(const test_device *device, const lt_cuda_gemm_desc *d, int launches,
+                           int every)
 {
-    test_device *device = require_device(state);
     leat_error err = {0};
-    lt_cuda_gemm_desc d = dense(LEAT_DTYPE_F16, 0, 384, 1024, 4096);
     lt_cuda_gemm_plan plan;
-    assert_ok(lt_cuda_gemm_plan_product(&device->gemm, &d, &plan, &err), &err);
-    operand a = operand_make(device, d.dtype, d.m * d.lda, 11);
-    operand b = operand_make(device, d.dtype, d.k * d.ldb, 12);
-    operand first = operand_make(device, d.dtype, d.m * d.n, 0);
-    operand again = operand_make(device, d.dtype, d.m * d.n, 0);
-    for (int i = 0; i < 200; i++) {
+    assert_ok(lt_cuda_gemm_plan_product(&device->gemm, d, &plan, &err), &err);
+    operand a = operand_make(device, d->dtype, d->m * d->lda, 11);
+    operand b = operand_make(device, d->dtype, d->k * d->ldb, 12);
+    operand r = operand_make(device, d->residual_dtype, d->m * d->ldr, 13);
+    operand first = operand_make(device, d->dtype, d->m * d->n, 0);
+    operand again = operand_make(device, d->dtype, d->m * d->n, 0);
+    for (int i = 0; i < launches; i++) {
         operand *to = i == 0 ? &first : &again;
-        lt_cuda_gemm_operands o = {
-            .a = device_pointer(&a), .b = device_pointer(&b), .d = (void *)(uintptr_t)to->address};
+        lt_cuda_gemm_operands o = {.a = device_pointer(&a),
+                                   .b = device_pointer(&b),
+                                   .residual = device_pointer(&r),
+                                   .d = (void *)(uintptr_t)to->address};
         assert_ok(lt_cuda_gemm_launch(&device->gemm, &plan, &o, NULL, &err), &err);
-        if (i == 0 || i % 50 == 49) {
+        if (i == 0 || i % every == every - 1) {
             fetch(device, to);
         }
-        if (i % 50 == 49) {
+        if (i > 0 && i % every == every - 1) {
             assert_memory_equal(first.array.data, again.array.data, first.array.bytes);
         }
     }
     operand_free(device, &a);
     operand_free(device, &b);
+    operand_free(device, &r);
     operand_free(device, &first);
     operand_free(device, &again);
+}
+
+static void product_repeated_gives_the_same_bits(void **state)
+{
+    test_device *device = require_device(state);
+    const lt_cuda_gemm_desc d = dense(LEAT_DTYPE_F16, 0, 384, 1024, 4096);
+    check_repeated(device, &d, 200, 50);
+}
+
+/* Stages that held a residual are filled again while the next are read: many tiles, much memory. */
+static void product_with_residual_repeated_gives_the_same_bits(void **state)
+{
+    test_device *device = require_device(state);
+    for (int64_t k = 1024; k <= 4096; k *= 4) {
+        lt_cuda_gemm_desc d = dense(LEAT_DTYPE_F16, 0, 12288, 1024, k);
+        d.residual_dtype = LEAT_DTYPE_F16;
+        check_repeated(device, &d, 40, 2);
+    }
 }
 
 int main(void)
@@ -733,6 +755,7 @@ int main(void)
         cmocka_unit_test_prestate(product_of_f32_matches, state),
         cmocka_unit_test_prestate(product_of_f32_rounds_to_the_nearest, state),
         cmocka_unit_test_prestate(product_repeated_gives_the_same_bits, state),
+        cmocka_unit_test_prestate(product_with_residual_repeated_gives_the_same_bits, state),
         cmocka_unit_test_prestate(conv_every_kernel_matches, state),
         cmocka_unit_test_prestate(conv_strides_pads_dilations_match, state),
         cmocka_unit_test_prestate(conv_of_overlapping_pixels_matches, state),
