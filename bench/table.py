@@ -37,11 +37,21 @@ import peers as run  # noqa: E402
 import rows as table_rows  # noqa: E402
 
 LEAT = os.path.join(table_rows.ROOT, "build", "leat")
+CORES = os.path.join(table_rows.ROOT, "build", "bench", "cores")
 PEAK_OF = {"f32": "f32_gflops", "bf16": "bf16_gflops", "int8": "u8s8_gops"}
 NAMES = {"ort": "ORT", "ov-f32": "OpenVINO", "ov-bf16": "OpenVINO bf16", "leat": "leat", "leat-bf16": "leat bf16"}
 
 
 # --- measuring -----------------------------------------------------------------------------------------
+def cores_apart():
+    """What bench/cores.c says: ns from core 0 to core 1, which a virtual machine's host may change; or None."""
+    try:
+        out = subprocess.run([CORES], capture_output=True, text=True).stdout
+        return float(out.split(":")[1].split()[0])
+    except (OSError, IndexError, ValueError):
+        return None
+
+
 def measured_peaks():
     """The machine's peaks on one core, as `leat bench --profile` measures them; {} when it cannot."""
     model = os.path.join(table_rows.MODELS, "mlp.onnx")
@@ -312,11 +322,13 @@ def main():
                 return
             start, others = time.time(), Others()
             group = measure(row, threads, a, disturbed, folder)
+            apart = cores_apart() if threads > 1 else None
             for r in group:
-                r.update(repetition=repetition, took=time.time() - start, others=others.cores())
+                r.update(repetition=repetition, took=time.time() - start, others=others.cores(), cores_ns=apart)
                 keep(r)
             print_group((row.name, threads, disturbed), [group], peaks)
-            print("%-20s   measured in %.1f s%s" % ("", time.time() - start, others_text(group)), flush=True)
+            print("%-20s   measured in %.1f s%s%s" % ("", time.time() - start, others_text(group), "" if apart is None
+                                                      else ", cores %.0f ns apart" % apart), flush=True)
     print_targets(group_results(results))
 
 
