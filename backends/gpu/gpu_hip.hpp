@@ -4,8 +4,9 @@
 #define LT_GPU_GPU_HIP_HPP
 
 #define GPU_FN __attribute__((device)) inline
-#define GPU_KERNEL(name, params)                                                                   \
-    extern "C" __attribute__((global, amdgpu_flat_work_group_size(1, LT_GPU_THREADS))) void name(  \
+#define GPU_KERNEL(name, params) GPU_KERNEL_OF(name, params, LT_GPU_THREADS, 1)
+#define GPU_KERNEL_OF(name, params, threads, blocks) /* the compiler chooses how many blocks */    \
+    extern "C" __attribute__((global, amdgpu_flat_work_group_size(1, threads))) void name(         \
         const params p)
 #define GPU_UNROLL _Pragma("unroll")
 #define GPU_SHARED(type, name, count)                                                              \
