@@ -430,7 +430,9 @@ template <class X> static void check_qconv(const qcase &c, void (*kernel)(const 
                 c.pad[0],
                 c.pad[1],
                 lt_gpu_divisor_make((uint32_t)c.out[0]),
-                lt_gpu_divisor_make((uint32_t)c.out[1])};
+                lt_gpu_divisor_make((uint32_t)c.out[1]),
+                0,
+                0};
     p.words = lt_gpu_divisor_make((uint32_t)words);
     p.kernel_w = lt_gpu_divisor_make((uint32_t)c.kernel[1]);
     if (!f32_out) {
