@@ -36,6 +36,7 @@ typedef struct transposed {
     size_t k, n;         /* input and output channels of a group */
     size_t group_packed; /* bytes of a group's packed weights, all phases */
     size_t group_bias;   /* elements of a group's padded bias */
+    size_t thread_bytes; /* workspace of a thread: the largest of any phase's products */
     const void *zeros;   /* k elements */
 } transposed;
 
@@ -198,7 +199,7 @@ typedef struct launch {
     const transposed *w;
     const char *x;
     char *y;
-    void *workspace;
+    char *workspace;
 } launch;
 
 /* Pixels q = 0, 1, ... of one phase in one line. */
@@ -226,6 +227,12 @@ static void point_rows(const void *argument, size_t first, size_t count, const v
     }
 }
 
+/* Pixels of phase px of the last axis in a line. */
+static size_t line_pixels(const lt_conv_geometry *g, int64_t px)
+{
+    return (size_t)((g->out[2] - px + g->stride[2] - 1) / g->stride[2]);
+}
+
 /* One phase of one line of one group. */
 static void run_phase(const launch *l, const int64_t at[3], int64_t batch, int64_t px, size_t group,
                       uint32_t thread)
@@ -245,7 +252,7 @@ static void run_phase(const launch *l, const int64_t at[3], int64_t batch, int64
                    group * w->n;
     lt_gemm_job job = {
         .kernels = w->kernels,
-        .m = (size_t)((g->out[2] - px + g->stride[2] - 1) / g->stride[2]),
+        .m = line_pixels(g, px),
         .n = w->n,
         .k = w->k,
         .taps = rows.phase->n_taps,
@@ -256,7 +263,7 @@ static void run_phase(const launch *l, const int64_t at[3], int64_t batch, int64
         .c = l->y + first * element,
         .ldc = (size_t)(g->stride[2] * g->out_channels),
         .activation = w->conv.activation};
-    lt_gemm_run_serial(&job, l->workspace, thread);
+    lt_gemm_run_serial(&job, l->workspace + thread * w->thread_bytes, 0);
 }
 
 static void line_task(void *argument, uint32_t task, uint32_t thread)
@@ -282,6 +289,27 @@ static leat_status transposed_launch(const void *state, const leat_kernel_args *
     return LEAT_OK;
 }
 
+/* Phases differ in their taps and by a pixel a line, and neither of two products that differ needs
+ * the larger workspace in general. */
+static size_t most_workspace(const transposed *w)
+{
+    const lt_conv_geometry *g = &w->conv.g;
+    size_t most = 0;
+    for (int64_t p = 0; p < g->stride[0] * g->stride[1] * g->stride[2]; p++) {
+        for (int64_t px = 0; px < g->stride[2] && px < g->out[2]; px++) {
+            const lt_gemm_job job = {.kernels = w->kernels,
+                                     .m = line_pixels(g, px),
+                                     .n = w->n,
+                                     .k = w->k,
+                                     .taps = w->phases[p].n_taps,
+                                     .rows = point_rows};
+            const size_t bytes = lt_gemm_workspace(&job, 1);
+            most = bytes > most ? bytes : most;
+        }
+    }
+    return (most + 63) & ~(size_t)63;
+}
+
 leat_status lt_conv_transposed_prepare(const leat_kernel_node *node, const lt_conv *conv,
                                        const lt_cpu_device *device, const leat_host *host,
                                        leat_plan *plan, leat_kernel *out_kernel, leat_error *err)
@@ -301,16 +329,11 @@ leat_status lt_conv_transposed_prepare(const leat_kernel_node *node, const lt_co
     }
     leat_status status = make_phases(w, host, plan, err);
     status = status ? status : pack(w, node, host, plan, err);
-    const lt_gemm_job job = {.kernels = w->kernels,
-                             .m = (size_t)(g->out[2] / g->stride[2] + 1),
-                             .n = w->n,
-                             .k = w->k,
-                             .taps = w->most_taps,
-                             .rows = point_rows};
     out_kernel->name = "conv_transpose_gemm";
     out_kernel->launch = transposed_launch;
     out_kernel->state = w;
-    out_kernel->workspace_bytes = lt_gemm_workspace(&job, host->pool_threads(host->pool));
+    w->thread_bytes = most_workspace(w);
+    out_kernel->workspace_bytes = w->thread_bytes * host->pool_threads(host->pool);
     out_kernel->flops = 2 * (uint64_t)(g->batch * g->in[0] * g->in[1] * g->in[2] * g->taps *
                                        g->in_channels * (int64_t)w->n);
     return status;

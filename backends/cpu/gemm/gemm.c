@@ -440,6 +440,6 @@ void lt_gemm_run_serial(const lt_gemm_job *job, void *workspace, uint32_t thread
         return;
     }
     runner run = prepare_run(job, workspace);
-    prepared_of(&run, thread)->t1 = 0;
+    *prepared_of(&run, thread) = (prepared){0, 0, 0};
     run_part(&run, 0, run.blocking.tiles, 0, run.panels, thread);
 }

@@ -175,7 +175,8 @@ size_t lt_gemm_workspace(const lt_gemm_job *job, uint32_t threads);
 void lt_gemm_run(const lt_gemm_job *job, void *workspace, const leat_kernel_args *args);
 
 /* The same on the calling thread alone, for one of many small products. `thread` chooses the part
- * of the workspace. */
+ * of the workspace, whose size depends on m, k and taps: where products under way at once differ in
+ * those, each thread needs a workspace of its own, and `thread` is 0. */
 void lt_gemm_run_serial(const lt_gemm_job *job, void *workspace, uint32_t thread);
 
 #endif

@@ -3,9 +3,11 @@
  * destruction at the same time. Meant for SANITIZE=thread, useful without. */
 #include "support/test.h"
 
+#include "support/attrs.h"
 #include "support/run.h"
 
 #include <pthread.h>
+#include <stdlib.h>
 
 #define ROUNDS 40
 #define FAKE TEST_BUILD "/tests/plugins/backend_fake.so"
@@ -146,6 +148,57 @@ static void models_load_while_others_run(void **state)
     assert_int_equal(loader.wrong, 0);
 }
 
+/* Phases of 1, 2 and 4 taps on many threads at the same time: their products need workspaces of
+ * different sizes, which once overlapped. Many runs, for it takes threads that are interrupted. */
+static void threads_of_a_transposed_convolution_share_nothing(void **state)
+{
+    enum {
+        IN = 16,
+        OUT = 32,
+        H = 20,
+        W = 24,
+        RUNS = 1000
+    };
+    static float image[IN * H * W], w[IN * OUT * 9];
+    (void)state;
+    leat_context_desc many = {.struct_size = sizeof(many), .threads = 8};
+    onnx_builder *builder = onnx_builder_create(17);
+    onnx_builder_input(builder, "x", LEAT_DTYPE_F32, "1x16x20x24");
+    onnx_builder_output(builder, "y", LEAT_DTYPE_F32, "1x32x40x48");
+    for (int i = 0; i < IN * OUT * 9; i++) {
+        w[i] = (float)(i * 7 % 13 - 6);
+    }
+    for (int i = 0; i < IN * H * W; i++) {
+        image[i] = (float)(i * 5 % 11 - 5);
+    }
+    onnx_builder_floats(builder, "w", "16x32x3x3", w);
+    static const int64_t twos[] = {2, 2}, ones[] = {1, 1, 1, 1};
+    const leat_attr attrs[] = {test_attr_ints("strides", twos, 2), test_attr_ints("pads", ones, 4),
+                               test_attr_ints("output_padding", ones, 2)};
+    onnx_builder_node(builder, "ConvTranspose", "x,w", "y", attrs, 3);
+    test_run run = {0};
+    size_t bytes;
+    const void *data = onnx_builder_finish(builder, &bytes);
+    assert_ok(leat_context_create(&many, &run.context, &run.err), &run.err);
+    assert_ok(leat_model_load_memory(run.context, data, bytes, NULL, &run.model, &run.err),
+              &run.err);
+    test_run_session(&run, NULL);
+    leat_array in = test_f32(image, "1x16x20x24"), out = {0};
+    void *first = NULL;
+    for (int i = 0; i < RUNS; i++) {
+        test_run_ok(&run, &in, 1, &out, 1);
+        if (i == 0) {
+            first = malloc(out.bytes);
+            assert_non_null(first);
+            memcpy(first, out.data, out.bytes);
+        }
+        assert_memory_equal(out.data, first, out.bytes); /* small integers: exact in any order */
+    }
+    free(first);
+    test_run_free(&run);
+    onnx_builder_destroy(builder);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -153,6 +206,7 @@ int main(void)
         TEST(two_sessions_run_together),
         TEST(sessions_come_and_go_together),
         TEST(models_load_while_others_run),
+        cmocka_unit_test(threads_of_a_transposed_convolution_share_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -538,6 +538,49 @@ static void conv_transpose_matches_double_loops(void **state)
     }
 }
 
+/* Phases of 1, 2 and 4 taps at the same time on many threads: their products need workspaces of
+ * different sizes, which once overlapped. */
+static void conv_transpose_threads_have_their_own_workspace(void **state)
+{
+    const conv_case c = {.name = "phases of a stride of 2",
+                         .spatial = 2,
+                         .batch = 2,
+                         .in_channels = 16,
+                         .out_channels = 32,
+                         .groups = 1,
+                         .in = {1, 20, 24},
+                         .kernel = {1, 3, 3},
+                         .stride = {1, 2, 2},
+                         .dilation = {1, 1, 1},
+                         .pad = {0, 1, 1}};
+    leat_attr attrs[12];
+    int64_t pads[6];
+    (void)state;
+    run r = make_run(&c, LEAT_DTYPE_F32, true, true);
+    const test_kernel kernel = {.op = "ConvTranspose",
+                                .domain = "leat",
+                                .attrs = attrs,
+                                .n_attrs = make_attrs(&c, true, 0, attrs, pads),
+                                .inputs = r.in,
+                                .n_inputs = 3,
+                                .constants = 0x6,
+                                .outputs = &r.y,
+                                .n_outputs = 1,
+                                .threads = 8};
+    void *first = NULL;
+    for (int i = 0; i < 600; i++) {
+        leat_error err = {0};
+        assert_ok(test_kernel_run(&kernel, NULL, &err), &err);
+        if (i == 0) {
+            first = malloc(r.y.bytes);
+            memcpy(first, r.y.data, r.y.bytes);
+        }
+        assert_memory_equal(r.y.data, first, r.y.bytes);
+    }
+    free(first);
+    free_run(&r);
+}
+
 static void conv_bad_group_is_invalid(void **state)
 {
     conv_case c = cases[0];
@@ -567,6 +610,7 @@ int main(void)
         cmocka_unit_test(conv_channels_first_matches_double_loops),
         cmocka_unit_test(conv_weights_that_change_match_double_loops),
         cmocka_unit_test(conv_transpose_matches_double_loops),
+        cmocka_unit_test(conv_transpose_threads_have_their_own_workspace),
         cmocka_unit_test(conv_bad_group_is_invalid),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
