@@ -9,6 +9,7 @@
 
 #define MOST_IO 16
 #define MOST_ELEMENTS (1u << 16)
+#define MOST_FLOPS 200000000u
 
 typedef struct numbers {
     uint64_t state;
@@ -99,6 +100,22 @@ static int make_input(const leat_io *io, int64_t unknown, numbers *n, leat_array
     return out->data != NULL;
 }
 
+/* False for more work than MOST_FLOPS, which a small file may well ask for: it is planned only. */
+static int is_bearable(leat_session *session, const leat_array *in, size_t n)
+{
+    leat_plan_report plan = {.struct_size = sizeof(plan)};
+    leat_error err;
+    uint64_t flops = 0;
+    if (leat_session_warm(session, in, n, &err) != LEAT_OK ||
+        leat_session_report(session, &plan, &err) != LEAT_OK) {
+        return 1; /* as the run will find */
+    }
+    for (size_t i = 0; i < plan.n_nodes && flops <= MOST_FLOPS; i++) {
+        flops += plan.nodes[i].flops < MOST_FLOPS ? plan.nodes[i].flops : MOST_FLOPS + 1;
+    }
+    return flops <= MOST_FLOPS;
+}
+
 static void run(leat_session *session, const leat_model_signature *io, int64_t unknown, numbers *n)
 {
     leat_array in[MOST_IO], out[MOST_IO];
@@ -109,7 +126,7 @@ static void run(leat_session *session, const leat_model_signature *io, int64_t u
     while (made < io->n_inputs && make_input(&io->inputs[made], unknown, n, &in[made])) {
         made++;
     }
-    if (made == io->n_inputs &&
+    if (made == io->n_inputs && is_bearable(session, in, io->n_inputs) &&
         leat_session_run(session, in, io->n_inputs, out, io->n_outputs, &err) == LEAT_OK) {
         unsigned sum = 0;
         for (size_t i = 0; i < io->n_outputs; i++) {
