@@ -74,7 +74,8 @@ static double measure(test_run *run, const leat_array *x)
 static double quantize(float outlier, bool feed, lt_quant_tensor *out_tensor, double *out_own)
 {
     onnx_builder *b = build_products();
-    leat_quantizer_desc desc = {.struct_size = sizeof(desc), .method = LEAT_QUANTIZE_DYNAMIC};
+    leat_quantizer_desc desc = {
+        .struct_size = sizeof(desc), .method = LEAT_QUANTIZE_DYNAMIC, .any_speed = 1};
     leat_quantizer *q;
     test_run run;
     float *data = malloc(ROWS * K * sizeof(*data));
