@@ -135,16 +135,22 @@ static void conv_with_scales_of_another_axis_stays(void **state)
     passes_case_end(&c);
 }
 
-static void mean_of_quantized_data_sums_bytes(void **state)
+/* y: the mean m of x, all quantized but m. */
+static void add_mean(onnx_builder *b)
 {
-    passes_case c;
-    onnx_builder *b = start(4);
-    (void)state;
     onnx_builder_input(b, "x", LEAT_DTYPE_U8, "1x2x4x4");
     dequantize(b, "x,sx,zx", "fx", 0);
     onnx_builder_node(b, "GlobalAveragePool", "fx", "m", NULL, 0);
     onnx_builder_node(b, "QuantizeLinear", "m,sy,zy", "y", NULL, 0);
     onnx_builder_output(b, "y", LEAT_DTYPE_U8, "1x2x1x1");
+}
+
+static void mean_of_quantized_data_sums_bytes(void **state)
+{
+    passes_case c;
+    onnx_builder *b = start(4);
+    (void)state;
+    add_mean(b);
     passes_case_start(&c, b);
     passes_case_run(&c, lt_pass_fuse_qdq_mean, true);
     passes_case_run(&c, lt_pass_fuse_qdq_mean, true);
@@ -159,11 +165,7 @@ static void mean_that_others_read_or_devices_refuse_stays_in_floats(void **state
         passes_case c;
         onnx_builder *b = start(4);
         (void)state;
-        onnx_builder_input(b, "x", LEAT_DTYPE_U8, "1x2x4x4");
-        dequantize(b, "x,sx,zx", "fx", 0);
-        onnx_builder_node(b, "GlobalAveragePool", "fx", "m", NULL, 0);
-        onnx_builder_node(b, "QuantizeLinear", "m,sy,zy", "y", NULL, 0);
-        onnx_builder_output(b, "y", LEAT_DTYPE_U8, "1x2x1x1");
+        add_mean(b);
         onnx_builder_output(b, "m", LEAT_DTYPE_F32, "1x2x1x1");
         passes_case_start(&c, b);
         c.refuse_leat = i == 1;

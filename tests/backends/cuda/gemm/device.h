@@ -113,4 +113,14 @@ static inline const char *test_device_open(test_device *device, const char *dire
     return NULL;
 }
 
+/* The tests' state: the device, or NULL, of which is said why. */
+static inline void *test_device_state(test_device *device, const char *directory)
+{
+    const char *missing = test_device_open(device, directory);
+    if (missing) {
+        printf("skipped: %s\n", missing);
+    }
+    return missing ? NULL : device;
+}
+
 #endif

@@ -216,11 +216,7 @@ static void attention_of_more_items_than_blocks_matches(void **state)
 int main(void)
 {
     static test_device device;
-    const char *missing = test_device_open(&device, TEST_KERNELS);
-    void *state = missing ? NULL : &device;
-    if (missing) {
-        printf("skipped: %s\n", missing);
-    }
+    void *state = test_device_state(&device, TEST_KERNELS);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_prestate(attention_matches, state),
         cmocka_unit_test_prestate(attention_of_more_items_than_blocks_matches, state),

@@ -514,11 +514,7 @@ static void resident_convs_are_exact(void **state)
 int main(void)
 {
     static test_device device;
-    const char *missing = test_device_open(&device, TEST_KERNELS);
-    void *state = missing ? NULL : &device;
-    if (missing) {
-        printf("skipped: %s\n", missing);
-    }
+    void *state = test_device_state(&device, TEST_KERNELS);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_prestate(product_every_kernel_and_split_is_exact, state),
         cmocka_unit_test_prestate(product_every_result_and_residual_is_exact, state),

@@ -741,11 +741,7 @@ static void product_with_residual_repeated_gives_the_same_bits(void **state)
 int main(void)
 {
     static test_device device;
-    const char *missing = test_device_open(&device, TEST_KERNELS);
-    void *state = missing ? NULL : &device;
-    if (missing) {
-        printf("skipped: %s\n", missing);
-    }
+    void *state = test_device_state(&device, TEST_KERNELS);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_prestate(product_every_kernel_and_split_matches, state),
         cmocka_unit_test_prestate(product_sizes_with_tails_match, state),
