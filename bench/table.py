@@ -16,10 +16,11 @@ result to a file, --resume leaves out what that file has, --budget S starts no r
 Columns: least, median and 99th percentile of one call; ONNX Runtime's (ORT) and OpenVINO's (OV, same type)
 median over this one (above 1: faster than that peer); the share of the machine's measured peak for
 the row's type (arithmetic of the model by definition / median / peak, which fast algorithms may pass);
-peak memory over the state with the runtime loaded; load and first result; err: the largest |x - y| /
+peak memory over the state with the runtime loaded; load and first result, with free memory that was in use
+a moment before (peers.wake_memory); err: the largest |x - y| /
 (1 + |y|) from ONNX Runtime on the same file; rel: Euclidean distance from ONNX Runtime's f32 result on
-the f32 model, relative; a "!" at the end: other processes kept more than 0.1 cores busy. Calls are made from Python, which adds about 1 us for leat, 8 us for ORT (its own
-binding), 5 us for OpenVINO: see the row mlp.
+the f32 model, relative; a "!" at the end: other processes kept more than 0.1 cores busy. Calls are made from
+Python, which adds about 1 us for leat, 8 us for ORT (its own binding), 5 us for OpenVINO: see the row mlp.
 """
 import argparse
 import json
