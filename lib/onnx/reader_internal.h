@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Shared by the reader's files: reader.c (model), read_graph.c, read_node.c, read_tensor.c. */
+/* Shared by the reader's files: reader.c (model) and read_*.c (graph, type, node, attribute,
+ * function, tensor). */
 #ifndef LT_ONNX_READER_INTERNAL_H
 #define LT_ONNX_READER_INTERNAL_H
 
@@ -65,6 +66,21 @@ leat_status lt_read_graph(lt_reader *reader, lt_wire message, lt_graph *graph, l
 /* Reads the nodes of a message (GraphProto: field 1; FunctionProto: field 7) into scope->graph. */
 leat_status lt_read_nodes(lt_reader *reader, lt_wire message, uint32_t node_field, lt_scope *scope,
                           leat_error *err) LEAT_MUST_CHECK;
+
+/* Reads an AttributeProto; type 0 in the result means that it is to be left out: it refers to an
+ * attribute that the function's call does not have. */
+leat_status lt_read_attribute(lt_reader *reader, lt_wire message, lt_scope *scope, leat_attr *attr,
+                              leat_error *err) LEAT_MUST_CHECK;
+
+/* Reads a ValueInfoProto: the name, and dtype, rank and shape in `type`; `out_kind` is the field of
+ * TypeProto that holds the type, 0 when there is none. */
+leat_status lt_read_value_info(lt_graph *graph, lt_wire wire, leat_string *name, leat_value *type,
+                               uint32_t *out_kind, leat_error *err) LEAT_MUST_CHECK;
+
+/* Of a kind that lt_read_value_info gave: tensors, maps, sequences and optionals are supported; the
+ * name of one that is not. */
+bool lt_type_is_supported(uint32_t kind);
+const char *lt_type_name(uint32_t kind);
 
 /* Inlines the call of a function; inputs and outputs are values of scope->graph. */
 leat_status lt_inline_function(lt_reader *reader, const lt_function *function,

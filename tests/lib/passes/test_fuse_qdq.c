@@ -159,7 +159,7 @@ static void mean_of_quantized_data_sums_bytes(void **state)
     passes_case_end(&c);
 }
 
-static void mean_that_others_read_or_devices_refuse_stays_in_floats(void **state)
+static void only_a_mean_that_the_device_refuses_stays_in_floats(void **state)
 {
     for (int i = 0; i < 2; i++) {
         passes_case c;
@@ -411,7 +411,7 @@ int main(void)
         cmocka_unit_test(conv_with_a_bias_on_another_grid_stays),
         cmocka_unit_test(conv_with_scales_of_another_axis_stays),
         cmocka_unit_test(mean_of_quantized_data_sums_bytes),
-        cmocka_unit_test(mean_that_others_read_or_devices_refuse_stays_in_floats),
+        cmocka_unit_test(only_a_mean_that_the_device_refuses_stays_in_floats),
         cmocka_unit_test(image_is_quantized_by_its_convolution),
         cmocka_unit_test(residual_joins_the_convolution_with_both_roundings),
         cmocka_unit_test(residual_leaves_a_result_that_others_read),
