@@ -52,7 +52,7 @@ void lt_int8_choose_way(lt_int8_epilogue *e, double largest, size_t columns)
     }
     if (e->residual_kind == LT_INT8_RESIDUAL_NONE) {
         e->way = e->mid ? LT_INT8_WAY_ANY : LT_INT8_WAY_BYTES;
-    } else if (e->residual_kind == LT_INT8_RESIDUAL_BYTE && e->mid) {
+    } else if (e->residual_kind == LT_INT8_RESIDUAL_BYTE && (e->mid || e->mid_factor == 1.0f)) {
         bool small = fabsf(e->mid_factor) < 0x1p16f && fabsf(e->residual_factor) < 0x1p16f &&
                      fabsf(e->residual_offset) < 0x1p24f;
         e->way = small ? LT_INT8_WAY_BYTES_RESIDUAL : LT_INT8_WAY_ANY;

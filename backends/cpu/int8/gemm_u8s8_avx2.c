@@ -41,9 +41,11 @@ byte_vector(const lt_int8_epilogue *e, const int32_t *sums, size_t column, const
 {
     __m256 x = scaled(e, sums, column);
     if (add != NULL) {
-        x = _mm256_max_ps(x, _mm256_set1_ps(e->mid_low));
-        x = _mm256_min_ps(x, _mm256_set1_ps(e->mid_high));
-        x = _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+        if (e->mid) {
+            x = _mm256_max_ps(x, _mm256_set1_ps(e->mid_low));
+            x = _mm256_min_ps(x, _mm256_set1_ps(e->mid_high));
+            x = _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+        }
         __m256 r =
             _mm256_fmadd_ps(eight_bytes(add, e->residual_flip), _mm256_set1_ps(e->residual_factor),
                             _mm256_set1_ps(e->residual_offset));

@@ -33,22 +33,30 @@ residual_bytes(const lt_int8_epilogue *e, size_t at, __mmask16 mask, const bool 
     return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes));
 }
 
+/* What is added to the sums of a result of bytes: a residual of bytes, rounded before with MID. */
+typedef enum addend {
+    NOTHING,
+    RESIDUAL,
+    RESIDUAL_MID
+} addend;
+
 /* f of one vector for a result of bytes: scaled sums, and the addition of a residual of bytes. */
 static inline __attribute__((always_inline)) __m512i
 byte_vector(const lt_int8_epilogue *e, __m512i sum, const __m512 by[2], size_t residual_at,
-            __mmask16 mask, const bool residual, const bool whole)
+            __mmask16 mask, const addend what, const bool whole)
 {
     __m512 x = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), by[0], by[1]);
-    if (residual) {
+    if (what == NOTHING) {
+        return _mm512_cvtps_epi32(x);
+    }
+    __m512 add = residual_bytes(e, residual_at, mask, whole);
+    if (what == RESIDUAL_MID) {
         x = _mm512_max_ps(x, _mm512_set1_ps(e->mid_low));
         x = _mm512_min_ps(x, _mm512_set1_ps(e->mid_high));
         x = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-        __m512 add = residual_bytes(e, residual_at, mask, whole);
-        add = _mm512_fmadd_ps(add, _mm512_set1_ps(e->residual_factor),
-                              _mm512_set1_ps(e->residual_offset));
-        x = _mm512_fmadd_ps(x, _mm512_set1_ps(e->mid_factor), add);
+        x = _mm512_fmadd_ps(x, _mm512_set1_ps(e->mid_factor), _mm512_set1_ps(e->residual_offset));
     }
-    return _mm512_cvtps_epi32(x);
+    return _mm512_cvtps_epi32(_mm512_fmadd_ps(add, _mm512_set1_ps(e->residual_factor), x));
 }
 
 static inline __mmask16 low_mask(uint32_t n)
@@ -73,7 +81,7 @@ static inline __attribute__((always_inline)) byte_bounds bounds_of(const lt_int8
 /* Whole panels whose bounds are those of the type: s32 to s16 with saturation, the zero point, then
  * u8 with saturation, two rows at a time. e->way says that no f is beyond s32. */
 static inline __attribute__((always_inline)) void
-finish_bytes(const lt_gemm_tile *tile, __m512i sum[MR][2], const int mr, const bool residual)
+finish_bytes(const lt_gemm_tile *tile, __m512i sum[MR][2], const int mr, const addend what)
 {
     const lt_int8_epilogue copy = *(const lt_int8_epilogue *)tile->epilogue;
     const lt_int8_epilogue *e = &copy; /* which stores of bytes cannot change */
@@ -83,6 +91,9 @@ finish_bytes(const lt_gemm_tile *tile, __m512i sum[MR][2], const int mr, const b
     for (int v = 0; v < 2; v++) {
         by[v][0] = _mm512_loadu_ps(e->scale + tile->column + v * VL);
         by[v][1] = e->bias ? _mm512_loadu_ps(e->bias + tile->column + v * VL) : _mm512_setzero_ps();
+        if (what == RESIDUAL) {
+            by[v][1] = _mm512_add_ps(by[v][1], _mm512_set1_ps(e->residual_offset));
+        }
     }
     uint8_t *c = tile->c;
     size_t at = tile->row * e->residual_ld + tile->column;
@@ -95,8 +106,8 @@ finish_bytes(const lt_gemm_tile *tile, __m512i sum[MR][2], const int mr, const b
                 words[i] = words[0];
                 continue;
             }
-            __m512i x0 = byte_vector(e, sum[r + i][0], by[0], at, 0xffff, residual, true);
-            __m512i x1 = byte_vector(e, sum[r + i][1], by[1], at + VL, 0xffff, residual, true);
+            __m512i x0 = byte_vector(e, sum[r + i][0], by[0], at, 0xffff, what, true);
+            __m512i x1 = byte_vector(e, sum[r + i][1], by[1], at + VL, 0xffff, what, true);
             at += e->residual_ld;
             words[i] = _mm512_adds_epi16(_mm512_packs_epi32(x0, x1), bounds.zero);
         }
@@ -115,7 +126,7 @@ finish_bytes(const lt_gemm_tile *tile, __m512i sum[MR][2], const int mr, const b
 static inline __attribute__((always_inline)) void finish_bytes_stored(const lt_gemm_tile *tile,
                                                                       const int32_t *stored,
                                                                       const int mr, const int nv,
-                                                                      const bool residual)
+                                                                      const addend what)
 {
     const lt_int8_epilogue copy = *(const lt_int8_epilogue *)tile->epilogue;
     const lt_int8_epilogue *e = &copy;
@@ -127,15 +138,17 @@ static inline __attribute__((always_inline)) void finish_bytes_stored(const lt_g
     for (int v = 0; v < nv; v++) {
         by[v][0] = _mm512_loadu_ps(e->scale + tile->column + v * VL);
         by[v][1] = e->bias ? _mm512_loadu_ps(e->bias + tile->column + v * VL) : _mm512_setzero_ps();
+        if (what == RESIDUAL) {
+            by[v][1] = _mm512_add_ps(by[v][1], _mm512_set1_ps(e->residual_offset));
+        }
     }
     uint8_t *c = tile->c;
     size_t at = tile->row * e->residual_ld + tile->column;
     for (int r = 0; r < mr; r++, stored += 2 * VL, c += tile->ldc, at += e->residual_ld) {
-        __m512i x0 =
-            byte_vector(e, _mm512_loadu_si512(stored), by[0], at, mask[0], residual, false);
+        __m512i x0 = byte_vector(e, _mm512_loadu_si512(stored), by[0], at, mask[0], what, false);
         __m512i x1 = x0;
         if (nv == 2) {
-            x1 = byte_vector(e, _mm512_loadu_si512(stored + VL), by[1], at + VL, mask[1], residual,
+            x1 = byte_vector(e, _mm512_loadu_si512(stored + VL), by[1], at + VL, mask[1], what,
                              false);
         }
         __m512i w = _mm512_adds_epi16(_mm512_packs_epi32(x0, x1), bounds.zero);
@@ -218,15 +231,19 @@ static __attribute__((noinline)) void finish_memory(const lt_gemm_tile *tile, in
         return;
     }
     if (plain && e->way == LT_INT8_WAY_BYTES && nv == 1) {
-        finish_bytes_stored(tile, stored, mr, 1, false);
+        finish_bytes_stored(tile, stored, mr, 1, NOTHING);
         return;
     }
     if (plain && e->way == LT_INT8_WAY_BYTES) {
-        finish_bytes_stored(tile, stored, mr, 2, false);
+        finish_bytes_stored(tile, stored, mr, 2, NOTHING);
+        return;
+    }
+    if (plain && e->way == LT_INT8_WAY_BYTES_RESIDUAL && e->mid) {
+        finish_bytes_stored(tile, stored, mr, nv, RESIDUAL_MID);
         return;
     }
     if (plain && e->way == LT_INT8_WAY_BYTES_RESIDUAL) {
-        finish_bytes_stored(tile, stored, mr, nv, true);
+        finish_bytes_stored(tile, stored, mr, nv, RESIDUAL);
         return;
     }
     lt_int8_finish_avx2(tile, stored, 2 * VL, (size_t)mr);
@@ -382,10 +399,14 @@ static inline __attribute__((always_inline)) void tile_run(const lt_gemm_tile *t
     }
     const bool plain = tile->activation == NULL;
     const bool whole = plain && nv == 2 && tile->n == 2 * VL && e->type_bounds;
+    /* Of 49 rows and more, in tiles of nearly equal height; others are not worth the code. */
+    const bool many = mr >= 12 && whole && e->way == LT_INT8_WAY_BYTES_RESIDUAL;
     if (whole && e->way == LT_INT8_WAY_BYTES) {
-        finish_bytes(tile, sum, mr, false);
-    } else if (whole && e->way == LT_INT8_WAY_BYTES_RESIDUAL) {
-        finish_bytes(tile, sum, mr, true);
+        finish_bytes(tile, sum, mr, NOTHING);
+    } else if (many && e->mid) {
+        finish_bytes(tile, sum, mr, RESIDUAL_MID);
+    } else if (many) {
+        finish_bytes(tile, sum, mr, RESIDUAL);
     } else if (plain && e->way == LT_INT8_WAY_FLOATS) {
         finish_floats(tile, sum, mr, nv);
     } else {

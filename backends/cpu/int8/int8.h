@@ -44,7 +44,7 @@ typedef enum lt_int8_residual {
 typedef enum lt_int8_way {
     LT_INT8_WAY_ANY = 0,        /* all that int8.h's formula says */
     LT_INT8_WAY_BYTES,          /* bytes from sums and scale alone */
-    LT_INT8_WAY_BYTES_RESIDUAL, /* bytes, mid, and a residual of bytes */
+    LT_INT8_WAY_BYTES_RESIDUAL, /* bytes, perhaps mid, and a residual of bytes */
     LT_INT8_WAY_FLOATS          /* f32, perhaps with bias and an f32 residual of factor 1 */
 } lt_int8_way;
 

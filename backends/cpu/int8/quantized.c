@@ -393,10 +393,11 @@ void lt_int8_make_params(const lt_int8_node *q, const void *const *inputs, const
             if (q->activate != NULL) {
                 e.post = 1.0f / scale;
             } else if (residual) {
-                e.mid_factor /= scale;
+                e.mid_factor /= e.mid ? scale : 1;
                 e.residual_factor /= scale;
                 e.residual_offset /= scale;
-            } else {
+            }
+            if (q->activate == NULL && !e.mid) {
                 divisor = scale;
             }
         }

@@ -49,6 +49,8 @@ static const q_epilogue epilogues[] = {
     {{LEAT_DTYPE_U8, 0.02f, 120}, {LEAT_DTYPE_U8, 0.017f, 99}, {LEAT_DTYPE_U8, 0.027f, 3}, "Relu"},
     {{LEAT_DTYPE_I8, 0.02f, 4}, {LEAT_DTYPE_I8, 0.03f, -7}, {LEAT_DTYPE_I8, 0.04f, 11}, NULL},
     {{0}, {LEAT_DTYPE_F32, 1, 0}, {LEAT_DTYPE_U8, 0.04f, 128}, "Clip"},
+    {{0}, {LEAT_DTYPE_U8, 0.017f, 99}, {LEAT_DTYPE_U8, 0.027f, 3}, "Relu"},
+    {{0}, {LEAT_DTYPE_I8, 0.03f, -7}, {LEAT_DTYPE_I8, 0.04f, 11}, NULL},
     {{0}, {0}, {0}, "Tanh"},
     {{LEAT_DTYPE_U8, 0.01f, 128}, {0}, {0}, "Tanh"},
 };
