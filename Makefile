@@ -185,6 +185,7 @@ $(BUILD)/leat: $(TOOL_OBJ) $(STATIC)
 
 SERVE_OBJ := $(call objects,$(sort $(wildcard bench/serve/*.c)))
 $(BUILD)/bench/serve: $(SERVE_OBJ)
+$(BUILD)/bench/serve: LIBS := $(STATIC) $(LIBS) # behind these
 $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(STATIC)
 	@mkdir -p $(@D)
 	$(CC) $(BASE_LDFLAGS) $(LDFLAGS) $^ $(LIBS) -o $@

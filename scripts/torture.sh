@@ -7,7 +7,7 @@ set -eu
 cd "$(dirname "$0")/.."
 export LEAT_TORTURE_REQUESTS="${1:-1000000}"
 for sanitizer in address thread; do
-    make -s SANITIZE=$sanitizer NVCC= "build/$sanitizer/tests/lib/batcher/test_batcher_threads"
+    make -s -j2 SANITIZE=$sanitizer CFLAGS='-O1 -g' NVCC= "build/$sanitizer/tests/lib/batcher/test_batcher_threads"
     echo "== $sanitizer sanitizer, $LEAT_TORTURE_REQUESTS requests"
     "build/$sanitizer/tests/lib/batcher/test_batcher_threads"
 done

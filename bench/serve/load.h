@@ -15,10 +15,31 @@ enum {
     BUCKETS = 3000 /* 1 % each from 100 ns: up to 10^6 s */
 };
 
+/* How a request is put to the server: queued, answered by a callback; run by leat_batcher_run on
+ * the load's own thread; or run on that thread by a session, without a server. */
+typedef enum way {
+    BY_SUBMIT = 0,
+    BY_RUN,
+    BY_SESSION
+} way;
+
+/* The command line. */
+typedef struct settings {
+    const char *model, *device, *plugins, *pad, *lengths, *length, *trace;
+    const char *shapes[MOST_INPUTS];
+    size_t n_shapes;
+    const char *mixed[MOST_KINDS];
+    size_t n_mixed;
+    int threads, senders, max_batch, step, instances, groups, group_rows, users, fifo, json;
+    double seconds, rate, light, p99_ms, on_ms, off_ms, null_us, null_row_us, every;
+    double deadline_ms, urgent, urgent_deadline_ms, overload, from;
+} settings;
+
 /* Latencies of one class, in buckets of 1 %. */
 typedef struct times {
     _Atomic uint64_t buckets[BUCKETS];
     _Atomic uint64_t completed, failed, late, refused;
+    _Atomic uint64_t beyond; /* took longer than the load's bound */
 } times;
 
 typedef struct fifo fifo;
@@ -27,11 +48,17 @@ typedef struct load {
     leat_model *model;
     leat_batcher *batcher; /* NULL: fifo answers */
     fifo *fifo;
+    leat_session *session; /* of BY_SESSION */
+    void *null;            /* the device in place of the model; NULL: none */
+    way way;
     leat_array inputs[MOST_KINDS][MOST_INPUTS];
     size_t n_kinds, n_inputs, n_groups;
-    uint32_t *order; /* [n_order]: kinds of requests, in turn; NULL: 0, 1, 2, ... */
+    bool group_rows;       /* a request's group is how many rows it has */
+    double mean_rows;      /* of a request */
+    const uint32_t *order; /* [n_order]: kinds of requests, in turn; NULL: 0, 1, 2, ... */
     size_t n_order;
     uint64_t deadline[CLASSES]; /* ns; 0: none */
+    uint64_t bound;             /* ns; 0: none */
     times times[CLASSES];
 } load;
 
@@ -41,11 +68,22 @@ struct ticket {
     load *l;
     ticket *next; /* in the fifo */
     uint64_t due; /* the time at which it was to arrive */
-    uint32_t kind, group, class_index;
+    uint32_t kind, class_index;
+    uint64_t group;
     _Atomic int busy;
 };
 
+/* What a load came to. */
+typedef struct result {
+    double asked, took, rate, goodput, rows, p50, p99;
+    uint64_t refused;
+} result;
+
+/* ---- times.c: the clock, and histograms of latencies ------------------------------------------
+ */
+
 uint64_t now_ns(void);
+void wait_until(uint64_t due);
 void fail(const char *what, const leat_error *err);
 double uniform(uint64_t *seed);
 
@@ -57,7 +95,10 @@ double times_quantile(const times *t, double part);
 /* Ends a request. */
 void ticket_done(ticket *t, leat_status status);
 
-/* When requests arrive: at random, all along or in bursts, or as a file says. */
+/* ---- arrivals.c: when requests arrive ----------------------------------------------------------
+ */
+
+/* At random, all along or in bursts, or as a file says. */
 typedef struct arrivals {
     double rate;            /* requests a second, on the mean */
     double on_ms, off_ms;   /* bursts: all arrive within on_ms of every on_ms + off_ms; 0: none */
@@ -69,14 +110,66 @@ typedef struct arrivals {
     size_t next;
 } arrivals;
 
-/* Reads a trace of lines "SECONDS[,CLASS]"; `scale` times its speed. */
+/* Reads a trace of lines "SECONDS[,CLASS]". */
 void arrivals_read(arrivals *a, const char *path);
 /* The next arrival's time in seconds from the start, infinity at a trace's end. class_index: set
  * from a trace only. */
 double arrivals_next(arrivals *a, uint32_t *class_index);
 
-/* The yardstick: one queue in the order of arrival. Who is free takes what stands at its head, as
- * far as shapes and groups are the same, up to max_batch. */
+/* ---- inputs.c: what requests ask ---------------------------------------------------------------
+ */
+
+void make_inputs(const settings *s, load *l);
+
+/* ---- settings.c --------------------------------------------------------------------------------
+ */
+
+settings read_settings(int argc, char **argv);
+
+/* ---- send.c: loads -----------------------------------------------------------------------------
+ */
+
+/* One open loop for so many seconds; `rate` 0: the trace. Ends early where more requests than one
+ * of a hundred were beyond the load's bound. Prints a line without its end. */
+result open_loop(load *l, const settings *s, double rate);
+/* Users who ask again when they are answered. */
+void closed_loop(load *l, const settings *s);
+/* Requests one after the other on a session, for at most 1.5 s. Returns requests a second. */
+double run_directly(load *l, const settings *s, const leat_session_desc *desc);
+
+/* ---- search.c: what a server can bear ----------------------------------------------------------
+ */
+
+/* The highest rate within the bound, by doubling and halving. */
+double search(load *l, const settings *s, double direct_rate);
+void overload(load *l, const settings *s, double peak);
+/* A light load put in every way in turn. */
+void light_load(load *l, const settings *s);
+
+/* ---- report.c ----------------------------------------------------------------------------------
+ */
+
+void print_class(const load *l, const settings *s, const result *r, uint32_t class_index);
+/* What came in the last stretch of a long load, ended `seconds` after its start. Begins anew. */
+void print_stretch(load *l, const settings *s, double seconds);
+/* Milliseconds within which 99 % of a class's requests were begun since `before`; within a bucket
+ * of the batcher's (a power of two) as if all times there were as frequent. */
+double begun_within(const load *l, const leat_batcher_stats *before, uint32_t class_index);
+
+/* ---- null.c: in place of a model ---------------------------------------------------------------
+ */
+
+/* One device that takes fixed + row * rows microseconds, asleep; outputs are zeros. To be
+ * leat_batcher_desc's run and run_user. */
+leat_status null_run(void *opaque, int32_t instance, const leat_array *inputs, size_t n_inputs,
+                     leat_array *outputs, size_t n_outputs, leat_error *err);
+void *null_create(const leat_model_signature *io, double fixed_us, double row_us);
+
+/* ---- fifo.c: the yardstick ---------------------------------------------------------------------
+ */
+
+/* One queue in the order of arrival. Who is free takes what stands at its head, as far as shapes
+ * and groups are the same, up to max_batch. */
 fifo *fifo_create(load *l, const leat_session_desc *session, int workers, int max_batch);
 bool fifo_submit(fifo *f, ticket *t);
 void fifo_drain(fifo *f);

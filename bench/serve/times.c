@@ -30,7 +30,7 @@ void times_clear(times *t)
     for (int i = 0; i < BUCKETS; i++) {
         t->buckets[i] = 0;
     }
-    t->completed = t->failed = t->late = t->refused = 0;
+    t->completed = t->failed = t->late = t->refused = t->beyond = 0;
 }
 
 void times_note(times *t, uint64_t ns)
@@ -63,50 +63,17 @@ void ticket_done(ticket *t, leat_status status)
     times_note(own, took);
     atomic_fetch_add(status == LEAT_OK ? &own->completed : &own->failed, 1);
     atomic_fetch_add(&own->late, status != LEAT_OK || late);
+    atomic_fetch_add(&own->beyond, l->bound != 0 && took > l->bound);
     atomic_store(&t->busy, 0);
 }
 
-void arrivals_read(arrivals *a, const char *path)
+void wait_until(uint64_t due)
 {
-    enum {
-        MOST = 4000000
-    };
-    double *seconds = malloc(MOST * sizeof(*seconds));
-    uint8_t *classes = calloc(MOST, 1);
-    FILE *file = fopen(path, "r");
-    char line[256];
-    if (file == NULL || seconds == NULL || classes == NULL) {
-        fail(path, NULL);
+    uint64_t now = now_ns();
+    if (now + 60000 < due) {
+        const uint64_t ns = due - now - 50000;
+        nanosleep(&(struct timespec){(time_t)(ns / 1000000000u), (long)(ns % 1000000000u)}, NULL);
     }
-    while (a->n < MOST && fgets(line, sizeof(line), file) != NULL) {
-        unsigned class_index = 0;
-        if (sscanf(line, "%lf,%u", &seconds[a->n], &class_index) < 1) {
-            continue; /* a heading */
-        }
-        if (class_index >= CLASSES || (a->n > 0 && seconds[a->n] < seconds[a->n - 1])) {
-            fail("a trace's times must ascend, its classes be 0 or 1", NULL);
-        }
-        classes[a->n++] = (uint8_t)class_index;
+    while (now_ns() < due) {
     }
-    fclose(file);
-    a->seconds = seconds;
-    a->classes = classes;
-}
-
-double arrivals_next(arrivals *a, uint32_t *class_index)
-{
-    if (a->seconds != NULL) {
-        if (a->next == a->n) {
-            return INFINITY;
-        }
-        *class_index = a->classes[a->next];
-        return a->seconds[a->next++];
-    }
-    if (a->rate <= 0) {
-        return INFINITY;
-    }
-    const double on = a->on_ms / 1e3, whole = on + a->off_ms / 1e3;
-    const double within = on > 0 ? a->rate * whole / on : a->rate;
-    a->at += -log(uniform(&a->seed)) / within;
-    return on > 0 ? floor(a->at / on) * whole + fmod(a->at, on) : a->at;
 }

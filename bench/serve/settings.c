@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "serve/load.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static bool read_text(settings *s, const char *name, const char *value)
+{
+    const struct {
+        const char *name;
+        const char **at;
+    } texts[] = {{"--device", &s->device},   {"--plugins", &s->plugins}, {"--pad", &s->pad},
+                 {"--lengths", &s->lengths}, {"--length", &s->length},   {"--trace", &s->trace}};
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        if (strcmp(name, texts[i].name) == 0) {
+            *texts[i].at = value;
+            return true;
+        }
+    }
+    if (strcmp(name, "--shape") == 0 && s->n_shapes < MOST_INPUTS) {
+        s->shapes[s->n_shapes++] = value;
+        return true;
+    }
+    if (strcmp(name, "--mixed") == 0 && s->n_mixed < MOST_KINDS - 1) {
+        s->mixed[s->n_mixed++] = value;
+        return true;
+    }
+    return false;
+}
+
+static bool read_number(settings *s, const char *name, const char *value)
+{
+    const struct {
+        const char *name;
+        int *whole;
+        double *real, *second; /* behind a colon */
+    } numbers[] = {{"--threads", &s->threads, NULL, NULL},
+                   {"--max-batch", &s->max_batch, NULL, NULL},
+                   {"--step", &s->step, NULL, NULL},
+                   {"--senders", &s->senders, NULL, NULL},
+                   {"--instances", &s->instances, NULL, NULL},
+                   {"--users", &s->users, NULL, NULL},
+                   {"--groups", &s->groups, NULL, NULL},
+                   {"--group-rows", &s->group_rows, NULL, NULL},
+                   {"--fifo", &s->fifo, NULL, NULL},
+                   {"--json", &s->json, NULL, NULL},
+                   {"--seconds", NULL, &s->seconds, NULL},
+                   {"--rate", NULL, &s->rate, NULL},
+                   {"--light", NULL, &s->light, NULL},
+                   {"--every", NULL, &s->every, NULL},
+                   {"--p99", NULL, &s->p99_ms, NULL},
+                   {"--deadline", NULL, &s->deadline_ms, NULL},
+                   {"--urgent", NULL, &s->urgent, NULL},
+                   {"--urgent-deadline", NULL, &s->urgent_deadline_ms, NULL},
+                   {"--overload", NULL, &s->overload, NULL},
+                   {"--from", NULL, &s->from, NULL},
+                   {"--bursts", NULL, &s->on_ms, &s->off_ms},
+                   {"--null", NULL, &s->null_us, &s->null_row_us}};
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        if (strcmp(name, numbers[i].name) != 0) {
+            continue;
+        }
+        char *end;
+        const double number = strtod(value, &end);
+        if (number < 0 || end == value) {
+            return false;
+        }
+        if (numbers[i].whole != NULL) {
+            *numbers[i].whole = (int)number;
+        } else {
+            *numbers[i].real = number;
+        }
+        if (numbers[i].second != NULL) {
+            *numbers[i].second = *end == ':' ? strtod(end + 1, NULL) : 0;
+        }
+        return true;
+    }
+    return false;
+}
+
+settings read_settings(int argc, char **argv)
+{
+    settings s = {.max_batch = 32, .groups = 1, .seconds = 2};
+    for (int i = 1; i < argc; i++) {
+        const char *name = argv[i], *value = i + 1 < argc ? argv[i + 1] : NULL;
+        if (strncmp(name, "--", 2) != 0) {
+            s.model = name;
+            continue;
+        }
+        if (value == NULL || !(read_text(&s, name, value) || read_number(&s, name, value))) {
+            fail(name, NULL);
+        }
+        i++;
+    }
+    s.groups = s.groups < 1 ? 1 : s.groups;
+    if (s.model == NULL ||
+        (s.rate <= 0 && s.light <= 0 && s.p99_ms <= 0 && s.users <= 0 && s.trace == NULL)) {
+        fail("MODEL and --rate, --light, --p99, --users or --trace are needed", NULL);
+    }
+    return s;
+}
