@@ -66,8 +66,9 @@ typedef struct leat_batcher_desc {
     uint32_t queue_limit; /* requests not yet completed, and handles not
                          yet released; 0: 1024 */
     uint32_t max_keys;    /* keys with waiting requests or measured times; 0: 64 */
-    int32_t n_instances;  /* batches under way at once, a session and a thread each; 0: 1 on
-                             the CPU, 4 elsewhere (some are filled while others run) */
+    int32_t n_instances;  /* batches under way at once, a session and a thread each; 0: 4 on devices
+                             (some are filled while others run), 2 on the CPU where the context has
+                             two threads (each batch has one while there are two), else 1 */
     int32_t
         reserved_instances; /* of them: for requests of class 0 alone, in batches of those alone,
                            so that they begin while all others are busy; 0: 1 of 4 or more when

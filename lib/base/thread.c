@@ -39,6 +39,7 @@ struct leat_pool {
     uint32_t threads; /* the caller among them */
     uint64_t spin_ns;
     atomic_flag busy; /* a caller has the pool */
+    _Atomic uint32_t entered;
     pthread_t *workers;
     uint32_t started; /* workers; guarded by busy */
 
@@ -271,9 +272,21 @@ static void run_alone(uint32_t n_tasks, leat_task_fn fn, void *argument)
     }
 }
 
+void lt_pool_enter(leat_pool *pool)
+{
+    atomic_fetch_add(&pool->entered, 1);
+}
+
+void lt_pool_leave(leat_pool *pool)
+{
+    atomic_fetch_sub(&pool->entered, 1);
+}
+
 void lt_pool_parallel(leat_pool *pool, uint32_t n_tasks, leat_task_fn fn, void *argument)
 {
-    if (n_tasks <= 1 || pool->threads == 1 || atomic_flag_test_and_set(&pool->busy)) {
+    if (n_tasks <= 1 || pool->threads == 1 ||
+        atomic_load_explicit(&pool->entered, memory_order_relaxed) >= pool->threads ||
+        atomic_flag_test_and_set(&pool->busy)) {
         run_alone(n_tasks, fn, argument);
         return;
     }

@@ -26,4 +26,10 @@ uint32_t lt_pool_threads(const leat_pool *pool);
  * itself. Allocates nothing. Threads: any. */
 void lt_pool_parallel(leat_pool *pool, uint32_t n_tasks, leat_task_fn fn, void *argument);
 
+/* Says that the calling thread begins, or ends, work with many calls of lt_pool_parallel. While as
+ * many threads are within as the pool has, each runs its tasks alone: all cores have work, and
+ * nobody waits for another. */
+void lt_pool_enter(leat_pool *pool);
+void lt_pool_leave(leat_pool *pool);
+
 #endif

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/thread.h"
 #include "runtime/context.h"
 #include "runtime/model.h"
 
@@ -45,8 +46,21 @@ static bool on_cpu(const leat_session_desc *session)
            (session->n_devices == 1 && strcmp(session->devices[0], "cpu") == 0);
 }
 
-static void fill_defaults(leat_batcher_desc *d)
+/* Batches under way at once, unless the caller says. Two threads do more as two batches of one
+ * thread each than as one of two: nobody waits for the other. With more threads than batches that
+ * would leave cores idle. */
+static int32_t default_instances(const leat_batcher *b)
 {
+    const leat_batcher_desc *d = &b->desc;
+    if (d->no_threads || (d->run != NULL && on_cpu(d->session))) {
+        return 1;
+    }
+    return !on_cpu(d->session) ? 4 : b->pool != NULL && lt_pool_threads(b->pool) == 2 ? 2 : 1;
+}
+
+static void fill_defaults(leat_batcher *b)
+{
+    leat_batcher_desc *d = &b->desc;
     uint64_t wait = 1000000000u;
     d->max_batch_size = d->max_batch_size ? d->max_batch_size : 32;
     d->timeout_ns = d->timeout_ns ? d->timeout_ns : 50000000u;
@@ -54,7 +68,7 @@ static void fill_defaults(leat_batcher_desc *d)
     d->max_keys = d->max_keys ? d->max_keys : 64;
     d->n_classes = d->n_classes ? d->n_classes : LEAT_MAX_CLASSES;
     if (d->n_instances == 0) {
-        d->n_instances = d->no_threads || on_cpu(d->session) ? 1 : 4;
+        d->n_instances = default_instances(b);
     }
     if (d->reserved_instances == 0) {
         d->reserved_instances = d->n_instances >= 4;
@@ -246,7 +260,6 @@ static leat_status start_threads(leat_batcher *b, leat_error *err)
 static void init_locks(leat_batcher *b)
 {
     pthread_mutex_init(&b->lock, NULL);
-    lt_clock_cond_init(&b->work);
     lt_clock_cond_init(&b->ended);
 }
 
@@ -275,7 +288,8 @@ leat_status leat_batcher_create(leat_model *model, const leat_batcher_desc *desc
     b->io = leat_model_io(model);
     b->desc = *desc;
     b->margin = 1;
-    fill_defaults(&b->desc);
+    b->pool = desc->run == NULL && on_cpu(desc->session) ? model->context->pool : NULL;
+    fill_defaults(b);
     b->desc.session = NULL;
     b->desc.pad_dimension = NULL;
     b->desc.pad_lengths = NULL;
@@ -356,7 +370,7 @@ void leat_batcher_destroy(leat_batcher *b)
     }
     pthread_mutex_lock(&b->lock);
     b->closing = true; /* threads end when nothing waits; nothing is held back now */
-    pthread_cond_broadcast(&b->work);
+    lt_batcher_wake_all(b);
     pthread_mutex_unlock(&b->lock);
     if (b->desc.no_threads && b->instances != NULL) {
         run_out(b);
@@ -370,7 +384,6 @@ void leat_batcher_destroy(leat_batcher *b)
         pthread_cond_destroy(&b->requests[i].completed);
     }
     pthread_cond_destroy(&b->ended);
-    pthread_cond_destroy(&b->work);
     pthread_mutex_destroy(&b->lock);
     lt_arena_destroy(&b->arena);
     lt_free(b->memory, b, sizeof(*b));

@@ -85,6 +85,14 @@ typedef struct lt_key_list {
     lt_batch_key *first, *last;
 } lt_key_list;
 
+/* A thread of the batcher that has nothing to do. */
+typedef struct lt_sleeper lt_sleeper;
+struct lt_sleeper {
+    lt_sleeper *next;
+    pthread_cond_t wake;
+    bool asleep; /* in the list */
+};
+
 /* One batch under way at a time. */
 typedef struct lt_instance lt_instance;
 struct lt_instance {
@@ -106,12 +114,14 @@ struct leat_batcher {
     lt_key_rules rules;
     uint32_t n_words;
     lt_arena arena; /* of all that is as old as the batcher */
+    leat_pool
+        *pool; /* whose threads batches share on the CPU; NULL: on a device, or with desc.run */
     lt_instance *instances;
     pthread_t *threads; /* as many as instances; each takes any that is idle */
     int32_t n_threads;
 
     pthread_mutex_t lock; /* guards everything below, and requests but while RUNNING */
-    pthread_cond_t work;  /* something may be begun, or the batcher ends */
+    lt_sleeper *sleepers; /* the one asleep for the shortest time first */
     pthread_cond_t ended; /* requests were completed: room, and for drain */
     lt_instance *idle;
     int32_t n_idle;
@@ -201,6 +211,12 @@ static inline bool lt_batcher_reserves(const leat_batcher *b)
     return b->classes && b->n_idle <= b->desc.reserved_instances;
 }
 
+/* Whether requests of a class have to wait for an instance. The caller holds the lock. */
+static inline bool lt_batcher_busy_for(const leat_batcher *b, uint32_t class_index)
+{
+    return b->idle == NULL || (class_index > 0 && lt_batcher_reserves(b));
+}
+
 /* An instance that is idle, taken; one that is given back. The caller holds the lock. */
 lt_instance *lt_batcher_take_instance(leat_batcher *batcher);
 void lt_batcher_return_instance(leat_batcher *batcher, lt_instance *instance);
@@ -246,5 +262,10 @@ leat_status lt_batcher_try(lt_instance *at, const leat_request *request, uint32_
 
 /* A thread of the batcher. */
 void *lt_batcher_thread(void *batcher);
+
+/* Wakes the thread that fell asleep last, whose stack and core's caches are the warmest; all of
+ * them. The caller holds the lock. */
+void lt_batcher_wake(leat_batcher *batcher);
+void lt_batcher_wake_all(leat_batcher *batcher);
 
 #endif

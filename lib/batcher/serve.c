@@ -2,9 +2,11 @@
 /* Running a batch: rows put together, one run, rows handed out. */
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/thread.h"
 #include "batcher/batcher.h"
 #include "batcher/pad.h"
 
+#include <errno.h>
 #include <string.h>
 #include <time.h>
 
@@ -165,9 +167,16 @@ static leat_status run(lt_instance *at, const leat_array *inputs, leat_array *ou
 {
     const leat_batcher *b = at->batcher;
     const size_t n_inputs = b->io->n_inputs, n_outputs = b->io->n_outputs;
-    return b->desc.run != NULL
-               ? b->desc.run(b->desc.run_user, at->index, inputs, n_inputs, outputs, n_outputs, err)
-               : leat_session_run(at->session, inputs, n_inputs, outputs, n_outputs, err);
+    if (b->desc.run != NULL) {
+        return b->desc.run(b->desc.run_user, at->index, inputs, n_inputs, outputs, n_outputs, err);
+    }
+    if (b->pool == NULL) {
+        return leat_session_run(at->session, inputs, n_inputs, outputs, n_outputs, err);
+    }
+    lt_pool_enter(b->pool);
+    leat_status status = leat_session_run(at->session, inputs, n_inputs, outputs, n_outputs, err);
+    lt_pool_leave(b->pool);
+    return status;
 }
 
 /* Every output has the batch's rows. */
@@ -407,22 +416,51 @@ bool lt_batcher_step(leat_batcher *b, uint64_t *out_next)
     return true;
 }
 
-/* Waits for work; until `next` at most. The caller holds the lock. */
-static void wait_for_work(leat_batcher *b, uint64_t next)
+void lt_batcher_wake(leat_batcher *b)
 {
-    if (next == LT_NEVER) {
-        pthread_cond_wait(&b->work, &b->lock);
-        return;
+    lt_sleeper *s = b->sleepers;
+    if (s != NULL) {
+        b->sleepers = s->next;
+        s->asleep = false;
+        pthread_cond_signal(&s->wake);
     }
+}
+
+void lt_batcher_wake_all(leat_batcher *b)
+{
+    while (b->sleepers != NULL) {
+        lt_batcher_wake(b);
+    }
+}
+
+/* Waits for work; until `next` at most. The caller holds the lock. */
+static void wait_for_work(leat_batcher *b, lt_sleeper *self, uint64_t next)
+{
     const struct timespec limit = {.tv_sec = (time_t)(next / 1000000000u),
                                    .tv_nsec = (long)(next % 1000000000u)};
-    (void)pthread_cond_timedwait(&b->work, &b->lock, &limit);
+    int error = 0;
+    self->next = b->sleepers;
+    self->asleep = true;
+    b->sleepers = self;
+    while (self->asleep && error != ETIMEDOUT) {
+        error = next == LT_NEVER ? pthread_cond_wait(&self->wake, &b->lock)
+                                 : pthread_cond_timedwait(&self->wake, &b->lock, &limit);
+    }
+    if (self->asleep) {
+        lt_sleeper **at = &b->sleepers;
+        while (*at != self) {
+            at = &(*at)->next;
+        }
+        *at = self->next;
+    }
 }
 
 void *lt_batcher_thread(void *opaque)
 {
     leat_batcher *b = opaque;
+    lt_sleeper self;
     uint64_t next;
+    lt_clock_cond_init(&self.wake);
     pthread_mutex_lock(&b->lock);
     for (;;) {
         if (lt_batcher_step(b, &next)) {
@@ -431,8 +469,9 @@ void *lt_batcher_thread(void *opaque)
         if (b->closing && b->stats.waiting == 0) {
             break;
         }
-        wait_for_work(b, next);
+        wait_for_work(b, &self, next);
     }
     pthread_mutex_unlock(&b->lock);
+    pthread_cond_destroy(&self.wake);
     return NULL;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Slots: memory into which the inputs of requests that wait are copied by those who submit them, as
- * the batch needs them, so that its run begins with nothing left to be put together.
+ * the batch needs them, so that its run begins with nothing left to be put together. Where an
+ * instance is idle this is done while its thread wakes up.
  *
  *     key -> slot that is being filled   row 0 | row 1 | ... | (free)
  *                                          ^ request, ^ request
@@ -135,9 +136,8 @@ void lt_slot_stop(leat_batcher *b, lt_batch_key *key)
 
 void lt_slot_reserve(leat_batcher *b, lt_batch_key *key, leat_request *r)
 {
-    r->slot = NULL;
-    if (b->n_slots == 0 || (b->idle != NULL && (r->class_index == 0 || !lt_batcher_reserves(b)))) {
-        return; /* it need not wait */
+    if (b->n_slots == 0) {
+        return;
     }
     if (key->slot != NULL && !has_room(b, key->slot, r)) {
         lt_slot_stop(b, key);

@@ -84,6 +84,7 @@ static leat_request *enqueue(leat_batcher *b, lt_batch_key *key, const leat_requ
     r->deadline = d->deadline_ns ? add(now, d->deadline_ns) : LT_NEVER;
     r->node.due = r->deadline < patience ? r->deadline : patience;
     r->node.order = b->next_order++;
+    r->slot = NULL;
     r->done = d->done;
     r->done_user = d->done_user;
     r->caller_outputs = d->outputs;
@@ -147,14 +148,16 @@ leat_status lt_batcher_enqueue(leat_batcher *b, const leat_request_desc *desc, b
     if (status == LEAT_OK) {
         key = key ? key : lt_keys_claim(b, kind.words, kind.hash);
         leat_request *r = enqueue(b, key, desc, &kind);
-        lt_slot_reserve(b, key, r);
+        if (wake || lt_batcher_busy_for(b, r->class_index)) {
+            lt_slot_reserve(b, key, r);
+        }
         staged = r->slot != NULL ? r : NULL;
         r->held = out_request != NULL;
         if (out_request != NULL) {
             *out_request = r;
         }
-        if (wake && b->idle != NULL && (desc->class_index == 0 || !lt_batcher_reserves(b))) {
-            pthread_cond_signal(&b->work); /* else who is busy now looks again */
+        if (wake && !lt_batcher_busy_for(b, desc->class_index)) {
+            lt_batcher_wake(b); /* else who is busy now looks again */
         }
     } else {
         count_refused(b, key, status, desc->class_index);
@@ -185,7 +188,7 @@ static void help(leat_batcher *b, const leat_request *r)
     while (r->state == LT_REQUEST_WAITING && lt_batcher_step(b, &next)) {
     }
     if (b->stats.waiting > 0) {
-        pthread_cond_signal(&b->work); /* the rest is the threads' */
+        lt_batcher_wake(b); /* the rest is the threads' */
     }
 }
 
@@ -327,7 +330,7 @@ void leat_batcher_flush(leat_batcher *b)
     if (b != NULL) {
         pthread_mutex_lock(&b->lock);
         b->flushed = b->next_order;
-        pthread_cond_broadcast(&b->work);
+        lt_batcher_wake_all(b);
         pthread_mutex_unlock(&b->lock);
     }
 }

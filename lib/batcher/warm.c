@@ -96,7 +96,7 @@ leat_status leat_batcher_warm(leat_batcher *b, const leat_array *inputs, size_t 
         status = warm_instance(at, &r, &kind, err);
         pthread_mutex_lock(&b->lock);
         lt_batcher_return_instance(b, at);
-        pthread_cond_signal(&b->work);
+        lt_batcher_wake(b);
         pthread_cond_broadcast(&b->ended);
         pthread_mutex_unlock(&b->lock);
     }
