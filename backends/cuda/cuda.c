@@ -134,6 +134,7 @@ static leat_backend backend = {
     .alloc = lt_cuda_alloc,
     .free = lt_cuda_free,
     .stream_create = lt_cuda_stream_create,
+    .stream_create_urgent = lt_cuda_stream_create_urgent,
     .stream_destroy = lt_cuda_stream_destroy,
     .stream_wait = lt_cuda_stream_wait,
     .copy = lt_cuda_copy,

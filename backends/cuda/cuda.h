@@ -61,6 +61,7 @@ void lt_cuda_free(void *device, void *block, size_t bytes);
 
 /* stream.c */
 leat_status lt_cuda_stream_create(void *device, void **out_stream, leat_error *err);
+leat_status lt_cuda_stream_create_urgent(void *device, void **out_stream, leat_error *err);
 leat_status lt_cuda_stream_wrap(void *device, void *native, void **out_stream, leat_error *err);
 void lt_cuda_stream_destroy(void *device, void *stream);
 leat_status lt_cuda_stream_wait(void *device, void *stream, leat_error *err);

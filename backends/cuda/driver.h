@@ -69,6 +69,10 @@ enum {
     X(memcpy_d2d_async, "cuMemcpyDtoDAsync",                                                       \
       (cu_address target, cu_address source, size_t bytes, cu_stream stream))                      \
     X(stream_create, "cuStreamCreate", (cu_stream * out_stream, unsigned flags))                   \
+    X(stream_create_with_priority, "cuStreamCreateWithPriority",                                   \
+      (cu_stream * out_stream, unsigned flags, int priority))                                      \
+    X(ctx_get_stream_priority_range, "cuCtxGetStreamPriorityRange",                                \
+      (int *out_least, int *out_greatest))                                                         \
     X(stream_destroy, "cuStreamDestroy", (cu_stream stream))                                       \
     X(stream_wait_event, "cuStreamWaitEvent", (cu_stream stream, cu_event event, unsigned flags))  \
     X(stream_query, "cuStreamQuery", (cu_stream stream))                                           \

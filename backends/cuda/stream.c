@@ -19,8 +19,22 @@ static leat_status current(const lt_cuda_device *device, leat_error *err)
                          "taking the device", err);
 }
 
-static leat_status make(lt_cuda_device *device, cu_stream native, bool wrapped, void **out_stream,
-                        leat_error *err)
+/* A queue of the driver's; blocks of an urgent one's kernels start before others that wait. */
+static cu_result make_queue(const lt_cuda_device *device, bool urgent, cu_stream *out_queue)
+{
+    int least = 0, greatest = 0; /* the most urgent is the lowest number */
+    if (!urgent) {
+        return device->cu->stream_create(out_queue, CU_STREAM_NON_BLOCKING);
+    }
+    cu_result result = device->cu->ctx_get_stream_priority_range(&least, &greatest);
+    return result ? result
+                  : device->cu->stream_create_with_priority(out_queue, CU_STREAM_NON_BLOCKING,
+                                                            greatest);
+}
+
+/* native: the application's; NULL: one is made. */
+static leat_status make(lt_cuda_device *device, cu_stream native, bool wrapped, bool urgent,
+                        void **out_stream, leat_error *err)
 {
     const leat_host *host = device->host;
     void *faults = NULL;
@@ -47,7 +61,7 @@ static leat_status make(lt_cuda_device *device, cu_stream native, bool wrapped, 
         stream->done = NULL;
     }
     if (result == 0 && !wrapped) {
-        result = device->cu->stream_create(&stream->queue, CU_STREAM_NON_BLOCKING);
+        result = make_queue(device, urgent, &stream->queue);
     }
     if (result != 0) {
         if (stream->done != NULL) {
@@ -65,12 +79,17 @@ static leat_status make(lt_cuda_device *device, cu_stream native, bool wrapped, 
 
 leat_status lt_cuda_stream_create(void *device, void **out_stream, leat_error *err)
 {
-    return make(device, NULL, false, out_stream, err);
+    return make(device, NULL, false, false, out_stream, err);
+}
+
+leat_status lt_cuda_stream_create_urgent(void *device, void **out_stream, leat_error *err)
+{
+    return make(device, NULL, false, true, out_stream, err);
 }
 
 leat_status lt_cuda_stream_wrap(void *device, void *native, void **out_stream, leat_error *err)
 {
-    return make(device, native, true, out_stream, err);
+    return make(device, native, true, false, out_stream, err);
 }
 
 void lt_cuda_stream_destroy(void *opaque, void *opaque_stream)

@@ -423,6 +423,10 @@ typedef struct leat_backend {
     void (*host_free)(void *device, void *block, size_t bytes);
     /* 1 when `copy` takes that host memory, the application's own, without a detour. Fast. */
     int32_t (*host_is_pinned)(void *device, const void *address, size_t bytes);
+
+    /* stream_create for a queue whose work the device begins before that of others which waits as
+     * well. NULL: all queues are alike. */
+    leat_status (*stream_create_urgent)(void *device, void **out_stream, leat_error *err);
 } leat_backend;
 
 /* The sanitizer that this translation unit is built with; "" for none. */

@@ -395,7 +395,10 @@ typedef struct leat_session_desc {
     int32_t plain_algorithms; /* 1: convolutions and matrix products by their definition only: no
                                  algorithm (Winograd, Strassen) whose rounding error is larger */
     int32_t no_graphs;        /* 1: devices that can record the work of a run and replay it as a
-                                 whole ("graphs") do not; it is queued anew in every run */
+                                    whole ("graphs") do not; it is queued anew in every run */
+    int32_t urgent;           /* 1: devices that can begin this session's work before that of other
+                                 sessions which waits as well (CUDA: a stream of the highest
+                                 priority) */
 } leat_session_desc;
 
 /* Prepares a model to run on devices. Sessions of one model share its weights and are cheap.

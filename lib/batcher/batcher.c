@@ -154,6 +154,7 @@ static bool make_instances(leat_batcher *b)
         lt_instance *at = &b->instances[i];
         at->batcher = b;
         at->index = i;
+        at->urgent = i >= b->desc.n_instances - b->desc.reserved_instances;
         lt_batcher_return_instance(b, at);
         at->inputs = lt_arena_array(&b->arena, n_in + 1, sizeof(*at->inputs));
         at->outputs = lt_arena_array(&b->arena, n_out + 1, sizeof(*at->outputs));
@@ -235,7 +236,9 @@ static leat_status open_sessions(leat_batcher *b, leat_model *model,
         desc.max_plans = 2 * (uint32_t)b->desc.max_batch_size + 16;
     }
     leat_status status = LEAT_OK;
-    for (int32_t i = 0; i < b->desc.n_instances && status == LEAT_OK; i++) {
+    const int32_t n = b->desc.n_instances;
+    for (int32_t i = 0; i < n && status == LEAT_OK; i++) {
+        desc.urgent = b->instances[i].urgent || (wanted != NULL && wanted->urgent != 0);
         status = leat_session_create(model, &desc, &b->instances[i].session, err);
     }
     return status;

@@ -99,6 +99,7 @@ struct lt_instance {
     leat_batcher *batcher;
     lt_instance *next; /* of those that are idle */
     int32_t index;
+    bool urgent;           /* its work comes before the others' on the device */
     leat_session *session; /* NULL with desc.run */
     leat_array *inputs;    /* of the batch */
     leat_array *outputs;
@@ -217,8 +218,9 @@ static inline bool lt_batcher_busy_for(const leat_batcher *b, uint32_t class_ind
     return b->idle == NULL || (class_index > 0 && lt_batcher_reserves(b));
 }
 
-/* An instance that is idle, taken; one that is given back. The caller holds the lock. */
-lt_instance *lt_batcher_take_instance(leat_batcher *batcher);
+/* An instance that is idle, taken: one that is `urgent` as wanted, if there is; one that is given
+ * back. The caller holds the lock. */
+lt_instance *lt_batcher_take_instance(leat_batcher *batcher, bool urgent);
 void lt_batcher_return_instance(leat_batcher *batcher, lt_instance *instance);
 
 /* Nanoseconds from now until a request of these rows of a key would be complete, behind all that

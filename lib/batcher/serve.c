@@ -375,10 +375,15 @@ static void serve_all(lt_instance *at, const lt_batch *batch)
     }
 }
 
-lt_instance *lt_batcher_take_instance(leat_batcher *b)
+lt_instance *lt_batcher_take_instance(leat_batcher *b, bool urgent)
 {
-    lt_instance *at = b->idle;
-    b->idle = at->next;
+    lt_instance **from = &b->idle;
+    while ((*from)->urgent != urgent && (*from)->next != NULL) {
+        from = &(*from)->next;
+    }
+    from = (*from)->urgent == urgent ? from : &b->idle;
+    lt_instance *at = *from;
+    *from = at->next;
     b->n_idle--;
     return at;
 }
@@ -400,7 +405,8 @@ bool lt_batcher_step(leat_batcher *b, uint64_t *out_next)
     if (batch.first == NULL && batch.expired == NULL) {
         return false;
     }
-    lt_instance *at = lt_batcher_take_instance(b);
+    const bool urgent = b->classes && batch.first != NULL && batch.first->class_index == 0;
+    lt_instance *at = lt_batcher_take_instance(b, urgent);
     b->stats.running++;
     for (const leat_request *r = batch.first; r != NULL && batch.slot != NULL; r = r->next) {
         b->stats.staged++;

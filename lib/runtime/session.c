@@ -105,8 +105,11 @@ static leat_status make_tables(leat_session *session, leat_error *err)
     for (size_t d = 0; d < n_devices; d++) {
         const lt_device *device = session->program->devices[d];
         if (!lt_device_is_host(device)) {
+            const leat_backend *backend = device->backend;
             leat_status status =
-                device->backend->stream_create(device->handle, &session->runner.streams[d], err);
+                (session->urgent && LT_BACKEND_HAS(backend, stream_create_urgent)
+                     ? backend->stream_create_urgent
+                     : backend->stream_create)(device->handle, &session->runner.streams[d], err);
             if (status != LEAT_OK) {
                 session->runner.streams[d] = NULL;
                 return status;
@@ -185,6 +188,7 @@ leat_status leat_session_create(leat_model *model, const leat_session_desc *desc
     session->runner.profile = desc->profile == 1;
     session->runner.time_phases = desc->profile == 2;
     session->runner.graphs = desc->no_graphs == 0;
+    session->urgent = desc->urgent != 0;
     session->runner.progress = desc->progress;
     session->runner.progress_user = desc->progress_user;
     atomic_store(&session->busy, LT_SESSION_FREE);

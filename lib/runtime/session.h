@@ -37,6 +37,7 @@ struct leat_session {
     lt_binding *output_bindings;
     size_t n_bound_inputs;
     size_t n_bound_outputs;
+    bool urgent;      /* its work comes before other sessions' on devices */
     void **given_out; /* per output: the session's own memory that the last run gave out, or NULL */
 
     lt_arena arena;        /* of what lives as long as the session */

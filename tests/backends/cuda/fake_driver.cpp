@@ -386,6 +386,16 @@ EXPORT int cuStreamCreate(void **out, unsigned)
     counts.streams++;
     return 0;
 }
+EXPORT int cuStreamCreateWithPriority(void **out, unsigned flags, int priority)
+{
+    return priority == -5 ? cuStreamCreate(out, flags) : 1;
+}
+EXPORT int cuCtxGetStreamPriorityRange(int *least, int *greatest)
+{
+    *least = 0;
+    *greatest = -5;
+    return 0;
+}
 EXPORT int cuStreamDestroy(void *stream)
 {
     delete static_cast<fake_stream *>(stream);
