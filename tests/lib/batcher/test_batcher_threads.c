@@ -421,7 +421,8 @@ static void inputs_are_staged_while_they_wait(void **state)
         }
         leat_batcher_stats stats = {.struct_size = sizeof(stats)};
         leat_batcher_read_stats(batcher, &stats);
-        /* The first one while a thread woke up, the others the first time only: the hole undoes it. */
+        /* The first one while a thread woke up, the others the first time only: the hole undoes it.
+         */
         assert_int_equal(stats.staged, N + 1 + hole);
         assert_int_equal(stats.batches, 2 * (hole + 1));
     }
