@@ -129,6 +129,25 @@ def conversation(totals):
         report("--capacity" in str(e), "a prompt longer than the caches", str(e), totals)
 
 
+QUESTIONS = ["What is the capital of France?", "Name three colors.", "Say hello.", "How many legs does a spider have?",
+             "Write a sentence about the sea and the ships that sail on it, with the word 'blue' in it."]
+
+
+def together(bpe, totals):
+    """Conversations that join and leave at different steps (leat/sequences.h) say what each says alone."""
+    prompts = [prompt(bpe, q) for q in QUESTIONS]
+    options = [o for p in prompts for o in ("--ids", " ".join(map(str, p)))]
+    r = subprocess.run([os.path.join(BUILD, "bench", "sequences"), MODEL, "--tokens", "24", *options],
+                       capture_output=True, text=True)
+    lines = r.stdout.splitlines()
+    for i, question in enumerate(QUESTIONS):
+        n = 24 // (1 + i % 2)
+        alone = (numbers(chat("--ids", "--tokens", str(n), question).splitlines()[1]) + [END])[:n]
+        said = numbers(lines[i])[:len(alone)] if i < len(lines) else r.stderr.strip()
+        report(said == alone, "together: %.32r" % question, "%d tokens" % n if said == alone
+               else "%s, alone %s" % (said, alone), totals)
+
+
 def main():
     totals = [0, 0]
     if not os.path.exists(MODEL):
@@ -141,6 +160,7 @@ def main():
     greedy(bpe, reference, "Name three colors.", "", totals)
     logits(bpe, reference, totals)
     conversation(totals)
+    together(bpe, totals)
     print("%d passed, %d failed, 0 skipped" % tuple(totals))
     return 1 if totals[1] else 0
 

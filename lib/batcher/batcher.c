@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/thread.h"
+#include "batcher/sizes.h"
 #include "runtime/context.h"
 #include "runtime/model.h"
 
@@ -39,23 +40,16 @@ static leat_status check_desc(const leat_batcher_desc *d, leat_error *err)
     return LEAT_OK;
 }
 
-/* Whether sessions run on the CPU alone. */
-static bool on_cpu(const leat_session_desc *session)
-{
-    return session == NULL || session->n_devices == 0 ||
-           (session->n_devices == 1 && strcmp(session->devices[0], "cpu") == 0);
-}
-
 /* Batches under way at once, unless the caller says. Two threads do more as two batches of one
  * thread each than as one of two: nobody waits for the other. With more threads than batches that
  * would leave cores idle. */
 static int32_t default_instances(const leat_batcher *b)
 {
     const leat_batcher_desc *d = &b->desc;
-    if (d->no_threads || (d->run != NULL && on_cpu(d->session))) {
+    if (d->no_threads || (d->run != NULL && lt_on_cpu(d->session))) {
         return 1;
     }
-    return !on_cpu(d->session) ? 4 : b->pool != NULL && lt_pool_threads(b->pool) == 2 ? 2 : 1;
+    return !lt_on_cpu(d->session) ? 4 : b->pool != NULL && lt_pool_threads(b->pool) == 2 ? 2 : 1;
 }
 
 static void fill_defaults(leat_batcher *b)
@@ -102,7 +96,7 @@ static bool make_requests(leat_batcher *b)
 /* Whether the runs' sizes are every number. */
 static bool any_size(const leat_batcher_desc *d)
 {
-    return d->batch_sizes == NULL && (d->run != NULL || on_cpu(d->session));
+    return d->batch_sizes == NULL && (d->run != NULL || lt_on_cpu(d->session));
 }
 
 /* The least size of the caller's that is not less than n; max where there is none. */
@@ -114,18 +108,6 @@ static uint32_t wanted_size(const leat_batcher_desc *d, uint32_t n, uint32_t max
         }
     }
     return max;
-}
-
-/* The least of 1, 2, 3, 4, 6, 8, 12, ... that is not less than n; max at most. */
-static uint32_t stepped_size(uint32_t n, uint32_t max)
-{
-    uint32_t size = 1;
-    while (size < n) {
-        size *= 2;
-    }
-    const uint32_t between = size / 4 * 3; /* of the half and the whole */
-    size = size >= 4 && n <= between ? between : size;
-    return size < max ? size : max;
 }
 
 static leat_status make_sizes(leat_batcher *b, const leat_batcher_desc *d, leat_error *err)
@@ -141,7 +123,7 @@ static leat_status make_sizes(leat_batcher *b, const leat_batcher_desc *d, leat_
     for (uint32_t n = 0; b->planned != NULL && n <= max; n++) {
         b->planned[n] = any_size(d) || n == 0    ? n
                         : d->batch_sizes != NULL ? wanted_size(d, n, max)
-                                                 : stepped_size(n, max);
+                                                 : lt_stepped_size(n, max);
     }
     return b->planned != NULL ? LEAT_OK : lt_fail(err, LEAT_NO_MEMORY, "no memory for a batcher");
 }
@@ -291,7 +273,7 @@ leat_status leat_batcher_create(leat_model *model, const leat_batcher_desc *desc
     b->io = leat_model_io(model);
     b->desc = *desc;
     b->margin = 1;
-    b->pool = desc->run == NULL && on_cpu(desc->session) ? model->context->pool : NULL;
+    b->pool = desc->run == NULL && lt_on_cpu(desc->session) ? model->context->pool : NULL;
     fill_defaults(b);
     b->desc.session = NULL;
     b->desc.pad_dimension = NULL;
