@@ -24,6 +24,8 @@
 #define MAX_BLOCK_TILES 16u
 /* Tasks a thread, so that a slow core can be helped. */
 #define TASKS_PER_THREAD 4u
+/* Tiles that one call of kernels->chain gets. */
+#define MAX_CHAIN 16u
 /* Of a tile's rows, how many may share a set of the first cache (of 64 sets, 8 ways at least). */
 #define MAX_SAME_SET 5
 
@@ -271,8 +273,23 @@ static void set_panel(const runner *run, const chunk *c, size_t p, lt_gemm_tile 
         job->bias && c->index == 0 ? (const char *)job->bias + column * kernels->bias_bytes : NULL;
 }
 
-/* One call of the kernel at the panel that `tile` was turned to. */
-static void run_tile(const runner *run, const chunk *c, size_t t, lt_gemm_tile *tile)
+/* Tiles that wait for each other, to be handed to kernels->chain. */
+typedef struct chain {
+    lt_gemm_tile tiles[MAX_CHAIN];
+    size_t count;
+} chain;
+
+static void run_chain(const runner *run, chain *waiting)
+{
+    if (waiting->count != 0) {
+        run->job->kernels->chain(waiting->tiles, waiting->count);
+        waiting->count = 0;
+    }
+}
+
+/* One call of the kernel at the panel that `tile` was turned to, now or by run_chain. */
+static void run_tile(const runner *run, const chunk *c, size_t t, lt_gemm_tile *tile,
+                     chain *waiting)
 {
     const lt_gemm_job *job = run->job;
     const lt_gemm_kernels *kernels = job->kernels;
@@ -287,6 +304,13 @@ static void run_tile(const runner *run, const chunk *c, size_t t, lt_gemm_tile *
     } else if (job->residual != NULL) {
         tile->residual = (const char *)job->residual + (row * job->ldr + tile->column) * bytes;
     }
+    if (kernels->chain != NULL && count == kernels->mr && tile->n == kernels->nr) {
+        waiting->tiles[waiting->count++] = *tile;
+        if (waiting->count == MAX_CHAIN) {
+            run_chain(run, waiting);
+        }
+        return;
+    }
     const lt_gemm_kernel_fn *table = tile->n > kernels->nr / 2 ? kernels->full : kernels->half;
     table[count - 1](tile);
     if (run->activate && c->index + 1 == run->blocking.chunks) {
@@ -300,25 +324,30 @@ static void panels_outermost(const runner *run, const chunk *c)
 {
     const lt_gemm_kernels *kernels = run->job->kernels;
     lt_gemm_tile tile = start_tile(run, c);
+    chain waiting;
     size_t tiles = c->t1 - c->t0;
+    waiting.count = 0;
     tile.next_step = divide_up(kernels->nr * kernels->b_bytes * kernels->k_group, tiles);
     size_t part = tile.next_step * tile.k / kernels->k_group * tile.taps;
     for (size_t p = c->p0; p < c->p1; p++) {
         set_panel(run, c, p, &tile);
         tile.next = p + 1 < c->p1 ? panel_at(run, p + 1, c->tap, c->k0) : panel_behind(run, c);
         for (size_t t = c->t0; t < c->t1; t++) {
-            run_tile(run, c, t, &tile);
+            run_tile(run, c, t, &tile, &waiting);
             tile.next = (const char *)tile.next + part;
         }
     }
+    run_chain(run, &waiting);
 }
 
 static void tiles_outermost(const runner *run, const chunk *c)
 {
     const lt_gemm_job *job = run->job;
     lt_gemm_tile tile = start_tile(run, c);
+    chain waiting;
     bool dense = job->rows == NULL && job->lda == job->k;
     size_t panels = c->p1 - c->p0;
+    waiting.count = 0;
     tile.next_step =
         dense ? divide_up(job->kernels->mr * job->kernels->a_bytes * job->kernels->k_group, panels)
               : 0;
@@ -327,10 +356,11 @@ static void tiles_outermost(const runner *run, const chunk *c)
         tile.next = tile_rows(run, c, t + 1 < c->t1 ? t + 1 : t)[0];
         for (size_t p = c->p0; p < c->p1; p++) {
             set_panel(run, c, p, &tile);
-            run_tile(run, c, t, &tile);
+            run_tile(run, c, t, &tile, &waiting);
             tile.next = (const char *)tile.next + part;
         }
     }
+    run_chain(run, &waiting);
 }
 
 /* The first line of a thread's workspace: whose rows it has. Tasks of one block that differ in

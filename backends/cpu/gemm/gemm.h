@@ -87,6 +87,9 @@ typedef struct lt_gemm_kernels {
     uint32_t nr;                            /* columns of a full panel; a half panel has nr / 2 */
     lt_gemm_kernel_fn full[LT_GEMM_MAX_MR]; /* by rows - 1 */
     lt_gemm_kernel_fn half[LT_GEMM_MAX_MR];
+    /* Several tiles of mr rows and whole panels, of one job and without chunks of k, in one call
+     * that may begin one while it ends another. NULL: there is none. */
+    void (*chain)(const lt_gemm_tile *tiles, size_t count);
     lt_gemm_pack_fn pack;
     /* Applies an activation that is no clamp to stored rows of C, f32 only. NULL: the kernel does
      * it (tile->activation), or cannot (f64). */

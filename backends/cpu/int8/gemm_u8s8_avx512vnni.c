@@ -13,12 +13,15 @@
  * So sums that go through memory, to be finished among the next tile's products, lose more than
  * that gains: storing 28 takes 78 cycles, where conversion to bytes from registers takes 98 in
  * all. */
-#include "int8/int8.h"
+#include "int8/chain.h"
 
 #include <immintrin.h>
 
 #define MR 14
 #define VL 16
+/* Rows from which on bytes are finished on registers: products of many rows have no fewer a tile.
+ */
+#define MANY 12
 
 /* --- what follows the sums, on registers --------------------------------------------------------
  */
@@ -33,24 +36,17 @@ residual_bytes(const lt_int8_epilogue *e, size_t at, __mmask16 mask, const bool 
     return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes));
 }
 
-/* What is added to the sums of a result of bytes: a residual of bytes, rounded before with MID. */
-typedef enum addend {
-    NOTHING,
-    RESIDUAL,
-    RESIDUAL_MID
-} addend;
-
 /* f of one vector for a result of bytes: scaled sums, and the addition of a residual of bytes. */
 static inline __attribute__((always_inline)) __m512i
 byte_vector(const lt_int8_epilogue *e, __m512i sum, const __m512 by[2], size_t residual_at,
-            __mmask16 mask, const addend what, const bool whole)
+            __mmask16 mask, const lt_int8_addend what, const bool whole)
 {
     __m512 x = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), by[0], by[1]);
-    if (what == NOTHING) {
+    if (what == LT_INT8_ADD_NOTHING) {
         return _mm512_cvtps_epi32(x);
     }
     __m512 add = residual_bytes(e, residual_at, mask, whole);
-    if (what == RESIDUAL_MID) {
+    if (what == LT_INT8_ADD_RESIDUAL_MID) {
         x = _mm512_max_ps(x, _mm512_set1_ps(e->mid_low));
         x = _mm512_min_ps(x, _mm512_set1_ps(e->mid_high));
         x = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
@@ -81,7 +77,7 @@ static inline __attribute__((always_inline)) byte_bounds bounds_of(const lt_int8
 /* Whole panels whose bounds are those of the type: s32 to s16 with saturation, the zero point, then
  * u8 with saturation, two rows at a time. e->way says that no f is beyond s32. */
 static inline __attribute__((always_inline)) void
-finish_bytes(const lt_gemm_tile *tile, __m512i sum[MR][2], const int mr, const addend what)
+finish_bytes(const lt_gemm_tile *tile, __m512i sum[MR][2], const int mr, const lt_int8_addend what)
 {
     const lt_int8_epilogue copy = *(const lt_int8_epilogue *)tile->epilogue;
     const lt_int8_epilogue *e = &copy; /* which stores of bytes cannot change */
@@ -91,7 +87,7 @@ finish_bytes(const lt_gemm_tile *tile, __m512i sum[MR][2], const int mr, const a
     for (int v = 0; v < 2; v++) {
         by[v][0] = _mm512_loadu_ps(e->scale + tile->column + v * VL);
         by[v][1] = e->bias ? _mm512_loadu_ps(e->bias + tile->column + v * VL) : _mm512_setzero_ps();
-        if (what == RESIDUAL) {
+        if (what == LT_INT8_ADD_RESIDUAL) {
             by[v][1] = _mm512_add_ps(by[v][1], _mm512_set1_ps(e->residual_offset));
         }
     }
@@ -126,7 +122,7 @@ finish_bytes(const lt_gemm_tile *tile, __m512i sum[MR][2], const int mr, const a
 static inline __attribute__((always_inline)) void finish_bytes_stored(const lt_gemm_tile *tile,
                                                                       const int32_t *stored,
                                                                       const int mr, const int nv,
-                                                                      const addend what)
+                                                                      const lt_int8_addend what)
 {
     const lt_int8_epilogue copy = *(const lt_int8_epilogue *)tile->epilogue;
     const lt_int8_epilogue *e = &copy;
@@ -138,7 +134,7 @@ static inline __attribute__((always_inline)) void finish_bytes_stored(const lt_g
     for (int v = 0; v < nv; v++) {
         by[v][0] = _mm512_loadu_ps(e->scale + tile->column + v * VL);
         by[v][1] = e->bias ? _mm512_loadu_ps(e->bias + tile->column + v * VL) : _mm512_setzero_ps();
-        if (what == RESIDUAL) {
+        if (what == LT_INT8_ADD_RESIDUAL) {
             by[v][1] = _mm512_add_ps(by[v][1], _mm512_set1_ps(e->residual_offset));
         }
     }
@@ -231,19 +227,19 @@ static __attribute__((noinline)) void finish_memory(const lt_gemm_tile *tile, in
         return;
     }
     if (plain && e->way == LT_INT8_WAY_BYTES && nv == 1) {
-        finish_bytes_stored(tile, stored, mr, 1, NOTHING);
+        finish_bytes_stored(tile, stored, mr, 1, LT_INT8_ADD_NOTHING);
         return;
     }
     if (plain && e->way == LT_INT8_WAY_BYTES) {
-        finish_bytes_stored(tile, stored, mr, 2, NOTHING);
+        finish_bytes_stored(tile, stored, mr, 2, LT_INT8_ADD_NOTHING);
         return;
     }
     if (plain && e->way == LT_INT8_WAY_BYTES_RESIDUAL && e->mid) {
-        finish_bytes_stored(tile, stored, mr, nv, RESIDUAL_MID);
+        finish_bytes_stored(tile, stored, mr, nv, LT_INT8_ADD_RESIDUAL_MID);
         return;
     }
     if (plain && e->way == LT_INT8_WAY_BYTES_RESIDUAL) {
-        finish_bytes_stored(tile, stored, mr, nv, RESIDUAL);
+        finish_bytes_stored(tile, stored, mr, nv, LT_INT8_ADD_RESIDUAL);
         return;
     }
     lt_int8_finish_avx2(tile, stored, 2 * VL, (size_t)mr);
@@ -398,15 +394,14 @@ static inline __attribute__((always_inline)) void tile_run(const lt_gemm_tile *t
         sum_run(tile, sum, mr, nv);
     }
     const bool plain = tile->activation == NULL;
-    const bool whole = plain && nv == 2 && tile->n == 2 * VL && e->type_bounds;
-    /* Of 49 rows and more, in tiles of nearly equal height; others are not worth the code. */
-    const bool many = mr >= 12 && whole && e->way == LT_INT8_WAY_BYTES_RESIDUAL;
+    const bool whole = mr >= MANY && plain && nv == 2 && tile->n == 2 * VL && e->type_bounds;
+    const bool sum_of_bytes = whole && e->way == LT_INT8_WAY_BYTES_RESIDUAL;
     if (whole && e->way == LT_INT8_WAY_BYTES) {
-        finish_bytes(tile, sum, mr, NOTHING);
-    } else if (many && e->mid) {
-        finish_bytes(tile, sum, mr, RESIDUAL_MID);
-    } else if (many) {
-        finish_bytes(tile, sum, mr, RESIDUAL);
+        finish_bytes(tile, sum, mr, LT_INT8_ADD_NOTHING);
+    } else if (sum_of_bytes && e->mid) {
+        finish_bytes(tile, sum, mr, LT_INT8_ADD_RESIDUAL_MID);
+    } else if (sum_of_bytes) {
+        finish_bytes(tile, sum, mr, LT_INT8_ADD_RESIDUAL);
     } else if (plain && e->way == LT_INT8_WAY_FLOATS) {
         finish_floats(tile, sum, mr, nv);
     } else {
@@ -426,12 +421,22 @@ static inline __attribute__((always_inline)) void tile_run(const lt_gemm_tile *t
     }
 ROWS(DEFINE_KERNELS)
 
+static void chain(const lt_gemm_tile *tiles, size_t count)
+{
+    if (lt_int8_chain_avx512vnni(tiles, count)) {
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        full_14(&tiles[i]);
+    }
+}
+
 #define FULL(rows) full_##rows,
 #define HALF(rows) half_##rows,
 #define TABLE(bytes)                                                                               \
     {                                                                                              \
         .name = "gemm_u8s8_14x32_avx512vnni", .dtype = LEAT_DTYPE_U8, .a_bytes = 1, .b_bytes = 1,  \
         .c_bytes = bytes, .bias_bytes = 4, .k_group = 4, .mr = MR, .nr = 2 * VL,                   \
-        .full = {ROWS(FULL)}, .half = {ROWS(HALF)}, .pack = lt_int8_pack                           \
+        .full = {ROWS(FULL)}, .half = {ROWS(HALF)}, .chain = chain, .pack = lt_int8_pack           \
     }
 const lt_gemm_kernels lt_cpu_gemm_u8s8_14x32_avx512vnni[2] = {TABLE(4), TABLE(1)};

@@ -221,8 +221,9 @@ static void check_qconv(const conv_case *c, const q_epilogue *e, unsigned varian
                           .isa = isa,
                           .threads = 2};
     assert_ok(test_kernel_run(&kernel, NULL, &err), &err);
-    snprintf(what, sizeof(what), "%s, epilogue %d, variant %u, isa %d, constants %x", c->name,
-             (int)(e - epilogues), variant, (int)isa, (unsigned)constants);
+    snprintf(what, sizeof(what), "%s, zeros %d %d %d, variant %u, isa %d, constants %x", c->name,
+             (int)e->y.zero, (int)e->r.zero, (int)e->z.zero, variant, (int)isa,
+             (unsigned)constants);
     check_elements(c, &r, e, what);
     free_run(&r);
 }
@@ -236,6 +237,41 @@ static void qconv_every_shape_and_epilogue_matches_loops(void **state)
             for (unsigned i = 0; i < 3; i++) {
                 unsigned variant = (unsigned)(c * 19 + e * 7 + i * 21) % 64;
                 check_qconv(&cases[c], &epilogues[e / 3], variant, isas[e % 3], constants[i]);
+            }
+        }
+    }
+}
+
+/* Whole tiles of 14 rows by whole panels, which AVX-512 kernels take several at a time: more tiles
+ * than one call has, taps, weights that stay in the cache and not, k from shortest to longest. */
+static void qconv_whole_tiles_match_loops(void **state)
+{
+    static const conv_case whole[] = {
+        {"1x1, 18 tiles", 2, 64, 96, 1, {14, 9}, {1, 1}, {1, 1}, {1, 1}, {0, 0}},
+        {"1x1, 20 tiles, k 28", 1, 28, 32, 1, {14, 20}, {1, 1}, {1, 1}, {1, 1}, {0, 0}},
+        {"1x1, k 24", 1, 24, 32, 1, {14, 4}, {1, 1}, {1, 1}, {1, 1}, {0, 0}},
+        {"3x3, 6 tiles", 1, 32, 64, 1, {14, 6}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},
+        {"3x3, groups", 1, 64, 64, 2, {7, 4}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},
+        {"1x1, many channels", 1, 1024, 160, 1, {7, 4}, {1, 1}, {1, 1}, {1, 1}, {0, 0}},
+        {"1x1, a panel and a half", 1, 40, 48, 1, {7, 8}, {1, 1}, {1, 1}, {1, 1}, {0, 0}},
+    };
+    static const q_epilogue ends[] = {
+        {{LEAT_DTYPE_U8, 0.03f, 117}, {0}, {0}, NULL},
+        {{LEAT_DTYPE_U8, 0.03f, 0}, {0}, {0}, "Relu"},
+        {{LEAT_DTYPE_I8, 0.021f, -9}, {0}, {0}, NULL},
+        {{LEAT_DTYPE_U8, 0.02f, 120},
+         {LEAT_DTYPE_U8, 0.017f, 9},
+         {LEAT_DTYPE_U8, 0.027f, 0},
+         "Relu"},
+        {{LEAT_DTYPE_I8, 0.02f, 4}, {LEAT_DTYPE_I8, 0.03f, -7}, {LEAT_DTYPE_I8, 0.04f, 11}, NULL},
+        {{LEAT_DTYPE_I8, 0.02f, 4}, {LEAT_DTYPE_U8, 0.03f, 130}, {LEAT_DTYPE_U8, 0.04f, 99}, NULL},
+    };
+    (void)state;
+    for (size_t c = 0; c < sizeof(whole) / sizeof(whole[0]); c++) {
+        for (unsigned e = 0; e < sizeof(ends) / sizeof(ends[0]); e++) {
+            for (unsigned i = 0; i < 3; i++) { /* u8 and s8 data, u8 and s8 weights, both layouts */
+                unsigned variant = (unsigned)(c + e * 5 + i * 25) % 64 & ~4u;
+                check_qconv(&whole[c], &ends[e], variant, isas[2 - i / 2], 0x1ffe);
             }
         }
     }
@@ -306,6 +342,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(qconv_every_shape_and_epilogue_matches_loops),
+        cmocka_unit_test(qconv_whole_tiles_match_loops),
         cmocka_unit_test(conv_integer_is_exact),
         cmocka_unit_test(qconv_bad_operands_are_refused),
     };
