@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Chooses how a convolution is computed. */
 #include "conv/conv.h"
+#include "conv/igemm.h"
 #include "conv/winograd.h"
 
 static bool is_depthwise(const lt_conv_geometry *g)
@@ -43,6 +44,23 @@ static leat_status choose(const leat_kernel_node *node, const lt_conv *conv,
     return host->plan_choose(plan, node, offered, count, out_kernel, err);
 }
 
+/* Indirect GEMM or, for a matrix that it may be, Strassen's product. */
+static leat_status choose_product(const leat_kernel_node *node, const lt_conv *conv,
+                                  const lt_cpu_device *device, const leat_host *host,
+                                  leat_plan *plan, leat_kernel *out_kernel, leat_error *err)
+{
+    lt_strassen_costs costs;
+    if (host->plan_options(plan)->plain_algorithms ||
+        lt_igemm_strassen(conv, device, host->pool_threads(host->pool), &costs) == NULL) {
+        return lt_conv_igemm_prepare(node, conv, device, host, plan, out_kernel, err);
+    }
+    const conv_way igemm = {conv, lt_conv_igemm_prepare};
+    const conv_way strassen = {conv, lt_conv_strassen_prepare};
+    const leat_way ways[] = {{"igemm", costs.plain_ns, prepare_way, &igemm},
+                             {"strassen", costs.strassen_ns, prepare_way, &strassen}};
+    return host->plan_choose(plan, node, ways, 2, out_kernel, err);
+}
+
 leat_status lt_cpu_conv_prepare(const leat_kernel_node *node, void *device, const leat_host *host,
                                 leat_plan *plan, leat_kernel *out_kernel, leat_error *err)
 {
@@ -70,7 +88,7 @@ leat_status lt_cpu_conv_prepare(const leat_kernel_node *node, void *device, cons
         } else if (lt_winograd_applies(&conv) && !host->plan_options(plan)->plain_algorithms) {
             way = choose;
         } else {
-            way = lt_conv_igemm_prepare;
+            way = choose_product;
         }
     }
     return way(node, &conv, device, host, plan, out_kernel, err);

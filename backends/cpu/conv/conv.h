@@ -28,6 +28,10 @@ typedef leat_status (*lt_conv_way_fn)(const leat_kernel_node *node, const lt_con
 leat_status lt_conv_igemm_prepare(const leat_kernel_node *node, const lt_conv *conv,
                                   const lt_cpu_device *device, const leat_host *host,
                                   leat_plan *plan, leat_kernel *out_kernel, leat_error *err);
+/* The same by Strassen's product, where lt_igemm_strassen says so (igemm.h). */
+leat_status lt_conv_strassen_prepare(const leat_kernel_node *node, const lt_conv *conv,
+                                     const lt_cpu_device *device, const leat_host *host,
+                                     leat_plan *plan, leat_kernel *out_kernel, leat_error *err);
 /* One filter a channel, channels-last f32, constant weights. */
 leat_status lt_conv_depthwise_prepare(const leat_kernel_node *node, const lt_conv *conv,
                                       const lt_cpu_device *device, const leat_host *host,

@@ -12,7 +12,8 @@
  *     ring[0], ring[1], ... -> Y lines 1 and 2               by the kernels of depthwise.h
  *
  * Tasks take output lines; the lines of E that two tasks see are computed by both. Where E fits the
- * caches anyway, or such lines would be too many, all of E is made first (the way "whole").
+ * caches anyway, or such lines would be too many, all of E is made first (the way "whole"), where it
+ * pays by Strassen's product (the way "strassen").
  *
  * X, weights, biases and Y are f32, f16 or bf16 each; E and the second part's arithmetic are f32.
  * The arithmetic of the first part bounds it (`leat bench --profile` on EfficientNet-Lite0). */
@@ -168,7 +169,7 @@ static leat_status conv_depthwise_run(const void *state, const leat_kernel_args 
     if (d->ring == 0) {
         lt_gemm_job job =
             lt_igemm_matrix_job(&d->first, args->inputs[0], 0, d->first.window.m, workspace);
-        lt_gemm_run(&job, workspace + d->e_bytes, args);
+        lt_igemm_run(&d->first, &job, workspace + d->e_bytes, args);
     }
     bool by_block = d->ring == 0 && d->y_dtype == LEAT_DTYPE_F32;
     args->host->parallel(args->pool, (uint32_t)(d->chunks * (by_block ? d->lines.n_blocks : 1)),
@@ -225,7 +226,7 @@ static size_t plan_workspace(conv_depthwise *d, uint32_t threads)
     d->gemm_at = at;
     if (d->ring == 0) {
         d->e_bytes = whole_lines((size_t)(g->batch * g->in[1]) * line);
-        d->gemm_bytes = whole_lines(lt_gemm_workspace(&job, threads));
+        d->gemm_bytes = whole_lines(lt_igemm_workspace(&d->first, &job, threads));
     } else {
         /* The workspace is not the same for every m: a product's calls differ in theirs. */
         for (int64_t n = 1; n <= d->ring; n++) {
@@ -247,21 +248,12 @@ static leat_value middle_of(const leat_kernel_node *node)
     return e;
 }
 
-static leat_status plan_parts(conv_depthwise *d, const leat_kernel_node *node,
-                              const lt_cpu_device *device, const leat_host *host, leat_plan *plan,
-                              leat_error *err)
+/* The first part as a convolution of its own; g is the second part's. */
+static lt_conv first_of(const leat_kernel_node *node, const lt_conv_geometry *g)
 {
     const leat_value *x = leat_kernel_input(node, 0), *w = leat_kernel_input(node, 1);
-    const leat_value *bias = leat_kernel_input(node, 2), *y = leat_kernel_output(node, 0);
-    leat_value e = middle_of(node);
-    lt_conv_geometry g;
-    lt_cpu_activation activation;
-    leat_status status =
-        lt_conv_geometry_of(node->node, &e, leat_kernel_input(node, 3), y, &g, err);
-    if (status != LEAT_OK) {
-        return status;
-    }
-    lt_conv first = {.g = g,
+    const leat_value *bias = leat_kernel_input(node, 2);
+    lt_conv first = {.g = *g,
                      .dtype = x->dtype,
                      .compute = lt_cpu_compute_dtype(node),
                      .w_dtype = w->dtype,
@@ -272,12 +264,30 @@ static leat_status plan_parts(conv_depthwise *d, const leat_kernel_node *node,
                      .residual_input = LEAT_NO_VALUE};
     first.g.groups = first.g.taps = 1;
     first.g.in_channels = x->shape[3];
+    first.g.out_channels = g->in_channels;
     for (int i = 0; i < 3; i++) {
-        first.g.out[i] = g.in[i];
+        first.g.out[i] = g->in[i];
         first.g.kernel[i] = first.g.stride[i] = first.g.dilation[i] = 1;
         first.g.pad[i] = 0;
     }
     lt_cpu_activation_read_first(node->node, &first.activation);
+    return first;
+}
+
+static leat_status plan_parts(conv_depthwise *d, const leat_kernel_node *node,
+                              const lt_cpu_device *device, const leat_host *host, leat_plan *plan,
+                              leat_error *err)
+{
+    const leat_value *y = leat_kernel_output(node, 0);
+    leat_value e = middle_of(node);
+    lt_conv_geometry g;
+    lt_cpu_activation activation;
+    leat_status status =
+        lt_conv_geometry_of(node->node, &e, leat_kernel_input(node, 3), y, &g, err);
+    if (status != LEAT_OK) {
+        return status;
+    }
+    const lt_conv first = first_of(node, &g);
     lt_cpu_activation_read(node->node, &activation);
     const char *name;
     status = lt_igemm_plan(node, &first, device, host, plan, &d->first, err);
@@ -291,11 +301,18 @@ static leat_status plan_parts(conv_depthwise *d, const leat_kernel_node *node,
                              : lt_depthwise_pack(node, 3, second_bias, host, plan, &d->lines, err);
 }
 
+/* A way for plan_choose. */
+typedef struct way {
+    const char *kernel;
+    bool whole;                          /* all of E is made first, ... */
+    const lt_strassen_kernels *strassen; /* ... by Strassen's product unless NULL */
+} way;
+
 static leat_status prepare_way(const leat_kernel_node *node, void *device, const leat_host *host,
                                leat_plan *plan, const void *argument, leat_kernel *out_kernel,
                                leat_error *err)
 {
-    const bool *whole = argument;
+    const way *way = argument;
     conv_depthwise *d = host->plan_alloc(plan, sizeof(*d));
     if (d == NULL) {
         return lt_cpu_fail(err, LEAT_NO_MEMORY, "ConvDepthwise: no memory for the plan");
@@ -306,8 +323,9 @@ static leat_status prepare_way(const leat_kernel_node *node, void *device, const
     }
     const lt_conv_geometry *g = &d->lines.g;
     uint32_t threads = host->pool_threads(host->pool);
-    plan_lines(d, *whole, device, threads);
-    out_kernel->name = *whole ? "conv_depthwise_whole" : "conv_depthwise_ring";
+    d->first.strassen = way->strassen;
+    plan_lines(d, way->whole, device, threads);
+    out_kernel->name = way->kernel;
     out_kernel->launch = conv_depthwise_run;
     out_kernel->state = d;
     out_kernel->workspace_bytes = plan_workspace(d, threads);
@@ -320,7 +338,6 @@ leat_status lt_cpu_conv_depthwise_prepare(const leat_kernel_node *node, void *de
                                           const leat_host *host, leat_plan *plan,
                                           leat_kernel *out_kernel, leat_error *err)
 {
-    static const bool whole = true, ring = false;
     const lt_cpu_device *device = device_argument;
     leat_value e = middle_of(node);
     lt_conv_geometry g;
@@ -345,10 +362,23 @@ leat_status lt_cpu_conv_depthwise_prepare(const leat_kernel_node *node, void *de
     twice *= (double)(reach(&g) > g.stride[1] ? reach(&g) - g.stride[1] : 0);
     double calls = CALL_NS * (lines + twice) / threads;
     double far = e_bytes > (double)device->l2_bytes / 2 * threads ? e_bytes / FAR_BYTES_PER_NS : 0;
-    const leat_way ways[] = {
+    lt_strassen_costs costs;
+    const lt_conv first = first_of(node, &g);
+    const way ring = {"conv_depthwise_ring", false, NULL};
+    const way whole = {"conv_depthwise_whole", true, NULL};
+    const way strassen = {"conv_depthwise_strassen", true,
+                          host->plan_options(plan)->plain_algorithms
+                              ? NULL
+                              : lt_igemm_strassen(&first, device, threads, &costs)};
+    leat_way ways[3] = {
         {"ring", arithmetic * (1 + twice / (lines < 1 ? 1 : lines)) + calls, prepare_way, &ring},
         {"whole", arithmetic + far / threads, prepare_way, &whole}};
-    return host->plan_choose(plan, node, ways, 2, out_kernel, err);
+    size_t count = 2;
+    if (strassen.strassen != NULL) {
+        double cost = arithmetic * costs.strassen_ns / costs.plain_ns + far / threads;
+        ways[count++] = (leat_way){"strassen", cost, prepare_way, &strassen};
+    }
+    return host->plan_choose(plan, node, ways, count, out_kernel, err);
 }
 
 leat_status lt_cpu_conv_depthwise_supports(const leat_kernel_node *node, leat_error *err)

@@ -97,6 +97,22 @@ lt_gemm_job lt_igemm_matrix_job(const lt_igemm *w, const void *data, size_t firs
     return job;
 }
 
+size_t lt_igemm_workspace(const lt_igemm *w, const lt_gemm_job *job, uint32_t threads)
+{
+    return w->strassen != NULL ? lt_strassen_workspace(w->strassen, job, threads)
+                               : lt_gemm_workspace(job, threads);
+}
+
+void lt_igemm_run(const lt_igemm *w, const lt_gemm_job *job, void *workspace,
+                  const leat_kernel_args *args)
+{
+    if (w->strassen != NULL) {
+        lt_strassen_run(w->strassen, job, workspace, args);
+    } else {
+        lt_gemm_run(job, workspace, args);
+    }
+}
+
 static leat_status igemm_launch(const void *state, const leat_kernel_args *args, leat_error *err)
 {
     const lt_igemm *w = state;
@@ -119,7 +135,7 @@ static leat_status igemm_launch(const void *state, const leat_kernel_args *args,
             job.residual = (const char *)args->inputs[w->conv.residual_input] +
                            group * n * lt_cpu_element_bytes(w->conv.residual_dtype);
         }
-        lt_gemm_run(&job, workspace + window->copy_bytes, args);
+        lt_igemm_run(w, &job, workspace + window->copy_bytes, args);
     }
     return LEAT_OK;
 }
@@ -195,15 +211,33 @@ leat_status lt_igemm_plan(const leat_kernel_node *node, const lt_conv *conv,
     return status == LEAT_OK ? pack(w, node, host, plan, err) : status;
 }
 
-leat_status lt_conv_igemm_prepare(const leat_kernel_node *node, const lt_conv *conv,
-                                  const lt_cpu_device *device, const leat_host *host,
-                                  leat_plan *plan, leat_kernel *out_kernel, leat_error *err)
+const lt_strassen_kernels *lt_igemm_strassen(const lt_conv *conv, const lt_cpu_device *device,
+                                             uint32_t threads, lt_strassen_costs *out_costs)
+{
+    const lt_strassen_kernels *kernels = lt_strassen_kernels_for(device);
+    const lt_conv_geometry *g = &conv->g;
+    const lt_gemm_job job = {.m = (size_t)(g->batch * g->in[0] * g->in[1] * g->in[2]),
+                             .n = (size_t)g->out_channels,
+                             .k = (size_t)g->in_channels};
+    if (conv->dtype != LEAT_DTYPE_F32 || conv->compute != LEAT_DTYPE_F32 || g->groups != 1 ||
+        !lt_conv_window_is_matrix(g) || !lt_strassen_applies(kernels, job.m, job.n, job.k)) {
+        return NULL;
+    }
+    *out_costs = lt_strassen_estimate(kernels, &job, threads);
+    return kernels;
+}
+
+static leat_status prepare(const leat_kernel_node *node, const lt_conv *conv,
+                           const lt_cpu_device *device, const leat_host *host, leat_plan *plan,
+                           const lt_strassen_kernels *strassen, leat_kernel *out_kernel,
+                           leat_error *err)
 {
     lt_igemm *w = host->plan_alloc(plan, sizeof(*w));
     if (w == NULL) {
         return lt_cpu_fail(err, LEAT_NO_MEMORY, "Conv: no memory for the plan");
     }
     leat_status status = lt_igemm_plan(node, conv, device, host, plan, w, err);
+    w->strassen = strassen;
     const lt_conv_window *window = &w->window;
     const lt_gemm_job job = {.kernels = w->kernels,
                              .m = window->m,
@@ -212,12 +246,27 @@ leat_status lt_conv_igemm_prepare(const leat_kernel_node *node, const lt_conv *c
                              .taps = window->taps,
                              .rows = window->matrix ? NULL : lt_conv_window_rows,
                              .copy = w->copies_rows ? lt_gemm_mixed_copy_row : NULL};
-    out_kernel->name = w->kernels->name;
+    out_kernel->name = strassen != NULL ? strassen->name : w->kernels->name;
     out_kernel->launch = igemm_launch;
     out_kernel->state = w;
     out_kernel->workspace_bytes =
-        window->copy_bytes + lt_gemm_workspace(&job, host->pool_threads(host->pool));
+        window->copy_bytes + lt_igemm_workspace(w, &job, host->pool_threads(host->pool));
     out_kernel->flops =
         2 * (uint64_t)job.m * window->k * window->taps * (uint64_t)conv->g.out_channels;
     return status;
+}
+
+leat_status lt_conv_igemm_prepare(const leat_kernel_node *node, const lt_conv *conv,
+                                  const lt_cpu_device *device, const leat_host *host,
+                                  leat_plan *plan, leat_kernel *out_kernel, leat_error *err)
+{
+    return prepare(node, conv, device, host, plan, NULL, out_kernel, err);
+}
+
+leat_status lt_conv_strassen_prepare(const leat_kernel_node *node, const lt_conv *conv,
+                                     const lt_cpu_device *device, const leat_host *host,
+                                     leat_plan *plan, leat_kernel *out_kernel, leat_error *err)
+{
+    return prepare(node, conv, device, host, plan, lt_strassen_kernels_for(device), out_kernel,
+                   err);
 }

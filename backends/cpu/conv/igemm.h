@@ -7,6 +7,7 @@
 #include "conv/conv.h"
 #include "conv/window.h"
 #include "gemm/mixed.h"
+#include "gemm/strassen.h"
 
 typedef struct lt_igemm {
     lt_conv conv;
@@ -20,6 +21,9 @@ typedef struct lt_igemm {
     size_t group_packed; /* bytes of one group's packed weights */
     size_t group_bias;   /* elements of one group's padded bias */
     const void *zeros;   /* k elements */
+    /* Set by the owner: Strassen's product (of a job to which lt_igemm_strassen applies) instead of
+     * the plain one. */
+    const lt_strassen_kernels *strassen;
 } lt_igemm;
 
 /* Chooses the kernels and packs the constants, the node's inputs 1 and 2.
@@ -32,5 +36,17 @@ leat_status lt_igemm_plan(const leat_kernel_node *node, const lt_conv *conv,
  * matrix (one group, no residual), to `c`. */
 lt_gemm_job lt_igemm_matrix_job(const lt_igemm *w, const void *data, size_t first, size_t count,
                                 void *c);
+
+/* Strassen's kernels where they can compute the convolution, and both ways' estimates; else NULL.
+ */
+const lt_strassen_kernels *lt_igemm_strassen(const lt_conv *conv, const lt_cpu_device *device,
+                                             uint32_t threads, lt_strassen_costs *out_costs);
+
+/* Workspace of lt_igemm_run; reads what lt_gemm_workspace does. */
+size_t lt_igemm_workspace(const lt_igemm *w, const lt_gemm_job *job, uint32_t threads);
+
+/* One product on the pool, by Strassen's algorithm where w->strassen is set. */
+void lt_igemm_run(const lt_igemm *w, const lt_gemm_job *job, void *workspace,
+                  const leat_kernel_args *args);
 
 #endif

@@ -157,18 +157,22 @@ static void plan_padded(lt_conv_window *w)
     w->copy_bytes = ((w->copy_bytes + 63) & ~(size_t)63) + 64;
 }
 
+bool lt_conv_window_is_matrix(const lt_conv_geometry *g)
+{
+    bool matrix = true;
+    for (int i = 0; i < 3; i++) {
+        matrix &= g->kernel[i] == 1 && g->stride[i] == 1 && g->pad[i] == 0 && g->in[i] == g->out[i];
+    }
+    return matrix;
+}
+
 static void plan_shape(lt_conv_window *w)
 {
     const lt_conv_geometry *g = &w->from;
-    bool unpadded = true;
-    for (int i = 0; i < 3; i++) {
-        unpadded &=
-            g->kernel[i] == 1 && g->stride[i] == 1 && g->pad[i] == 0 && g->in[i] == g->out[i];
-    }
     w->g = *g;
     w->taps = (size_t)g->taps;
     w->k = (size_t)(g->in_channels / g->groups);
-    w->matrix = unpadded;
+    w->matrix = lt_conv_window_is_matrix(g);
     w->padded = g->groups == 1 && g->in_channels < PADDED_CHANNELS && g->kernel[2] > 1 &&
                 g->dilation[2] == 1 && g->pad[0] >= 0 && g->pad[1] >= 0 && g->pad[2] >= 0;
     if (w->padded) {

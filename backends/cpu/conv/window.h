@@ -28,6 +28,9 @@ typedef struct lt_conv_window {
     size_t from_element; /* bytes of the data's elements, with convert */
 } lt_conv_window;
 
+/* Whether the data itself is the product's matrix. */
+bool lt_conv_window_is_matrix(const lt_conv_geometry *g);
+
 /* Errors:   NO_MEMORY. */
 leat_status lt_conv_window_plan(const lt_conv_geometry *g, size_t element, const leat_host *host,
                                 leat_plan *plan, lt_conv_window *out, leat_error *err);
