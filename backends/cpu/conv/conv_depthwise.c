@@ -12,8 +12,8 @@
  *     ring[0], ring[1], ... -> Y lines 1 and 2               by the kernels of depthwise.h
  *
  * Tasks take output lines; the lines of E that two tasks see are computed by both. Where E fits the
- * caches anyway, or such lines would be too many, all of E is made first (the way "whole"), where it
- * pays by Strassen's product (the way "strassen").
+ * caches anyway, or such lines would be too many, all of E is made first (the way "whole"), where
+ * it pays by Strassen's product (the way "strassen").
  *
  * X, weights, biases and Y are f32, f16 or bf16 each; E and the second part's arithmetic are f32.
  * The arithmetic of the first part bounds it (`leat bench --profile` on EfficientNet-Lite0). */

@@ -18,8 +18,10 @@
 typedef struct lt_depthwise_strip {
     const float *const *pixels;
     int64_t row_step;
-    const float *const *ahead; /* pixels that are asked for meanwhile; NULL: none */
+    const float *const *ahead; /* pixels that are asked for meanwhile, ... */
     int64_t n_ahead;
+    int64_t ahead_offset;  /* ... so many elements behind these */
+    const float *next_out; /* as out, of the next call, which is asked for too */
     const float *weights;
     const float *bias;     /* [channels] or NULL */
     const float *residual; /* as out, or NULL */

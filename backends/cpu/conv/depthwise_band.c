@@ -162,7 +162,7 @@ static void run_strip(const lt_depthwise_plan *d, const lt_depthwise_band *b, li
     strip->pixels = end > ky ? b->table + (top + ky * step - lines.r0) * d->columns : b->table;
     strip->weights = d->weights + ky * g->kernel[2] * g->in_channels;
     int64_t next = top + (end - 1) * step + 1 + (d->ahead - 1) * g->stride[1];
-    strip->n_ahead = 0;
+    strip->n_ahead = strip->ahead_offset = 0;
     if (d->n_pixels > 1 && next + g->stride[1] <= lines.r1) {
         strip->ahead = b->table + (next - lines.r0) * d->columns;
         strip->n_ahead = g->stride[1] * d->columns;
@@ -203,6 +203,8 @@ void lt_depthwise_band_run(const lt_depthwise_plan *d, const lt_depthwise_band *
             int64_t at = (y - b->y0) * out_line + x0 * channels;
             strip.out = b->out + at;
             strip.residual = b->residual != NULL ? b->residual + at : NULL;
+            strip.next_out =
+                y + 1 < b->y1 ? strip.out + out_line : b->out + (x0 + d->n_pixels) * channels;
             run_strip(d, b, lines, y, &strip);
         }
     }

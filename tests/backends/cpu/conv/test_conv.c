@@ -498,6 +498,22 @@ static void conv_winograd_of_halves_matches_double_loops(void **state)
     }
 }
 
+/* Strassen's product where the data is a matrix: odd rows, tails of columns, chunks of k. */
+static void conv_by_strassen_matches_double_loops(void **state)
+{
+    static const conv_case large[] = {
+        {"1x1, odd rows", 2, 1, 34, 70, 1, {1, 9, 9}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}, {0}},
+        {"1x1, images", 2, 3, 1090, 130, 1, {1, 5, 8}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}, {0}},
+        {"1x1x1", 3, 1, 48, 200, 1, {3, 5, 4}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}, {0}},
+    };
+    (void)state;
+    for (size_t n = 0; n < 3 * 3 * 5; n++) {
+        const conv_form f = {LEAT_DTYPE_F32, true, (int)(n / 9), isas[n / 3 % 3], false, 0x6, 0,
+                             "strassen"};
+        check_form(&large[n % 3], &f);
+    }
+}
+
 static void conv_channels_first_matches_double_loops(void **state)
 {
     static const leat_dtype dtypes[] = {LEAT_DTYPE_F32, LEAT_DTYPE_F64, LEAT_DTYPE_F16,
@@ -607,6 +623,7 @@ int main(void)
         cmocka_unit_test(conv_epilogues_match_double_loops),
         cmocka_unit_test(conv_of_halves_matches_double_loops),
         cmocka_unit_test(conv_winograd_of_halves_matches_double_loops),
+        cmocka_unit_test(conv_by_strassen_matches_double_loops),
         cmocka_unit_test(conv_channels_first_matches_double_loops),
         cmocka_unit_test(conv_weights_that_change_match_double_loops),
         cmocka_unit_test(conv_transpose_matches_double_loops),

@@ -205,7 +205,8 @@ static void check(const fused_case *c, const form *f)
     leat_error err = {0};
     leat_status status = test_kernel_run(&kernel, NULL, &err);
     if (status != LEAT_OK) {
-        fail_msg("case %d: %s", (int)(c - cases), err.message);
+        fail_msg("%lld x %lld x %lld: %s", (long long)c->height, (long long)c->width,
+                 (long long)c->channels, err.message);
     }
     compare(&r, f);
     free_run(&r);
@@ -227,6 +228,22 @@ static void conv_depthwise_matches_double_loops(void **state)
 {
     (void)state;
     check_all(LEAT_DTYPE_F32, LEAT_DTYPE_F32);
+}
+
+/* The first part by Strassen's product: odd rows, columns behind the last pair of panels. */
+static void conv_depthwise_by_strassen_matches_double_loops(void **state)
+{
+    static const fused_case large[] = {
+        {1, 9, 9, 34, 70, {3, 3}, {1, 1}, {1, 1}, {1, 1}},
+        {2, 12, 15, 48, 128, {5, 5}, {2, 1}, {1, 1}, {2, 2}},
+    };
+    (void)state;
+    for (int n = 0; n < 2 * 3 * 3; n++) {
+        const form f = {LEAT_DTYPE_F32,          LEAT_DTYPE_F32, "strassen",
+                        (lt_cpu_isa)(n / 2 % 3), n % 2 ? 1 : 3,  n / 6};
+        check(&large[n % 2], &f);
+        check(&large[(n + 1) % 2], &f);
+    }
 }
 
 static void conv_depthwise_of_halves_matches_double_loops(void **state)
@@ -260,6 +277,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(conv_depthwise_matches_double_loops),
+        cmocka_unit_test(conv_depthwise_by_strassen_matches_double_loops),
         cmocka_unit_test(conv_depthwise_of_halves_matches_double_loops),
         cmocka_unit_test(conv_depthwise_weights_that_change_are_unsupported),
     };
