@@ -265,6 +265,8 @@ static void qconv_whole_tiles_match_loops(void **state)
          "Relu"},
         {{LEAT_DTYPE_I8, 0.02f, 4}, {LEAT_DTYPE_I8, 0.03f, -7}, {LEAT_DTYPE_I8, 0.04f, 11}, NULL},
         {{LEAT_DTYPE_I8, 0.02f, 4}, {LEAT_DTYPE_U8, 0.03f, 130}, {LEAT_DTYPE_U8, 0.04f, 99}, NULL},
+        {{0}, {LEAT_DTYPE_U8, 0.017f, 9}, {LEAT_DTYPE_U8, 0.027f, 0}, "Relu"},
+        {{0}, {LEAT_DTYPE_I8, 0.03f, -7}, {LEAT_DTYPE_I8, 0.04f, 11}, NULL},
     };
     (void)state;
     for (size_t c = 0; c < sizeof(whole) / sizeof(whole[0]); c++) {
