@@ -222,7 +222,8 @@ $(BUILD)/obj/backends/cuda/kernels.o: backends/cuda/kernels.S $(CUDA_FATBIN) $(C
 	    $(foreach type,F16 BF16 I8 U8 TF32,-DLT_CUDA_GEMM_$(type)_FATBIN='"$(ROOT)/backends/cuda/gemm/gemm_$(call lower,$(type)).fatbin"') \
 	    -c $< -o $@
 # For tests without a device or nvcc: the plugin without machine code, and a driver that runs the kernels by fibres.
-CUDA_FAKES := $(BUILD)/tests/backends/cuda/libleat_cuda.so $(BUILD)/tests/backends/cuda/libcuda.so.1
+CUDA_FAKES := $(BUILD)/tests/backends/cuda/libleat_cuda.so $(BUILD)/tests/backends/cuda/libcuda.so.1 \
+    $(BUILD)/tests/backends/cuda/libcublasLt.so.13
 $(BUILD)/obj/backends/cuda/no_kernels.o: backends/cuda/kernels.S $(STAMP)
 	@mkdir -p $(@D)
 	$(CC) -c $< -o $@
@@ -232,6 +233,9 @@ $(BUILD)/tests/backends/cuda/libleat_cuda.so: $(CUDA_OBJ) $(BUILD)/obj/backends/
 $(BUILD)/tests/backends/cuda/libcuda.so.1: $(BUILD)/obj/tests/backends/cuda/fake_driver.o $(BUILD)/obj/backends/gpu/emulate.o
 	@mkdir -p $(@D)
 	$(CXX) -shared -Wl,-soname,libcuda.so.1 $(BASE_LDFLAGS) $(LDFLAGS) $^ -ldl -o $@
+$(BUILD)/tests/backends/cuda/libcublasLt.so.13: $(BUILD)/obj/tests/backends/cuda/fake_blaslt.o
+	@mkdir -p $(@D)
+	$(CC) -shared -Wl,-soname,libcublasLt.so.13 $(BASE_LDFLAGS) $(LDFLAGS) $^ -lm -ldl -o $@
 $(BUILD)/obj/tests/backends/cuda/fake_driver.o: CFLAGS := $(CFLAGS:-O3=-O2)
 
 $(BUILD)/libleat_cuda.so: $(CUDA_OBJ) $(BUILD)/obj/backends/cuda/kernels.o

@@ -23,6 +23,7 @@ typedef struct lt_cuda_device {
     cu_module module;
     cu_function copy_1, copy_4;    /* kernels for small copies by bytes and by words; NULL: none */
     struct lt_cuda_tensor *tensor; /* tensor.c's; NULL where the device has not what they need */
+    struct lt_cuda_blaslt *blaslt; /* blaslt.c's */
 } lt_cuda_device;
 
 /* A queue, and the word in which its kernels report bad indices. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Devices: what they are, opening them, their memory. */
+#include "blaslt.h"
 #include "cuda.h"
 #include "tensor.h"
 
@@ -53,6 +54,7 @@ void lt_cuda_device_stop(lt_cuda_device *device)
     }
     if (device->cu->ctx_set_current(device->context) == 0) {
         lt_cuda_tensor_close(device);
+        lt_cuda_blaslt_close(device);
         if (device->module != NULL) {
             (void)device->cu->module_unload(device->module);
         }
@@ -87,6 +89,7 @@ leat_status lt_cuda_device_start(lt_cuda_device *device, leat_error *err)
         device->copy_1 = device->copy_4 = NULL;
     }
     leat_status status = lt_cuda_tensor_open(device, err);
+    status = status ? status : lt_cuda_blaslt_open(device, err);
     if (status != LEAT_OK) {
         lt_cuda_device_stop(device);
     }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rows of Gemm and MatMul. */
+#include "blaslt_way.h"
 #include "cuda.h"
 #include "gemv.h"
 #include "rows.h"
@@ -77,22 +78,19 @@ static choice choose(lt_gpu_gemm *p, leat_dtype dtype, uint32_t processors)
                     (uint32_t)(blocks < most ? blocks : most)};
 }
 
-/* The same product on the tensor cores, where they take it: halves or TF32, A dense along k, one
- * batch stride, a bias that is a row. B of F32 has to lie along k: a constant is packed so.
- * UNSUPPORTED where they do not. */
-static leat_status on_tensor_cores(lt_cuda_builder *b, const lt_gpu_gemm *p, bool bias,
-                                   uint32_t residual)
+/* The product in gemm/'s words. False where it has none: A not dense along k, several batch
+ * strides, a bias that is no row, another activation. */
+static bool describe(const lt_cuda_builder *b, const lt_gpu_gemm *p, bool bias, uint32_t residual,
+                     lt_cuda_gemm_desc *out)
 {
-    leat_dtype dtype = leat_kernel_input(b->node, A)->dtype;
     leat_dtype none = LEAT_DTYPE_UNDEFINED;
-    lt_cuda_tensor_inputs inputs = {
-        .a = A, .b = B, .bias = bias ? C : -1, .residual = residual ? (int32_t)residual : -1};
-    lt_cuda_gemm_desc desc = {
-        .dtype = dtype,
+    const bool transposed = p->b_row == 1 && p->b_column != 1, batches = p->batch_index.rank != 0;
+    *out = (lt_cuda_gemm_desc){
+        .dtype = leat_kernel_input(b->node, A)->dtype,
         .out_dtype = leat_kernel_output(b->node, 0)->dtype,
         .bias_dtype = bias ? leat_kernel_input(b->node, C)->dtype : none,
         .residual_dtype = residual ? leat_kernel_input(b->node, residual)->dtype : none,
-        .b_transposed = p->b_row == 1 && p->b_column != 1,
+        .b_transposed = transposed,
         .alpha = p->activation.alpha,
         .beta = p->activation.beta,
         .scale = p->alpha,
@@ -101,22 +99,31 @@ static leat_status on_tensor_cores(lt_cuda_builder *b, const lt_gpu_gemm *p, boo
         .k = p->k,
         .batch = p->batch,
         .lda = p->a_row,
-        .ldb = p->b_row == 1 && p->b_column != 1 ? p->b_column : p->b_row,
+        .ldb = transposed ? p->b_column : p->b_row,
         .ldd = p->n,
         .ldr = p->n,
-        .a_batch = p->batch_index.rank ? p->a_stride[0] : 0,
-        .b_batch = p->batch_index.rank ? p->b_stride[0] : 0,
+        .a_batch = batches ? p->a_stride[0] : 0,
+        .b_batch = batches ? p->b_stride[0] : 0,
         .d_batch = (int64_t)p->m * p->n,
         .r_batch = (int64_t)p->m * p->n,
         .overlap = 1,
         .b_constant = leat_kernel_input(b->node, B)->data != NULL,
     };
     bool row = !bias || (p->bias_row == 0 && p->bias_column == 1 && p->beta == 1);
-    if (!lt_cuda_tensor_takes(b, dtype) || !row || p->a_column != 1 || p->k == 0 ||
-        p->batch_index.rank > 1 || !lt_cuda_tensor_activation(&p->activation, &desc.activation)) {
+    return row && p->a_column == 1 && p->k != 0 && p->batch_index.rank <= 1 &&
+           lt_cuda_tensor_activation(&p->activation, &out->activation);
+}
+
+/* The same product on the tensor cores, where they take it: halves or TF32. B of F32 has to lie
+ * along k: a constant is packed so. UNSUPPORTED where they do not. */
+static leat_status on_tensor_cores(lt_cuda_builder *b, const lt_gpu_gemm *p,
+                                   const lt_cuda_gemm_desc *described, lt_cuda_tensor_inputs inputs)
+{
+    lt_cuda_gemm_desc desc = *described;
+    if (!lt_cuda_tensor_takes(b, desc.dtype)) {
         return LEAT_UNSUPPORTED;
     }
-    if (dtype == LEAT_DTYPE_F32 && !desc.b_transposed) {
+    if (desc.dtype == LEAT_DTYPE_F32 && !desc.b_transposed) {
         leat_status status = lt_cuda_pack_columns(b, B, p, &inputs.packed_b);
         if (inputs.packed_b == NULL) {
             return status ? status : LEAT_UNSUPPORTED;
@@ -137,9 +144,13 @@ static leat_status add_product(lt_cuda_builder *b, lt_gpu_gemm *p, bool bias, ui
     leat_dtype dtype = leat_kernel_input(b->node, A)->dtype;
     const char *type = lt_cuda_type_name(dtype);
     char name[64], suffix[32];
+    const lt_cuda_tensor_inputs inputs = {
+        .a = A, .b = B, .bias = bias ? C : -1, .residual = residual ? (int32_t)residual : -1};
+    lt_cuda_gemm_desc desc;
     leat_status status = lt_cuda_gemv_pack(b, B, p);
-    if (status == LEAT_OK && !lt_cuda_gemv_fits(p)) {
-        status = on_tensor_cores(b, p, bias, residual);
+    const bool by_rows = lt_cuda_gemv_fits(p), described = describe(b, p, bias, residual, &desc);
+    if (status == LEAT_OK && !by_rows && described) {
+        status = on_tensor_cores(b, p, &desc, inputs);
         if (status != LEAT_UNSUPPORTED) {
             return status;
         }
@@ -188,7 +199,9 @@ static leat_status add_product(lt_cuda_builder *b, lt_gpu_gemm *p, bool bias, ui
         launch.grid[0] = lt_cuda_blocks(b, count, dtype);
         status = lt_cuda_add(b, &launch);
     }
-    return status;
+    return status || by_rows || !described || dtype == LEAT_DTYPE_F32
+               ? status
+               : lt_cuda_blaslt_instead(b, &desc, &inputs);
 }
 
 /* The residual's input; 0 for none. It has the output's shape, as the host promises. */

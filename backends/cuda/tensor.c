@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tensor.h"
 
+#include "blaslt_way.h"
+
 /* The kernels' functions of one variable are numbered alike. */
 _Static_assert((int)LT_GEMM_RELU == (int)LT_GPU_RELU &&
                    (int)LT_GEMM_LEAKY_RELU == (int)LT_GPU_LEAKY_RELU &&
@@ -299,11 +301,12 @@ static leat_status prepare_way(const leat_kernel_node *node, void *device, const
 }
 
 #define MOST_CUTS 12
-#define MOST_WAYS (1 + MOST_CUTS + 1 + LT_STREAM_N_TILES)
+#define MOST_WAYS (1 + MOST_CUTS + 1 + LT_STREAM_N_TILES + LT_CUDA_BLASLT_WAYS)
 
 typedef struct offer {
     leat_way ways[MOST_WAYS];
     job_way arguments[MOST_WAYS];
+    lt_cuda_blaslt_way blaslt[LT_CUDA_BLASLT_WAYS];
     size_t count;
 } offer;
 
@@ -361,6 +364,10 @@ static leat_status choose_way(lt_cuda_builder *b, const job *of)
     add_way(&o, "estimate", chosen.plan.cost_ns, estimate);
     if (of->inputs->a != LT_CUDA_TENSOR_WORKSPACE || of->inputs->workspace_bytes != 0) {
         add_others(&o, of);
+    }
+    if (of->product != NULL) {
+        o.count += lt_cuda_blaslt_offer(b, of->product, of->inputs, &o.ways[0], o.ways[0].cost_ns,
+                                        &o.ways[o.count], o.blaslt);
     }
     return b->host->plan_choose(b->plan, b->node, o.ways, o.count, b->kernel, b->err);
 }

@@ -193,6 +193,8 @@ typedef struct leat_plan_options {
     leat_precision precision;
     int32_t plain_algorithms; /* 1: no Winograd convolution, no Strassen product, nothing else
                                  that rounds otherwise than the definition summed in some order */
+    int32_t measures; /* 1: plan_choose measures, so that ways may be offered whose estimates
+                         are no better */
 } leat_plan_options;
 
 /* Fills `out` with a rearranged copy of a constant. Called at most once per key and model. */

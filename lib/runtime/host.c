@@ -112,6 +112,7 @@ void lt_host_plan_init(leat_plan *plan, lt_device *device, const lt_compile_cont
     plan->options = context->options ? *context->options : (leat_plan_options){0};
     plan->options.struct_size = sizeof(plan->options);
     plan->tuning = context->tuning;
+    plan->options.measures = plan->tuning != NULL;
     plan->constant_bytes = context->constant_bytes;
     plan->progress = context->progress;
     plan->progress_user = context->progress_user;

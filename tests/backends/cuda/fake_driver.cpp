@@ -157,7 +157,8 @@ EXPORT fake_cuda_counts *fake_cuda_read_counts()
  */
 
 struct operation {
-    void *function; /* nullptr: a copy */
+    void *function;                /* nullptr: a copy */
+    void (*library)(const void *); /* a library's work on the parameters, instead of all else */
     gpu::launch_options options;
     std::vector<unsigned char> parameters;
     void *target;
@@ -188,6 +189,10 @@ static bool forbidden()
 static int carry_out(const operation &o)
 {
     static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    if (o.library != nullptr) {
+        o.library(o.parameters.data());
+        return 0;
+    }
     if (o.function == nullptr) {
         memmove(o.target, o.source, o.bytes);
         return 0;
@@ -210,6 +215,16 @@ static int queue(void *opaque, operation &&o)
         return 0;
     }
     return carry_out(o);
+}
+
+/* For fakes of libraries that launch kernels of their own (fake_blaslt.c). */
+EXPORT int fake_cuda_queue(void *stream, void (*work)(const void *), const void *data, size_t bytes)
+{
+    operation o = {};
+    o.library = work;
+    const unsigned char *from = static_cast<const unsigned char *>(data);
+    o.parameters.assign(from, from + bytes);
+    return queue(stream, std::move(o));
 }
 
 static int queue_copy(void *stream, void *target, const void *source, size_t bytes)
