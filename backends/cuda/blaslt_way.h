@@ -20,9 +20,8 @@ typedef struct lt_cuda_blaslt_way {
 } lt_cuda_blaslt_way;
 
 /* Fills at most LT_CUDA_BLASLT_WAYS ways and their arguments; returns how many: none without the
- * library, for a product that it does not take, or where none is worth a measurement. The first has
- * an estimate below own_ns where it is known to be faster, the others have own_ns. Looks for the
- * library only where its ways would matter: loading it takes some 50 ms. */
+ * library, for a product that it does not take or one that is too small to load it for; one where
+ * nothing is measured. The first has an estimate below own_ns, the others own_ns. */
 uint32_t lt_cuda_blaslt_offer(const lt_cuda_builder *b, const lt_cuda_gemm_desc *desc,
                               const lt_cuda_tensor_inputs *inputs, const leat_way *own,
                               double own_ns, leat_way *out_ways, lt_cuda_blaslt_way *out_arguments);
