@@ -10,9 +10,9 @@
 #include "passes/qdq.h"
 
 /* The node that reads the value alone, when it is of that operator. */
-static const leat_node *next(const lt_uses *uses, const leat_node *node, const char *op)
+static leat_node *next(const lt_uses *uses, const leat_node *node, const char *op)
 {
-    const leat_node *reader = lt_only_reader(uses, node->outputs[0]);
+    leat_node *reader = lt_only_reader(uses, node->outputs[0]);
     return reader != NULL && lt_is_onnx(reader, op) ? reader : NULL;
 }
 
@@ -51,14 +51,13 @@ static leat_status fuse(lt_graph *graph, const lt_pass_context *context, const l
                         leat_node *node, bool *out_changed, leat_error *err)
 {
     uint32_t inputs[LT_Q_INPUTS];
-    leat_node *made;
     bool conv = lt_is_onnx(node, "ConvInteger");
     if (!conv && !lt_is_onnx(node, "MatMulInteger")) {
         return LEAT_OK;
     }
     const leat_value w = graph->values[node->inputs[1]];
-    const leat_node *cast = next(uses, node, "Cast");
-    const leat_node *mul = cast ? next(uses, cast, "Mul") : NULL;
+    leat_node *cast = next(uses, node, "Cast");
+    leat_node *mul = cast ? next(uses, cast, "Mul") : NULL;
     if (mul == NULL || leat_node_int(cast, "to", 0) != LEAT_DTYPE_F32 || w.data == NULL ||
         (conv ? w.rank < 3 : w.rank != 2)) {
         return LEAT_OK;
@@ -94,14 +93,8 @@ static leat_status fuse(lt_graph *graph, const lt_pass_context *context, const l
                         .op = conv ? "QConv" : "QMatMul",
                         .inputs = inputs,
                         .output = mul->outputs[0]};
-    leat_status status = lt_qdq_make(graph, context, &desc, &made, err);
-    if (status == LEAT_OK && made != NULL) {
-        lt_graph_remove_node(graph, node);
-        lt_graph_remove_node(graph, cast);
-        lt_graph_remove_node(graph, mul);
-        *out_changed = true;
-    }
-    return status;
+    return lt_qdq_replace(graph, context, &desc, (leat_node *[]){node, cast, mul}, out_changed,
+                          err);
 }
 
 leat_status lt_pass_fuse_dynamic_quantize(lt_graph *graph, const lt_pass_context *context,

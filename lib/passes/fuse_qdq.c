@@ -134,7 +134,6 @@ static leat_status fuse_product(lt_graph *graph, const lt_pass_context *context,
 {
     uint32_t inputs[LT_Q_INPUTS];
     lt_quantized x;
-    leat_node *made;
     for (uint32_t i = 0; i < LT_Q_INPUTS; i++) {
         inputs[i] = LEAT_NO_VALUE;
     }
@@ -152,12 +151,8 @@ static leat_status fuse_product(lt_graph *graph, const lt_pass_context *context,
                         .op = strcmp(node->op, "Conv") == 0 ? "QConv" : "QMatMul",
                         .inputs = inputs,
                         .output = node->outputs[0]};
-    leat_status status = lt_qdq_make(graph, context, &desc, &made, err);
-    if (status == LEAT_OK && made != NULL) {
-        lt_graph_remove_node(graph, node);
-        *out_changed = true;
-    }
-    return status;
+    return lt_qdq_replace(graph, context, &desc, (leat_node *[]){node, NULL, NULL}, out_changed,
+                          err);
 }
 
 /* --- a constant row behind a product ------------------------------------------------------------
@@ -167,7 +162,6 @@ static leat_status fuse_bias(lt_graph *graph, const lt_pass_context *context, co
                              leat_node *node, bool *out_changed, leat_error *err)
 {
     uint32_t inputs[LT_Q_INPUTS];
-    leat_node *made;
     const bool conv = strcmp(node->op, "QConv") == 0;
     if (!lt_qdq_is_open(node) || (!conv && strcmp(node->op, "QMatMul") != 0) ||
         leat_node_attr(node, "activation") != NULL ||
@@ -175,7 +169,7 @@ static leat_status fuse_bias(lt_graph *graph, const lt_pass_context *context, co
         return LEAT_OK;
     }
     lt_qdq_inputs(node, inputs);
-    const leat_node *add = lt_only_reader(uses, node->outputs[0]);
+    leat_node *add = lt_only_reader(uses, node->outputs[0]);
     if (add == NULL || !lt_is_onnx(add, "Add") || inputs[LT_Q_BIAS] != LEAT_NO_VALUE ||
         inputs[LT_Q_RESIDUAL] != LEAT_NO_VALUE) {
         return LEAT_OK;
@@ -195,13 +189,8 @@ static leat_status fuse_bias(lt_graph *graph, const lt_pass_context *context, co
     }
     lt_qdq_desc desc = {
         .from = node, .at = add, .op = node->op, .inputs = inputs, .output = add->outputs[0]};
-    status = lt_qdq_make(graph, context, &desc, &made, err);
-    if (status == LEAT_OK && made != NULL) {
-        lt_graph_remove_node(graph, node);
-        lt_graph_remove_node(graph, add);
-        *out_changed = true;
-    }
-    return status;
+    return lt_qdq_replace(graph, context, &desc, (leat_node *[]){node, add, NULL}, out_changed,
+                          err);
 }
 
 /* --- the result in bytes ------------------------------------------------------------------------
@@ -213,11 +202,10 @@ static leat_status fuse_quantize(lt_graph *graph, const lt_pass_context *context
 {
     uint32_t inputs[LT_Q_INPUTS];
     lt_quantized y;
-    leat_node *made;
     if (!lt_qdq_is_open(node)) {
         return LEAT_OK;
     }
-    const leat_node *reader = lt_only_reader(uses, node->outputs[0]);
+    leat_node *reader = lt_only_reader(uses, node->outputs[0]);
     if (reader == NULL || !lt_qdq_quantizes(graph, reader, &y)) {
         return LEAT_OK;
     }
@@ -227,13 +215,8 @@ static leat_status fuse_quantize(lt_graph *graph, const lt_pass_context *context
     inputs[residual ? LT_Q_Z_ZERO : LT_Q_Y_ZERO] = y.zero;
     lt_qdq_desc desc = {
         .from = node, .at = reader, .op = node->op, .inputs = inputs, .output = y.value};
-    leat_status status = lt_qdq_make(graph, context, &desc, &made, err);
-    if (status == LEAT_OK && made != NULL) {
-        lt_graph_remove_node(graph, node);
-        lt_graph_remove_node(graph, reader);
-        *out_changed = true;
-    }
-    return status;
+    return lt_qdq_replace(graph, context, &desc, (leat_node *[]){node, reader, NULL}, out_changed,
+                          err);
 }
 
 leat_status lt_pass_fuse_qdq(lt_graph *graph, const lt_pass_context *context, bool *out_changed,

@@ -11,8 +11,7 @@
 
 /* The product behind an operand of `add`, and the DequantizeLinear between them, NULL for none. */
 typedef struct candidate {
-    leat_node *product;
-    const leat_node *dequantize;
+    leat_node *product, *dequantize;
 } candidate;
 
 static bool is_free(const leat_node *node)
@@ -52,7 +51,6 @@ static leat_status fuse(lt_graph *graph, const lt_pass_context *context, const l
 {
     uint32_t inputs[LT_Q_INPUTS];
     lt_quantized r = {LEAT_NO_VALUE, LEAT_NO_VALUE, LEAT_NO_VALUE};
-    leat_node *made;
     if (!lt_is_onnx(add, "Add") || add->inputs[0] == add->inputs[1] ||
         !lt_same_shape(graph, add->inputs[0], add->inputs[1])) {
         return LEAT_OK;
@@ -80,16 +78,8 @@ static leat_status fuse(lt_graph *graph, const lt_pass_context *context, const l
                         .op = c.product->op,
                         .inputs = inputs,
                         .output = add->outputs[0]};
-    leat_status status = lt_qdq_make(graph, context, &desc, &made, err);
-    if (status == LEAT_OK && made != NULL) {
-        lt_graph_remove_node(graph, c.product);
-        if (c.dequantize != NULL) {
-            lt_graph_remove_node(graph, c.dequantize);
-        }
-        lt_graph_remove_node(graph, add);
-        *out_changed = true;
-    }
-    return status;
+    return lt_qdq_replace(graph, context, &desc, (leat_node *[]){c.product, add, c.dequantize},
+                          out_changed, err);
 }
 
 leat_status lt_pass_fuse_qdq_residual(lt_graph *graph, const lt_pass_context *context,

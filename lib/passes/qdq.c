@@ -148,6 +148,20 @@ leat_status lt_qdq_make(lt_graph *graph, const lt_pass_context *context, const l
     return LEAT_OK;
 }
 
+leat_status lt_qdq_replace(lt_graph *graph, const lt_pass_context *context, const lt_qdq_desc *desc,
+                           leat_node *const nodes[3], bool *out_changed, leat_error *err)
+{
+    leat_node *made;
+    leat_status status = lt_qdq_make(graph, context, desc, &made, err);
+    for (int i = 0; i < 3 && status == LEAT_OK && made != NULL; i++) {
+        if (nodes[i] != NULL) {
+            lt_graph_remove_node(graph, nodes[i]);
+        }
+        *out_changed = true;
+    }
+    return status;
+}
+
 static leat_status step_from(lt_graph *graph, const lt_pass_context *context, lt_qdq_step_fn step,
                              uint32_t *at, bool *out_changed, leat_error *err)
 {

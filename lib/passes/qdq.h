@@ -69,6 +69,12 @@ typedef struct lt_qdq_desc {
 leat_status lt_qdq_make(lt_graph *graph, const lt_pass_context *context, const lt_qdq_desc *desc,
                         leat_node **out_node, leat_error *err) LEAT_MUST_CHECK;
 
+/* The same in the place of up to three nodes (others are NULL), which are removed; *out_changed is
+ * set when it was made. */
+leat_status lt_qdq_replace(lt_graph *graph, const lt_pass_context *context, const lt_qdq_desc *desc,
+                           leat_node *const nodes[3], bool *out_changed,
+                           leat_error *err) LEAT_MUST_CHECK;
+
 /* Tries one rewrite at a node. */
 typedef leat_status (*lt_qdq_step_fn)(lt_graph *graph, const lt_pass_context *context,
                                       const lt_uses *uses, leat_node *node, bool *out_changed,

@@ -29,7 +29,6 @@ static leat_status fuse(lt_graph *graph, const lt_pass_context *context, const l
 {
     uint32_t inputs[LT_Q_INPUTS];
     lt_quantized y;
-    leat_node *made;
     if (!lt_qdq_is_product(node) || leat_node_int(node, "channels_last", 0) == 0) {
         return LEAT_OK;
     }
@@ -50,14 +49,8 @@ static leat_status fuse(lt_graph *graph, const lt_pass_context *context, const l
     inputs[LT_Q_X] = quantize->inputs[0];
     const lt_qdq_desc desc = {
         .from = node, .at = node, .op = node->op, .inputs = inputs, .output = node->outputs[0]};
-    leat_status status = lt_qdq_make(graph, context, &desc, &made, err);
-    if (status == LEAT_OK && made != NULL) {
-        lt_graph_remove_node(graph, node);
-        lt_graph_remove_node(graph, turn);
-        lt_graph_remove_node(graph, quantize);
-        *out_changed = true;
-    }
-    return status;
+    return lt_qdq_replace(graph, context, &desc, (leat_node *[]){node, turn, quantize}, out_changed,
+                          err);
 }
 
 leat_status lt_pass_quantize_image(lt_graph *graph, const lt_pass_context *context,
