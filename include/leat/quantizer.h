@@ -68,11 +68,24 @@ typedef struct leat_quantizer_desc {
                           by time. 0: for the CPU, layers that 8 bits make slower on this one stay
                           f32, so that the model is never slower; needs data, or inputs that can be
                           made up (tokens) */
+    int32_t equalize;  /* 1: cross-layer equalization: the weights of two products with only Relu,
+                          LeakyRelu or pools between them are scaled channel by channel, which keeps
+                          the f32 results (Nagel et al., ICCV 2019). Helps where channels differ much
+                          in size; takes memory for the weights */
+    int32_t smooth;    /* 1, static: channels that differ much in size are evened out before matrix
+                          products, by factors that move size from data to weights, for one more
+                          multiplication (Xiao et al., "SmoothQuant", ICML 2023). The method dynamic
+                          does so anyway */
+    int32_t feedback;  /* 1: weights are rounded so that what one errs the others make up for, on
+                          the data that is kept to measure with (Frantar et al., "GPTQ", ICLR 2023),
+                          channel by channel where that errs less than the nearest. Helps most at
+                          4 bits; takes time that grows with the third power of what is summed over,
+                          and memory with the second, up to 256 MB. Needs data */
     const char *cache; /* path of a calibration cache, or NULL: what leat_quantizer_feed_files,
                           called once then, finds is written to it by leat_quantizer_finish; where
                           it is there already and of this model and data, most of the data is not
                           run again, and with the same settings ranges are not searched again */
-    leat_progress_fn progress; /* stages "calibrate", "smooth", "range", "time",
+    leat_progress_fn progress; /* stages "calibrate", "smooth", "feedback", "range", "time",
                                   "sensitivity", "revert" */
     void *progress_user;
 } leat_quantizer_desc;
@@ -152,9 +165,9 @@ typedef struct leat_quantized_layer {
     int32_t zero_point;
     double weight_sqnr_db; /* signal to quantization noise of the weights, in decibels */
     double sqnr_db;        /* of the outputs with this layer alone quantized; NaN: not measured */
-    double own_sqnr_db;    /* of the layer's own result, as expected from what was fed; dynamic
-                              only, else NaN */
-    uint64_t flops;        /* of a run of the first batch; 0 without data */
+    double own_sqnr_db; /* of the layer's own result, as expected from what was fed, where channels
+                           could be evened out (dynamic, and `smooth`); else NaN */
+    uint64_t flops;     /* of a run of the first batch; 0 without data */
     uint64_t weight_bytes; /* of the original weights */
     uint64_t ns_before;    /* least of a few runs of the first batch, f32; 0: not known, such as of
                               a layer that is fused into another */

@@ -79,6 +79,34 @@ leat_status lt_quant_add_node(lt_graph *graph, const lt_quant_node *node, uint32
                : lt_node_set_int(graph, made, "axis", node->axis, err);
 }
 
+leat_status lt_quant_divide(lt_graph *graph, const lt_quant_tensor *t, const char *stem,
+                            uint32_t at, uint32_t *x, leat_error *err)
+{
+    const int64_t shape[1] = {(int64_t)t->channels};
+    const lt_quant_constant constant = {stem, "_smooth", LEAT_DTYPE_F32, 1, shape, NULL, false};
+    float *by = lt_arena_array(lt_graph_arena(graph), t->channels, sizeof(*by));
+    lt_quant_constant factors = constant;
+    uint32_t inputs[2] = {*x, 0};
+    if (by == NULL) {
+        return lt_fail(err, LEAT_NO_MEMORY, "no memory for a quantized model");
+    }
+    for (size_t k = 0; k < t->channels; k++) {
+        by[k] = 1;
+    }
+    for (size_t i = 0; i < t->n_again; i++) {
+        by[t->again[i]] += 1;
+    }
+    for (size_t k = 0; k < t->channels; k++) {
+        by[k] = 1 / (by[k] * t->factors[k]);
+    }
+    factors.data = by;
+    leat_status status = lt_quant_add_constant(graph, &factors, &inputs[1], err);
+    return status
+               ? status
+               : lt_quant_add_node(
+                     graph, &(lt_quant_node){"Mul", stem, "_smooth", inputs, 2, 1, -1, at}, x, err);
+}
+
 /* --- versions -----------------------------------------------------------------------------------
  */
 

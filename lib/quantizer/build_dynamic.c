@@ -17,35 +17,6 @@ typedef struct quantized {
     uint32_t value, scale, zero;
 } quantized;
 
-/* Data divided by its factors and by how often each channel comes. */
-static leat_status divide_data(lt_graph *graph, const lt_quant_tensor *t, const char *stem,
-                               uint32_t *x, leat_error *err)
-{
-    const int64_t shape[1] = {(int64_t)t->channels};
-    const lt_quant_constant constant = {stem, "_smooth", LEAT_DTYPE_F32, 1, shape, NULL, false};
-    float *by = lt_arena_array(lt_graph_arena(graph), t->channels, sizeof(*by));
-    lt_quant_constant factors = constant;
-    uint32_t inputs[2] = {*x, 0};
-    if (by == NULL) {
-        return lt_fail(err, LEAT_NO_MEMORY, "no memory for a quantized model");
-    }
-    for (size_t k = 0; k < t->channels; k++) {
-        by[k] = 1;
-    }
-    for (size_t i = 0; i < t->n_again; i++) {
-        by[t->again[i]] += 1;
-    }
-    for (size_t k = 0; k < t->channels; k++) {
-        by[k] = 1 / (by[k] * t->factors[k]);
-    }
-    factors.data = by;
-    leat_status status = lt_quant_add_constant(graph, &factors, &inputs[1], err);
-    return status ? status
-                  : lt_quant_add_node(graph,
-                                      &(lt_quant_node){"Mul", stem, "_smooth", inputs, 2, 1, -1, 0},
-                                      x, err);
-}
-
 /* Channels of bytes that come again, behind the others. */
 static leat_status repeat_channels(lt_graph *graph, const lt_quant_tensor *t, const char *stem,
                                    int32_t last, uint32_t *x, leat_error *err)
@@ -73,7 +44,7 @@ static leat_status quantize_data(lt_graph *graph, const lt_quant_tensor *t, uint
     const char *stem = graph->values[x].name;
     const int32_t rank = graph->values[x].rank;
     const bool even = t != NULL && t->factors != NULL && rank > 0;
-    leat_status status = even ? divide_data(graph, t, stem, &x, err) : LEAT_OK;
+    leat_status status = even ? lt_quant_divide(graph, t, stem, 0, &x, err) : LEAT_OK;
     if (status != LEAT_OK) {
         return status;
     }

@@ -15,9 +15,10 @@
 #include <string.h>
 
 /* Quantizes `value` at position `at` of the order; *out is what DequantizeLinear makes of it. */
-static leat_status add_tensor(lt_graph *graph, uint32_t value, lt_grid grid, uint32_t at,
-                              uint32_t *out, leat_error *err)
+static leat_status add_tensor(lt_graph *graph, uint32_t value, const lt_quant_tensor *t,
+                              uint32_t at, uint32_t *out, leat_error *err)
 {
+    const lt_grid grid = t->grid;
     const char *stem = graph->values[value].name;
     const uint8_t u8 = (uint8_t)grid.zero;
     const int8_t i8 = (int8_t)grid.zero;
@@ -28,7 +29,12 @@ static leat_status add_tensor(lt_graph *graph, uint32_t value, lt_grid grid, uin
         zero.dtype = LEAT_DTYPE_I8;
         zero.data = &i8;
     }
-    leat_status status = lt_quant_add_constant(graph, &scale, &inputs[1], err);
+    leat_status status = LEAT_OK;
+    if (t->factors != NULL) {
+        status = lt_quant_divide(graph, t, stem, at, &inputs[0], err);
+        at += at > 0;
+    }
+    status = status ? status : lt_quant_add_constant(graph, &scale, &inputs[1], err);
     status = status ? status : lt_quant_add_constant(graph, &zero, &inputs[2], err);
     lt_quant_node node = {"QuantizeLinear", stem, "_quantized", inputs, 3, 1, -1, at};
     status = status ? status : lt_quant_add_node(graph, &node, &q, err);
@@ -49,15 +55,14 @@ static leat_status add_tensors(const leat_quantizer *q, lt_graph *graph, const l
         for (uint32_t i = 0; i < node->n_outputs && status == LEAT_OK; i++) {
             uint32_t y = node->outputs[i];
             if (y != LEAT_NO_VALUE && y < q->model->graph->n_values && flow->used[y]) {
-                status =
-                    add_tensor(graph, y, q->tensors[q->tensor_of[y]].grid, n + 1, &grids[y], err);
+                status = add_tensor(graph, y, &q->tensors[q->tensor_of[y]], n + 1, &grids[y], err);
             }
         }
     }
     for (uint32_t i = 0; i < graph->n_inputs && status == LEAT_OK; i++) {
         uint32_t x = graph->inputs[i];
         if (flow->used[x]) { /* sorting takes it to the front */
-            status = add_tensor(graph, x, q->tensors[q->tensor_of[x]].grid, 0, &grids[x], err);
+            status = add_tensor(graph, x, &q->tensors[q->tensor_of[x]], 0, &grids[x], err);
         }
     }
     return status;

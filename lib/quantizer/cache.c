@@ -94,8 +94,9 @@ static uint64_t hash_model(const leat_model *model)
 static uint64_t hash_settings(const leat_quantizer *q)
 {
     uint64_t hash = LT_HASH_START;
-    const uint32_t all[] = {(uint32_t)q->method, (uint32_t)q->desc.target, (uint32_t)q->desc.range,
-                            q->n_batches};
+    const uint32_t all[] = {(uint32_t)q->method,      (uint32_t)q->desc.target,
+                            (uint32_t)q->desc.range,  q->n_batches,
+                            (uint32_t)q->desc.smooth, (uint32_t)q->desc.feedback};
     hash = lt_hash(hash, all, sizeof(all));
     for (uint32_t i = 0; i < q->n_layers; i++) {
         hash = lt_hash(hash, &q->layers[i].able, sizeof(bool));

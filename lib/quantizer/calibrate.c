@@ -48,7 +48,7 @@ static leat_status add_taps(const leat_quantizer *q, lt_graph *graph, leat_error
 }
 
 /* Plain algorithms: their weights take less memory, and they round less. */
-static leat_status open_tapped(leat_quantizer *q, leat_error *err)
+leat_status lt_quant_open_tapped(leat_quantizer *q, leat_error *err)
 {
     const leat_session_desc desc = {.struct_size = sizeof(desc), .plain_algorithms = 1};
     lt_graph *graph;
@@ -65,8 +65,7 @@ static leat_status open_tapped(leat_quantizer *q, leat_error *err)
     return status ? status : leat_session_create(q->tapped, &desc, &q->session, err);
 }
 
-/* The array that holds a tensor's elements in this run. */
-static const leat_array *array_of(const leat_quantizer *q, uint32_t value, const leat_array *inputs,
+const leat_array *lt_quant_tapped(const leat_quantizer *q, uint32_t value, const leat_array *inputs,
                                   const leat_array *outputs)
 {
     const lt_graph *graph = q->tapped->graph;
@@ -124,7 +123,7 @@ static leat_status prepare_sums(leat_quantizer *q, const leat_array *inputs,
             continue;
         }
         lt_quant_tensor *x = &q->tensors[q->tensor_of[layer->x]];
-        const leat_array *array = array_of(q, layer->x, inputs, outputs);
+        const leat_array *array = lt_quant_tapped(q, layer->x, inputs, outputs);
         if (x->sums != NULL || array->rank < 2) {
             continue;
         }
@@ -202,7 +201,7 @@ static leat_status count_tensors(leat_quantizer *q, const leat_array *inputs,
         }
     }
     for (uint32_t i = 0; i < q->n_tensors; i++) {
-        const leat_array *array = array_of(q, q->tensors[i].value, inputs, outputs);
+        const leat_array *array = lt_quant_tapped(q, q->tensors[i].value, inputs, outputs);
         (void)lt_histogram_add(q->tensors[i].histogram, array->data, array->bytes / sizeof(float));
         add_sums(&q->tensors[i], array);
     }
@@ -225,8 +224,9 @@ static leat_status count_flops(leat_quantizer *q, const leat_array *inputs,
     for (uint32_t i = 0; i < q->n_layers; i++) {
         lt_quant_layer *layer = &q->layers[i];
         const leat_value *w = &values[layer->node->inputs[1]];
-        const leat_array *x =
-            q->tensor_of[layer->x] == LT_QUANT_NONE ? NULL : array_of(q, layer->x, inputs, outputs);
+        const leat_array *x = q->tensor_of[layer->x] == LT_QUANT_NONE
+                                  ? NULL
+                                  : lt_quant_tapped(q, layer->x, inputs, outputs);
         if (x == NULL) { /* kept by the caller */
             continue;
         }
@@ -357,7 +357,7 @@ leat_status lt_quant_feed(leat_quantizer *q, const leat_array *inputs, size_t n_
     }
     /* before the tapped model takes its memory */
     leat_status status = q->session ? LEAT_OK : lt_quant_time_source(q, inputs, n_inputs, err);
-    status = status || q->session ? status : open_tapped(q, err);
+    status = status || q->session ? status : lt_quant_open_tapped(q, err);
     if (status != LEAT_OK) {
         lt_quant_stop_feeding(q);
         return status;

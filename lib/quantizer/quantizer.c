@@ -73,6 +73,9 @@ leat_status leat_quantizer_create(leat_model *model, const leat_quantizer_desc *
     status = desc->cache != NULL && q->cache == NULL
                  ? lt_fail(err, LEAT_NO_MEMORY, "no memory for a quantizer")
                  : lt_quant_select(q, desc, err);
+    if (status == LEAT_OK && desc->equalize) {
+        status = lt_quant_equalize(q, err);
+    }
     if (status != LEAT_OK) {
         leat_quantizer_destroy(q);
         return status;
@@ -86,6 +89,7 @@ void leat_quantizer_destroy(leat_quantizer *q)
     if (q != NULL) {
         lt_quant_stop_feeding(q);
         lt_arena_destroy(&q->arena);
+        leat_model_destroy(q->equalized);
         lt_free(&q->context->memory, q, sizeof(*q));
     }
 }
@@ -240,9 +244,12 @@ static leat_status decide(leat_quantizer *q, leat_error *err)
     lt_quant_score score;
     leat_status status = choose_method(q, err);
     lt_quant_cache_settle(q);
-    if (status == LEAT_OK && q->method == LEAT_QUANTIZE_DYNAMIC) {
-        status = q->n_fed == 0 ? lt_quant_synthesize(q, err) : LEAT_OK;
-        status = status ? status : lt_quant_smooth(q, err);
+    const bool dynamic = q->method == LEAT_QUANTIZE_DYNAMIC;
+    if (status == LEAT_OK && dynamic && q->n_fed == 0) {
+        status = lt_quant_synthesize(q, err);
+    }
+    if (status == LEAT_OK && (dynamic || (q->method == LEAT_QUANTIZE_STATIC && q->desc.smooth))) {
+        status = lt_quant_smooth(q, err);
         keep_doubtful(q);
     }
     for (uint32_t i = 0; i < q->n_layers && status == LEAT_OK; i++) {
@@ -252,6 +259,9 @@ static leat_status decide(leat_quantizer *q, leat_error *err)
         }
     }
     lt_model_release_pages(q->model);
+    if (status == LEAT_OK && q->desc.feedback) {
+        status = lt_quant_feedback(q, err);
+    }
     if (status == LEAT_OK && q->method == LEAT_QUANTIZE_STATIC) {
         status = lt_quant_choose_ranges(q, err);
     }

@@ -62,7 +62,8 @@ typedef struct lt_quant_batch {
 
 struct leat_quantizer {
     leat_context *context;
-    leat_model *model;
+    leat_model *model;        /* the caller's, or `equalized` */
+    leat_model *equalized;    /* NULL: none */
     leat_quantizer_desc desc; /* without pointers to the caller's strings */
     leat_quantize_method method;
     int32_t bits;
@@ -139,6 +140,10 @@ leat_status lt_quant_not_finite(const leat_quantizer *q, const lt_quant_layer *l
 /* Row k (of what is summed over), channel c of a matrix. */
 double lt_quant_weight(const leat_quantizer *q, const lt_quant_layer *layer, size_t k, size_t c);
 
+/* Rounds the weights of all layers that are on anew, with error feedback (feedback.c).
+ * Errors:   INVALID without data; CANCELLED; NO_MEMORY. */
+leat_status lt_quant_feedback(leat_quantizer *q, leat_error *err) LEAT_MUST_CHECK;
+
 /* What the layer's results lose on average, one number a channel, since its weights are rounded:
  *     out[c] = sum over k of (w[c][k] - scale[c] q[c][k]) E[x_k]
  * with E[x] over what was fed; padding counts like the rest. Nagel et al., "Data-Free Quantization
@@ -146,8 +151,12 @@ double lt_quant_weight(const leat_quantizer *q, const lt_quant_layer *layer, siz
  */
 bool lt_quant_lost_mean(const leat_quantizer *q, const lt_quant_layer *layer, double *out);
 
-/* --- smooth.c, synthesize.c ---------------------------------------------------------------------
+/* --- equalize.c, smooth.c, synthesize.c ---------------------------------------------------------
  */
+
+/* Puts a model whose layers were evened out in the place of q->model, before data comes.
+ * Errors:   NO_MEMORY. */
+leat_status lt_quant_equalize(leat_quantizer *q, leat_error *err) LEAT_MUST_CHECK;
 
 /* Evens out the channels of what matrix products read, from what was fed, and fills in
  * own_sqnr_db. */
@@ -197,12 +206,21 @@ typedef struct lt_quant_node {
 leat_status lt_quant_add_node(lt_graph *graph, const lt_quant_node *node, uint32_t *out_values,
                               leat_error *err) LEAT_MUST_CHECK;
 
+/* Data divided by its factors and by how often each channel comes; *x becomes the result. */
+leat_status lt_quant_divide(lt_graph *graph, const lt_quant_tensor *t, const char *stem,
+                            uint32_t at, uint32_t *x, leat_error *err) LEAT_MUST_CHECK;
+
 /* --- calibrate.c --------------------------------------------------------------------------------
  */
 
 leat_status lt_quant_feed(leat_quantizer *q, const leat_array *inputs, size_t n_inputs,
                           const int64_t *labels, size_t n_labels, leat_error *err) LEAT_MUST_CHECK;
 void lt_quant_stop_feeding(leat_quantizer *q);
+/* Makes q->tapped and q->session. */
+leat_status lt_quant_open_tapped(leat_quantizer *q, leat_error *err) LEAT_MUST_CHECK;
+/* The array that holds a tensor's elements in a run of those. */
+const leat_array *lt_quant_tapped(const leat_quantizer *q, uint32_t value, const leat_array *inputs,
+                                  const leat_array *outputs);
 
 /* --- cache.c ------------------------------------------------------------------------------------
  */

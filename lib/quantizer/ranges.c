@@ -17,10 +17,24 @@ static bool is_symmetric(const leat_quantizer *q)
     return q->desc.target != LEAT_QUANTIZE_FOR_CPU;
 }
 
+/* All of what is evened out: there is no histogram of it. */
+static lt_grid smooth_grid(const leat_quantizer *q, const lt_quant_tensor *x)
+{
+    float low = 0, high = 0;
+    for (size_t k = 0; k < x->channels; k++) {
+        low = fminf(low, x->least[k] / x->factors[k]);
+        high = fmaxf(high, x->most[k] / x->factors[k]);
+    }
+    return lt_grid_of_range(low, high, is_symmetric(q));
+}
+
 /* The grid that a method gives the group of tensor `first`: it covers all of them. */
 static lt_grid grid_of(const leat_quantizer *q, uint32_t first, leat_quantize_range method)
 {
     float low = 0, high = 0;
+    if (q->tensors[first].factors != NULL) {
+        return smooth_grid(q, &q->tensors[first]);
+    }
     for (uint32_t i = first; i < q->n_tensors; i++) {
         float l, h;
         if (q->tensors[i].group == first && q->tensors[i].histogram != NULL) {

@@ -108,8 +108,9 @@ static double data_noise(const search *h, const double *s, const uint32_t *r, si
 /* With the factors that are set: repeats the widest channels, and notes the best. */
 static void split(search *h)
 {
+    const bool repeats = h->q->method == LEAT_QUANTIZE_DYNAMIC;
     double weights = 0, least = INFINITY;
-    size_t widest, found = 0, most = h->k / MOST_SPLIT / GROUP * GROUP;
+    size_t widest, found = 0, most = repeats ? h->k / MOST_SPLIT / GROUP * GROUP : 0;
     for (uint32_t i = 0; i < h->q->n_layers; i++) {
         weights += reads(&h->q->layers[i], h->x) ? weight_noise(h, &h->q->layers[i], h->s) : 0;
     }
@@ -240,12 +241,22 @@ static leat_status smooth_tensor(leat_quantizer *q, lt_quant_tensor *x, lt_arena
 }
 
 /* Whether all that read x are matrix products with a row of weights for each channel that was
- * counted. */
+ * counted, and no other tensor shares its grid. */
 static bool can_smooth(const leat_quantizer *q, const lt_quant_tensor *x)
 {
     bool some = false;
-    if (x->squares == NULL || x->channels == 0 || x->axis >= 0 || x->histogram->count == 0) {
+    /* an image may lie on its grid for other readers */
+    const bool image =
+        q->method == LEAT_QUANTIZE_STATIC && q->model->graph->values[x->value].rank > 3;
+    if (x->squares == NULL || x->channels == 0 || x->axis >= 0 || x->histogram->count == 0 ||
+        image) {
         return false;
+    }
+    for (uint32_t i = 0; i < q->n_tensors; i++) {
+        if (&q->tensors[i] != x &&
+            q->tensors[i].group == q->tensors[q->tensor_of[x->value]].group) {
+            return false;
+        }
     }
     for (uint32_t i = 0; i < q->n_layers; i++) {
         const lt_quant_layer *layer = &q->layers[i];

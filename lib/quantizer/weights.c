@@ -122,6 +122,7 @@ bool lt_quant_lost_mean(const leat_quantizer *q, const lt_quant_layer *layer, do
     const leat_value *weights = &q->model->graph->values[layer->node->inputs[1]];
     const lt_quant_tensor *x = &q->tensors[q->tensor_of[layer->x]];
     const view w = view_of(weights, layer);
+    const float *factors = x->factors;
     const bool conv = layer->axis == 0 && weights->rank > 2;
     size_t sums = w.outer * w.inner, taps = 1;
     size_t groups = conv ? (size_t)leat_node_int(layer->node, "group", 1) : 1;
@@ -140,7 +141,8 @@ bool lt_quant_lost_mean(const leat_quantizer *q, const lt_quant_layer *layer, do
         for (size_t o = 0; o < w.outer; o++) {
             for (size_t i = 0; i < w.inner; i++) {
                 double level = layer->weights[(o * w.channels + c) * w.inner + i];
-                double lost = (double)at(&w, o, c, i) - level * (double)layer->scales[c];
+                double by = (double)factor(factors, &w, o, i);
+                double lost = (double)at(&w, o, c, i) - level * (double)layer->scales[c] / by;
                 out[c] += lost * x->sums[first + (o * w.inner + i) / taps] / count;
             }
         }

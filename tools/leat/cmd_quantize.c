@@ -206,6 +206,9 @@ int cmd_quantize(const options *o)
                                 .n_keep = (size_t)o->n_keep,
                                 .sensitivity = o->sensitivity,
                                 .any_speed = o->any_speed,
+                                .equalize = o->equalize,
+                                .smooth = o->smooth,
+                                .feedback = o->feedback,
                                 .cache = o->cache,
                                 .progress = shown ? show_progress : NULL};
     leat_quantizer_report report = {.struct_size = sizeof(report)};

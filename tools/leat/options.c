@@ -25,6 +25,7 @@ static const usage commands[] = {
                  "         [--bits 8|4] [--block 32]\n"
                  "         [--target cpu|cuda|any] [--range min-max|percentile|mse|entropy]\n"
                  "         [--keep NODE]... [--sensitivity] [--any-speed] [--cache FILE]\n"
+                 "         [--equalize] [--smooth] [--feedback]\n"
                  "         [--report FILE] [--threads N] [--json]\n"},
     {"test", "leat test PATH... [--device D] [--rtol R] [--atol A]\n"},
 };
@@ -35,7 +36,10 @@ static const usage notes[] = {
      "--cache: measure the ways to compute a layer, and keep the results in DIR.\n"},
     {"quantize",
      "--cache: keep in FILE what calibration found; it is used again for the same model and data.\n"
-     "--any-speed: quantize also layers that are slower in 8 bits on this CPU (--target cpu).\n"},
+     "--any-speed: quantize also layers that are slower in 8 bits on this CPU (--target cpu).\n"
+     "--equalize: even out the channels of weights between products in a chain.\n"
+     "--smooth: static too: even out the channels of what matrix products read (SmoothQuant).\n"
+     "--feedback: round weights so that errors make up for each other on the data (GPTQ).\n"},
     {"", "--plugins DIR: where the backend of --device is looked for (libleat_NAME.so).\n"
          "Exit codes: 0 fine, 1 failed or mismatched, 2 usage, 3 model refused, 4 no device.\n"},
 };
@@ -277,6 +281,12 @@ int options_parse(int argc, char **argv, options *o)
             o->sensitivity = true;
         } else if (strcmp(argv[i], "--any-speed") == 0) {
             o->any_speed = true;
+        } else if (strcmp(argv[i], "--equalize") == 0) {
+            o->equalize = true;
+        } else if (strcmp(argv[i], "--smooth") == 0) {
+            o->smooth = true;
+        } else if (strcmp(argv[i], "--feedback") == 0) {
+            o->feedback = true;
         } else if (strcmp(argv[i], "--plain") == 0) {
             o->plain = true;
         } else if (strcmp(argv[i], "--no-graphs") == 0) {

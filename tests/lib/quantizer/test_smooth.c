@@ -71,11 +71,11 @@ static double measure(test_run *run, const leat_array *x)
 }
 
 /* Quantizes with data of that outlier, 0: with none; signal to noise on other data. */
-static double quantize(float outlier, bool feed, lt_quant_tensor *out_tensor, double *out_own)
+static double quantize_by(const leat_quantizer_desc *by, float outlier, bool feed,
+                          lt_quant_tensor *out_tensor, double *out_own)
 {
     onnx_builder *b = build_products();
-    leat_quantizer_desc desc = {
-        .struct_size = sizeof(desc), .method = LEAT_QUANTIZE_DYNAMIC, .any_speed = 1};
+    leat_quantizer_desc desc = *by;
     leat_quantizer *q;
     test_run run;
     float *data = malloc(ROWS * K * sizeof(*data));
@@ -96,6 +96,37 @@ static double quantize(float outlier, bool feed, lt_quant_tensor *out_tensor, do
     onnx_builder_destroy(b);
     free(data);
     return db;
+}
+
+static double quantize(float outlier, bool feed, lt_quant_tensor *out_tensor, double *out_own)
+{
+    const leat_quantizer_desc desc = {
+        .struct_size = sizeof(desc), .method = LEAT_QUANTIZE_DYNAMIC, .any_speed = 1};
+    return quantize_by(&desc, outlier, feed, out_tensor, out_own);
+}
+
+static void outliers_are_evened_out_statically_where_asked(void **state)
+{
+    (void)state;
+    for (int target = 0; target <= LEAT_QUANTIZE_FOR_ANY; target++) {
+        leat_quantizer_desc desc = {.struct_size = sizeof(desc),
+                                    .method = LEAT_QUANTIZE_STATIC,
+                                    .target = (leat_quantize_target)target,
+                                    .any_speed = 1};
+        lt_quant_tensor x;
+        double own, plain, even;
+        plain = quantize_by(&desc, 60, true, &x, &own);
+        assert_true(x.factors == NULL && isnan(own));
+        desc.smooth = 1;
+        even = quantize_by(&desc, 60, true, &x, &own);
+        assert_true(x.factors != NULL && x.n_again == 0);
+        assert_true(even > plain + 6);
+        desc.smooth = 0; /* and without outliers nothing changes */
+        plain = quantize_by(&desc, 1, true, &x, &own);
+        desc.smooth = 1;
+        even = quantize_by(&desc, 1, true, &x, &own);
+        assert_true(x.factors == NULL && even == plain);
+    }
 }
 
 static void outliers_are_evened_out(void **state)
@@ -189,6 +220,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(outliers_are_evened_out),
+        cmocka_unit_test(outliers_are_evened_out_statically_where_asked),
         cmocka_unit_test(repeated_channels_are_whole_groups),
         cmocka_unit_test(equal_channels_are_left_alone),
         cmocka_unit_test(tokens_are_made_up_where_the_model_says_so),
