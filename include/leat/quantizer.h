@@ -84,7 +84,9 @@ typedef struct leat_quantizer_desc {
     const char *cache; /* path of a calibration cache, or NULL: what leat_quantizer_feed_files,
                           called once then, finds is written to it by leat_quantizer_finish; where
                           it is there already and of this model and data, most of the data is not
-                          run again, and with the same settings ranges are not searched again */
+                          run again, and with the same settings ranges are not searched again; on
+                          the same processor, with as many threads, nothing is decided by time
+                          again: the result is the same file */
     leat_progress_fn progress; /* stages "calibrate", "smooth", "feedback", "range", "time",
                                   "sensitivity", "revert" */
     void *progress_user;
@@ -146,8 +148,9 @@ LEAT_API leat_status leat_quantizer_feed_files(leat_quantizer *quantizer,
                                                leat_error *err) LEAT_MUST_CHECK;
 
 /* Quantizes and writes PATH, whole or not at all (leat_model_save). The same data in the same order
- * gives the same file, but for layers whose two times are too close to each other to be sure
- * (any_speed: always). May be called once.
+ * gives the same file with any_speed, for other targets than the CPU, and with a `cache` that an
+ * earlier call wrote; else but for layers whose two times are too close to each other to be sure.
+ * May be called once.
  * Errors:   INVALID for the static method without data; LIMIT when max_drop cannot be reached: the
  *           report says what was; CANCELLED; IO; NO_MEMORY. */
 LEAT_API leat_status leat_quantizer_finish(leat_quantizer *quantizer, const char *path,

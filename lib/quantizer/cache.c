@@ -4,12 +4,13 @@
  *     head     magic, hashes of model, data and settings, numbers of things
  *     tensor   counts and ranges, the histogram's bins that are not 0, sums of channels, the grid
  *     ...
- *     layer    operations
+ *     layer    operations, its two times, whether and why it went back to f32
  *     ...
  *     sum      FNV-1a of all before
  *
- * all in the machine's own byte order, which the magic shows. Grids hold for the same settings;
- * with others they are chosen anew. */
+ * all in the machine's own byte order, which the magic shows. Grids hold for the same settings,
+ * what was decided by time for the same processor and number of threads, too; else they are chosen
+ * anew. */
 #include "base/error.h"
 #include "base/file.h"
 #include "quantizer/quantizer.h"
@@ -17,12 +18,13 @@
 
 #include <string.h>
 
-#define MAGIC 0x316c61637461656cu /* "leatcal1" */
+#define MAGIC 0x326c61637461656cu /* "leatcal2" */
 #define MOST_BYTES ((size_t)1 << 30)
 
 typedef struct head {
     uint64_t magic, model, data, settings;
     uint64_t n_tensors, n_layers, n_fed, correct_bias;
+    uint64_t choice; /* what the layers' choice hangs on; 0: none was made */
 } head;
 
 typedef struct tensor_head {
@@ -34,6 +36,10 @@ typedef struct tensor_head {
     int32_t zero, is_signed;
     int32_t has_rows; /* least, most and squares follow the sums */
 } tensor_head;
+
+typedef struct layer_record {
+    uint64_t flops, f32_ns, own_ns, back;
+} layer_record;
 
 typedef struct bin {
     uint64_t index, count;
@@ -104,6 +110,18 @@ static uint64_t hash_settings(const leat_quantizer *q)
     return hash;
 }
 
+/* The same of the choice that is made by time; never 0. */
+static uint64_t hash_choice(const leat_quantizer *q)
+{
+    const leat_device_properties *cpu = &lt_device_cpu(q->context)->info;
+    const uint32_t all[] = {leat_version(), lt_pool_threads(q->context->pool), (uint32_t)q->bits,
+                            (uint32_t)q->block};
+    uint64_t hash = lt_hash(hash_settings(q), all, sizeof(all));
+    hash = lt_hash(hash, &q->desc.max_drop, sizeof(q->desc.max_drop));
+    hash = hash_text(hash, cpu->description ? cpu->description : "");
+    return hash_text(hash, cpu->features ? cpu->features : "") | 1;
+}
+
 /* --- writing ------------------------------------------------------------------------------------
  */
 
@@ -155,14 +173,16 @@ static void put_tensor(writing *w, const lt_quant_tensor *t)
     }
 }
 
-leat_status lt_quant_cache_save(const leat_quantizer *q, leat_error *err)
+leat_status lt_quant_cache_save(const leat_quantizer *q, bool chosen, leat_error *err)
 {
-    if (q->cache == NULL || !q->cache_keyed || (q->counted && q->grids_known)) {
+    const bool news = chosen ? q->by_time : !q->counted || !q->grids_known;
+    if (q->cache == NULL || !q->cache_keyed || !news) {
         return LEAT_OK;
     }
     writing w = {.sum = LT_HASH_START, .err = err};
-    const head h = {MAGIC,        q->model_hash, q->data_hash, hash_settings(q),
-                    q->n_tensors, q->n_layers,   q->n_fed,     q->correct_bias};
+    const head h = {
+        MAGIC,       q->model_hash, q->data_hash,    hash_settings(q),           q->n_tensors,
+        q->n_layers, q->n_fed,      q->correct_bias, chosen ? hash_choice(q) : 0};
     w.status = lt_file_writer_open(&q->context->memory, q->cache, &w.file, err);
     if (w.status != LEAT_OK) {
         return w.status;
@@ -172,7 +192,9 @@ leat_status lt_quant_cache_save(const leat_quantizer *q, leat_error *err)
         put_tensor(&w, &q->tensors[i]);
     }
     for (uint32_t i = 0; i < q->n_layers; i++) {
-        put(&w, &q->layers[i].report.flops, sizeof(uint64_t));
+        const lt_quant_layer *l = &q->layers[i];
+        const layer_record r = {l->report.flops, l->f32_ns, l->own_ns, l->back};
+        put(&w, &r, sizeof(r));
     }
     const uint64_t sum = w.sum;
     put(&w, &sum, sizeof(sum));
@@ -242,6 +264,19 @@ static bool take_tensor(leat_quantizer *q, reading *r, lt_quant_tensor *t)
            (!th.has_rows || (t->least != NULL && t->most != NULL && t->squares != NULL));
 }
 
+static bool take_layer(reading *r, lt_quant_layer *layer)
+{
+    layer_record record;
+    if (!take(r, &record, sizeof(record)) || record.back >= LT_QUANT_BACKS) {
+        return false;
+    }
+    layer->report.flops = record.flops;
+    layer->chosen.f32_ns = record.f32_ns;
+    layer->chosen.own_ns = record.own_ns;
+    layer->chosen.back = (lt_quant_back)record.back;
+    return true;
+}
+
 static leat_status refuse(const leat_quantizer *q, const char *what, leat_error *err)
 {
     return lt_fail(err, LEAT_INVALID,
@@ -273,8 +308,9 @@ static leat_status read_cache(leat_quantizer *q, const void *data, size_t bytes,
         good = take_tensor(q, &r, &q->tensors[i]);
     }
     for (uint32_t i = 0; i < q->n_layers && good; i++) {
-        good = take(&r, &q->layers[i].report.flops, sizeof(uint64_t));
+        good = take_layer(&r, &q->layers[i]);
     }
+    q->cache_choice = h.choice;
     q->cache_settings = h.settings;
     q->correct_bias = h.correct_bias == 1;
     q->counted = good;
@@ -312,4 +348,20 @@ void lt_quant_cache_settle(leat_quantizer *q)
     q->grids_known =
         q->counted && (q->method != LEAT_QUANTIZE_STATIC || q->cache_settings == hash_settings(q));
     q->correct_bias &= q->grids_known;
+}
+
+bool lt_quant_cache_choose(leat_quantizer *q)
+{
+    if (!q->counted || !q->by_time || q->cache_choice != hash_choice(q)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < q->n_layers; i++) {
+        lt_quant_layer *layer = &q->layers[i];
+        if (layer->on && layer->chosen.back != LT_QUANT_STAYS) {
+            lt_quant_take_back(layer, layer->chosen.back);
+            layer->f32_ns = layer->chosen.f32_ns;
+            layer->own_ns = layer->chosen.own_ns;
+        }
+    }
+    return true;
 }

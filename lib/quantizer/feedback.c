@@ -33,6 +33,10 @@
 #define DAMPING 0.01
 #define DIMS 3
 
+/* What the compiler makes of the vectors that the target has. */
+#define WIDE 8
+typedef float vector __attribute__((vector_size(WIDE * sizeof(float)), aligned(4), may_alias));
+
 /* Sums of one layer: R^T R, then R, of each group. */
 typedef struct moments {
     lt_quant_layer *layer;
@@ -48,12 +52,18 @@ static void add_products(float *h, size_t k, size_t first, float *const rows[TOG
         for (int r = 0; r < TOGETHER; r++) {
             by[r] = sign * rows[r][i];
         }
-        for (size_t j = i; j < k; j++) {
-            float sum = to[j];
+        size_t j = i;
+        for (; j + WIDE <= k; j += WIDE) {
+            vector sum = *(const vector *)(to + j);
             for (int r = 0; r < TOGETHER; r++) {
-                sum += by[r] * rows[r][j];
+                sum += by[r] * *(const vector *)(rows[r] + j);
             }
-            to[j] = sum;
+            *(vector *)(to + j) = sum;
+        }
+        for (; j < k; j++) {
+            for (int r = 0; r < TOGETHER; r++) {
+                to[j] += by[r] * rows[r][j];
+            }
         }
     }
 }
@@ -265,10 +275,10 @@ static float level_of(const lanes *l, size_t at, float w)
 /* Row j of R times the errors behind it. */
 static void dot(const float *row, const float *error, size_t first, size_t k, float out[LANES])
 {
-    float sum[LANES] = {0};
+    vector sum[LANES / WIDE] = {{0}};
     for (size_t i = first; i < k; i++) {
-        for (size_t c = 0; c < LANES; c++) {
-            sum[c] += row[i] * error[i * LANES + c];
+        for (size_t v = 0; v < LANES / WIDE; v++) {
+            sum[v] += row[i] * *(const vector *)(error + i * LANES + v * WIDE);
         }
     }
     memcpy(out, sum, sizeof(sum));

@@ -265,8 +265,11 @@ static leat_status decide(leat_quantizer *q, leat_error *err)
     if (status == LEAT_OK && q->method == LEAT_QUANTIZE_STATIC) {
         status = lt_quant_choose_ranges(q, err);
     }
-    status = status ? status : lt_quant_cache_save(q, err);
-    status = status ? status : lt_quant_pay(q, err);
+    status = status ? status : lt_quant_cache_save(q, false, err);
+    const bool chosen = status == LEAT_OK && lt_quant_cache_choose(q);
+    if (!chosen) {
+        status = status ? status : lt_quant_pay(q, err);
+    }
     status = status ? status : lt_quant_measure(q, q->n_batches, &score, err);
     if (status != LEAT_OK) {
         return status;
@@ -277,8 +280,12 @@ static leat_status decide(leat_quantizer *q, leat_error *err)
     if (q->desc.sensitivity || over) {
         status = lt_quant_sensitivity(q, err);
     }
+    if (chosen) {
+        return status;
+    }
     status = status ? status : lt_quant_revert(q, err);
-    return status ? status : lt_quant_never_slower(q, err);
+    status = status ? status : lt_quant_never_slower(q, err);
+    return status ? status : lt_quant_cache_save(q, true, err);
 }
 
 static leat_status write_result(leat_quantizer *q, const char *path, leat_error *err)

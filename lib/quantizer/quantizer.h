@@ -12,6 +12,15 @@
 
 #define LT_QUANT_NONE UINT32_MAX
 
+/* Why a layer went back to f32. */
+typedef enum lt_quant_back {
+    LT_QUANT_STAYS,
+    LT_QUANT_SLOWER,    /* in 8 bits, by its own times and the model's */
+    LT_QUANT_NO_FASTER, /* the model with it */
+    LT_QUANT_BUDGET,
+    LT_QUANT_BACKS
+} lt_quant_back;
+
 typedef struct lt_quant_layer {
     const leat_node *node;
     uint32_t position; /* of the node in the source graph */
@@ -22,6 +31,11 @@ typedef struct lt_quant_layer {
     bool on;         /* is to be quantized */
     uint64_t f32_ns; /* of the first batch; 0: not known */
     uint64_t own_ns; /* in 8 bits, of the last variant timed in which it was; 0: not known */
+    lt_quant_back back;
+    struct { /* from the cache */
+        uint64_t f32_ns, own_ns;
+        lt_quant_back back;
+    } chosen;
     int8_t *weights; /* as the original lies; NULL until they are asked for */
     float *scales;   /* one a channel */
     double *lost;    /* lt_quant_lost_mean; NULL until it is asked for, or not known */
@@ -84,7 +98,7 @@ struct leat_quantizer {
     uint64_t batch_bytes;
     uint64_t n_fed;
     const char *cache; /* path; NULL: none */
-    uint64_t model_hash, data_hash, cache_settings;
+    uint64_t model_hash, data_hash, cache_settings, cache_choice;
     bool cache_keyed; /* the hashes are known */
     bool counted;     /* what data would count came from the cache: it is run only to be kept */
     bool grids_known; /* the tensors' grids too */
@@ -231,8 +245,12 @@ leat_status lt_quant_cache_open(leat_quantizer *q, uint64_t data_hash,
                                 leat_error *err) LEAT_MUST_CHECK;
 /* Whether the grids hold for the settings, which are known now. */
 void lt_quant_cache_settle(leat_quantizer *q);
-/* Writes it where something is new. */
-leat_status lt_quant_cache_save(const leat_quantizer *q, leat_error *err) LEAT_MUST_CHECK;
+/* Whether the layers that went back to f32 by time are known, for the same settings, processor and
+ * number of threads: they go back then. */
+bool lt_quant_cache_choose(leat_quantizer *q);
+/* Writes it where something is new; `chosen`: the layers' choice too. */
+leat_status lt_quant_cache_save(const leat_quantizer *q, bool chosen,
+                                leat_error *err) LEAT_MUST_CHECK;
 
 /* --- measure.c ----------------------------------------------------------------------------------
  */
@@ -271,6 +289,8 @@ leat_status lt_quant_choose_ranges(leat_quantizer *q, leat_error *err) LEAT_MUST
 leat_status lt_quant_sensitivity(leat_quantizer *q, leat_error *err) LEAT_MUST_CHECK;
 /* Takes layers back to f32 until the drop is allowed. LIMIT when it cannot be. */
 leat_status lt_quant_revert(leat_quantizer *q, leat_error *err) LEAT_MUST_CHECK;
+/* Takes one layer back. */
+void lt_quant_take_back(lt_quant_layer *layer, lt_quant_back why);
 
 /* Tells the caller's progress function; CANCELLED when it says so. */
 leat_status lt_quant_progress(const leat_quantizer *q, const char *stage, uint64_t done,

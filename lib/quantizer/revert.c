@@ -47,6 +47,16 @@ leat_status lt_quant_sensitivity(leat_quantizer *q, leat_error *err)
     return status;
 }
 
+void lt_quant_take_back(lt_quant_layer *layer, lt_quant_back why)
+{
+    static const char *const reasons[LT_QUANT_BACKS] = {
+        "", "slower in 8 bits on this CPU", "the model is no faster with it on this CPU",
+        "went back to f32 to keep the budget"};
+    layer->on = false;
+    layer->back = why;
+    layer->report.reason = reasons[why];
+}
+
 /* --- reverting ----------------------------------------------------------------------------------
  */
 
@@ -132,7 +142,7 @@ leat_status lt_quant_revert(leat_quantizer *q, leat_error *err)
     q->sqnr_db = score.sqnr_db;
     q->drop = score.drop;
     for (uint32_t i = 0; i < n; i++) {
-        q->layers[c[i].layer].report.reason = "went back to f32 to keep the budget";
+        lt_quant_take_back(&q->layers[c[i].layer], LT_QUANT_BUDGET);
     }
     return n < count ? LEAT_OK
                      : lt_fail(err, LEAT_LIMIT,

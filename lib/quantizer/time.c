@@ -146,9 +146,6 @@ static leat_status time_variant(leat_quantizer *q, uint64_t *out_ns, leat_error 
     return status;
 }
 
-/* Why a layer goes back. */
-static const char slower[] = "slower in 8 bits on this CPU";
-
 typedef struct loser {
     int64_t loss; /* nanoseconds that the layer takes more in 8 bits */
     lt_quant_layer *layer;
@@ -207,13 +204,13 @@ static leat_status confirm(leat_quantizer *q, const loser *all, uint32_t n, uint
 /* The first n go back when the whole then takes less than `limit`; *now is its time then, and
  * *out_taken true. */
 static leat_status try_without(leat_quantizer *q, const loser *all, uint32_t n, uint64_t limit,
-                               const char *reason, uint64_t *now, bool *out_taken, leat_error *err)
+                               lt_quant_back why, uint64_t *now, bool *out_taken, leat_error *err)
 {
     uint64_t ns = 0;
     switch_layers(all, n, false);
     leat_status status = time_variant(q, &ns, err);
     *out_taken = status == LEAT_OK && ns < limit;
-    if (*out_taken && reason == slower) {
+    if (*out_taken && why == LT_QUANT_SLOWER) {
         status = confirm(q, all, n, ns, out_taken, err);
     }
     if (*out_taken) {
@@ -222,7 +219,7 @@ static leat_status try_without(leat_quantizer *q, const loser *all, uint32_t n, 
         switch_layers(all, n, true);
     }
     for (uint32_t i = 0; i < n && *out_taken; i++) {
-        all[i].layer->report.reason = reason;
+        lt_quant_take_back(all[i].layer, why);
     }
     return status;
 }
@@ -252,7 +249,7 @@ leat_status lt_quant_pay(leat_quantizer *q, leat_error *err)
         taken = false;
         for (uint32_t some = n; some > 0 && !taken && some > n / 8 && status == LEAT_OK;
              some /= 2) {
-            status = try_without(q, all, some, now - now / 128, slower, &now, &taken, err);
+            status = try_without(q, all, some, now - now / 128, LT_QUANT_SLOWER, &now, &taken, err);
         }
         status = status ? status : lt_quant_progress(q, "time", (uint64_t)round + 1, ROUNDS, err);
     }
@@ -261,7 +258,6 @@ leat_status lt_quant_pay(leat_quantizer *q, leat_error *err)
 
 leat_status lt_quant_never_slower(leat_quantizer *q, leat_error *err)
 {
-    static const char reason[] = "the model is no faster with it on this CPU";
     lt_quant_score score;
     uint32_t count;
     uint64_t now = 0;
@@ -280,10 +276,10 @@ leat_status lt_quant_never_slower(leat_quantizer *q, leat_error *err)
         return status;
     }
     for (uint32_t left = count / 2; left > 0 && !taken && status == LEAT_OK; left /= 2) {
-        status = try_without(q, all, count - left, limit, reason, &now, &taken, err);
+        status = try_without(q, all, count - left, limit, LT_QUANT_NO_FASTER, &now, &taken, err);
     }
     if (status == LEAT_OK && !taken) {
-        status = try_without(q, all, count, UINT64_MAX, reason, &now, &taken, err);
+        status = try_without(q, all, count, UINT64_MAX, LT_QUANT_NO_FASTER, &now, &taken, err);
     }
     status = status ? status : lt_quant_measure(q, q->n_batches, &score, err);
     if (status == LEAT_OK) {

@@ -4,6 +4,7 @@
 
 #include "base/npy.h"
 #include "quantizer/quantizer.h"
+#include "runtime/tuning.h"
 #include "support/file.h"
 #include "support/quantize.h"
 
@@ -46,7 +47,7 @@ static void write_data(size_t samples)
 }
 
 typedef struct counts {
-    int calibrated, ranges;
+    int calibrated, ranges, timed;
 } counts;
 
 static int count(void *user, const char *stage, uint64_t done, uint64_t total)
@@ -56,6 +57,7 @@ static int count(void *user, const char *stage, uint64_t done, uint64_t total)
     (void)total;
     c->calibrated += strcmp(stage, "calibrate") == 0;
     c->ranges += strcmp(stage, "range") == 0;
+    c->timed += strcmp(stage, "time") == 0;
     return 0;
 }
 
@@ -72,7 +74,7 @@ static leat_status quantize(uint32_t seed, leat_quantize_target target, void **o
                                 .progress = count,
                                 .progress_user = seen};
     test_run run;
-    *seen = (counts){0, 0};
+    *seen = (counts){0, 0, 0};
     *out = NULL;
     test_run_load(&run, b);
     leat_quantizer *q = test_quantizer(&run, &desc);
@@ -153,9 +155,80 @@ static void foreign_and_damaged_caches_are_refused(void **state)
     }
     for (size_t left = 0; left < bytes; left += bytes / 11 + 1) {
         test_write_file(cache_path, cache, left);
-        assert_foreign(1, left < 72 ? "this version" : "damaged");
+        assert_foreign(1, left < 80 ? "this version" : "damaged");
     }
     free(cache);
+}
+
+/* Quantizes with the cache and by time; what was written, to be freed. *out_back: layers in f32. */
+static void *quantize_by_time(double max_drop, size_t *bytes, counts *seen, size_t *out_back)
+{
+    onnx_builder *b = build(1);
+    const leat_quantizer_file file = {NULL, data_path};
+    leat_quantizer_desc desc = {.struct_size = sizeof(desc),
+                                .method = LEAT_QUANTIZE_STATIC,
+                                .max_drop = max_drop,
+                                .cache = cache_path,
+                                .progress = count,
+                                .progress_user = seen};
+    leat_quantizer *q;
+    test_run run;
+    *seen = (counts){0, 0, 0};
+    test_run_load(&run, b);
+    assert_ok(leat_quantizer_create(run.model, &desc, &q, &run.err), &run.err);
+    assert_ok(leat_quantizer_feed_files(q, &file, 1, NULL, &run.err), &run.err);
+    assert_ok(leat_quantizer_finish(q, test_quantized_path, &run.err), &run.err);
+    leat_quantizer_report r = test_quantizer_report(q);
+    *out_back = 0;
+    for (size_t i = 0; i < r.n_layers; i++) {
+        assert_int_equal(r.layers[i].bits == 32, r.layers[i].reason[0] != '\0');
+        *out_back += r.layers[i].bits == 32;
+    }
+    leat_quantizer_destroy(q);
+    test_run_free(&run);
+    onnx_builder_destroy(b);
+    return test_read_file(test_quantized_path, bytes);
+}
+
+/* Writes "slower" (1) or "stays" (0) for both layers into the cache, whose last part they are. */
+static void choose_in_cache(const uint64_t back[2])
+{
+    size_t bytes;
+    char *cache = test_read_file(cache_path, &bytes);
+    for (size_t i = 0; i < 2; i++) {
+        memcpy(cache + bytes - sizeof(uint64_t) - (2 - i) * 32 + 24, &back[i], sizeof(back[i]));
+    }
+    const uint64_t sum = lt_hash(LT_HASH_START, cache, bytes - sizeof(sum));
+    memcpy(cache + bytes - sizeof(sum), &sum, sizeof(sum));
+    test_write_file(cache_path, cache, bytes);
+    free(cache);
+}
+
+/* Times are measured once: whatever was decided then is what the next call does. */
+static void what_time_decided_stays_decided(void **state)
+{
+    static const uint64_t choices[][2] = {{0, 0}, {1, 0}, {0, 1}};
+    counts seen;
+    size_t bytes[2], back;
+    (void)state;
+    unlink(cache_path);
+    write_data(SAMPLES);
+    void *first = quantize_by_time(0, &bytes[0], &seen, &back);
+    assert_true(seen.timed > 0);
+    void *second = quantize_by_time(0, &bytes[1], &seen, &back);
+    assert_int_equal(seen.timed, 0);
+    assert_int_equal(bytes[0], bytes[1]);
+    assert_memory_equal(first, second, bytes[0]);
+    free(first);
+    free(second);
+    for (size_t i = 0; i < sizeof(choices) / sizeof(choices[0]); i++) {
+        choose_in_cache(choices[i]);
+        free(quantize_by_time(0, &bytes[0], &seen, &back));
+        assert_int_equal(seen.timed, 0);
+        assert_int_equal(back, choices[i][0] + choices[i][1]);
+    }
+    free(quantize_by_time(0.9, &bytes[0], &seen, &back)); /* other settings */
+    assert_true(seen.timed > 0);
 }
 
 /* Every layer says what it took, and one that is f32 says why; the whole is no slower than what
@@ -245,6 +318,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(second_time_gives_the_same_without_searching),
         cmocka_unit_test(foreign_and_damaged_caches_are_refused),
+        cmocka_unit_test(what_time_decided_stays_decided),
         cmocka_unit_test(layers_that_do_not_pay_say_so),
         cmocka_unit_test(more_batches_take_no_more_memory),
     };
