@@ -4,8 +4,11 @@
  * MODEL's input (make_small.py mlp: rows of 256 f32) is what requests have; in place of the model
  * runs a function that does nothing, so that all the time is submitting, choosing, putting rows
  * together (1 KB each), completing. For 1 and more submitters with 1 and 64 requests under way
- * each: requests a second, processor time of all threads a request, rows a batch. With 1 under way
- * a request is one switch to the batcher's thread and one back. */
+ * each: requests a second, processor time of all threads a request, rows a batch, and how often
+ * memory was asked for meanwhile. With 1 under way a request runs on the thread that asks.
+ *
+ * Then requests every 2 ms or so to a device that takes 100 us: medians of a direct call, of
+ * leat_batcher_run, and of leat_batcher_submit to the callback. */
 #include <leat/batcher.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -34,6 +37,21 @@ typedef struct submitter {
 } submitter;
 
 static _Atomic int stop;
+static _Atomic uint64_t allocations;
+
+static void *count_alloc(void *user, size_t bytes, size_t alignment)
+{
+    (void)user;
+    atomic_fetch_add(&allocations, 1);
+    return aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
+}
+
+static void free_block(void *user, void *block, size_t bytes)
+{
+    (void)user;
+    (void)bytes;
+    free(block);
+}
 
 static leat_status null_model(void *user, int32_t instance, const leat_array *inputs,
                               size_t n_inputs, leat_array *outputs, size_t n_outputs,
@@ -110,9 +128,17 @@ static leat_status measure(leat_model *model, int n, int window, leat_error *err
     if (status != LEAT_OK) {
         return status;
     }
+    static const float row[WIDTH];
+    const leat_array x = {.dtype = LEAT_DTYPE_F32,
+                          .rank = 2,
+                          .shape = {1, WIDTH},
+                          .data = (void *)row,
+                          .bytes = sizeof(row)};
+    status = leat_batcher_warm(batcher, &x, 1, 0, err);
     memset(s, 0, sizeof(s));
     atomic_store(&stop, 0);
     const double begin = now(), used = processor_seconds();
+    const uint64_t before = atomic_load(&allocations);
     for (int i = 0; i < n; i++) {
         s[i].batcher = batcher;
         s[i].window = window;
@@ -129,14 +155,112 @@ static leat_status measure(leat_model *model, int n, int window, leat_error *err
         status = status ? status : s[i].status;
     }
     const double took = now() - begin, cpu = processor_seconds() - used;
+    const uint64_t asked = atomic_load(&allocations) - before;
     leat_batcher_stats stats = {.struct_size = sizeof(stats)};
     leat_batcher_read_stats(batcher, &stats);
     leat_batcher_destroy(batcher);
-    printf("%d submitters, %2d under way each: %9.0f requests/s, %6.2f us of processor a request, "
-           "%4.1f "
-           "rows a batch\n",
+    printf("%d submitters, %2d under way each: %9.0f requests/s, %5.2f us of processor a request, "
+           "%4.1f rows a batch, %llu allocations\n",
            n, window, (double)requests / took, cpu / (double)requests * 1e6,
-           (double)stats.rows / (double)stats.batches);
+           (double)stats.rows / (double)stats.batches, (unsigned long long)asked);
+    return status;
+}
+
+/* ---- one request at a time on an idle device --------------------------------------------------
+ */
+
+static leat_status slow_model(void *user, int32_t instance, const leat_array *inputs,
+                              size_t n_inputs, leat_array *outputs, size_t n_outputs,
+                              leat_error *err)
+{
+    const double end = now() + 100e-6;
+    while (now() < end) {
+    }
+    return null_model(user, instance, inputs, n_inputs, outputs, n_outputs, err);
+}
+
+static void note_end(void *user, leat_status status, const leat_array *outputs, size_t n_outputs,
+                     const leat_error *error)
+{
+    (void)status;
+    (void)outputs;
+    (void)n_outputs;
+    (void)error;
+    atomic_store((_Atomic double *)user, now());
+}
+
+typedef enum way {
+    DIRECTLY,
+    RUN,
+    SUBMITTED,
+    WAYS
+} way;
+
+/* Seconds of one request. */
+static double ask(leat_batcher *batcher, way w, leat_status *status)
+{
+    static float row[WIDTH], result[WIDTH];
+    static _Atomic double end;
+    const leat_array x = {
+        .dtype = LEAT_DTYPE_F32, .rank = 2, .shape = {1, WIDTH}, .data = row, .bytes = sizeof(row)};
+    leat_array y = {.data = result, .bytes = sizeof(result)};
+    const leat_request_desc desc = {.struct_size = sizeof(desc),
+                                    .inputs = &x,
+                                    .n_inputs = 1,
+                                    .outputs = &y,
+                                    .n_outputs = 1,
+                                    .done = note_end,
+                                    .done_user = &end};
+    atomic_store(&end, 0);
+    const double begin = now();
+    if (w == DIRECTLY) {
+        *status = slow_model(NULL, 0, &x, 1, &y, 1, NULL);
+        return now() - begin;
+    }
+    *status = w == RUN ? leat_batcher_run(batcher, &desc, NULL)
+                       : leat_batcher_submit(batcher, &desc, NULL, NULL);
+    const double returned = now();
+    if (*status == LEAT_OK) {
+        *status = leat_batcher_drain(batcher, 0, NULL);
+    }
+    return (w == RUN ? returned : atomic_load(&end)) - begin;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static leat_status measure_idle(leat_model *model, uint32_t poll_us, leat_error *err)
+{
+    enum {
+        N = 400
+    };
+    static double seconds[WAYS][N];
+    static float memory[32 * WIDTH];
+    const leat_batcher_desc desc = {
+        .struct_size = sizeof(desc), .run = slow_model, .run_user = memory, .poll_us = poll_us};
+    leat_batcher *batcher;
+    leat_status status = leat_batcher_create(model, &desc, &batcher, err);
+    for (int i = 0; i < N && status == LEAT_OK; i++) {
+        for (int w = 0; w < WAYS && status == LEAT_OK; w++) {
+            nanosleep(&(struct timespec){.tv_nsec = 600000}, NULL);
+            const double until = now() + 50e-6; /* awake, as a thread that had work is */
+            while (now() < until) {
+            }
+            seconds[w][i] = ask(batcher, (way)w, &status);
+        }
+    }
+    for (int w = 0; w < WAYS; w++) {
+        qsort(seconds[w], N, sizeof(double), by_value);
+    }
+    leat_batcher_destroy(batcher);
+    printf(
+        "idle device, polling %u us: directly %.1f us, leat_batcher_run %+.1f, submitted %+.1f\n",
+        poll_us, seconds[DIRECTLY][N / 2] * 1e6,
+        (seconds[RUN][N / 2] - seconds[DIRECTLY][N / 2]) * 1e6,
+        (seconds[SUBMITTED][N / 2] - seconds[DIRECTLY][N / 2]) * 1e6);
     return status;
 }
 
@@ -146,13 +270,18 @@ int main(int argc, char **argv)
     leat_error err = {0};
     leat_context *context = NULL;
     leat_model *model = NULL;
-    leat_status status = leat_context_create(NULL, &context, &err);
+    const leat_allocator allocator = {.alloc = count_alloc, .free = free_block};
+    const leat_context_desc desc = {.struct_size = sizeof(desc), .allocator = &allocator};
+    leat_status status = leat_context_create(&desc, &context, &err);
     if (status == LEAT_OK) {
         status = leat_model_load(context, argc > 1 ? argv[1] : "build/models/mlp.onnx", NULL,
                                  &model, &err);
     }
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]) && status == LEAT_OK; i++) {
         status = measure(model, cases[i][0], cases[i][1], &err);
+    }
+    for (uint32_t poll_us = 0; poll_us <= 5000 && status == LEAT_OK; poll_us += 5000) {
+        status = measure_idle(model, poll_us, &err);
     }
     if (status != LEAT_OK) {
         fprintf(stderr, "batcher: %s: %s\n", leat_status_text(status), err.message);

@@ -2,15 +2,14 @@
 /* A server's load on one model.
  *
  *   serve MODEL.onnx [--device D] [--plugins DIR] [--threads N]
- *     requests   [--shape NAME=1x3x224x224]... [--mixed NAME=1x3x192x192]... [--groups 1 |
- * --group-rows 1]
- *                [--lengths FILE --length DIMENSION]
- *     batcher    [--max-batch 32] [--step N] [--instances N] [--pad DIMENSION] [--fifo 1]
- *                [--null A:B]
+ *     requests   [--shape NAME=1x3x224x224]... [--mixed NAME=1x3x192x192]...
+ *                [--groups 1 | --group-rows 1] [--lengths FILE --length DIMENSION]
+ *     batcher    [--max-batch 32] [--step N] [--instances N] [--pad DIMENSION] [--poll US]
+ *                [--fifo 1] [--null A:B]
  *     load       [--rate R | --light R | --p99 MS | --users N | --trace FILE.csv]
  *                [--seconds 2] [--every S] [--senders 1]
  *                [--bursts ON_MS:OFF_MS] [--deadline MS] [--urgent R [--urgent-deadline MS]]
- *                [--overload 2] [--from R] [--json 1]
+ *                [--overload 2] [--from R] [--growth 2] [--json 1]
  *
  * --shape gives an input its shape (rows first); --mixed gives it further ones, so that requests
  * have shape 0, 1, 2, ... in turn; NAME=@FILE.npy: shape and contents. --lengths: a number a line,
@@ -18,9 +17,9 @@
  * and do not meet; --group-rows: those of as many rows meet.
  *
  * --rate measures one rate, --trace the arrivals of a file ("SECONDS[,CLASS]"); --p99 looks for the
- * highest rate, by doubling (--from R) and halving, whose 99th percentile stays within that many
- * milliseconds with nothing refused, and --overload F then offers F times that rate with that
- * deadline: what is complete in time is the goodput. --light puts one rate seven
+ * highest rate, from R up by factors of 2 (--growth), then by halving, whose 99th percentile stays
+ * within that many milliseconds with nothing refused, and --overload F then offers F times that
+ * rate with that deadline: what is complete in time is the goodput. --light puts one rate seven
  * times in each of three ways in turn: directly by a session on the thread that would submit, by
  * leat_batcher_run on that thread, submitted: medians of the rounds, least and most. --every prints
  * a line every so many seconds, with the memory in use. --users: each asks again when answered.
@@ -32,10 +31,10 @@
  * ("coordinated omission"; Tene, 2013), in buckets of 1 %.
  *
  * --max-batch 1 is a server that does not batch, --fifo 1 one with a single queue that ends a batch
- * where shape or group change (serve/fifo.c). --step: batches are
- * filled up to multiples of N rows. --null A:B: in place of the model one device that
- * takes A + B * rows microseconds, asleep. First the model is run directly, one request after the
- * other, and in batches of all sizes, so that plans are made. */
+ * where shape or group change (serve/fifo.c). --step: batches are filled up to multiples of N rows.
+ * --poll: leat_batcher_desc.poll_us. --null A:B: in place of the model one device that takes
+ * A + B * rows microseconds, asleep. First the model is run directly, one request after the other,
+ * and in batches of all sizes, so that plans are made. */
 #include "serve/load.h"
 
 #include <stdio.h>
@@ -93,6 +92,7 @@ static void open_server(load *l, const settings *s, const leat_session_desc *ses
                               .n_instances = s->instances,
                               .queue_limit = 8192,
                               .max_keys = 2048,
+                              .poll_us = (uint32_t)s->poll_us,
                               .pad_dimension = s->pad,
                               .session = session};
     if (s->step > 0) {

@@ -31,8 +31,8 @@ typedef struct settings {
     const char *mixed[MOST_KINDS];
     size_t n_mixed;
     int threads, senders, max_batch, step, instances, groups, group_rows, users, fifo, json;
-    double seconds, rate, light, p99_ms, on_ms, off_ms, null_us, null_row_us, every;
-    double deadline_ms, urgent, urgent_deadline_ms, overload, from;
+    double poll_us, seconds, rate, light, p99_ms, on_ms, off_ms, null_us, null_row_us, every;
+    double deadline_ms, urgent, urgent_deadline_ms, overload, from, growth;
 } settings;
 
 /* Latencies of one class, in buckets of 1 %. */

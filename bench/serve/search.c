@@ -24,17 +24,18 @@ static bool within(load *l, const settings *s, double rate)
 
 double search(load *l, const settings *s, double direct_rate)
 {
+    const double growth = s->growth > 1 ? s->growth : 2;
     double low = 0, high = s->from > 0 ? s->from : direct_rate / 4;
     while (high < 1e7 && within(l, s, high)) {
         low = high;
-        high *= 2;
+        high *= growth;
     }
     while (low == 0 && high > 1) { /* not even the first */
-        high /= 2;
+        high /= growth;
         low = within(l, s, high) ? high : 0;
-        high = low > 0 ? 2 * low : high;
+        high = low > 0 ? growth * low : high;
     }
-    for (int i = 0; i < 5 && low > 0; i++) {
+    while (low > 0 && high > 1.025 * low) {
         const double middle = sqrt(low * high);
         *(within(l, s, middle) ? &low : &high) = middle;
     }

@@ -45,6 +45,7 @@ static bool read_number(settings *s, const char *name, const char *value)
                    {"--fifo", &s->fifo, NULL, NULL},
                    {"--json", &s->json, NULL, NULL},
                    {"--seconds", NULL, &s->seconds, NULL},
+                   {"--poll", NULL, &s->poll_us, NULL},
                    {"--rate", NULL, &s->rate, NULL},
                    {"--light", NULL, &s->light, NULL},
                    {"--every", NULL, &s->every, NULL},
@@ -54,6 +55,7 @@ static bool read_number(settings *s, const char *name, const char *value)
                    {"--urgent-deadline", NULL, &s->urgent_deadline_ms, NULL},
                    {"--overload", NULL, &s->overload, NULL},
                    {"--from", NULL, &s->from, NULL},
+                   {"--growth", NULL, &s->growth, NULL},
                    {"--bursts", NULL, &s->on_ms, &s->off_ms},
                    {"--null", NULL, &s->null_us, &s->null_row_us}};
     for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {

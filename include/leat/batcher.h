@@ -77,6 +77,10 @@ typedef struct leat_batcher_desc {
                                submitting thread, to where their batch will be run from (memory that
                                devices read without a detour), for shapes that leat_batcher_warm was
                                given; -1: no; 0: where a session has a device other than the CPU */
+    uint32_t poll_us;       /* microseconds that one thread without work polls before it sleeps: a
+                               request that comes meanwhile does not wait for it to wake (some 10 to
+                               60 us), and a processor is busy for as long after the last batch; 0:
+                               it sleeps at once */
     int32_t no_threads;     /* 1: batches run in leat_batcher_poll, on its caller's thread */
     uint32_t n_classes;     /* priorities 0 to n_classes - 1; 0: LEAT_MAX_CLASSES */
     uint64_t max_wait_ns[LEAT_MAX_CLASSES]; /* after which a request of the class is due, deadline

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The batcher's parts, as its files share them: batcher.c its life, submit.c what callers do with
  * requests, process.c many at once, keys.c which queues there are, pick.c which batch is begun
- * when, serve.c running one, warm.c running all sizes ahead of traffic. */
+ * when, serve.c running one, thread.c the threads that do, warm.c running all sizes ahead of
+ * traffic. */
 #ifndef LT_BATCHER_BATCHER_H
 #define LT_BATCHER_BATCHER_H
 
@@ -121,9 +122,11 @@ struct leat_batcher {
     pthread_t *threads; /* as many as instances; each takes any that is idle */
     int32_t n_threads;
 
-    pthread_mutex_t lock; /* guards everything below, and requests but while RUNNING */
-    lt_sleeper *sleepers; /* the one asleep for the shortest time first */
-    pthread_cond_t ended; /* requests were completed: room, and for drain */
+    pthread_mutex_t lock;       /* guards everything below, and requests but while RUNNING */
+    lt_sleeper *sleepers;       /* the one asleep for the shortest time first */
+    bool polling;               /* a thread polls, and has not been told that work has come */
+    _Atomic uint32_t poll_ends; /* raised to tell it */
+    pthread_cond_t ended;       /* requests were completed: room, and for drain */
     lt_instance *idle;
     int32_t n_idle;
     double margin; /* predicted ends are multiplied by it: 1 to 3, so that about one request of a
@@ -265,8 +268,8 @@ leat_status lt_batcher_try(lt_instance *at, const leat_request *request, uint32_
 /* A thread of the batcher. */
 void *lt_batcher_thread(void *batcher);
 
-/* Wakes the thread that fell asleep last, whose stack and core's caches are the warmest; all of
- * them. The caller holds the lock. */
+/* Tells the thread that polls, or wakes the one that fell asleep last, whose stack and core's
+ * caches are the warmest; all of them. The caller holds the lock. */
 void lt_batcher_wake(leat_batcher *batcher);
 void lt_batcher_wake_all(leat_batcher *batcher);
 

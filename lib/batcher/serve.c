@@ -6,9 +6,7 @@
 #include "batcher/batcher.h"
 #include "batcher/pad.h"
 
-#include <errno.h>
 #include <string.h>
-#include <time.h>
 
 uint64_t lt_batcher_now(const leat_batcher *b)
 {
@@ -420,64 +418,4 @@ bool lt_batcher_step(leat_batcher *b, uint64_t *out_next)
         pthread_cond_broadcast(&b->ended);
     }
     return true;
-}
-
-void lt_batcher_wake(leat_batcher *b)
-{
-    lt_sleeper *s = b->sleepers;
-    if (s != NULL) {
-        b->sleepers = s->next;
-        s->asleep = false;
-        pthread_cond_signal(&s->wake);
-    }
-}
-
-void lt_batcher_wake_all(leat_batcher *b)
-{
-    while (b->sleepers != NULL) {
-        lt_batcher_wake(b);
-    }
-}
-
-/* Waits for work; until `next` at most. The caller holds the lock. */
-static void wait_for_work(leat_batcher *b, lt_sleeper *self, uint64_t next)
-{
-    const struct timespec limit = {.tv_sec = (time_t)(next / 1000000000u),
-                                   .tv_nsec = (long)(next % 1000000000u)};
-    int error = 0;
-    self->next = b->sleepers;
-    self->asleep = true;
-    b->sleepers = self;
-    while (self->asleep && error != ETIMEDOUT) {
-        error = next == LT_NEVER ? pthread_cond_wait(&self->wake, &b->lock)
-                                 : pthread_cond_timedwait(&self->wake, &b->lock, &limit);
-    }
-    if (self->asleep) {
-        lt_sleeper **at = &b->sleepers;
-        while (*at != self) {
-            at = &(*at)->next;
-        }
-        *at = self->next;
-    }
-}
-
-void *lt_batcher_thread(void *opaque)
-{
-    leat_batcher *b = opaque;
-    lt_sleeper self;
-    uint64_t next;
-    lt_clock_cond_init(&self.wake);
-    pthread_mutex_lock(&b->lock);
-    for (;;) {
-        if (lt_batcher_step(b, &next)) {
-            continue;
-        }
-        if (b->closing && b->stats.waiting == 0) {
-            break;
-        }
-        wait_for_work(b, &self, next);
-    }
-    pthread_mutex_unlock(&b->lock);
-    pthread_cond_destroy(&self.wake);
-    return NULL;
 }

@@ -183,6 +183,35 @@ static double cpu_seconds(void)
 }
 
 /* Four workers that polled would burn 1.2 s; a tenth of that is far above what sleeping costs. */
+static void note_thread(void *argument, uint32_t i, uint32_t thread)
+{
+    _Atomic uint32_t *others = argument;
+    (void)i;
+    atomic_fetch_add(others, thread != 0);
+    nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL); /* time for others to take some */
+}
+
+/* While as many callers are within as there are threads, each runs its tasks alone. */
+static void parallel_with_all_threads_entered_runs_alone(void **state)
+{
+    (void)state;
+    lt_memory memory;
+    leat_pool *pool = make_pool(&memory, 2, 50);
+    for (int entered = 0; entered < 4; entered++) {
+        _Atomic uint32_t others = 0;
+        for (int tries = 0; tries < 50 && others == 0; tries++) { /* a worker may come late */
+            lt_pool_parallel(pool, 64, note_thread, &others);
+        }
+        assert_int_equal(others > 0, entered < 2);
+        lt_pool_enter(pool);
+    }
+    for (int entered = 4; entered > 0; entered--) {
+        lt_pool_leave(pool);
+    }
+    check_job(pool, TASKS);
+    lt_pool_destroy(pool);
+}
+
 static void idle_pool_uses_no_cpu(void **state)
 {
     lt_memory memory;
@@ -232,6 +261,7 @@ int main(void)
         cmocka_unit_test(parallel_shows_the_caller_what_tasks_wrote),
         cmocka_unit_test(parallel_held_thread_holds_up_one_task),
         cmocka_unit_test(parallel_serves_several_callers),
+        cmocka_unit_test(parallel_with_all_threads_entered_runs_alone),
         cmocka_unit_test(idle_pool_uses_no_cpu),
         cmocka_unit_test(create_bad_count_is_invalid),
         cmocka_unit_test(create_survives_failing_allocations),

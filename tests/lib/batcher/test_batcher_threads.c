@@ -209,6 +209,7 @@ static void open_torture(torture *t)
                                     .queue_limit = 100,
                                     .n_instances = INSTANCES,
                                     .stage_inputs = 1,
+                                    .poll_us = 20,
                                     .run = unreliable,
                                     .run_user = t->sessions};
     t->builder = build_identity();
@@ -421,8 +422,7 @@ static void inputs_are_staged_while_they_wait(void **state)
         }
         leat_batcher_stats stats = {.struct_size = sizeof(stats)};
         leat_batcher_read_stats(batcher, &stats);
-        /* The first one while a thread woke up, the others the first time only: the hole undoes it.
-         */
+        /* The first one while a thread woke up, the others where no hole undoes it. */
         assert_int_equal(stats.staged, N + 1 + hole);
         assert_int_equal(stats.batches, 2 * (hole + 1));
     }
