@@ -7,6 +7,8 @@
  * series. Ratios are left to queries, as rate(leat_batch_pad_bytes_total[1m]) /
  * rate(leat_batch_input_bytes_total[1m]) for the part of batches that is padding.
  *
+ * For what happened when there is a trace (leat_trace_start).
+ *
  * The conventions of leat.h hold. */
 #ifndef LEAT_METRICS_H
 #define LEAT_METRICS_H
@@ -69,6 +71,25 @@ LEAT_API leat_status leat_metrics_write(const leat_metrics_desc *desc, leat_writ
  */
 LEAT_API leat_status leat_metrics_text(const leat_metrics_desc *desc, char *buffer, size_t bytes,
                                        size_t *out_bytes, leat_error *err) LEAT_MUST_CHECK;
+
+/* A trace of what a context's batchers and sessions do, in memory: the latest n_events (0: 32768,
+ * 112 bytes each). Requests that wait, batches, copies to and from them, runs, and on the CPU
+ * every kernel; of other devices with leat_session_desc.profile 1 every kernel, with 2 copies and
+ * kernels. Two readings of the clock and a lock an event; while no trace runs, nothing.
+ * Owns:     the memory is the context's, until a trace of another size is started.
+ * Threads:  any, but not while leat_trace_write runs.
+ * Errors:   BUSY while a trace runs; NO_MEMORY. */
+LEAT_API leat_status leat_trace_start(leat_context *context, uint32_t n_events,
+                                      leat_error *err) LEAT_MUST_CHECK;
+LEAT_API void leat_trace_stop(leat_context *context);
+
+/* Writes the last trace as JSON that chrome://tracing and ui.perfetto.dev read: a lane for each
+ * thread and kind of work, in which events lie within or behind each other, and one for each
+ * request that waits. Characters of names other than ASCII's become '_'.
+ * Threads:  one call at a time.
+ * Errors:   INVALID before a trace was started and stopped; what `write` returned. */
+LEAT_API leat_status leat_trace_write(leat_context *context, leat_write_fn write, void *user,
+                                      leat_error *err) LEAT_MUST_CHECK;
 
 #ifdef __cplusplus
 }

@@ -270,6 +270,7 @@ leat_status leat_batcher_create(leat_model *model, const leat_batcher_desc *desc
         return lt_fail(err, LEAT_NO_MEMORY, "no memory for a batcher");
     }
     b->memory = memory;
+    b->trace = &model->context->trace;
     b->io = leat_model_io(model);
     b->desc = *desc;
     b->margin = 1;

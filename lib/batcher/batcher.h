@@ -7,6 +7,7 @@
 #define LT_BATCHER_BATCHER_H
 
 #include "base/memory.h"
+#include "base/trace.h"
 #include "batcher/curve.h"
 #include "batcher/heap.h"
 #include "batcher/key.h"
@@ -111,6 +112,7 @@ struct lt_instance {
 
 struct leat_batcher {
     lt_memory *memory;
+    lt_trace *trace;
     leat_batcher_desc desc; /* with defaults filled in, without pointers to the caller's */
     const leat_model_signature *io;
     lt_key_rules rules;
@@ -264,6 +266,10 @@ bool lt_batcher_in_place(const leat_batcher *batcher, const leat_request *reques
  * results are in at->outputs. in_place: from the request's own memory. */
 leat_status lt_batcher_try(lt_instance *at, const leat_request *request, uint32_t planned,
                            bool in_place, leat_error *err) LEAT_MUST_CHECK;
+
+/* trace.c: a batch that ran, of these requests. */
+void lt_batcher_trace(leat_batcher *batcher, const leat_request *first, uint32_t rows,
+                      uint64_t begin_ns, uint64_t end_ns);
 
 /* A thread of the batcher. */
 void *lt_batcher_thread(void *batcher);

@@ -279,7 +279,9 @@ static leat_status run_many(lt_instance *at, const lt_slot *slot, const leat_req
                             uint32_t rows, uint32_t planned, leat_error *err)
 {
     memset(at->outputs, 0, at->batcher->io->n_outputs * sizeof(*at->outputs));
+    const uint64_t start = lt_trace_begin(at->batcher->trace);
     leat_status status = gather(at, slot, first, rows, planned, err);
+    lt_trace_end(at->batcher->trace, LT_LANE_COPY, "gather", start);
     status = status ? status : run(at, at->inputs, at->outputs, err);
     return status ? status : check_outputs(at, planned, err);
 }
@@ -322,11 +324,14 @@ static void bisect(lt_instance *at, const lt_batch *batch, leat_request *first, 
 /* Gives each its rows of a batch that ran. */
 static void hand_out_all(lt_instance *at, leat_request *first)
 {
+    lt_trace *trace = at->batcher->trace;
     for (uint32_t row = 0; first != NULL;) {
         leat_error err = {0};
         leat_request *r = first;
         first = r->next;
+        const uint64_t start = lt_trace_begin(trace);
         leat_status status = hand_out(at, r, row, &err);
+        lt_trace_end(trace, LT_LANE_COPY, "hand out", start);
         row += r->rows;
         lt_batcher_complete(r, status, status ? NULL : r->outputs, &err);
     }
@@ -348,7 +353,9 @@ static void serve(lt_instance *at, const lt_batch *batch, const lt_slot *slot, l
     const uint64_t begin = lt_batcher_now(at->batcher);
     leat_status status = direct ? run(at, first->inputs, first->outputs, &err)
                                 : run_many(at, slot, first, rows, at->batcher->planned[rows], &err);
-    learn(at, batch, rows, lt_batcher_now(at->batcher) - begin, status);
+    const uint64_t end = lt_batcher_now(at->batcher);
+    learn(at, batch, rows, end - begin, status);
+    lt_batcher_trace(at->batcher, first, rows, begin, end);
     if (direct) {
         lt_batcher_complete(first, status, status ? NULL : first->outputs, &err);
     } else if (status == LEAT_OK) {

@@ -96,6 +96,7 @@ leat_status leat_context_create(const leat_context_desc *desc, leat_context **ou
     context->log.user = desc->log_user;
     context->log.level = desc->log_level ? desc->log_level : LEAT_LOG_WARNING;
     pthread_mutex_init(&context->lock, NULL);
+    lt_trace_init(&context->trace);
     status = start(context, desc, err);
     if (status != LEAT_OK) {
         leat_context_destroy(context);
@@ -129,6 +130,7 @@ void leat_context_destroy(leat_context *context)
     if (context->plugin_directory != NULL) {
         lt_free(&context->memory, context->plugin_directory, strlen(context->plugin_directory) + 1);
     }
+    lt_trace_destroy(&context->trace, &context->memory);
     pthread_mutex_destroy(&context->lock);
     lt_memory memory = context->memory;
     lt_free(&memory, context, sizeof(*context));

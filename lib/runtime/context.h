@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/thread.h"
+#include "base/trace.h"
 #include "graph/custom.h"
 
 #include <leat/backend.h>
@@ -35,6 +36,7 @@ typedef struct lt_device {
 struct leat_context {
     lt_memory memory;
     lt_log log;
+    lt_trace trace;
     leat_pool *pool;
     leat_host host; /* what backends get; host.context is this context */
     char *plugin_directory;

@@ -193,6 +193,8 @@ leat_status lt_session_run_held(leat_session *session, const leat_array *inputs,
         return lt_fail(err, LEAT_INVALID, "the model has %zu outputs, not %zu", session->n_outputs,
                        n_outputs);
     }
+    lt_trace *trace = &session->context->trace;
+    const uint64_t start = lt_trace_begin(trace);
     placing p = {session, NULL, n_outputs ? outputs : NULL};
     lt_runner_start(&session->runner);
     choose_spaces(session, p.outputs);
@@ -203,7 +205,9 @@ leat_status lt_session_run_held(leat_session *session, const leat_array *inputs,
     } else {
         lt_session_frame(session)->last = NULL;
     }
-    return status ? status : give_outputs(session, n_outputs ? outputs : NULL, err);
+    status = status ? status : give_outputs(session, n_outputs ? outputs : NULL, err);
+    lt_trace_end(trace, LT_LANE_RUN, "run", start);
+    return status;
 }
 
 static leat_status begin(leat_session *session, leat_error *err)

@@ -269,7 +269,10 @@ leat_status lt_span_time(lt_stage *stage, lt_span *span, const lt_run *run, leat
         status = device->backend->stream_wait(device->handle, run->streams[span->device], err);
     }
     uint64_t ended = lt_clock_ns();
-    if (first->kind == LT_ACTION_LAUNCH) {
+    bool launches = first->kind == LT_ACTION_LAUNCH;
+    lt_trace_add(&device->context->trace, launches ? LT_LANE_KERNEL : LT_LANE_COPY,
+                 launches ? "kernels" : "copy", device->info.name, 0, start, ended);
+    if (launches) {
         phases[LT_PHASE_ENQUEUE] += queued - start;
         phases[LT_PHASE_COMPUTE] += ended - start;
     } else {

@@ -65,6 +65,7 @@ static leat_status failed(const lt_steps *steps, const lt_step *step, leat_statu
 static leat_status launch_timed(lt_steps *steps, const leat_launch *launch, leat_error *err)
 {
     const lt_device *device = steps->device;
+    lt_trace *trace = &device->context->trace;
     for (uint32_t i = 0; i < steps->n_steps; i++) {
         const lt_step *step = &steps->steps[i];
         uint64_t start = lt_clock_ns();
@@ -75,7 +76,14 @@ static leat_status launch_timed(lt_steps *steps, const leat_launch *launch, leat
         if (status != LEAT_OK) {
             return failed(steps, step, status, err);
         }
-        launch->node_ns[step->node] += lt_clock_ns() - start;
+        const uint64_t end = lt_clock_ns();
+        if (launch->node_ns != NULL) {
+            launch->node_ns[step->node] += end - start;
+        }
+        if (lt_trace_is_on(trace)) {
+            lt_trace_add(trace, LT_LANE_KERNEL, steps->kernels[step->node].name,
+                         steps->labels[step->node], 0, start, end);
+        }
     }
     return LEAT_OK;
 }
@@ -83,7 +91,8 @@ static leat_status launch_timed(lt_steps *steps, const leat_launch *launch, leat
 leat_status lt_steps_launch(lt_steps *steps, const leat_launch *launch, leat_error *err)
 {
     bind_launch(steps, launch);
-    if (launch->node_ns != NULL) {
+    if (launch->node_ns != NULL ||
+        (lt_trace_is_on(&steps->device->context->trace) && lt_device_is_host(steps->device))) {
         return launch_timed(steps, launch, err);
     }
     for (uint32_t i = 0; i < steps->n_steps; i++) {
