@@ -185,7 +185,9 @@ $(BUILD)/leat: $(TOOL_OBJ) $(STATIC)
 
 SERVE_OBJ := $(call objects,$(sort $(wildcard bench/serve/*.c)))
 $(BUILD)/bench/serve: $(SERVE_OBJ)
-$(BUILD)/bench/serve: LIBS := $(STATIC) $(LIBS) # behind these
+SCHED_OBJ := $(call objects,$(sort $(wildcard bench/sched/*.c)))
+$(BUILD)/bench/sched: $(SCHED_OBJ)
+$(BUILD)/bench/serve $(BUILD)/bench/sched: LIBS := $(STATIC) $(LIBS) # behind these
 $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(STATIC)
 	@mkdir -p $(@D)
 	$(CC) $(BASE_LDFLAGS) $(LDFLAGS) $^ $(LIBS) -o $@
@@ -326,4 +328,4 @@ clean:
 help:
 	@sed -n '2,/^$$/s/^# \{0,1\}//p' Makefile
 
--include $(patsubst %.o,%.d,$(LIB_OBJ) $(TOOL_OBJ) $(SUPPORT_OBJ) $(call objects,$(BENCH_SRC) $(wildcard bench/serve/*.c) $(EXAMPLE_SRC) examples/chat/tokenizer.c $(PLUGIN_SRC) $(CUDA_SRC) $(TEST_SRC)) $(patsubst %.cpp,$(BUILD)/obj/%.d,$(GPU_TEST_SRC) backends/gpu/emulate.cpp tests/backends/cuda/fake_driver.cpp))
+-include $(patsubst %.o,%.d,$(LIB_OBJ) $(TOOL_OBJ) $(SUPPORT_OBJ) $(call objects,$(BENCH_SRC) $(wildcard bench/*/*.c) $(EXAMPLE_SRC) examples/chat/tokenizer.c $(PLUGIN_SRC) $(CUDA_SRC) $(TEST_SRC)) $(patsubst %.cpp,$(BUILD)/obj/%.d,$(GPU_TEST_SRC) backends/gpu/emulate.cpp tests/backends/cuda/fake_driver.cpp))

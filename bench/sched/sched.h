@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The parts of bench/sched.c: traces.c when requests come, simulate.c a policy in simulated time,
+ * train.c the learned policy's weights, live.c policies in real time. */
+#ifndef BENCH_SCHED_SCHED_H
+#define BENCH_SCHED_SCHED_H
+
+#include <leat/scheduler.h>
+#include <stdbool.h>
+#include <stdio.h>
+
+enum {
+    MOST_STREAMS = 8,
+    MOST_POINTS = 256,
+    N_TRACES = 5,
+    N_FIXED = 4, /* policies that are rules */
+    MOST_BATCH = 1024,
+    TIME_STEPS = 1024 /* of 16 ns */
+};
+
+extern const char *const trace_names[N_TRACES];
+extern const char *const policy_names[N_FIXED + 1];
+
+typedef struct stream {
+    const char *model;
+    uint32_t class_index;
+    uint32_t max_batch;
+    double deadline_ms;
+    double share; /* of the work */
+    bool bulk;    /* what "on/off bulk" switches */
+    bool crowd;   /* what the flash crowd wants */
+    leat_cost_point costs[MOST_POINTS];
+    size_t n_costs;
+    double work_ns;
+} stream;
+
+typedef struct world {
+    stream streams[MOST_STREAMS];
+    size_t n_streams;
+    uint32_t n_devices;
+    double seconds, load;
+    leat_context *context;
+    FILE *log;
+    uint32_t *times; /* as in simulation */
+} world;
+
+typedef struct result {
+    double goodput; /* of the devices' time */
+    double busy;    /* of the devices' time */
+    double on_time; /* of the requests */
+    uint64_t takeovers;
+    uint64_t decisions;
+} result;
+
+/* Ends the program. */
+void fail(const char *what, const leat_error *err);
+
+/* Numbers by chance, the same again from a seed. */
+uint64_t next_random(uint64_t *seed);
+double uniform(uint64_t *seed); /* above 0, below 1 */
+double normal(uint64_t *seed);
+
+/* A stream's next arrival, in seconds, behind `at`; beyond w->seconds: none. */
+double next_arrival(const world *w, int trace, const stream *s, double at, uint64_t *seed);
+/* Where a stream's chance begins. */
+uint64_t arrival_seed(uint64_t seed, size_t stream, int trace);
+
+/* What a batch takes: between the measured points. */
+double cost_ns(const stream *s, uint32_t rows);
+/* A scheduler with the streams' queues; what desc lacks is filled in. */
+leat_scheduler *make_scheduler(const world *w, leat_scheduler_desc desc);
+result simulate(const world *w, int trace, uint64_t seed, leat_scheduler_desc desc);
+/* The best of 128 rules on the very arrivals. */
+result best_of_grid(const world *w, int trace, uint64_t seed, leat_scheduler_desc *out_desc);
+void name_policy(const leat_scheduler_desc *desc, char *text, size_t bytes);
+/* What a scheduler has done in so many nanoseconds. */
+result result_of(const world *w, leat_scheduler *scheduler, double time_ns);
+
+void train(const world *w, int generations, int threads, const char *path,
+           leat_policy_weights *weights);
+
+/* The table in real time. folder: of the streams' models, run on the CPU; NULL: nothing is run, the
+ * device waits for what a batch would take. */
+void print_live(world *w, uint64_t seed, const leat_policy_weights *weights, const char *folder);
+/* Measures the streams' costs with the models of a folder. */
+void measure_costs(world *w, const char *folder);
+void close_models(world *w);
+
+#endif
