@@ -39,14 +39,14 @@
 
 #include <stdio.h>
 
-/* Every batch size of every kind, before anything is measured; on the CPU plans cost next to
- * nothing.
- */
+/* Every batch size of every kind, before anything is measured; on the CPU not where requests are of
+ * many kinds: that would take longer than the load. */
 static void warm(load *l, const settings *s)
 {
     leat_error err;
     bool seen[65536] = {false};
-    for (size_t k = 0; k < l->n_kinds && s->null_us == 0 && s->device != NULL; k++) {
+    const bool wanted = s->null_us == 0 && (s->device != NULL || l->n_kinds == 1);
+    for (size_t k = 0; k < l->n_kinds && wanted; k++) {
         if (l->fifo != NULL) {
             fifo_warm(l->fifo, k);
             continue;

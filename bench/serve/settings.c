@@ -99,5 +99,8 @@ settings read_settings(int argc, char **argv)
         (s.rate <= 0 && s.light <= 0 && s.p99_ms <= 0 && s.users <= 0 && s.trace == NULL)) {
         fail("MODEL and --rate, --light, --p99, --users or --trace are needed", NULL);
     }
+    if (s.fifo != 0 && (s.users > 0 || s.light > 0)) {
+        fail("--fifo takes no --users and no --light", NULL);
+    }
     return s;
 }
