@@ -41,7 +41,7 @@ struct leat_pool {
     atomic_flag busy; /* a caller has the pool */
     _Atomic uint32_t entered;
     pthread_t *workers;
-    uint32_t started; /* workers; guarded by busy */
+    _Atomic uint32_t started; /* workers; written by who has busy */
 
     /* The job, valid while inside != 0 or tasks are left. */
     leat_task_fn fn;
@@ -218,6 +218,18 @@ void lt_pool_destroy(leat_pool *pool)
         pthread_join(pool->workers[i], NULL);
     }
     free_pool(pool->memory, pool, pool->threads);
+}
+
+bool lt_pool_worker_ns(const leat_pool *pool, uint32_t i, uint64_t *out_ns)
+{
+    clockid_t clock;
+    struct timespec time;
+    if (i >= atomic_load(&pool->started) || pthread_getcpuclockid(pool->workers[i], &clock) != 0 ||
+        clock_gettime(clock, &time) != 0) {
+        return false;
+    }
+    *out_ns = (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+    return true;
 }
 
 uint32_t lt_pool_threads(const leat_pool *pool)

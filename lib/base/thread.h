@@ -20,6 +20,10 @@ void lt_pool_destroy(leat_pool *pool);
 /* Threads that may compute, the caller's among them; at least 1. */
 uint32_t lt_pool_threads(const leat_pool *pool);
 
+/* Nanoseconds of processor time that worker `i` has had, polling among it; false: it was not
+ * started (the workers are those below lt_pool_threads - 1). Threads:  any. */
+bool lt_pool_worker_ns(const leat_pool *pool, uint32_t i, uint64_t *out_ns);
+
 /* Runs fn(argument, 0..n_tasks) and waits. Each thread takes tasks of its own range, one by one,
  * then of the others': with the same n_tasks a thread gets the same tasks again, and uneven ones
  * balance. When another caller has the pool, or a worker cannot be started, the caller runs all

@@ -3,7 +3,7 @@
 #include "base/error.h"
 #include "metrics/gpu.h"
 #include "metrics/text.h"
-#include "runtime/context.h"
+#include "runtime/session.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -37,6 +37,30 @@ static void write_context(lt_text *t, leat_context *context)
     }
     write_one(t, "leat_memory_allocations_total", "counter", "Allocations made.",
               atomic_load(&m->allocations));
+}
+
+static void write_workers(lt_text *t, const leat_context *context)
+{
+    const char *name = "leat_cpu_worker_seconds_total";
+    uint64_t ns;
+    for (uint32_t i = 0; lt_pool_worker_ns(context->pool, i, &ns); i++) {
+        char number[16];
+        snprintf(number, sizeof(number), "%u", i);
+        const lt_label labels[2] = {{"worker", number}, {NULL, NULL}};
+        if (i == 0) {
+            lt_text_family(t, name, "counter",
+                           "Processor time of the threads that help to compute, polling among it.");
+        }
+        lt_text_sample(t, name, labels, ns, LT_UNIT_NANOSECONDS);
+    }
+}
+
+static void write_plans(lt_text *t, leat_context *context)
+{
+    uint64_t hits, misses;
+    lt_sessions_count_plans(context, &hits, &misses);
+    write_one(t, "leat_plan_cache_hits_total", "counter", "Runs whose shapes had a plan.", hits);
+    write_one(t, "leat_plan_cache_misses_total", "counter", "Runs that had one made.", misses);
 }
 
 /* ---- batchers -------------------------------------------------------------------------------- */
@@ -425,6 +449,8 @@ leat_status leat_metrics_write(const leat_metrics_desc *d, leat_write_fn write, 
     }
     lt_text t = {.write = write, .user = user};
     write_context(&t, d->context);
+    write_plans(&t, d->context);
+    write_workers(&t, d->context);
     status = write_batchers(&t, d, err);
     status = status ? status : write_schedulers(&t, d, err);
     if (status == LEAT_OK && d->gpus != NULL) {

@@ -47,9 +47,10 @@ struct leat_context {
     lt_device **devices;
     size_t n_devices;
     size_t devices_capacity;
-    lt_custom_ops custom;   /* read without the lock */
-    lt_device *cpu;         /* the first device; set once by create */
-    leat_session *sessions; /* list for leat_context_trim */
+    lt_custom_ops custom;            /* read without the lock */
+    lt_device *cpu;                  /* the first device; set once by create */
+    leat_session *sessions;          /* list for leat_context_trim, and what is counted */
+    uint64_t plan_hits, plan_misses; /* of sessions that are gone */
 };
 
 /* Devices are named NAME (the first of that backend) or NAME:INDEX. A backend that is not loaded is

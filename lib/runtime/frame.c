@@ -107,6 +107,13 @@ static leat_status make_plan(lt_frame *frame, const leat_array *inputs, lt_stage
     return status;
 }
 
+/* Only one run at a time counts; others may read. */
+static void count(_Atomic uint64_t *counter)
+{
+    const uint64_t n = atomic_load_explicit(counter, memory_order_relaxed);
+    atomic_store_explicit(counter, n + 1, memory_order_relaxed);
+}
+
 static leat_status find_plan(lt_frame *frame, const leat_array *inputs, lt_stage **out_plan,
                              leat_error *err)
 {
@@ -117,8 +124,10 @@ static leat_status find_plan(lt_frame *frame, const leat_array *inputs, lt_stage
     }
     lt_stage *plan = *link;
     if (plan == NULL) {
+        count(&frame->runner->plan_misses);
         return make_plan(frame, inputs, out_plan, err);
     }
+    count(&frame->runner->plan_hits);
     *link = plan->next; /* to the front */
     plan->next = frame->plans;
     frame->plans = plan;

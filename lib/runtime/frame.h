@@ -25,7 +25,8 @@ typedef struct lt_runner {
     uint64_t phases[LT_N_PHASES]; /* of the latest run */
     leat_progress_fn progress;
     void *progress_user;
-    lt_tuning *tuning; /* NULL: none */
+    lt_tuning *tuning;                       /* NULL: none */
+    _Atomic uint64_t plan_hits, plan_misses; /* written by the run under way alone */
     /* Per device. Frames use one workspace in turns: what outlives a segment is in buffers. */
     void **workspaces;
     size_t *workspace_bytes;

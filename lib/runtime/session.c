@@ -241,6 +241,8 @@ static void delist(leat_session *session)
     if (session->next != NULL) {
         session->next->previous = session->previous;
     }
+    context->plan_hits += atomic_load(&session->runner.plan_hits);
+    context->plan_misses += atomic_load(&session->runner.plan_misses);
     pthread_mutex_unlock(&context->lock);
 }
 
@@ -379,6 +381,18 @@ void leat_context_trim(leat_context *context)
             lt_session_drop_plans(session, true);
             lt_session_let_go(session);
         }
+    }
+    pthread_mutex_unlock(&context->lock);
+}
+
+void lt_sessions_count_plans(leat_context *context, uint64_t *out_hits, uint64_t *out_misses)
+{
+    pthread_mutex_lock(&context->lock);
+    *out_hits = context->plan_hits;
+    *out_misses = context->plan_misses;
+    for (const leat_session *s = context->sessions; s != NULL; s = s->next) {
+        *out_hits += atomic_load(&s->runner.plan_hits);
+        *out_misses += atomic_load(&s->runner.plan_misses);
     }
     pthread_mutex_unlock(&context->lock);
 }

@@ -68,6 +68,11 @@ leat_status lt_session_run_joined(leat_session *session, const lt_device *device
                                   const leat_array *inputs, size_t n_inputs, leat_array *outputs,
                                   size_t n_outputs, leat_error *err) LEAT_MUST_CHECK;
 
+/* How often runs of the context's sessions, those that are gone among them, had a plan, and had
+ * not.
+ */
+void lt_sessions_count_plans(leat_context *context, uint64_t *out_hits, uint64_t *out_misses);
+
 /* Takes a session for a run (or report), or a trim. A run waits for a trim to end; false when it is
  * taken otherwise. A caller that trims holds the context's lock. */
 bool lt_session_hold(leat_session *session, int state);

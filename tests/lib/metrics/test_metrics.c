@@ -3,6 +3,7 @@
  * brings along. */
 #include "support/test.h"
 
+#include "runtime/context.h"
 #include "support/run.h"
 
 #include <dlfcn.h>
@@ -10,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 typedef struct bench {
     test_run run;
@@ -293,6 +295,72 @@ static void failing_allocations_leave_nothing(void **state)
     test_walk_allocations(attempt, NULL);
 }
 
+static void plans_are_counted_beyond_their_sessions(void **state)
+{
+    float x[3 * 4] = {0};
+    const leat_metrics_batcher named = {"mlp", NULL};
+    (void)state;
+    open_bench();
+    leat_metrics_desc desc = describe(&named);
+    desc.n_batchers = 0;
+    for (int round = 1; round <= 2; round++) {
+        test_run_session(&b.run, NULL);
+        for (int i = 0; i < 5; i++) {
+            const leat_array in = {LEAT_DTYPE_F32, 2, {1 + i % 2, 4}, x, (size_t)(1 + i % 2) * 16};
+            leat_array out = {0};
+            assert_ok(leat_session_run(b.run.session, &in, 1, &out, 1, &b.err), &b.err);
+        }
+        if (round == 1) {
+            write_all(&desc);
+            assert_line("leat_plan_cache_hits_total 3");
+            assert_line("leat_plan_cache_misses_total 2");
+        }
+        leat_session_destroy(b.run.session);
+        b.run.session = NULL;
+    }
+    write_all(&desc);
+    assert_line("leat_plan_cache_hits_total 6");
+    assert_line("leat_plan_cache_misses_total 4");
+    assert_null(strstr(b.text, "leat_cpu_worker")); /* this context has none */
+    close_bench();
+}
+
+/* 20 ms of processor time of whichever thread. */
+static void burn(void *argument, uint32_t task, uint32_t thread)
+{
+    struct timespec begin, now;
+    (void)argument;
+    (void)task;
+    (void)thread;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &begin);
+    do {
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    } while ((now.tv_sec - begin.tv_sec) * 1000000000 + now.tv_nsec - begin.tv_nsec < 20000000);
+}
+
+static void workers_processor_time_is_told(void **state)
+{
+    const leat_context_desc two = {.struct_size = sizeof(two), .threads = 2};
+    (void)state;
+    memset(&b, 0, sizeof(b));
+    assert_ok(leat_context_create(&two, &b.run.context, &b.err), &b.err);
+    leat_metrics_desc desc = describe(NULL);
+    desc.n_batchers = 0;
+    write_all(&desc);
+    assert_null(strstr(b.text, "leat_cpu_worker")); /* none has been needed yet */
+    double seconds = 0;
+    for (int i = 0; i < 200 && seconds < 0.02; i++) { /* the caller may be first at all tasks */
+        lt_pool_parallel(b.run.context->pool, 2, burn, NULL);
+        write_all(&desc);
+        const char *value = strstr(b.text, "leat_cpu_worker_seconds_total{worker=\"0\"} ");
+        assert_non_null(value);
+        seconds = atof(strchr(value, '}') + 2);
+    }
+    assert_true(seconds >= 0.02 && seconds < 60);
+    assert_null(strstr(b.text, "worker=\"1\""));
+    leat_context_destroy(b.run.context);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -302,6 +370,8 @@ int main(void)
         cmocka_unit_test(schedulers_work_is_written),
         cmocka_unit_test(gpus_activity_is_since_the_last_read),
         cmocka_unit_test(no_gpu_is_an_error_with_its_reason),
+        cmocka_unit_test(plans_are_counted_beyond_their_sessions),
+        cmocka_unit_test(workers_processor_time_is_told),
         cmocka_unit_test(failing_allocations_leave_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
