@@ -81,6 +81,8 @@ PLAN = {
     "ppocr-det": (IMAGES + MATRICES, lambda: photos(4, 640, 640), ["x=1x3x640x640"]),
     "ppocr-rec": (IMAGES + MATRICES, lambda: photos(8, 48, 320, 4), ["x=1x3x48x320"]),
     "bert-base-128": (MATRICES, lambda: tokens(8, 128), None),
+    "bert-base-384": (MATRICES, lambda: tokens(4, 384), None),
+    "bert-large-128": (MATRICES, lambda: tokens(4, 128), None),
     "minilm-128": (MATRICES, lambda: tokens(16, 128), None),
     "magika": (MATRICES + IMAGES, lambda: sources(16, 2048), None),
     "mlp": (MATRICES + IMAGES, lambda: seeded(64, 256), None),
@@ -121,14 +123,20 @@ def median(path, o, shapes):
     return json.loads(out.stdout.splitlines()[0])["median_ms"]
 
 
-def measure(row, method, data, given, o, folder):
-    file = os.path.join(o.keep or folder, "%s-%s.onnx" % (row.name, method))
-    report = os.path.join(folder, "report.json")
+def quantize(row, method, data, o, folder, file, report):
+    """Whether it could."""
     out = subprocess.run([LEAT, "quantize", row.path, file, "--data", save(folder, data), "--method", method,
                           "--threads", str(o.threads), "--report", report, *o.options],
                          stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     if out.returncode:
         print("%-14s %-8s %s" % (row.name, method, out.stderr.strip()))
+    return out.returncode == 0
+
+
+def measure(row, method, data, given, o, folder):
+    file = os.path.join(o.keep or folder, "%s-%s.onnx" % (row.name, method))
+    report = file + ".json"
+    if not (o.keep and os.path.exists(report)) and not quantize(row, method, data, o, folder, file, report):
         return None
     shapes = given if given is not None else shapes_of(row.path, data)
     shapes = [a for s in shapes for a in ("--shape", s)] if given else shapes
@@ -152,7 +160,7 @@ def main():
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=0.4)
-    parser.add_argument("--keep", help="where the quantized models stay")
+    parser.add_argument("--keep", help="where quantized models stay, and are taken from the next time")
     arguments, _, rest = " ".join(sys.argv[1:]).partition(" -- ")
     o = parser.parse_args(arguments.split())
     o.options = rest.split()
