@@ -38,7 +38,7 @@ typedef struct pair {
 static side side_of(const lt_graph *graph, const lt_quant_layer *layer, const leat_node *node)
 {
     const leat_value *v = &graph->values[node->inputs[1]];
-    side s = {.taps = 1, .groups = 1, .turned = layer->axis == 1, .conv = v->rank > 2};
+    side s = {.taps = 1, .groups = 1, .turned = layer->axis == 1};
     s.outputs = layer->channels;
     s.inputs = (size_t)v->shape[s.turned ? 0 : 1];
     for (int32_t d = 2; d < v->rank; d++) {
@@ -181,10 +181,10 @@ static leat_status find_pair(leat_quantizer *q, lt_graph *graph, const lt_uses *
     const uint32_t bias = lt_input_of(a, 2);
     out->a = side_of(graph, first, a);
     out->b = side_of(graph, last, b);
-    if (out->a.conv != out->b.conv || out->a.outputs != out->b.inputs * out->b.groups ||
-        out->a.outputs % out->a.groups != 0 || out->b.outputs % out->b.groups != 0 ||
-        uses->count[a->inputs[1]] != 1 || uses->count[b->inputs[1]] != 1 ||
-        !bias_fits(graph, uses, bias, out->a.outputs)) {
+    if (out->a.conv != out->b.conv || out->a.groups == 0 || out->b.groups == 0 ||
+        out->a.outputs != out->b.inputs * out->b.groups || out->a.outputs % out->a.groups != 0 ||
+        out->b.outputs % out->b.groups != 0 || uses->count[a->inputs[1]] != 1 ||
+        uses->count[b->inputs[1]] != 1 || !bias_fits(graph, uses, bias, out->a.outputs)) {
         return LEAT_OK;
     }
     leat_status status = own(graph, a->inputs[1], copies, &out->a.w, err);
