@@ -274,7 +274,7 @@ static lt_conv first_of(const leat_kernel_node *node, const lt_conv_geometry *g)
     return first;
 }
 
-static leat_status plan_parts(conv_depthwise *d, const leat_kernel_node *node,
+static leat_status plan_parts(conv_depthwise *d, const leat_kernel_node *node, bool strassen,
                               const lt_cpu_device *device, const leat_host *host, leat_plan *plan,
                               leat_error *err)
 {
@@ -290,7 +290,8 @@ static leat_status plan_parts(conv_depthwise *d, const leat_kernel_node *node,
     const lt_conv first = first_of(node, &g);
     lt_cpu_activation_read(node->node, &activation);
     const char *name;
-    status = lt_igemm_plan(node, &first, device, host, plan, &d->first, err);
+    size_t least_m = strassen ? 0 : (size_t)g.in[2]; /* a line of the ring */
+    status = lt_igemm_plan(node, &first, least_m, device, host, plan, &d->first, err);
     if (status == LEAT_OK) {
         status = lt_depthwise_plan_make(&g, &activation, device, host, plan, &d->lines, &name, err);
     }
@@ -317,7 +318,7 @@ static leat_status prepare_way(const leat_kernel_node *node, void *device, const
     if (d == NULL) {
         return lt_cpu_fail(err, LEAT_NO_MEMORY, "ConvDepthwise: no memory for the plan");
     }
-    leat_status status = plan_parts(d, node, device, host, plan, err);
+    leat_status status = plan_parts(d, node, way->strassen != NULL, device, host, plan, err);
     if (status != LEAT_OK) {
         return status;
     }

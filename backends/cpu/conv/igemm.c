@@ -153,13 +153,14 @@ static leat_status pack(lt_igemm *w, const leat_kernel_node *node, const leat_ho
                (lt_gemm_packed_bytes(w->kernels, window->taps, window->k, n) + 63) & ~(size_t)63,
            all;
     w->group_packed = packed;
-    w->group_bias = lt_gemm_panels(w->kernels, n) * w->kernels->nr;
+    w->group_bias = lt_gemm_columns(w->kernels, n);
     if (__builtin_mul_overflow(packed, groups, &all)) {
         return lt_cpu_fail(err, LEAT_LIMIT, "Conv: weights are too large");
     }
     uint64_t key = 0x100 | (uint64_t)w->kernels->nr << 16 | (uint64_t)groups << 24;
     key ^= (uint64_t)w->kernels->k_group << 36 | (uint64_t)w->conv.compute << 40;
     key ^= (uint64_t)window->taps << 48; /* lines of a filter, or single elements */
+    key ^= (uint64_t)(w->kernels->quarters != NULL) << 62;
     leat_status status = host->plan_pack(plan, leat_kernel_input(node, 1), key, all, fill_weights,
                                          w, &w->conv.weights, err);
     if (status != LEAT_OK || !w->conv.has_bias) {
@@ -194,7 +195,7 @@ static leat_status plan_window(lt_igemm *w, const lt_cpu_device *device, const l
     return status;
 }
 
-leat_status lt_igemm_plan(const leat_kernel_node *node, const lt_conv *conv,
+leat_status lt_igemm_plan(const leat_kernel_node *node, const lt_conv *conv, size_t least_m,
                           const lt_cpu_device *device, const leat_host *host, leat_plan *plan,
                           lt_igemm *w, leat_error *err)
 {
@@ -202,7 +203,8 @@ leat_status lt_igemm_plan(const leat_kernel_node *node, const lt_conv *conv,
     bool mixed = conv->compute == LEAT_DTYPE_F16 || conv->compute == LEAT_DTYPE_BF16;
     w->types = (lt_gemm_mixed){conv->y_dtype, conv->residual_dtype};
     w->kernels = mixed ? lt_gemm_mixed_kernels_for(device, conv->compute, conv->y_dtype)
-                       : lt_gemm_kernels_for(device, conv->dtype);
+                       : lt_gemm_kernels_fitting(device, conv->dtype, least_m,
+                                                 (size_t)(conv->g.out_channels / conv->g.groups));
     leat_status status = plan_window(w, device, host, plan, err);
     w->zeros = host->plan_alloc(plan, w->window.k * lt_cpu_element_bytes(w->row_dtype));
     if (status == LEAT_OK && w->zeros == NULL) {
@@ -236,7 +238,10 @@ static leat_status prepare(const leat_kernel_node *node, const lt_conv *conv,
     if (w == NULL) {
         return lt_cpu_fail(err, LEAT_NO_MEMORY, "Conv: no memory for the plan");
     }
-    leat_status status = lt_igemm_plan(node, conv, device, host, plan, w, err);
+    const lt_conv_geometry *g = &conv->g;
+    size_t m = (size_t)(g->batch * g->out[0] * g->out[1] * g->out[2]);
+    leat_status status =
+        lt_igemm_plan(node, conv, strassen != NULL ? 0 : m, device, host, plan, w, err);
     w->strassen = strassen;
     const lt_conv_window *window = &w->window;
     const lt_gemm_job job = {.kernels = w->kernels,

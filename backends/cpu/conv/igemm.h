@@ -26,9 +26,10 @@ typedef struct lt_igemm {
     const lt_strassen_kernels *strassen;
 } lt_igemm;
 
-/* Chooses the kernels and packs the constants, the node's inputs 1 and 2.
+/* Chooses the kernels and packs the constants, the node's inputs 1 and 2, for products of at least
+ * `least_m` rows each; 0: for Strassen's product, too.
  * Errors:   NO_MEMORY; LIMIT when a size overflows. */
-leat_status lt_igemm_plan(const leat_kernel_node *node, const lt_conv *conv,
+leat_status lt_igemm_plan(const leat_kernel_node *node, const lt_conv *conv, size_t least_m,
                           const lt_cpu_device *device, const leat_host *host, leat_plan *plan,
                           lt_igemm *out, leat_error *err);
 

@@ -111,14 +111,15 @@ typedef struct runner {
     bool activate;  /* by function, after the tile */
     bool by_kernel; /* likewise costly, but the kernel's own */
     bool tiles_outermost;
+    size_t tile_rows, higher_tiles;
     size_t panels;
     size_t row_tasks, panel_tasks; /* one of them is 1 */
 } runner;
 
-/* The first row of a tile. */
+/* The first row of a tile: the first ones are a row higher where the tiles do not divide them. */
 static size_t tile_row(const runner *run, size_t tile)
 {
-    return tile * run->job->m / run->blocking.tiles;
+    return tile * run->tile_rows + (tile < run->higher_tiles ? tile : run->higher_tiles);
 }
 
 /* --- rows ---------------------------------------------------------------------------------------
@@ -225,8 +226,7 @@ static const char *panel_at(const runner *run, size_t p, size_t tap, size_t k0)
     const lt_gemm_job *job = run->job;
     const lt_gemm_kernels *kernels = job->kernels;
     size_t k = lt_gemm_padded_k(kernels, job->k), column = p * kernels->nr;
-    size_t left = job->n - column;
-    size_t width = left > kernels->nr / 2 ? kernels->nr : kernels->nr / 2;
+    size_t width = lt_gemm_panel_width(kernels, job->n - column);
     size_t rows = column * k * job->taps + (tap * k + k0) * width;
     return (const char *)job->b + rows * kernels->b_bytes;
 }
@@ -267,10 +267,25 @@ static void set_panel(const runner *run, const chunk *c, size_t p, lt_gemm_tile 
     const lt_gemm_kernels *kernels = job->kernels;
     size_t column = p * kernels->nr, left = job->n - column;
     tile->column = column;
-    tile->n = (uint32_t)(left < kernels->nr ? left : kernels->nr);
+    size_t width = lt_gemm_panel_width(kernels, left);
+    tile->n = (uint32_t)(left < width ? left : width);
     tile->b = panel_at(run, p, c->tap, c->k0);
     tile->bias =
         job->bias && c->index == 0 ? (const char *)job->bias + column * kernels->bias_bytes : NULL;
+}
+
+/* The kernel of a tile of n columns that exist. */
+static lt_gemm_kernel_fn kernel_of(const lt_gemm_kernels *kernels, size_t n, size_t rows)
+{
+    const lt_gemm_quarters *quarters = kernels->quarters;
+    size_t width = lt_gemm_panel_width(kernels, n), quarter = kernels->nr / 4;
+    if (width == 2 * quarter) {
+        return kernels->half[rows - 1];
+    }
+    if (quarters == NULL || width == 4 * quarter) {
+        return kernels->full[rows - 1];
+    }
+    return (width < kernels->nr ? quarters->three : quarters->five)[rows - LT_GEMM_QUARTERS_ROWS];
 }
 
 /* Tiles that wait for each other, to be handed to kernels->chain. */
@@ -311,8 +326,7 @@ static void run_tile(const runner *run, const chunk *c, size_t t, lt_gemm_tile *
         }
         return;
     }
-    const lt_gemm_kernel_fn *table = tile->n > kernels->nr / 2 ? kernels->full : kernels->half;
-    table[count - 1](tile);
+    kernel_of(kernels, tile->n, count)(tile);
     if (run->activate && c->index + 1 == run->blocking.chunks) {
         const int64_t ldc = (int64_t)job->ldc;
         const lt_cpu_activation_tile part = {tile->c, tile->c, (int64_t)count, tile->n, ldc, ldc};
@@ -417,6 +431,8 @@ static runner prepare_run(const lt_gemm_job *job, void *workspace)
 {
     runner run = {.job = job, .workspace = workspace, .low = -INFINITY, .high = INFINITY};
     run.blocking = choose_blocking(job);
+    run.tile_rows = job->m / run.blocking.tiles;
+    run.higher_tiles = job->m % run.blocking.tiles;
     bool costly = !lt_cpu_activation_clamp(&job->activation, &run.low, &run.high);
     run.activate = costly && job->kernels->activate != NULL;
     run.by_kernel = costly && job->kernels->activate == NULL;

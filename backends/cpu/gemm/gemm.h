@@ -9,7 +9,8 @@
  *
  * B is packed once into panels of `nr` columns, each (taps * k) x nr, columns beyond n zero:
  *
- *     panel 0: b[0][0..nr) b[1][0..nr) ... | panel 1: ... | last panel: nr or nr/2 columns
+ *     panel 0: b[0][0..nr) b[1][0..nr) ... | panel 1: ... | last panel: nr or nr/2 columns, or with
+ *                                                           kernels->quarters also 3 or 5 nr/4
  *
  * Types whose instructions sum several neighbouring products (two of bf16, four of int8) have
  * k_group > 1: that many consecutive j of one column lie together, and every tap is filled up with
@@ -74,6 +75,15 @@ typedef struct lt_gemm_source {
  * ceil(k / k_group) groups of `width` columns; what is beyond k and n becomes zero. */
 typedef void (*lt_gemm_pack_fn)(const lt_gemm_source *piece, size_t width, void *out);
 
+#define LT_GEMM_QUARTERS_ROWS 7
+#define LT_GEMM_QUARTERS (LT_GEMM_MAX_MR - LT_GEMM_QUARTERS_ROWS + 1)
+
+/* By rows - LT_GEMM_QUARTERS_ROWS. */
+typedef struct lt_gemm_quarters {
+    lt_gemm_kernel_fn three[LT_GEMM_QUARTERS];
+    lt_gemm_kernel_fn five[LT_GEMM_QUARTERS];
+} lt_gemm_quarters;
+
 /* The micro-kernels of one combination of types and instruction set. */
 typedef struct lt_gemm_kernels {
     const char *name;
@@ -90,6 +100,9 @@ typedef struct lt_gemm_kernels {
     /* Several tiles of mr rows and whole panels, of one job and without chunks of k, in one call
      * that may begin one while it ends another. NULL: there is none. */
     void (*chain)(const lt_gemm_tile *tiles, size_t count);
+    /* Last panels of 3 and 5 quarters of nr, for tiles of LT_GEMM_QUARTERS_ROWS rows and more
+     * (which all tiles have when m has so many). NULL: there are none. */
+    const lt_gemm_quarters *quarters;
     lt_gemm_pack_fn pack;
     /* Applies an activation that is no clamp to stored rows of C, f32 only. NULL: the kernel does
      * it (tile->activation), or cannot (f64). */
@@ -99,11 +112,18 @@ typedef struct lt_gemm_kernels {
 /* The best kernels for a device; dtype F32 or F64. */
 const lt_gemm_kernels *lt_gemm_kernels_for(const lt_cpu_device *device, leat_dtype dtype);
 
+/* Those for products of at least `least_m` rows each by one B of n columns, whose packed form they
+ * may cut otherwise. */
+const lt_gemm_kernels *lt_gemm_kernels_fitting(const lt_cpu_device *device, leat_dtype dtype,
+                                               size_t least_m, size_t n);
+
 extern const lt_gemm_kernels lt_cpu_gemm_f32_4x8_portable;
 extern const lt_gemm_kernels lt_cpu_gemm_f64_4x4_portable;
 #if defined(__x86_64__)
 extern const lt_gemm_kernels lt_cpu_gemm_f32_6x16_avx2;
 extern const lt_gemm_kernels lt_cpu_gemm_f32_14x32_avx512;
+extern const lt_gemm_kernels lt_cpu_gemm_f32_14x32q_avx512; /* with these quarters */
+extern const lt_gemm_quarters lt_cpu_gemm_quarters_f32_avx512;
 extern const lt_gemm_kernels lt_cpu_gemm_f64_6x8_avx2;
 extern const lt_gemm_kernels lt_cpu_gemm_f64_8x16_avx512;
 #endif
@@ -129,7 +149,28 @@ void lt_gemm_pack_f64(const lt_gemm_source *piece, size_t width, void *out);
 
 static inline size_t lt_gemm_panels(const lt_gemm_kernels *kernels, size_t n)
 {
-    return (n + kernels->nr - 1) / kernels->nr;
+    size_t nr = kernels->nr;
+    bool widened = kernels->quarters != NULL && n > nr;
+    return (n + (widened ? nr - nr / 4 : nr) - 1) / nr;
+}
+
+/* Columns of the panel with `left` columns from its first one on. */
+static inline size_t lt_gemm_panel_width(const lt_gemm_kernels *kernels, size_t left)
+{
+    size_t nr = kernels->nr, quarter = nr / 4;
+    if (kernels->quarters != NULL && left > 2 * quarter && left <= 3 * quarter) {
+        return 3 * quarter;
+    }
+    if (kernels->quarters != NULL && left > nr && left <= 5 * quarter) {
+        return 5 * quarter;
+    }
+    return left > nr / 2 ? nr : nr / 2;
+}
+
+/* Columns of all panels, or more. */
+static inline size_t lt_gemm_columns(const lt_gemm_kernels *kernels, size_t n)
+{
+    return lt_gemm_panels(kernels, n) * kernels->nr + (kernels->quarters ? kernels->nr / 2 : 0);
 }
 
 /* --- the product ------------------------------------------------------------------------------ */

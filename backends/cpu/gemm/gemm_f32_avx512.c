@@ -13,3 +13,5 @@
 #define TABLE_DTYPE LEAT_DTYPE_F32
 #define TABLE_ACTIVATE lt_cpu_activate_tile_f32_avx512
 #include "gemm/gemm_kernel.inc"
+
+const lt_gemm_kernels lt_cpu_gemm_f32_14x32q_avx512 = TABLE_WITH(&lt_cpu_gemm_quarters_f32_avx512);

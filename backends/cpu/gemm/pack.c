@@ -22,17 +22,27 @@ const lt_gemm_kernels *lt_gemm_kernels_for(const lt_cpu_device *device, leat_dty
     return wide ? &lt_cpu_gemm_f64_4x4_portable : &lt_cpu_gemm_f32_4x8_portable;
 }
 
-/* Columns of panel `panel`: a last panel of at most nr / 2 columns is half as wide. */
-static size_t panel_width(const lt_gemm_kernels *kernels, size_t panel, size_t n)
+const lt_gemm_kernels *lt_gemm_kernels_fitting(const lt_cpu_device *device, leat_dtype dtype,
+                                               size_t least_m, size_t n)
 {
-    size_t left = n - panel * kernels->nr;
-    return left > kernels->nr / 2 ? kernels->nr : kernels->nr / 2;
+    const lt_gemm_kernels *kernels = lt_gemm_kernels_for(device, dtype);
+#if defined(__x86_64__)
+    size_t rest = n % kernels->nr, quarter = kernels->nr / 4;
+    bool gains =
+        rest > 2 * quarter ? rest <= 3 * quarter : rest > 0 && rest <= quarter && n > kernels->nr;
+    if (kernels == &lt_cpu_gemm_f32_14x32_avx512 && least_m >= LT_GEMM_QUARTERS_ROWS && gains) {
+        return &lt_cpu_gemm_f32_14x32q_avx512;
+    }
+#else
+    (void)least_m;
+    (void)n;
+#endif
+    return kernels;
 }
 
 size_t lt_gemm_packed_bytes(const lt_gemm_kernels *kernels, size_t taps, size_t k, size_t n)
 {
-    size_t columns = lt_gemm_panels(kernels, n) * kernels->nr,
-           padded = lt_gemm_padded_k(kernels, k);
+    size_t columns = lt_gemm_columns(kernels, n), padded = lt_gemm_padded_k(kernels, k);
     size_t bytes;
     if (columns < n || padded < k || __builtin_mul_overflow(columns, taps, &bytes) ||
         __builtin_mul_overflow(bytes, padded, &bytes) ||
@@ -191,7 +201,7 @@ void lt_gemm_pack(const lt_gemm_kernels *kernels, const lt_gemm_source *source, 
     size_t rows = taps * lt_gemm_padded_k(kernels, source->k);
     for (size_t p = panel_begin; p < panel_end; p++) {
         size_t column = p * kernels->nr;
-        pack_panel(kernels, source, column, panel_width(kernels, p, source->n),
+        pack_panel(kernels, source, column, lt_gemm_panel_width(kernels, source->n - column),
                    (char *)out + column * rows * kernels->b_bytes);
     }
 }

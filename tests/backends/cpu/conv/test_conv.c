@@ -498,6 +498,20 @@ static void conv_winograd_of_halves_matches_double_loops(void **state)
     }
 }
 
+/* All heights of tiles by last panels of all widths, with and without columns that do not exist. */
+static void conv_last_panels_match_double_loops(void **state)
+{
+    static const int64_t columns[] = {8, 9, 16, 17, 23, 24, 25, 33, 40, 41, 49, 56, 65, 72};
+    (void)state;
+    for (int64_t m = 5; m <= 29; m++) {
+        for (size_t n = 0; n < sizeof(columns) / sizeof(columns[0]); n++) {
+            const conv_case c = {"1x1, one line", 2,         1,         19,        columns[n], 1,
+                                 {1, 1, m},       {1, 1, 1}, {1, 1, 1}, {1, 1, 1}, {0}};
+            check(&c, LEAT_DTYPE_F32, true, (int)((m + (int64_t)n) % 5), LT_CPU_AVX512, false, 0x6);
+        }
+    }
+}
+
 /* Strassen's product where the data is a matrix: odd rows, tails of columns, chunks of k. */
 static void conv_by_strassen_matches_double_loops(void **state)
 {
@@ -623,6 +637,7 @@ int main(void)
         cmocka_unit_test(conv_epilogues_match_double_loops),
         cmocka_unit_test(conv_of_halves_matches_double_loops),
         cmocka_unit_test(conv_winograd_of_halves_matches_double_loops),
+        cmocka_unit_test(conv_last_panels_match_double_loops),
         cmocka_unit_test(conv_by_strassen_matches_double_loops),
         cmocka_unit_test(conv_channels_first_matches_double_loops),
         cmocka_unit_test(conv_weights_that_change_match_double_loops),
