@@ -25,8 +25,9 @@
 #define TASKS_PER_THREAD 4
 /* Rates that the choice between the ways rests on, of one core. */
 #define FLOPS_PER_NS 100.0
-#define FAR_BYTES_PER_NS 20.0 /* written and read again beyond the second-level cache */
-#define CALL_NS 200.0         /* around one product */
+#define FAR_BYTES_PER_NS 30.0    /* written and read again beyond the second-level cache */
+#define AGAIN_BYTES_PER_NS 100.0 /* lines of the ring that a later filling's output sees again */
+#define CALL_NS 200.0            /* around one product */
 
 typedef struct conv_depthwise {
     lt_igemm first;
@@ -186,6 +187,16 @@ static int64_t count_tasks(const lt_conv_geometry *g, uint32_t threads)
     return threads > 1 && work >= 4 * LT_CPU_GRAIN_BYTES ? threads * TASKS_PER_THREAD : 1;
 }
 
+/* Output lines that a quarter of the cache has the lines of E for, one at least: rows of X, weights
+ * and the output pass through it, too. */
+static int64_t ring_step(const lt_conv_geometry *g, const lt_cpu_device *device)
+{
+    int64_t line_bytes = g->in[2] * g->in_channels * (int64_t)sizeof(float);
+    int64_t fit = (int64_t)(device->l2_bytes / 4) / (line_bytes > 0 ? line_bytes : 1);
+    int64_t step = (fit - reach(g)) / g->stride[1] + 1;
+    return step < 1 ? 1 : step;
+}
+
 /* Output lines of a task, and of a filling of the ring. */
 static void plan_lines(conv_depthwise *d, bool whole, const lt_cpu_device *device, uint32_t threads)
 {
@@ -201,12 +212,8 @@ static void plan_lines(conv_depthwise *d, bool whole, const lt_cpu_device *devic
     d->chunks = divide_up(lines, d->lines_per_chunk);
     d->step = least(d->lines.most_lines, d->lines_per_chunk);
     d->step = d->step < 1 ? 1 : d->step;
-    if (!whole) { /* a quarter of the cache: rows of X, weights and the output pass through it, too
-                   */
-        int64_t line_bytes = d->e_line * (int64_t)sizeof(float);
-        int64_t fit = (int64_t)(device->l2_bytes / 4) / (line_bytes > 0 ? line_bytes : 1);
-        int64_t step = (fit - reach(g)) / g->stride[1] + 1;
-        d->step = step < 1 ? 1 : least(step, d->step);
+    if (!whole) {
+        d->step = least(ring_step(g, device), d->step);
         d->ring = least((d->step - 1) * g->stride[1] + reach(g), g->in[1]);
         d->ring = d->ring < 1 ? 1 : d->ring;
     }
@@ -362,6 +369,9 @@ leat_status lt_cpu_conv_depthwise_prepare(const leat_kernel_node *node, void *de
     double twice = (double)count_tasks(&g, threads) - 1, lines = (double)(g.batch * g.in[1]);
     twice *= (double)(reach(&g) > g.stride[1] ? reach(&g) - g.stride[1] : 0);
     double calls = CALL_NS * (lines + twice) / threads;
+    double step = (double)least(ring_step(&g, device), g.out[1] > 0 ? g.out[1] : 1);
+    double seen_again = (double)(reach(&g) - g.stride[1]) / (step * (double)g.stride[1]);
+    double again = seen_again > 0 ? seen_again * e_bytes / AGAIN_BYTES_PER_NS / threads : 0;
     double far = e_bytes > (double)device->l2_bytes / 2 * threads ? e_bytes / FAR_BYTES_PER_NS : 0;
     lt_strassen_costs costs;
     const lt_conv first = first_of(node, &g);
@@ -371,9 +381,9 @@ leat_status lt_cpu_conv_depthwise_prepare(const leat_kernel_node *node, void *de
                           host->plan_options(plan)->plain_algorithms
                               ? NULL
                               : lt_igemm_strassen(&first, device, threads, &costs)};
-    leat_way ways[3] = {
-        {"ring", arithmetic * (1 + twice / (lines < 1 ? 1 : lines)) + calls, prepare_way, &ring},
-        {"whole", arithmetic + far / threads, prepare_way, &whole}};
+    leat_way ways[3] = {{"ring", arithmetic * (1 + twice / (lines < 1 ? 1 : lines)) + calls + again,
+                         prepare_way, &ring},
+                        {"whole", arithmetic + far / threads, prepare_way, &whole}};
     size_t count = 2;
     if (strassen.strassen != NULL) {
         double cost = arithmetic * costs.strassen_ns / costs.plain_ns + far / threads;
