@@ -184,12 +184,12 @@ static void copy_rows(const runner *run, const chunk *c, size_t first, size_t co
     for (size_t i = 0; i < count; i++) {
         for (size_t t = 0; t < c->taps; t++) {
             const void **row = &rows[t * LT_GEMM_MAX_MR + i];
+            memset(to + c->k * element, 0, fill);
             if (job->copy != NULL) {
                 job->copy(job->copy_argument, *row, first + i, c->k, to);
             } else {
                 memcpy(to, *row, c->k * element);
             }
-            memset(to + c->k * element, 0, fill);
             *row = to;
             to += run->blocking.copy_k * element;
         }

@@ -180,7 +180,8 @@ typedef void (*lt_gemm_rows_fn)(const void *argument, size_t first, size_t count
                                 const void **rows);
 
 /* Brings k elements of row `row` (of one tap, or a part of them where the kernels accumulate) to
- * the kernels' type of A at `to`. */
+ * the kernels' type of A at `to`. What fills them up to whole groups is 0 already and may be
+ * written, as may 64 bytes behind. */
 typedef void (*lt_gemm_copy_fn)(const void *argument, const void *from, size_t row, size_t k,
                                 void *to);
 

@@ -71,7 +71,8 @@ static void pack_weights(const qconv *w, const void *weights, const void *zeros,
                         out);
     for (size_t g = 0; g < w->q.groups; g++) {
         int32_t *sums = (int32_t *)(void *)(out + w->sums_at) + g * w->q.columns;
-        lt_int8_column_sums(w->kernels, out + g * w->group_packed, packed_k, w->q.n, sums);
+        lt_int8_column_sums(w->kernels, out + g * w->group_packed, packed_k, w->q.n, sums,
+                            w->q.pairs ? sums + w->q.groups * w->q.columns : NULL);
     }
 }
 
@@ -199,7 +200,7 @@ static void run_products(const qconv *w, const leat_kernel_args *args, const cha
                            .rows_argument = &source,
                            .a = source.data,
                            .lda = (size_t)g->in_channels,
-                           .copy = lt_int8_widens(w->kernels) ? lt_int8_widen_row : NULL,
+                           .copy = lt_int8_copy_for(w->kernels),
                            .copy_bytes = 1,
                            .b = packed + i * w->group_packed,
                            .bias = params->offset + i * w->q.columns,
@@ -260,11 +261,6 @@ static leat_status read_geometry(const leat_kernel_node *node, const lt_int8_nod
     return lt_conv_geometry_read(&view, false, out, err);
 }
 
-static size_t sums_bytes(const qconv *w)
-{
-    return w->q.groups * w->q.columns * sizeof(int32_t);
-}
-
 /* Whether all weights, their zero points taken away, are s8 for certain. */
 static bool weights_narrow(const qconv *w)
 {
@@ -306,7 +302,7 @@ static void plan_parts(qconv *w, uint32_t threads)
     at->data = lt_int8_take(&total, at->data_bytes);
     at->padded = lt_int8_take(&total, w->window.copy_bytes);
     at->outside = lt_int8_take(&total, w->outside_bytes);
-    size_t block = w->sums_at + sums_bytes(w);
+    size_t block = w->sums_at + lt_int8_sums_bytes(&w->q);
     at->weights = lt_int8_take(&total, w->packed ? 0 : block);
     at->scratch = lt_int8_take(&total, w->packed ? 0 : lt_conv_window_scratch(&w->window, 1));
     at->params = lt_int8_take(&total, w->q.fixed ? 0 : lt_int8_params_bytes(&w->q));
@@ -319,7 +315,7 @@ static void plan_parts(qconv *w, uint32_t threads)
                              .k = w->product_k,
                              .taps = w->window.taps,
                              .rows = w->window.matrix ? NULL : lt_conv_window_rows,
-                             .copy = lt_int8_widens(w->kernels) ? lt_int8_widen_row : NULL};
+                             .copy = lt_int8_copy_for(w->kernels)};
     at->total = total + lt_gemm_workspace(&job, threads);
 }
 
@@ -346,7 +342,7 @@ static leat_status prepare_constants(qconv *w, const leat_kernel_node *node, lea
     }
     w->group_packed = (group + 63) & ~(size_t)63;
     if (group == 0 || __builtin_mul_overflow(w->group_packed, groups, &w->sums_at) ||
-        __builtin_add_overflow(w->sums_at, sums_bytes(w), &packed)) {
+        __builtin_add_overflow(w->sums_at, lt_int8_sums_bytes(&w->q), &packed)) {
         return lt_cpu_fail(err, LEAT_LIMIT, "%s node '%s': weights are too large", node->node->op,
                            node->node->name);
     }
@@ -416,6 +412,7 @@ leat_status lt_cpu_qconv_prepare(const leat_kernel_node *node, void *device, con
     if (status != LEAT_OK) {
         return status;
     }
+    w->q.pairs = lt_int8_pairs(w->kernels) && !w->by_channel;
     w->q.constant_weights &= !w->by_channel || w_zeros == NULL || w_zeros->data != NULL;
     w->q.fixed &= w->q.constant_weights;
     double low, high;

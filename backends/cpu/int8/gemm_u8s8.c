@@ -59,7 +59,7 @@ const lt_gemm_kernels *lt_int8_kernels_for(const lt_cpu_device *device, uint32_t
     if (device->avx512_vnni) {
         pair = lt_cpu_gemm_u8s8_14x32_avx512vnni;
     } else if (device->isa >= LT_CPU_AVX2) {
-        pair = lt_cpu_gemm_u8s8_6x16_avx2;
+        pair = lt_cpu_gemm_u8s8_4x16_avx2;
     }
 #endif
     (void)device;
@@ -156,28 +156,32 @@ void lt_int8_pack(const lt_gemm_source *piece, size_t width, void *out)
 
 void lt_int8_pack_pairs(const lt_gemm_source *piece, size_t width, void *out)
 {
-    uint16_t fours[PAIR_ROWS / 2 * PAIR_WIDTH], *to = out;
+    int8_t fours[PAIR_ROWS * PAIR_WIDTH];
+    int16_t *to = out;
     lt_gemm_source part = *piece;
     for (size_t j0 = 0; j0 < piece->k; j0 += PAIR_ROWS) {
         part.data = (const char *)piece->data + j0 * piece->row_stride;
         part.k = piece->k - j0 < PAIR_ROWS ? piece->k - j0 : PAIR_ROWS;
         lt_int8_pack(&part, width, fours);
-        for (size_t j = 0; j < part.k; j += 2, to += width) {
-            const uint16_t *from = fours + j / 4 * 2 * width + j / 2 % 2;
-            for (size_t c = 0; c < width; c++) {
-                to[c] = from[2 * c];
+        const int8_t *from = fours;
+        for (size_t i = 0; i < (part.k + 3) / 4 * width / 8; i++, to += 32) {
+            for (size_t c = 0; c < 8; c++, from += 4) {
+                to[2 * c] = from[1];
+                to[2 * c + 1] = from[3];
+                to[16 + 2 * c] = from[0];
+                to[16 + 2 * c + 1] = from[2];
             }
         }
     }
 }
 
-void lt_int8_widen_row(const void *argument, const void *from, size_t row, size_t k, void *to)
+lt_gemm_copy_fn lt_int8_copy_for(const lt_gemm_kernels *kernels)
 {
-    const uint8_t *restrict x = from;
-    uint16_t *restrict wide = to;
-    (void)argument;
-    (void)row;
-    for (size_t j = 0; j < k; j++) {
-        wide[j] = x[j];
+#if defined(__x86_64__)
+    if (lt_int8_pairs(kernels)) {
+        return lt_int8_pair_row_avx2;
     }
+#endif
+    (void)kernels;
+    return NULL;
 }

@@ -86,24 +86,27 @@ const lt_gemm_kernels *lt_int8_kernels_for(const lt_cpu_device *device, uint32_t
 /* Tables with c_bytes 4 and 1. */
 extern const lt_gemm_kernels lt_cpu_gemm_u8s8_4x8_portable[2];
 #if defined(__x86_64__)
-extern const lt_gemm_kernels lt_cpu_gemm_u8s8_6x16_avx2[2];
+extern const lt_gemm_kernels lt_cpu_gemm_u8s8_4x16_avx2[2];
 extern const lt_gemm_kernels lt_cpu_gemm_u8s8_14x32_avx512vnni[2];
 #endif
 
 /* lt_gemm_pack_fn: s8 or u8 in groups of four; u8 has 128 taken away. */
 void lt_int8_pack(const lt_gemm_source *piece, size_t width, void *out);
 
-/* The same in groups of two, for panels of at most 16 columns. */
+/* For kernels that multiply sums of pairs (gemm_u8s8_avx2.c): 16-bit words, of four rows and eight
+ * columns (b1 b3) of each column, then (b0 b2) of each. `width` 8 or 16. */
 void lt_int8_pack_pairs(const lt_gemm_source *piece, size_t width, void *out);
 
-/* lt_gemm_job.copy for kernels that read A in 16 bits (a_bytes 2): u8 to u16. */
-void lt_int8_widen_row(const void *argument, const void *from, size_t row, size_t k, void *to);
-
-/* Whether rows pass through lt_int8_widen_row. */
-static inline bool lt_int8_widens(const lt_gemm_kernels *kernels)
+/* Whether kernels multiply sums of pairs. They need the products of lt_int8_column_sums taken from
+ * their sums, and rows that pass through lt_int8_copy_for. */
+static inline bool lt_int8_pairs(const lt_gemm_kernels *kernels)
 {
-    return kernels->a_bytes == 2;
+    return kernels->b_bytes == 2;
 }
+
+/* lt_gemm_job.copy of u8 rows for these kernels, or NULL. */
+lt_gemm_copy_fn lt_int8_copy_for(const lt_gemm_kernels *kernels);
+void lt_int8_pair_row_avx2(const void *argument, const void *from, size_t row, size_t k, void *to);
 
 /* Finishes a tile of `rows` rows whose sums lie `ld` apart: everything that the formula above says
  * after S's first two terms. */

@@ -31,8 +31,9 @@ static void pack_matrix(const qmatmul *w, const void *b, char *out)
                              .column_stride = d->trans_b ? d->k : 1,
                              .scale = 1};
     lt_gemm_pack(w->kernels, &source, out, 0, lt_gemm_panels(w->kernels, d->n));
-    lt_int8_column_sums(w->kernels, out, lt_gemm_padded_k(w->kernels, d->k), d->n,
-                        (int32_t *)(void *)(out + w->sums_at));
+    int32_t *sums = (int32_t *)(void *)(out + w->sums_at);
+    lt_int8_column_sums(w->kernels, out, lt_gemm_padded_k(w->kernels, d->k), d->n, sums,
+                        sums + w->q.columns);
 }
 
 static leat_status fill_weights(void *out, size_t bytes, const leat_value *constant,
@@ -65,7 +66,7 @@ static void run_product(const qmatmul *w, const leat_kernel_args *args, const ch
                        .taps = 1,
                        .a = a,
                        .lda = d->k,
-                       .copy = lt_int8_widens(w->kernels) ? lt_int8_widen_row : NULL,
+                       .copy = lt_int8_copy_for(w->kernels),
                        .copy_bytes = 1,
                        .b = packed,
                        .bias = params->offset,
@@ -154,7 +155,7 @@ static leat_status prepare_constants(qmatmul *w, const leat_kernel_node *node,
     size_t packed = lt_gemm_packed_bytes(w->kernels, 1, d->k, d->n), block;
     w->sums_at = (packed + 63) & ~(size_t)63;
     if ((packed == 0 && d->k != 0 && d->n != 0) ||
-        __builtin_add_overflow(w->sums_at, w->q.columns * sizeof(int32_t), &block)) {
+        __builtin_add_overflow(w->sums_at, lt_int8_sums_bytes(&w->q), &block)) {
         return lt_cpu_fail(err, LEAT_LIMIT, "%s node '%s': B is too large", node->node->op,
                            node->node->name);
     }
@@ -185,7 +186,7 @@ static void plan_parts(qmatmul *w, const leat_kernel_node *node, uint32_t thread
 {
     const lt_product_desc *d = &w->desc;
     parts *at = &w->at;
-    size_t total = 0, block = w->sums_at + w->q.columns * sizeof(int32_t);
+    size_t total = 0, block = w->sums_at + lt_int8_sums_bytes(&w->q);
     bool flip = w->q.x_type == LEAT_DTYPE_I8;
     at->data_bytes = flip ? (size_t)leat_value_count(leat_kernel_input(node, w->q.in.x)) : 0;
     at->data = lt_int8_take(&total, at->data_bytes);
@@ -197,7 +198,7 @@ static void plan_parts(qmatmul *w, const leat_kernel_node *node, uint32_t thread
                              .n = d->n,
                              .k = d->k,
                              .taps = 1,
-                             .copy = lt_int8_widens(w->kernels) ? lt_int8_widen_row : NULL};
+                             .copy = lt_int8_copy_for(w->kernels)};
     at->total = total + lt_gemm_workspace(&job, threads);
 }
 
@@ -228,6 +229,7 @@ leat_status lt_cpu_qmatmul_prepare(const leat_kernel_node *node, void *device,
     w->q.fixed &= d->b_offsets == NULL;
     w->kernels = lt_int8_kernels_for(device, w->q.result == LT_INT8_RESULT_BYTE ? 1 : 4);
     w->q.columns = lt_gemm_panels(w->kernels, d->n) * w->kernels->nr;
+    w->q.pairs = lt_int8_pairs(w->kernels);
     double low, high;
     bool clamp = lt_cpu_activation_clamp(&w->q.activation, &low, &high);
     w->q.activate = clamp ? NULL : lt_cpu_activate_for(device);

@@ -270,12 +270,17 @@ static bool fill_integers(const lt_int8_node *q, const void *const *inputs, cons
 }
 
 /* Where sums start. */
-static void fill_offsets(const lt_int8_node *q, const void *const *inputs, const arrays *a)
+static void fill_offsets(const lt_int8_node *q, const void *const *inputs, const int32_t *sums,
+                         const arrays *a)
 {
     const int32_t *bias = q->bias_type == LEAT_DTYPE_I32 ? lt_int8_input(inputs, q->in.bias) : NULL;
     uint32_t zero = q->x_zeros > 1 ? 0 : (uint32_t)data_zero(inputs, q->in.x_zero, q->x_type);
     for (size_t i = 0; i < q->groups * q->columns; i++) {
         a->offset[i] = (int32_t)(0u - zero * (uint32_t)a->column_sum[i]);
+    }
+    const uint32_t *products = (const uint32_t *)sums + q->groups * q->columns;
+    for (size_t i = 0; q->pairs && i < q->groups * q->columns; i++) {
+        a->offset[i] = (int32_t)((uint32_t)a->offset[i] - products[i]);
     }
     for (size_t g = 0; bias != NULL && g < q->groups; g++) {
         uint32_t *to = (uint32_t *)a->offset + g * q->columns;
@@ -366,7 +371,7 @@ void lt_int8_make_params(const lt_int8_node *q, const void *const *inputs, const
     float divisor = 1;
     out->offset = a.offset;
     e.column_zero = fill_integers(q, inputs, sums, &a) ? a.column_zero : NULL;
-    fill_offsets(q, inputs, &a);
+    fill_offsets(q, inputs, sums, &a);
     if (q->x_zeros > 1) {
         for (size_t i = 0; i < q->x_zeros; i++) {
             a.row_zero[i] =
@@ -427,29 +432,47 @@ lt_int8_epilogue lt_int8_group(const lt_int8_node *q, const lt_int8_params *para
 /* --- data ---------------------------------------------------------------------------------------
  */
 
-static inline __attribute__((always_inline)) const int8_t *
-panel_sums(const int8_t *b, size_t packed_k, size_t width, const size_t group, int32_t *s)
+/* A panel in groups of four k; returns where the next begins. */
+static const char *panel_sums(const char *panel, size_t packed_k, size_t width, int32_t *s)
 {
-    for (size_t j = 0; j < packed_k; j += group, b += group * width) {
+    const int8_t *b = (const int8_t *)panel;
+    for (size_t j = 0; j < packed_k; j += 4, b += 4 * width) {
         for (size_t c = 0; c < width; c++) {
-            for (size_t i = 0; i < group; i++) {
-                s[c] += b[group * c + i];
-            }
+            s[c] += b[4 * c] + b[4 * c + 1] + b[4 * c + 2] + b[4 * c + 3];
         }
     }
-    return b;
+    return (const char *)b;
+}
+
+/* The same of lt_int8_pack_pairs. */
+static const char *panel_pairs(const char *panel, size_t packed_k, size_t width, int32_t *s,
+                               uint32_t *products)
+{
+    const int16_t *odd = (const int16_t *)(const void *)panel;
+    for (size_t i = 0; i < packed_k / 4 * width; i += 8, odd += 32) {
+        const int16_t *even = odd + 16;
+        for (size_t c = 0; c < 8; c++) {
+            int32_t p = odd[2 * c] * even[2 * c] + odd[2 * c + 1] * even[2 * c + 1];
+            s[i % width + c] += odd[2 * c] + odd[2 * c + 1] + even[2 * c] + even[2 * c + 1];
+            products[i % width + c] += (uint32_t)p;
+        }
+    }
+    return (const char *)odd;
 }
 
 void lt_int8_column_sums(const lt_gemm_kernels *kernels, const void *packed, size_t packed_k,
-                         size_t n, int32_t *sums)
+                         size_t n, int32_t *sums, int32_t *products)
 {
-    const int8_t *b = packed;
+    const char *b = packed;
     for (size_t column = 0; column < n; column += kernels->nr) {
         size_t width = n - column > kernels->nr / 2 ? kernels->nr : kernels->nr / 2;
-        int32_t *s = sums + column;
-        memset(s, 0, kernels->nr * sizeof(*s));
-        b = kernels->k_group == 4 ? panel_sums(b, packed_k, width, 4, s)
-                                  : panel_sums(b, packed_k, width, 2, s);
+        memset(sums + column, 0, kernels->nr * sizeof(*sums));
+        if (lt_int8_pairs(kernels)) {
+            memset(products + column, 0, kernels->nr * sizeof(*products));
+            b = panel_pairs(b, packed_k, width, sums + column, (uint32_t *)products + column);
+        } else {
+            b = panel_sums(b, packed_k, width, sums + column);
+        }
     }
 }
 
