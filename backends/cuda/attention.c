@@ -163,14 +163,17 @@ static bool read_mask(const leat_value *mask, lt_gpu_attention *p)
     return mask->rank <= 4;
 }
 
-/* Whether the kernels of tensor cores take these sizes. */
-static bool suits_tensor_cores(const lt_gpu_attention *p, leat_dtype dtype)
+/* Whether the kernels of tensor cores take these sizes, and f32 as TF32. */
+static bool suits_tensor_cores(const lt_cuda_builder *b, const lt_gpu_attention *p,
+                               leat_dtype dtype)
 {
+    const bool tf32 =
+        dtype == LEAT_DTYPE_F32 && b->host->plan_options(b->plan)->precision == LEAT_PRECISION_TF32;
     int64_t all = p->head_size | p->v_size;
     for (int i = 0; i < 3; i++) {
         all |= p->q_stride[i] | p->k_stride[i] | p->v_stride[i] | p->y_stride[i];
     }
-    return (LT_CUDA_HALVES >> dtype & 1) != 0 && all % 8 == 0;
+    return ((LT_CUDA_HALVES >> dtype & 1) != 0 && all % 8 == 0) || (tf32 && all % 4 == 0);
 }
 
 /* Adds the kernel; `rows` of q a block. */
@@ -202,10 +205,11 @@ static leat_status add_kernel(lt_cuda_builder *b, const lt_gpu_attention *p, con
     const char *type = lt_cuda_type_name(dtype);
     bool small = p->head_size <= 64 && p->v_size <= 64;
     char family[32], name[64];
-    if (suits_tensor_cores(p, dtype)) {
+    if (suits_tensor_cores(b, p, dtype)) {
         bool many = lt_gpu_attention_items(p, 128) >= (int64_t)b->device->processors;
         const char *shape = small ? many ? "64x128" : "64x64" : many ? "128x128" : "128x64";
-        snprintf(family, sizeof(family), "attention_mma_%s", type);
+        snprintf(family, sizeof(family), "attention_%s%s", dtype == LEAT_DTYPE_F32 ? "" : "mma_",
+                 dtype == LEAT_DTYPE_F32 ? "tf32" : type);
         lt_cuda_kernel_name(name, family, shape);
         leat_status status = add(b, p, at, name, many ? 128 : 64);
         if (status == LEAT_OK) {

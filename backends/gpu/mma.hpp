@@ -27,6 +27,10 @@
  *   mma_begin(c), mma_end(c)         around a run of mma_rows or mma_columns into c. Where four
  *                           warps multiply together (sm_90a) they run on in between, and the four
  *                           that lie together in a block do all this in step
+ *   to_tf32(x)              the bits of x rounded to 10 bits of fraction, ties away from zero
+ *   mma_tf32(c, a, b0, b1)  the same as mma of 16 x 8 x 8 such numbers: a[0] holds A's row l / 4
+ *                           and column l % 4, a[1] eight rows below, a[2] and a[3] the column four
+ *                           further; b0 B's column l / 4 and row l % 4, b1 the row four further
  *   f_exp2(x)               2^x to 2^-21
  *   f_larger(a, b)          the larger; of a number and NaN the number */
 /* clang-format on */

@@ -20,6 +20,20 @@ LT_GPU_MMA(f16, "f16")
 LT_GPU_MMA(bf16, "bf16")
 #undef LT_GPU_MMA
 
+GPU_FN uint32_t to_tf32(float x)
+{
+    uint32_t v;
+    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(v) : "f"(x));
+    return v;
+}
+GPU_FN void mma_tf32(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1)
+{
+    asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
+        "{%8, %9}, {%0, %1, %2, %3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
 GPU_FN uint32_t shared_address(const void *p)
 {
     return (uint32_t)__cvta_generic_to_shared(p);

@@ -43,6 +43,33 @@ template <class T> void mma(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, 
     }
 }
 
+inline uint32_t to_tf32(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, 4);
+    return x != x ? 0x7fffe000u : (bits + 0x1000u) & ~0x1fffu;
+}
+inline void mma_tf32(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1)
+{
+    const int group = lane_32() / 4, column = 2 * (lane_32() % 4);
+    for (int k = 0; k < 8; k++) {
+        const int part = k / 4, j = k % 4;
+        float rows[2], columns[2];
+        for (int i = 0; i < 2; i++) {
+            const uint32_t row = from_lane(a[i + 2 * part], 4 * group + j);
+            const uint32_t one = from_lane(part ? b1 : b0, 4 * (column + i) + j);
+            if (((row | one) & 0x1fffu) != 0) {
+                fault("a factor that is no TF32: %x, %x", row, one);
+            }
+            memcpy(&rows[i], &row, 4);
+            memcpy(&columns[i], &one, 4);
+        }
+        for (int i = 0; i < 4; i++) {
+            c[i] += rows[i / 2] * columns[i % 2];
+        }
+    }
+}
+
 template <int N> void load_matrices(uint32_t (&v)[4], shared_array<uint16_t, N> &s, int at)
 {
     for (int i = 0; i < 4; i++) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "attention.hpp"
 #include "attention_mma.hpp"
+#include "attention_tf32.hpp"
 #include "gpu_test.hpp"
 
 #include <vector>
@@ -72,8 +73,20 @@ static void set_strides(int64_t (&stride)[3], int rows, int heads, int size)
     stride[2] = (int64_t)heads * size;
 }
 
+/* Factors that tensor cores take as they are. */
+template <class T> static void make_exact(buffer<T> &)
+{
+}
+static void make_exact(buffer<float> &x)
+{
+    for (size_t i = 0; i < x.count; i++) {
+        const uint32_t bits = gpu::to_tf32(x[i]);
+        memcpy(&x[i], &bits, 4);
+    }
+}
+
 /* A kernel; rows of q in a block, 0 without tensor cores: those with them round weights to
- * T. */
+ * T, of f32 to TF32. */
 struct attention_kernel {
     void (*run)(const lt_gpu_attention &);
     int rows;
@@ -112,6 +125,11 @@ static void check_attention(const attention_case &c, const attention_kernel &ker
     fill(q, 1, -2, 2);
     fill(k, 2, -2, 2);
     fill(v, 3);
+    if (kernel.rows != 0) {
+        make_exact(q);
+        make_exact(k);
+        make_exact(v);
+    }
     fill(added, 4, -3, 3);
     fill(added_f32, 6, -3, 3);
     fill(shown, 5, 0, 2);
@@ -160,7 +178,7 @@ static void check_attention(const attention_case &c, const attention_kernel &ker
     }
     tolerance t = within<T>(c.head_size + c.kv_rows + 32);
     if (kernel.rows != 0) {
-        t.absolute += rounding<T>();
+        t.absolute += sizeof(T) == 4 ? 0x1p-11 : rounding<T>();
         run_in_all_ways<T>(kernel, p, y, expected.data(), t);
         return;
     }
@@ -231,11 +249,36 @@ static void attention_on_tensor_cores(void **)
         {lt_gpu_attention_mma_bf16_128x64, 64}, {lt_gpu_attention_mma_bf16_128x128, 128});
 }
 
+static void attention_in_tf32(void **)
+{
+    check_mma<float>({lt_gpu_attention_tf32_64x64, 64}, {lt_gpu_attention_tf32_64x128, 128},
+                     {lt_gpu_attention_tf32_128x64, 64}, {lt_gpu_attention_tf32_128x128, 128});
+    const attention_case fours = {1, 2, 2, 30, 50, 20, 12, LT_GPU_MASK_NONE, 0, 0, 0};
+    check_attention<float>(fours, {lt_gpu_attention_tf32_64x64, 64});
+}
+
+/* To the nearest, ties away from zero; infinities stay, NaN stays one. */
+static void numbers_round_to_tf32(void **)
+{
+    static const uint32_t cases[][2] = {{0x3f800000, 0x3f800000}, {0x3f800fff, 0x3f800000},
+                                        {0x3f801000, 0x3f802000}, {0xbf801000, 0xbf802000},
+                                        {0x3fffffff, 0x40000000}, {0x7f800000, 0x7f800000},
+                                        {0xff800000, 0xff800000}, {0x7f7fffff, 0x7f800000},
+                                        {0x00000fff, 0x00000000}, {0x7fc00001, 0x7fffe000}};
+    for (const auto &c : cases) {
+        float x;
+        memcpy(&x, &c[0], 4);
+        assert_int_equal(gpu::to_tf32(x), c[1]);
+    }
+}
+
 int main()
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(attention_with_masks_and_shared_heads),
         cmocka_unit_test(attention_on_tensor_cores),
+        cmocka_unit_test(attention_in_tf32),
+        cmocka_unit_test(numbers_round_to_tf32),
     };
     return cmocka_run_group_tests(tests, nullptr, nullptr);
 }
