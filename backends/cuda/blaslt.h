@@ -63,7 +63,8 @@ typedef struct lt_cuda_blaslt_plan {
 
 /* Whether a product is one that cuBLASLt's epilogues compute as the desc says: factors of halves or
  * TF32; bias and residual of the result's type, which is that of the factors or F32; no activation,
- * Relu or GeluTanh. Does not look for the library. */
+ * Relu or GeluTanh, and of rows that are not aligned on 16 bytes neither bias nor activation. Does
+ * not look for the library. */
 bool lt_cuda_blaslt_takes(const lt_cuda_gemm_desc *desc);
 
 /* Plans by the proposal-th of the library's proposals.

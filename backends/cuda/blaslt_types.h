@@ -25,8 +25,11 @@ enum {
     BLASLT_LAYOUT_BATCH_COUNT = 5, /* cublasLtMatrixLayoutAttribute_t */
     BLASLT_LAYOUT_STRIDED_BATCH_OFFSET = 6,
 
-    BLASLT_PREF_MAX_WORKSPACE_BYTES = 1,   /* cublasLtMatmulPreferenceAttributes_t */
+    BLASLT_PREF_MAX_WORKSPACE_BYTES = 1, /* cublasLtMatmulPreferenceAttributes_t */
+    BLASLT_PREF_REDUCTION_SCHEME_MASK = 3,
     BLASLT_PREF_MIN_ALIGNMENT_A_BYTES = 5, /* and of B, C, D behind it */
+
+    BLASLT_REDUCTION_COMPUTE_TYPE = 2, /* cublasLtReductionScheme_t */
 
     BLASLT_EPILOGUE_DEFAULT = 1, /* cublasLtEpilogue_t */
     BLASLT_EPILOGUE_RELU = 2,

@@ -40,7 +40,7 @@ typedef struct layout {
 } layout;
 typedef struct preference {
     uint64_t made, workspace_bytes;
-    uint32_t alignment[4];
+    uint32_t alignment[4], sums;
 } preference;
 _Static_assert(sizeof(desc) <= sizeof(blaslt_matmul_desc) &&
                    sizeof(layout) <= sizeof(blaslt_layout) &&
@@ -164,6 +164,9 @@ EXPORT int cublasLtMatmulPreferenceSetAttribute(preference *p, int attribute, co
     if (attribute == BLASLT_PREF_MAX_WORKSPACE_BYTES) {
         return set(&p->workspace_bytes, sizeof(p->workspace_bytes), value, bytes);
     }
+    if (attribute == BLASLT_PREF_REDUCTION_SCHEME_MASK) {
+        return set(&p->sums, sizeof(p->sums), value, bytes);
+    }
     return i < 0 || i > 3 ? INVALID : set(&p->alignment[i], sizeof(uint32_t), value, bytes);
 }
 
@@ -196,6 +199,7 @@ EXPORT int cublasLtMatmulAlgoGetHeuristic(blaslt_handle handle, const desc *w, c
                                           int *out_count)
 {
     if (handle == NULL || !is_sound(w, a, b, c, d) || p->made != MADE_PREFERENCE || wanted < 1 ||
+        p->sums != BLASLT_REDUCTION_COMPUTE_TYPE ||
         ((w->epilogue & BLASLT_EPILOGUE_BIAS) != 0 && w->bias == NULL)) {
         return INVALID;
     }
