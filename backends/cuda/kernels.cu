@@ -2,7 +2,7 @@
 /* All kernels of backends/gpu, for nvcc. */
 #include "../gpu/attention.hpp"
 #include "../gpu/attention_mma.hpp"
-#include "../gpu/attention_tf32.hpp"
+#include "../gpu/attention_mma_tf32.hpp"
 #include "../gpu/conv.hpp"
 #include "../gpu/decode.hpp"
 #include "../gpu/gemm.hpp"

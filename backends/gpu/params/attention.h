@@ -25,7 +25,7 @@ typedef enum lt_gpu_mask {
  * (the second number), items of as many rows. Sizes and strides of q, k,
  * v and y are multiples of 8.
  * lt_gpu_attention_tf32_{64,128}x{64,128}: the same of f32, factors rounded to TF32
- * (attention_tf32.hpp). Sizes and strides are multiples of 4. */
+ * (attention_mma_tf32.hpp). Sizes and strides are multiples of 4. */
 typedef struct lt_gpu_attention {
     const void *q; /* [batch][heads][q_rows][head_size] by strides; k, v, y alike */
     const void *k;

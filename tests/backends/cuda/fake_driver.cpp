@@ -25,7 +25,7 @@
 #pragma GCC visibility push(default)
 #include "attention.hpp"
 #include "attention_mma.hpp"
-#include "attention_tf32.hpp"
+#include "attention_mma_tf32.hpp"
 #include "conv.hpp"
 #include "decode.hpp"
 #include "gemm.hpp"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "attention.hpp"
 #include "attention_mma.hpp"
-#include "attention_tf32.hpp"
+#include "attention_mma_tf32.hpp"
 #include "gpu_test.hpp"
 
 #include <vector>

@@ -12,8 +12,8 @@
  * Rows in shared memory are D + 8 words of keys and D + 4 of values apart: eight rows' loads then
  * lie in all banks. Tails: as there. Bound by loads from shared memory (two words of a lane for a
  * product) and the exponential. */
-#ifndef LT_GPU_ATTENTION_TF32_HPP
-#define LT_GPU_ATTENTION_TF32_HPP
+#ifndef LT_GPU_ATTENTION_MMA_TF32_HPP
+#define LT_GPU_ATTENTION_MMA_TF32_HPP
 
 #include "attention_mma.hpp"
 
