@@ -334,6 +334,19 @@ GPU_FN void attention_join(float (&o)[C::D / 8][4], attention_state &state, Tile
     }
 }
 
+/* Scores times scale, plus the biases of their keys; `first`: of this lane's first key. */
+template <class C, class Biases>
+GPU_FN void attention_add_biases(float (&s)[C::KEYS / 8][4], float scale, Biases &biases, int first)
+{
+    GPU_UNROLL
+    for (int n = 0; n < C::KEYS / 8; n++) {
+        GPU_UNROLL
+        for (int i = 0; i < 4; i++) {
+            s[n][i] = f_fma(s[n][i], scale, biases[first + 8 * n + (i & 1)]);
+        }
+    }
+}
+
 template <class C> GPU_FN void attention_mma_item(const lt_gpu_attention &p, int64_t item)
 {
     using T = typename C::T;
@@ -382,14 +395,7 @@ template <class C> GPU_FN void attention_mma_item(const lt_gpu_attention &p, int
             }
         }
         attention_scores<C>(s, q, keys, tile + key * C::D);
-        GPU_UNROLL
-        for (int n = 0; n < C::KEYS / 8; n++) {
-            GPU_UNROLL
-            for (int i = 0; i < 4; i++) {
-                const int at = turn * C::TILE_KEYS + key + 8 * n + column + (i & 1);
-                s[n][i] = f_fma(s[n][i], scale, biases[at]);
-            }
-        }
+        attention_add_biases<C>(s, scale, biases, turn * C::TILE_KEYS + key + column);
         if (own || (p.causal != 0 && next > h.first + p.past)) {
             attention_add_own<C>(p, s, h.mask, row, c0 + key + column);
         }

@@ -210,14 +210,7 @@ template <class C> GPU_FN void attention_tf32_item(const lt_gpu_attention &p, in
             }
         }
         attention_tf32_scores<C>(s, q, keys, tile + key * C::KEY_STEP);
-        GPU_UNROLL
-        for (int n = 0; n < C::KEYS / 8; n++) {
-            GPU_UNROLL
-            for (int i = 0; i < 4; i++) {
-                const int at = turn * C::TILE_KEYS + key + 8 * n + column + (i & 1);
-                s[n][i] = f_fma(s[n][i], scale, biases[at]);
-            }
-        }
+        attention_add_biases<C>(s, scale, biases, turn * C::TILE_KEYS + key + column);
         if (own || (p.causal != 0 && next > h.first + p.past)) {
             attention_add_own<C>(p, s, h.mask, row, c0 + key + column);
         }
