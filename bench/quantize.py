@@ -163,6 +163,8 @@ def main():
     parser.add_argument("--keep", help="where quantized models stay, and are taken from the next time")
     arguments, _, rest = " ".join(sys.argv[1:]).partition(" -- ")
     o = parser.parse_args(arguments.split())
+    if o.keep:
+        os.makedirs(o.keep, exist_ok=True)
     o.options = rest.split()
     print("%-14s %-8s %7s %9s %9s %6s %11s %7s %8s" % ("model", "method", "threads", "f32 ms", "int8 ms", "ratio",
                                                     "int8 layers", "dB", "lost %"))
