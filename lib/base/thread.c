@@ -65,13 +65,6 @@ static void futex_wake(_Atomic uint32_t *word, int count)
     syscall(SYS_futex, (uint32_t *)(void *)word, FUTEX_WAKE_PRIVATE, count, NULL, NULL, 0);
 }
 
-static void pause_cpu(void)
-{
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#endif
-}
-
 static uint32_t count_cores(void)
 {
     cpu_set_t set;
@@ -120,7 +113,7 @@ static uint32_t wait_generation(leat_pool *pool, uint32_t seen)
                 continue;
             }
         } else if (pool->spin_ns != 0) {
-            pause_cpu();
+            lt_pause();
             continue;
         }
         atomic_fetch_add(&pool->sleepers, 1);
@@ -260,7 +253,7 @@ static void wait_outside(leat_pool *pool)
             return;
         }
         if (pool->spin_ns != 0 && (i & 63) != 0) {
-            pause_cpu();
+            lt_pause();
             continue;
         }
         uint64_t clock = pool->spin_ns ? lt_clock_ns() : 0;

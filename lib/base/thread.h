@@ -36,4 +36,12 @@ void lt_pool_parallel(leat_pool *pool, uint32_t n_tasks, leat_task_fn fn, void *
 void lt_pool_enter(leat_pool *pool);
 void lt_pool_leave(leat_pool *pool);
 
+/* Between two looks of a thread that polls. */
+static inline void lt_pause(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+}
+
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The batcher's threads: each runs batches while any may be begun, then one of them polls, if that
  * is wanted, and the others sleep. */
+#include "base/thread.h"
 #include "base/clock.h"
 #include "batcher/batcher.h"
 
@@ -28,13 +29,6 @@ void lt_batcher_wake_all(leat_batcher *b)
     }
 }
 
-static void pause_cpu(void)
-{
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#endif
-}
-
 /* Polls, without the lock, until work has come, poll_us have passed, or `next`. Returns whether
  * work has come. One thread at a time. The caller holds the lock. */
 static bool poll_for_work(leat_batcher *b, uint64_t next)
@@ -46,7 +40,7 @@ static bool poll_for_work(leat_batcher *b, uint64_t next)
     pthread_mutex_unlock(&b->lock);
     while (atomic_load_explicit(&b->poll_ends, memory_order_acquire) == seen &&
            lt_clock_ns() < end) {
-        pause_cpu();
+        lt_pause();
     }
     pthread_mutex_lock(&b->lock);
     const bool came = atomic_load_explicit(&b->poll_ends, memory_order_relaxed) != seen;

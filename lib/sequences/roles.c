@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-static size_t find_io(const leat_io *ios, size_t count, const char *name)
+size_t lt_find_io(const leat_io *ios, size_t count, const char *name)
 {
     for (size_t i = 0; i < count; i++) {
         if (strcmp(ios[i].name, name) == 0) {
@@ -20,7 +20,7 @@ static size_t find_io(const leat_io *ios, size_t count, const char *name)
 static leat_status find_input(const leat_sequences *s, const char *given, const char *usual,
                               size_t *out_input, leat_error *err)
 {
-    *out_input = find_io(s->io->inputs, s->io->n_inputs, given != NULL ? given : usual);
+    *out_input = lt_find_io(s->io->inputs, s->io->n_inputs, given != NULL ? given : usual);
     return given == NULL || *out_input != LT_NO_INPUT
                ? LEAT_OK
                : lt_fail(err, LEAT_NOT_FOUND, "the model has no input '%s'", given);
@@ -76,8 +76,8 @@ static leat_status find_states(leat_sequences *s, const leat_sequences_desc *d, 
             if (d->states[i].input == NULL || d->states[i].output == NULL) {
                 return lt_fail(err, LEAT_INVALID, "state %zu: a name is NULL", i);
             }
-            input = find_io(io->inputs, io->n_inputs, d->states[i].input);
-            output = find_io(io->outputs, io->n_outputs, d->states[i].output);
+            input = lt_find_io(io->inputs, io->n_inputs, d->states[i].input);
+            output = lt_find_io(io->outputs, io->n_outputs, d->states[i].output);
             if (input == LT_NO_INPUT || output == LT_NO_INPUT) {
                 return lt_fail(err, LEAT_NOT_FOUND, "the model has no input '%s' or no output '%s'",
                                d->states[i].input, d->states[i].output);

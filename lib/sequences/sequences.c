@@ -41,19 +41,15 @@ static leat_status copy_fixed(leat_sequences *s, const leat_sequences_desc *d, l
 {
     for (size_t f = 0; f < d->n_fixed; f++) {
         const leat_array *value = &d->fixed[f].value;
-        size_t i = 0;
-        while (i < s->io->n_inputs &&
-               (d->fixed[f].name == NULL || strcmp(s->io->inputs[i].name, d->fixed[f].name) != 0)) {
-            i++;
-        }
-        if (i == s->io->n_inputs) {
+        const char *name = d->fixed[f].name;
+        const size_t i = name ? lt_find_io(s->io->inputs, s->io->n_inputs, name) : LT_NO_INPUT;
+        if (i == LT_NO_INPUT) {
             return lt_fail(err, LEAT_NOT_FOUND, "the model has no input '%s'",
-                           d->fixed[f].name ? d->fixed[f].name : "(NULL)");
+                           name ? name : "(NULL)");
         }
         if (value->dtype == LEAT_DTYPE_STRING || value->dtype >= LEAT_DTYPE_COUNT ||
             (value->data == NULL && value->bytes != 0)) {
-            return lt_fail(err, LEAT_INVALID, "input '%s': a fixed value is numbers",
-                           d->fixed[f].name);
+            return lt_fail(err, LEAT_INVALID, "input '%s': a fixed value is numbers", name);
         }
         s->inputs[i] = *value;
         s->inputs[i].data = lt_arena_alloc(&s->arena, value->bytes + 1, LT_ALIGNMENT);

@@ -97,7 +97,8 @@ void lt_sequences_free(leat_sequences *sequences, lt_sequence *sequence);
 /* step.c: the least run, for nobody: whether the model does what it is to do. */
 leat_status lt_sequences_try(leat_sequences *sequences, leat_error *err) LEAT_MUST_CHECK;
 
-/* roles.c: what each input is for. */
+/* roles.c: the place of a name; LT_NO_INPUT when it is not there. What each input is for. */
+size_t lt_find_io(const leat_io *ios, size_t count, const char *name);
 leat_status lt_roles_find(leat_sequences *sequences, const leat_sequences_desc *desc,
                           leat_error *err) LEAT_MUST_CHECK;
 
