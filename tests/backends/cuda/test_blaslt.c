@@ -2,6 +2,7 @@
 /* Products by cuBLASLt in sessions: with the fake driver and the fake library (fake_blaslt.c), or,
  * where LEAT_CUDA_PLUGIN names the plugin, on a real device with the real library; results against
  * sums in double. */
+#include "backends/cuda/fakes.h"
 #include "support/test.h"
 
 #include "base/number.h"
@@ -13,8 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
-
-#define FAKES TEST_BUILD "/tests/backends/cuda"
 
 static size_t (*matmuls)(void); /* NULL: the real library */
 static size_t (*handles)(void);
@@ -366,11 +365,7 @@ int main(int argc, char **argv)
     (void)argc;
     if (getenv("LEAT_CUDA_PLUGIN") != NULL) {
         plugin = getenv("LEAT_CUDA_PLUGIN");
-    } else if (getenv("LEAT_FAKE_CUDA") == NULL) {
-        /* The loader reads this only when a program starts. */
-        setenv("LEAT_FAKE_CUDA", "good", 1);
-        setenv("LD_LIBRARY_PATH", FAKES, 1);
-        execv("/proc/self/exe", argv);
+    } else if (start_with_fakes(argv, FAKES) != 0) {
         return 1;
     }
     return cmocka_run_group_tests(tests, find_library, NULL);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The CUDA plugin with the fake driver (fake_driver.cpp), through the leat command: a process each,
  * for the loader reads LD_LIBRARY_PATH only when a program starts. */
+#include "backends/cuda/fakes.h"
 #include "support/test.h"
 
 #include <stdio.h>
@@ -8,8 +9,6 @@
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#define FAKES TEST_BUILD "/tests/backends/cuda"
 
 static char output[16384];
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Choosing among ways by measurement on a device: the CUDA plugin on the fake driver, ways that
  * copy memory of theirs. */
+#include "backends/cuda/fakes.h"
 #include "support/test.h"
 
 #include "runtime/choose.h"
@@ -11,15 +12,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define FAKES TEST_BUILD "/tests/backends/cuda"
 #define SLOW_BYTES ((size_t)8 << 20)
 #define MOST_SEEN 64
-
-/* As in fake_driver.cpp. */
-typedef struct fake_cuda_counts {
-    _Atomic size_t device_blocks, pinned_blocks, streams, events, graphs;
-    _Atomic size_t allocations, launches, graph_launches, copies, captures;
-} fake_cuda_counts;
 
 static fake_cuda_counts *counts;
 
@@ -280,11 +274,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup(devices_that_fail_are_borne, behave),
     };
     (void)argc;
-    if (getenv("LEAT_FAKE_CUDA") == NULL) {
-        /* The loader reads this only when a program starts. */
-        setenv("LEAT_FAKE_CUDA", "good", 1);
-        setenv("LD_LIBRARY_PATH", FAKES, 1);
-        execv("/proc/self/exe", argv);
+    if (start_with_fakes(argv, FAKES) != 0) {
         return 1;
     }
     return cmocka_run_group_tests(tests, find_driver, NULL);

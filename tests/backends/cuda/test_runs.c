@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Runs of sessions on CUDA, many and side by side: with the fake driver, which counts what is alive
  * and what is called, or, where LEAT_CUDA_PLUGIN names the plugin, on a real device. */
+#include "backends/cuda/fakes.h"
 #include "support/test.h"
 
 #include "support/run.h"
@@ -8,15 +9,6 @@
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <unistd.h>
-
-#define FAKES TEST_BUILD "/tests/backends/cuda"
-
-/* As in fake_driver.cpp. */
-typedef struct fake_cuda_counts {
-    _Atomic size_t device_blocks, pinned_blocks, streams, events, graphs;
-    _Atomic size_t allocations, launches, graph_launches, copies, captures;
-} fake_cuda_counts;
 
 static fake_cuda_counts *counts; /* NULL: a real device */
 static int (*memory_info)(size_t *out_free, size_t *out_total);
@@ -277,11 +269,7 @@ int main(int argc, char **argv)
     (void)argc;
     if (getenv("LEAT_CUDA_PLUGIN") != NULL) {
         plugin = getenv("LEAT_CUDA_PLUGIN");
-    } else if (getenv("LEAT_FAKE_CUDA") == NULL) {
-        /* The loader reads this only when a program starts. */
-        setenv("LEAT_FAKE_CUDA", "good", 1);
-        setenv("LD_LIBRARY_PATH", FAKES, 1);
-        execv("/proc/self/exe", argv);
+    } else if (start_with_fakes(argv, FAKES) != 0) {
         return 1;
     }
     return cmocka_run_group_tests(tests, find_driver, NULL);
