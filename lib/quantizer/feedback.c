@@ -134,14 +134,14 @@ typedef struct patches {
 static bool read_window(const leat_node *node, const leat_value *w, const leat_array *x,
                         patches *out)
 {
-    const leat_attr *pad = leat_node_attr(node, "auto_pad");
+    const bool padded = leat_node_attr(node, "auto_pad") != NULL &&
+                        !leat_node_string_is(node, "auto_pad", "NOTSET");
     const leat_attr *pads = leat_node_attr(node, "pads");
     const leat_attr *strides = leat_node_attr(node, "strides");
     const leat_attr *dilations = leat_node_attr(node, "dilations");
     out->dims = w->rank - 2;
     out->rows = (uint64_t)x->shape[0];
-    if (out->dims > DIMS || x->rank != w->rank ||
-        (pad != NULL && (pad->u.s.bytes != 6 || memcmp(pad->u.s.data, "NOTSET", 6) != 0))) {
+    if (out->dims > DIMS || x->rank != w->rank || padded) {
         return false;
     }
     for (int32_t d = 0; d < out->dims; d++) {
