@@ -58,8 +58,9 @@ AVX512_CFLAGS := $(AVX2_CFLAGS) -mavx512f -mavx512bw -mavx512dq -mavx512vl -mpre
 isa_flags = $(if $(filter %_avx2,$*),$(AVX2_CFLAGS)) $(if $(filter %_avx512,$*),$(AVX512_CFLAGS)) \
     $(if $(filter %_avx512vnni,$*),$(AVX512_CFLAGS) -mavx512vnni) \
     $(if $(filter %_avx512bf16,$*),$(AVX512_CFLAGS) -mavx512vnni -mavx512bf16)
-# Loops over many types: vectors, but not the copies of each loop that -O3 adds.
-cpu_cflags = $(if $(filter %_types,$*),$(CFLAGS:-O3=-O2) -ftree-vectorize,$(CFLAGS))
+# Products and convolutions are written for -O3. Other loops: vectors, but not the copies of each loop that -O3 adds.
+CPU_SMALL := $(addsuffix /%,decoder linear loss ml movement pool quantize random reduce signal text training vision)
+cpu_cflags = $(if $(filter %_types,$*)$(filter $(CPU_SMALL),$*),$(CFLAGS:-O3=-O2) -ftree-vectorize,$(CFLAGS))
 
 # --- sources ----------------------------------------------------------------------------------------
 LIB_SRC := $(sort $(wildcard lib/*/*.c lib/*/*/*.c))
