@@ -11,8 +11,10 @@
  *                                            X[q + shift(t), c] * W[c, m, k(t)] )
  *
  * computed as the indirect product of gemm.h; nothing is added to Y twice, and no buffer between is
- * needed. A task is one line of output with all its phases of the last axis. Bound by arithmetic
- * where there are at least half a panel of output channels (`leat bench --profile`). */
+ * needed. A task is one line of output with all its phases of the last axis. Where these read the
+ * same pixels (a filter as wide as the stride, say), one product makes all of them: its columns are
+ * (phase, m), which lie together in Y. Bound by arithmetic where a product has at least half a
+ * panel of columns (`leat bench --profile`). */
 #include "conv/conv.h"
 #include "convert.h"
 
@@ -34,11 +36,18 @@ typedef struct transposed {
     const phase *phases; /* [stride 0][stride 1][stride 2] */
     size_t most_taps;
     size_t k, n;         /* input and output channels of a group */
+    int64_t joined;      /* phases of the last axis that one product makes: 1, or all */
     size_t group_packed; /* bytes of a group's packed weights, all phases */
     size_t group_bias;   /* elements of a group's padded bias */
     size_t thread_bytes; /* workspace of a thread: the largest of any phase's products */
     const void *zeros;   /* k elements */
 } transposed;
+
+/* Columns of a product. */
+static size_t columns(const transposed *w)
+{
+    return w->n * (size_t)w->joined;
+}
 
 /* --- phases -------------------------------------------------------------------------------------
  */
@@ -71,6 +80,22 @@ static size_t list_taps(const lt_conv_geometry *g, const int64_t at[3], tap *tap
     return n;
 }
 
+/* Whether the phases of the last axis read the same pixels and lie side by side in Y. */
+static bool phases_alike(const lt_conv_geometry *g, const phase *phases)
+{
+    const int64_t stride = g->stride[2];
+    bool alike = g->groups == 1 && g->out[2] % stride == 0;
+    for (int64_t i = 0; alike && i < g->stride[0] * g->stride[1] * stride; i++) {
+        const phase *first = &phases[i - i % stride];
+        alike = phases[i].n_taps == first->n_taps;
+        for (size_t t = 0; alike && t < first->n_taps; t++) {
+            alike = memcmp(phases[i].taps[t].shift, first->taps[t].shift,
+                           sizeof(first->taps[t].shift)) == 0;
+        }
+    }
+    return alike;
+}
+
 static leat_status make_phases(transposed *w, const leat_host *host, leat_plan *plan,
                                leat_error *err)
 {
@@ -84,10 +109,14 @@ static leat_status make_phases(transposed *w, const leat_host *host, leat_plan *
     for (size_t i = 0; i < count; i++) {
         const int64_t at[3] = {(int64_t)i / (g->stride[1] * g->stride[2]),
                                (int64_t)i / g->stride[2] % g->stride[1], (int64_t)i % g->stride[2]};
-        phases[i] = (phase){taps, list_taps(g, at, taps), w->group_packed};
+        phases[i] = (phase){.taps = taps, .n_taps = list_taps(g, at, taps)};
         taps += phases[i].n_taps;
         w->most_taps = phases[i].n_taps > w->most_taps ? phases[i].n_taps : w->most_taps;
-        w->group_packed += lt_gemm_packed_bytes(w->kernels, phases[i].n_taps, w->k, w->n);
+    }
+    w->joined = phases_alike(g, phases) ? g->stride[2] : 1;
+    for (size_t i = 0; i < count; i += (size_t)w->joined) {
+        phases[i].packed = w->group_packed;
+        w->group_packed += lt_gemm_packed_bytes(w->kernels, phases[i].n_taps, w->k, columns(w));
         w->group_packed = (w->group_packed + 63) & ~(size_t)63;
     }
     w->phases = phases;
@@ -97,16 +126,17 @@ static leat_status make_phases(transposed *w, const leat_host *host, leat_plan *
 /* --- packing ------------------------------------------------------------------------------------
  */
 
-/* One tap of one group, W[c, m, k], as rows c of m columns. */
-static void gather_tap(const transposed *w, const leat_value *weights, size_t group, int64_t k,
-                       char *out)
+/* Tap t of one group and of the joined phases from ph on, W[c, m, k], as rows c of columns (phase,
+ * m). */
+static void gather_tap(const transposed *w, const leat_value *weights, size_t group,
+                       const phase *ph, size_t t, char *out)
 {
     size_t element = lt_cpu_element_bytes(w->conv.dtype), taps = (size_t)w->conv.g.taps;
     for (size_t c = 0; c < w->k; c++) {
-        for (size_t m = 0; m < w->n; m++) {
-            size_t from = ((group * w->k + c) * w->n + m) * taps + (size_t)k;
-            memcpy(out + (c * w->n + m) * element, (const char *)weights->data + from * element,
-                   element);
+        for (size_t j = 0; j < columns(w); j++, out += element) {
+            size_t k = (size_t)ph[j / w->n].taps[t].k;
+            size_t from = ((group * w->k + c) * w->n + j % w->n) * taps + k;
+            memcpy(out, (const char *)weights->data + from * element, element);
         }
     }
 }
@@ -117,7 +147,7 @@ static leat_status fill_weights(void *out, size_t bytes, const leat_value *const
     const transposed *w = ((const void *const *)argument)[0];
     const leat_host *host = ((const void *const *)argument)[1];
     const lt_conv_geometry *g = &w->conv.g;
-    size_t element = lt_cpu_element_bytes(w->conv.dtype), tap_bytes = w->k * w->n * element;
+    size_t element = lt_cpu_element_bytes(w->conv.dtype), tap_bytes = w->k * columns(w) * element;
     size_t scratch_bytes = tap_bytes * (w->most_taps + 1);
     char *scratch = host->alloc(host->context, scratch_bytes, 64);
     (void)bytes;
@@ -125,24 +155,24 @@ static leat_status fill_weights(void *out, size_t bytes, const leat_value *const
         return lt_cpu_fail(err, LEAT_NO_MEMORY, "ConvTranspose: no memory to pack weights");
     }
     for (size_t group = 0; group < (size_t)g->groups; group++) {
-        for (int64_t p = 0; p < g->stride[0] * g->stride[1] * g->stride[2]; p++) {
+        for (int64_t p = 0; p < g->stride[0] * g->stride[1] * g->stride[2]; p += w->joined) {
             const phase *ph = &w->phases[p];
             for (size_t t = 0; t < ph->n_taps; t++) {
-                gather_tap(w, constant, group, ph->taps[t].k, scratch + t * tap_bytes);
+                gather_tap(w, constant, group, ph, t, scratch + t * tap_bytes);
             }
             lt_gemm_source source = {.data = scratch,
                                      .dtype = w->conv.dtype,
                                      .taps = ph->n_taps,
                                      .k = w->k,
-                                     .n = w->n,
-                                     .tap_stride = w->k * w->n,
-                                     .row_stride = w->n,
+                                     .n = columns(w),
+                                     .tap_stride = w->k * columns(w),
+                                     .row_stride = columns(w),
                                      .column_stride = 1,
                                      .scale = 1};
             if (ph->n_taps != 0) {
                 lt_gemm_pack(w->kernels, &source,
                              (char *)out + group * w->group_packed + ph->packed, 0,
-                             lt_gemm_panels(w->kernels, w->n));
+                             lt_gemm_panels(w->kernels, columns(w)));
             }
         }
     }
@@ -157,9 +187,10 @@ static leat_status fill_bias(void *out, size_t bytes, const leat_value *constant
     size_t element = lt_cpu_element_bytes(w->conv.dtype);
     (void)err;
     memset(out, 0, bytes);
-    for (size_t i = 0; i < (size_t)w->conv.g.groups; i++) {
-        memcpy((char *)out + i * w->group_bias * element,
-               (const char *)constant->data + i * w->n * element, w->n * element);
+    for (size_t i = 0; i < (size_t)(w->conv.g.groups * w->joined); i++) {
+        const size_t group = i / (size_t)w->joined, at = i % (size_t)w->joined;
+        memcpy((char *)out + (group * w->group_bias + at * w->n) * element,
+               (const char *)constant->data + group * w->n * element, w->n * element);
     }
     return LEAT_OK;
 }
@@ -170,7 +201,7 @@ static leat_status pack(transposed *w, const leat_kernel_node *node, const leat_
     const lt_conv_geometry *g = &w->conv.g;
     const void *argument[2] = {w, host};
     size_t all;
-    w->group_bias = lt_gemm_panels(w->kernels, w->n) * w->kernels->nr;
+    w->group_bias = lt_gemm_panels(w->kernels, columns(w)) * w->kernels->nr;
     if (__builtin_mul_overflow(w->group_packed + 64, (size_t)g->groups, &all)) {
         return lt_cpu_fail(err, LEAT_LIMIT, "ConvTranspose: weights are too large");
     }
@@ -181,7 +212,7 @@ static leat_status pack(transposed *w, const leat_kernel_node *node, const leat_
         key = (key ^ (uint64_t)g->pad[i]) * 0x100000001b3u;
         key = (key ^ (uint64_t)g->dilation[i]) * 0x100000001b3u;
     }
-    key ^= (uint64_t)g->groups * 0x9e3779b97f4a7c15u + w->kernels->nr;
+    key ^= ((uint64_t)g->groups * 0x9e3779b97f4a7c15u + w->kernels->nr) ^ (uint64_t)w->joined << 32;
     leat_status status = host->plan_pack(plan, leat_kernel_input(node, 1), key, all, fill_weights,
                                          argument, &w->conv.weights, err);
     if (status != LEAT_OK || !w->conv.has_bias) {
@@ -233,7 +264,7 @@ static size_t line_pixels(const lt_conv_geometry *g, int64_t px)
     return (size_t)((g->out[2] - px + g->stride[2] - 1) / g->stride[2]);
 }
 
-/* One phase of one line of one group. */
+/* One phase, or the joined ones from px on, of one line of one group. */
 static void run_phase(const launch *l, const int64_t at[3], int64_t batch, int64_t px, size_t group,
                       uint32_t thread)
 {
@@ -253,7 +284,7 @@ static void run_phase(const launch *l, const int64_t at[3], int64_t batch, int64
     lt_gemm_job job = {
         .kernels = w->kernels,
         .m = line_pixels(g, px),
-        .n = w->n,
+        .n = columns(w),
         .k = w->k,
         .taps = rows.phase->n_taps,
         .rows = point_rows,
@@ -271,7 +302,7 @@ static void line_task(void *argument, uint32_t task, uint32_t thread)
     const launch *l = argument;
     const lt_conv_geometry *g = &l->w->conv.g;
     const int64_t at[3] = {task / g->out[1] % g->out[0], task % g->out[1], 0};
-    for (int64_t px = 0; px < g->stride[2] && px < g->out[2]; px++) {
+    for (int64_t px = 0; px < g->stride[2] && px < g->out[2]; px += l->w->joined) {
         for (size_t group = 0; group < (size_t)g->groups; group++) {
             run_phase(l, at, task / (g->out[0] * g->out[1]), px, group, thread);
         }
@@ -295,11 +326,11 @@ static size_t most_workspace(const transposed *w)
 {
     const lt_conv_geometry *g = &w->conv.g;
     size_t most = 0;
-    for (int64_t p = 0; p < g->stride[0] * g->stride[1] * g->stride[2]; p++) {
-        for (int64_t px = 0; px < g->stride[2] && px < g->out[2]; px++) {
+    for (int64_t p = 0; p < g->stride[0] * g->stride[1] * g->stride[2]; p += w->joined) {
+        for (int64_t px = 0; px < g->stride[2] && px < g->out[2]; px += w->joined) {
             const lt_gemm_job job = {.kernels = w->kernels,
                                      .m = line_pixels(g, px),
-                                     .n = w->n,
+                                     .n = columns(w),
                                      .k = w->k,
                                      .taps = w->phases[p].n_taps,
                                      .rows = point_rows};
@@ -323,6 +354,7 @@ leat_status lt_conv_transposed_prepare(const leat_kernel_node *node, const lt_co
     w->kernels = lt_gemm_kernels_for(device, conv->dtype);
     w->k = (size_t)(g->in_channels / g->groups);
     w->n = (size_t)(g->out_channels / g->groups);
+    w->joined = 1;
     w->zeros = host->plan_alloc(plan, w->k * lt_cpu_element_bytes(conv->dtype) + 64);
     if (w->zeros == NULL) {
         return lt_cpu_fail(err, LEAT_NO_MEMORY, "ConvTranspose: no memory for the plan");
