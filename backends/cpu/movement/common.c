@@ -61,8 +61,8 @@ static void copy_row_range(void *argument, int64_t begin, int64_t end)
     int64_t row = begin / copy->bytes, skip = begin % copy->bytes;
     while (begin < end) {
         int64_t part = copy->bytes - skip < end - begin ? copy->bytes - skip : end - begin;
-        memcpy(copy->out + row * copy->out_stride + skip, copy->in + row * copy->in_stride + skip,
-               (size_t)part);
+        lt_move_run(copy->out + row * copy->out_stride + skip,
+                    copy->in + row * copy->in_stride + skip, part);
         begin += part;
         row++;
         skip = 0;

@@ -10,12 +10,49 @@ typedef struct concat_state {
     int64_t counts[]; /* elements of a row of each input */
 } concat_state;
 
+/* Rows of all inputs are copied a block at a time where rows are short: lines of the output that
+ * several inputs share are then written while they are in L1. */
+#define BLOCK_BYTES (8 << 10)
+
+typedef struct concat_job {
+    const concat_state *state;
+    const leat_kernel_args *args;
+    int64_t element; /* bytes */
+    int64_t block;   /* rows */
+} concat_job;
+
+static void copy_blocks(void *argument, int64_t begin, int64_t end)
+{
+    const concat_job *job = argument;
+    const concat_state *state = job->state;
+    const int64_t row_bytes = state->row * job->element;
+    for (int64_t first = begin; first < end; first += job->block) {
+        const int64_t rows = end - first < job->block ? end - first : job->block;
+        uint8_t *out = (uint8_t *)job->args->outputs[0] + first * row_bytes;
+        for (uint32_t i = 0; i < state->n_inputs; i++) {
+            const int64_t bytes = state->counts[i] * job->element;
+            const uint8_t *in = (const uint8_t *)job->args->inputs[i] + first * bytes;
+            for (int64_t row = 0; bytes != 0 && row < rows; row++) {
+                lt_move_run(out + row * row_bytes, in + row * bytes, bytes);
+            }
+            out += bytes;
+        }
+    }
+}
+
 static leat_status launch_concat(const void *opaque, const leat_kernel_args *args, leat_error *err)
 {
     (void)err;
     const concat_state *state = opaque;
     unsigned bits = lt_packed_bits(state->dtype);
     int64_t at = 0;
+    const int64_t element = (int64_t)lt_cpu_element_bytes(state->dtype);
+    if (bits == 0 && state->row != 0 && state->row * element <= BLOCK_BYTES / 2) {
+        concat_job job = {state, args, element, BLOCK_BYTES / (state->row * element)};
+        lt_cpu_parallel_range(args, state->rows, 1, 2.0 * (double)(state->row * element),
+                              copy_blocks, &job);
+        return LEAT_OK;
+    }
     if (bits != 0) {
         memset(args->outputs[0], 0, (size_t)(state->rows * state->row * bits + 7) / 8);
     }
@@ -36,13 +73,12 @@ static leat_status launch_concat(const void *opaque, const leat_kernel_args *arg
                                         count};
             lt_move_copy_packed(&copy);
         } else {
-            int64_t bytes = (int64_t)lt_cpu_element_bytes(state->dtype);
-            lt_move_rows copy = {(uint8_t *)args->outputs[0] + at * bytes,
+            lt_move_rows copy = {(uint8_t *)args->outputs[0] + at * element,
                                  args->inputs[i],
                                  state->rows,
-                                 count * bytes,
-                                 state->row * bytes,
-                                 count * bytes};
+                                 count * element,
+                                 state->row * element,
+                                 count * element};
             lt_move_copy_rows(&copy, args);
         }
         at += count;

@@ -63,6 +63,20 @@ static inline int64_t lt_move_product(const int64_t *shape, int32_t begin, int32
     return product;
 }
 
+/* Copies a run. Short ones, as of a head or of a few channels, by words in place: a call of memcpy
+ * costs more than they do. */
+static inline void lt_move_run(uint8_t *out, const uint8_t *in, int64_t bytes)
+{
+    if (bytes < 16 || bytes > 256) {
+        memcpy(out, in, (size_t)bytes);
+        return;
+    }
+    for (int64_t i = 0; i < bytes - 16; i += 16) {
+        memcpy(out + i, in + i, 16);
+    }
+    memcpy(out + bytes - 16, in + bytes - 16, 16); /* the last word may lie over the one before */
+}
+
 /* Copies `rows` runs of `bytes` bytes, in parallel when that is much. */
 typedef struct lt_move_rows {
     uint8_t *out;

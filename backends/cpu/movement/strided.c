@@ -172,17 +172,51 @@ static void locate(const strided_job *job, int64_t index, int64_t *out_in, int64
     *out_out = out;
 }
 
+/* Outer indices one after the other: without the divisions of locate(). */
+typedef struct walk {
+    int64_t at[LT_MOVE_DIMS];
+    int64_t in, out; /* position, elements */
+} walk;
+
+static void walk_start(const strided_job *job, int64_t index, walk *w)
+{
+    locate(job, index, &w->in, &w->out);
+    for (int32_t i = job->n_outer - 1; i >= 0; i--) {
+        w->at[i] = index % job->shape[i];
+        index /= job->shape[i];
+    }
+}
+
+static inline void walk_next(const strided_job *job, walk *w)
+{
+    for (int32_t i = job->n_outer - 1; i >= 0; i--) {
+        w->in += job->in_strides[i];
+        w->out += job->out_strides[i];
+        if (++w->at[i] < job->shape[i]) {
+            return;
+        }
+        w->in -= job->shape[i] * job->in_strides[i];
+        w->out -= job->shape[i] * job->out_strides[i];
+        w->at[i] = 0;
+    }
+}
+
+/* A range begins and ends at any piece of a run. */
 static void run_runs(void *argument, int64_t begin, int64_t end)
 {
     const strided_job *job = argument;
-    int64_t bytes = (int64_t)job->plan->bytes;
+    int64_t bytes = (int64_t)job->plan->bytes, piece = begin % job->pieces;
+    walk w;
+    walk_start(job, begin / job->pieces, &w);
     for (int64_t item = begin; item < end; item++) {
-        int64_t in, out;
-        locate(job, item / job->pieces, &in, &out);
-        int64_t from = item % job->pieces * job->piece;
+        int64_t from = piece * job->piece;
         int64_t count = job->cols - from < job->piece ? job->cols - from : job->piece;
-        memcpy(job->out + (out + from) * bytes, job->in + (in + from) * bytes,
-               (size_t)(count * bytes));
+        lt_move_run(job->out + (w.out + from) * bytes, job->in + (w.in + from) * bytes,
+                    count * bytes);
+        if (++piece == job->pieces) {
+            piece = 0;
+            walk_next(job, &w);
+        }
     }
 }
 
@@ -206,8 +240,8 @@ static void run_transpose(void *argument, int64_t begin, int64_t end)
 
 #define COPY_STRIDED(type)                                                                         \
     do {                                                                                           \
-        const type *from = (const type *)job->in + in;                                             \
-        type *to = (type *)job->out + out;                                                         \
+        const type *from = (const type *)job->in + w.in;                                           \
+        type *to = (type *)job->out + w.out;                                                       \
         for (int64_t i = 0; i < job->cols; i++) {                                                  \
             to[i] = from[i * job->col_stride];                                                     \
         }                                                                                          \
@@ -216,9 +250,9 @@ static void run_transpose(void *argument, int64_t begin, int64_t end)
 static void run_elements(void *argument, int64_t begin, int64_t end)
 {
     const strided_job *job = argument;
-    for (int64_t item = begin; item < end; item++) {
-        int64_t in, out;
-        locate(job, item, &in, &out);
+    walk w;
+    walk_start(job, begin, &w);
+    for (int64_t item = begin; item < end; item++, walk_next(job, &w)) {
         switch (job->plan->bytes) {
         case 1:
             COPY_STRIDED(uint8_t);
@@ -234,7 +268,8 @@ static void run_elements(void *argument, int64_t begin, int64_t end)
             break;
         default:
             for (int64_t i = 0; i < job->cols; i++) {
-                memcpy(job->out + (out + i) * 16, job->in + (in + i * job->col_stride) * 16, 16);
+                memcpy(job->out + (w.out + i) * 16, job->in + (w.in + i * job->col_stride) * 16,
+                       16);
             }
         }
     }
