@@ -66,23 +66,27 @@ typedef struct leat_batcher_desc {
     uint32_t queue_limit; /* requests not yet completed, and handles not
                          yet released; 0: 1024 */
     uint32_t max_keys;    /* keys with waiting requests or measured times; 0: 64 */
-    int32_t n_instances;  /* batches under way at once, a session and a thread each; 0: 4 on devices
-                             (some are filled while others run), 2 on the CPU where the context has
-                             two threads (each batch has one while there are two), else 1 */
-    int32_t
-        reserved_instances; /* of them: for requests of class 0 alone, in batches of those alone,
-                           so that they begin while all others are busy; 0: 1 of 4 or more when
-                           there are; -1: none. While all requests are of class 0 it is none */
-    int32_t stage_inputs;   /* 1: inputs of requests that have to wait are copied meanwhile, on the
-                               submitting thread, to where their batch will be run from (memory that
-                               devices read without a detour), for shapes that leat_batcher_warm was
-                               given; -1: no; 0: where a session has a device other than the CPU */
-    uint32_t poll_us;       /* microseconds that one thread without work polls before it sleeps: a
-                               request that comes meanwhile does not wait for it to wake (some 10 to
-                               60 us), and a processor is busy for as long after the last batch; 0:
-                               it sleeps at once */
-    int32_t no_threads;     /* 1: batches run in leat_batcher_poll, on its caller's thread */
-    uint32_t n_classes;     /* priorities 0 to n_classes - 1; 0: LEAT_MAX_CLASSES */
+    int32_t n_instances; /* batches under way at once, a session and a thread each; 0: 4 on a device
+                            (some are filled while others run), 2 on the CPU where the context has
+                            two threads (each batch has one while there are two), else 1 */
+    int32_t spread_devices; /* 1: each instance runs on one of the session's devices, in turn, and
+                               on the CPU what that cannot run where "cpu" is among them: copies of
+                               the model side by side, on devices alike (their batches take equally
+                               long); 0: each may use all of them, in order of preference */
+    int32_t reserved_instances; /* of them: for requests of class 0 alone, in batches of those
+                               alone, so that they begin while all others are busy; 0: 1 of 4 or
+                               more when there are (one a device with spread_devices); -1: none.
+                               While all requests are of class 0 it is none */
+    int32_t stage_inputs; /* 1: inputs of requests that have to wait are copied meanwhile, on the
+                             submitting thread, to where their batch will be run from (memory that
+                             devices read without a detour), for shapes that leat_batcher_warm was
+                             given; -1: no; 0: where a session has a device other than the CPU */
+    uint32_t poll_us;     /* microseconds that one thread without work polls before it sleeps: a
+                             request that comes meanwhile does not wait for it to wake (some 10 to
+                             60 us), and a processor is busy for as long after the last batch; 0:
+                             it sleeps at once */
+    int32_t no_threads;   /* 1: batches run in leat_batcher_poll, on its caller's thread */
+    uint32_t n_classes;   /* priorities 0 to n_classes - 1; 0: LEAT_MAX_CLASSES */
     uint64_t max_wait_ns[LEAT_MAX_CLASSES]; /* after which a request of the class is due, deadline
                                     or not; 0: 1 s for class 0, four times the former for others */
     const leat_session_desc *session; /* of the instances; NULL: defaults. max_plans 0: as many as
@@ -228,17 +232,18 @@ typedef struct leat_batcher_stats {
     uint64_t failed;
     uint64_t cancelled;
     uint64_t expired;
-    uint64_t waiting;      /* now: accepted, not begun */
-    uint64_t batches;      /* runs, those of halves included */
-    uint64_t rows;         /* in them */
-    uint64_t closed_full;  /* batches begun because they were full */
-    uint64_t closed_idle;  /* because an instance was idle */
-    uint64_t closed_held;  /* after having been held back */
-    uint64_t bisected;     /* batches that failed and were run again by halves */
-    uint64_t input_bytes;  /* of the batches' inputs with rows */
-    uint64_t pad_bytes;    /* of them: padding */
-    uint64_t fill_rows;    /* copies of last rows, with which batches were filled up to a size */
-    uint64_t staged;       /* requests whose inputs were put in place while they waited */
+    uint64_t waiting;     /* now: accepted, not begun */
+    uint64_t batches;     /* runs, those of halves included */
+    uint64_t rows;        /* in them */
+    uint64_t closed_full; /* batches begun because they were full */
+    uint64_t closed_idle; /* because an instance was idle */
+    uint64_t closed_held; /* after having been held back */
+    uint64_t bisected;    /* batches that failed and were run again by halves */
+    uint64_t moved;       /* times that an instance went on on another device, its own being lost */
+    uint64_t input_bytes; /* of the batches' inputs with rows */
+    uint64_t pad_bytes;   /* of them: padding */
+    uint64_t fill_rows;   /* copies of last rows, with which batches were filled up to a size */
+    uint64_t staged;      /* requests whose inputs were put in place while they waited */
     uint64_t refused_late; /* of those refused: by their deadline */
     uint64_t running;      /* now: batches under way */
     uint64_t n_instances;

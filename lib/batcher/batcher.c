@@ -49,13 +49,16 @@ static int32_t default_instances(const leat_batcher *b)
     if (d->no_threads || (d->run != NULL && lt_on_cpu(d->session))) {
         return 1;
     }
-    return !lt_on_cpu(d->session) ? 4 : b->pool != NULL && lt_pool_threads(b->pool) == 2 ? 2 : 1;
+    return !lt_on_cpu(d->session)                             ? 4 * b->n_places
+           : b->pool != NULL && lt_pool_threads(b->pool) == 2 ? 2
+                                                              : 1;
 }
 
 static void fill_defaults(leat_batcher *b)
 {
     leat_batcher_desc *d = &b->desc;
     uint64_t wait = 1000000000u;
+    b->n_places = lt_batcher_count_places(d);
     d->max_batch_size = d->max_batch_size ? d->max_batch_size : 32;
     d->timeout_ns = d->timeout_ns ? d->timeout_ns : 50000000u;
     d->queue_limit = d->queue_limit ? d->queue_limit : 1024;
@@ -65,7 +68,8 @@ static void fill_defaults(leat_batcher *b)
         d->n_instances = default_instances(b);
     }
     if (d->reserved_instances == 0) {
-        d->reserved_instances = d->n_instances >= 4;
+        d->reserved_instances =
+            d->n_instances >= 4 * b->n_places ? b->n_places : d->n_instances >= 4;
     }
     for (uint32_t c = 0; c < LEAT_MAX_CLASSES; c++) {
         d->max_wait_ns[c] = d->max_wait_ns[c] ? d->max_wait_ns[c] : wait;
@@ -132,11 +136,18 @@ static bool make_instances(leat_batcher *b)
 {
     const size_t n_in = b->io->n_inputs, n_out = b->io->n_outputs;
     b->instances = lt_arena_array(&b->arena, (size_t)b->desc.n_instances, sizeof(*b->instances));
+    b->busy = lt_arena_array(&b->arena, (size_t)b->n_places, sizeof(*b->busy));
+    b->lost = lt_arena_array(&b->arena, (size_t)b->n_places, sizeof(*b->lost));
+    if (b->busy == NULL || b->lost == NULL) {
+        return false;
+    }
     for (int32_t i = 0; b->instances != NULL && i < b->desc.n_instances; i++) {
         lt_instance *at = &b->instances[i];
         at->batcher = b;
         at->index = i;
+        at->place = i % b->n_places;
         at->urgent = i >= b->desc.n_instances - b->desc.reserved_instances;
+        b->busy[at->place]++;
         lt_batcher_return_instance(b, at);
         at->inputs = lt_arena_array(&b->arena, n_in + 1, sizeof(*at->inputs));
         at->outputs = lt_arena_array(&b->arena, n_out + 1, sizeof(*at->outputs));
@@ -203,29 +214,6 @@ static leat_status find_rules(leat_batcher *b, const leat_batcher_desc *d, leat_
     return status || d->pad_dimension == NULL ? status : find_padded(b, d, err);
 }
 
-static leat_status open_sessions(leat_batcher *b, leat_model *model,
-                                 const leat_session_desc *wanted, leat_error *err)
-{
-    leat_session_desc desc = {.struct_size = sizeof(desc)};
-    if (wanted != NULL) {
-        if (wanted->struct_size != sizeof(desc)) {
-            return lt_fail(err, LEAT_INVALID, "leat_session_desc.struct_size is %zu",
-                           wanted->struct_size);
-        }
-        desc = *wanted;
-    }
-    if (desc.max_plans == 0) {
-        desc.max_plans = 2 * (uint32_t)b->desc.max_batch_size + 16;
-    }
-    leat_status status = LEAT_OK;
-    const int32_t n = b->desc.n_instances;
-    for (int32_t i = 0; i < n && status == LEAT_OK; i++) {
-        desc.urgent = b->instances[i].urgent || (wanted != NULL && wanted->urgent != 0);
-        status = leat_session_create(model, &desc, &b->instances[i].session, err);
-    }
-    return status;
-}
-
 static leat_status start_threads(leat_batcher *b, leat_error *err)
 {
     b->threads = lt_arena_array(&b->arena, (size_t)b->desc.n_instances, sizeof(*b->threads));
@@ -289,7 +277,7 @@ leat_status leat_batcher_create(leat_model *model, const leat_batcher_desc *desc
                          b->desc.queue_limit);
     }
     if (status == LEAT_OK && b->desc.run == NULL) {
-        status = open_sessions(b, model, desc->session, err);
+        status = lt_batcher_open(b, model, desc->session, err);
     }
     if (status == LEAT_OK && !lt_slots_make(b)) {
         status = lt_fail(err, LEAT_NO_MEMORY, "no memory for a batcher");

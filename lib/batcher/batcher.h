@@ -101,6 +101,7 @@ struct lt_instance {
     leat_batcher *batcher;
     lt_instance *next; /* of those that are idle */
     int32_t index;
+    int32_t place;         /* with spread_devices: which of them */
     bool urgent;           /* its work comes before the others' on the device */
     leat_session *session; /* NULL with desc.run */
     leat_array *inputs;    /* of the batch */
@@ -120,6 +121,9 @@ struct leat_batcher {
     lt_arena arena; /* of all that is as old as the batcher */
     leat_pool
         *pool; /* whose threads batches share on the CPU; NULL: on a device, or with desc.run */
+    leat_model *model;         /* with sessions */
+    leat_session_desc session; /* as the instances' are to be */
+    int32_t n_places;          /* devices that instances are spread over; 1: all use the same */
     lt_instance *instances;
     pthread_t *threads; /* as many as instances; each takes any that is idle */
     int32_t n_threads;
@@ -131,6 +135,8 @@ struct leat_batcher {
     pthread_cond_t ended;       /* requests were completed: room, and for drain */
     lt_instance *idle;
     int32_t n_idle;
+    int32_t *busy; /* [n_places]: instances under way */
+    bool *lost;    /* [n_places] */
     double margin; /* predicted ends are multiplied by it: 1 to 3, so that about one request of a
                       hundred is late */
     bool classes;  /* a request of another class than 0 has come */
@@ -223,14 +229,27 @@ static inline bool lt_batcher_busy_for(const leat_batcher *b, uint32_t class_ind
     return b->idle == NULL || (class_index > 0 && lt_batcher_reserves(b));
 }
 
-/* An instance that is idle, taken: one that is `urgent` as wanted, if there is; one that is given
- * back. The caller holds the lock. */
+/* An instance that is idle, taken: `wanted`, or NULL when that is not idle; one that is `urgent` as
+ * wanted, if there is, where the fewest are under way; one that is given back. The caller holds the
+ * lock. */
+lt_instance *lt_batcher_take(leat_batcher *batcher, const lt_instance *wanted);
 lt_instance *lt_batcher_take_instance(leat_batcher *batcher, bool urgent);
 void lt_batcher_return_instance(leat_batcher *batcher, lt_instance *instance);
 
 /* Nanoseconds from now until a request of these rows of a key would be complete, behind all that
  * waits; 0 when not known (key NULL: its times are not). The caller holds the lock. */
 uint64_t lt_batcher_predict(const leat_batcher *batcher, const lt_batch_key *key, uint32_t rows);
+
+/* How many devices the instances are spread over. */
+int32_t lt_batcher_count_places(const leat_batcher_desc *desc);
+
+/* Opens the session of every instance, as `wanted`, or by default with NULL. */
+leat_status lt_batcher_open(leat_batcher *batcher, leat_model *model,
+                            const leat_session_desc *wanted, leat_error *err);
+
+/* Opens the session of an instance again, on another device: its own is lost. False when there is
+ * none. The instance is the caller's, who does not hold the lock. */
+bool lt_batcher_move(lt_instance *instance);
 
 /* Runs one batch on an idle instance, and completes what has expired, if anything may begin. False
  * when nothing may: *out_next as for lt_batcher_pick. The caller holds the lock, which is let go

@@ -168,6 +168,9 @@ static leat_status run(lt_instance *at, const leat_array *inputs, leat_array *ou
     if (b->desc.run != NULL) {
         return b->desc.run(b->desc.run_user, at->index, inputs, n_inputs, outputs, n_outputs, err);
     }
+    if (at->session == NULL) {
+        return lt_fail(err, LEAT_DEVICE_LOST, "the device is lost, and no other can be opened");
+    }
     if (b->pool == NULL) {
         return leat_session_run(at->session, inputs, n_inputs, outputs, n_outputs, err);
     }
@@ -356,7 +359,9 @@ static void serve(lt_instance *at, const lt_batch *batch, const lt_slot *slot, l
     const uint64_t end = lt_batcher_now(at->batcher);
     learn(at, batch, rows, end - begin, status);
     lt_batcher_trace(at->batcher, first, rows, begin, end);
-    if (direct) {
+    if (status == LEAT_DEVICE_LOST && lt_batcher_move(at)) {
+        serve(at, batch, NULL, first, rows); /* as often as there are devices */
+    } else if (direct) {
         lt_batcher_complete(first, status, status ? NULL : first->outputs, &err);
     } else if (status == LEAT_OK) {
         hand_out_all(at, first);
@@ -380,17 +385,29 @@ static void serve_all(lt_instance *at, const lt_batch *batch)
     }
 }
 
-lt_instance *lt_batcher_take_instance(leat_batcher *b, bool urgent)
+lt_instance *lt_batcher_take(leat_batcher *b, const lt_instance *wanted)
 {
     lt_instance **from = &b->idle;
-    while ((*from)->urgent != urgent && (*from)->next != NULL) {
+    while (*from != NULL && *from != wanted) {
         from = &(*from)->next;
     }
-    from = (*from)->urgent == urgent ? from : &b->idle;
     lt_instance *at = *from;
-    *from = at->next;
-    b->n_idle--;
+    if (at != NULL) {
+        *from = at->next;
+        b->n_idle--;
+        b->busy[at->place]++;
+    }
     return at;
+}
+
+lt_instance *lt_batcher_take_instance(leat_batcher *b, bool urgent)
+{
+    const lt_instance *best = b->idle;
+    for (const lt_instance *at = best->next; at != NULL; at = at->next) {
+        const bool fits = at->urgent == urgent, better = b->busy[at->place] < b->busy[best->place];
+        best = fits != (best->urgent == urgent) ? (fits ? at : best) : better ? at : best;
+    }
+    return lt_batcher_take(b, best);
 }
 
 void lt_batcher_return_instance(leat_batcher *b, lt_instance *at)
@@ -398,6 +415,7 @@ void lt_batcher_return_instance(leat_batcher *b, lt_instance *at)
     at->next = b->idle;
     b->idle = at;
     b->n_idle++;
+    b->busy[at->place]--;
 }
 
 bool lt_batcher_step(leat_batcher *b, uint64_t *out_next)

@@ -12,16 +12,7 @@ enum {
 static void take_instance(leat_batcher *b, lt_instance *wanted)
 {
     b->n_warming++;
-    for (;;) {
-        lt_instance **at = &b->idle;
-        while (*at != NULL && *at != wanted) {
-            at = &(*at)->next;
-        }
-        if (*at != NULL) {
-            *at = wanted->next;
-            b->n_idle--;
-            break;
-        }
+    while (lt_batcher_take(b, wanted) == NULL) {
         pthread_cond_wait(&b->ended, &b->lock);
     }
     b->n_warming--;
@@ -93,7 +84,9 @@ leat_status leat_batcher_warm(leat_batcher *b, const leat_array *inputs, size_t 
         pthread_mutex_lock(&b->lock);
         take_instance(b, at);
         pthread_mutex_unlock(&b->lock);
-        status = warm_instance(at, &r, &kind, err);
+        do {
+            status = warm_instance(at, &r, &kind, err);
+        } while (status == LEAT_DEVICE_LOST && lt_batcher_move(at));
         pthread_mutex_lock(&b->lock);
         lt_batcher_return_instance(b, at);
         lt_batcher_wake(b);

@@ -16,6 +16,8 @@
  *
  * Devices: fake:0, fake:1, and fake:2, which cannot be opened.
  */
+#include "backend_fake.h"
+
 #include <leat/backend.h>
 
 #include <stdarg.h>
@@ -54,7 +56,7 @@ typedef struct fake_instance {
     struct fake_device {
         const leat_host *host;
         size_t index;
-    } devices[3];
+    } devices[FAKE_DEVICES];
 } fake_instance;
 typedef struct fake_device fake_device;
 
@@ -83,25 +85,21 @@ typedef struct fake_stream {
     size_t first_captured;
 } fake_stream;
 
-/* Since the plugin was loaded, for tests: captures, launches of graphs, kernels queued plainly,
- * graphs that are alive, pinned blocks that are alive. */
-typedef struct fake_counts {
-    atomic_size_t captures, replays, plain, graphs, pinned;
-} fake_counts;
 static fake_counts counts;
-
-LEAT_API const fake_counts *backend_fake_counts(void);
 
 LEAT_API const fake_counts *backend_fake_counts(void)
 {
     return &counts;
 }
 
-/* Memory of a test that counts as pinned; NULL: none. */
 static const char *pinned_from;
 static size_t pinned_bytes;
+static atomic_uint lost;
 
-LEAT_API void backend_fake_pin(const void *address, size_t bytes);
+LEAT_API void backend_fake_lose(unsigned devices)
+{
+    lost = devices;
+}
 
 LEAT_API void backend_fake_pin(const void *address, size_t bytes)
 {
@@ -166,7 +164,11 @@ static void fake_stream_destroy(void *device, void *stream)
 
 static leat_status fake_stream_wait(void *device, void *stream, leat_error *err)
 {
-    (void)device, (void)err;
+    const size_t index = ((fake_device *)device)->index;
+    counts.waits[index]++;
+    if ((lost >> index & 1) != 0) {
+        return fail(err, LEAT_DEVICE_LOST, "fake: the device fell off the bus");
+    }
     carry_out(stream);
     return LEAT_OK;
 }

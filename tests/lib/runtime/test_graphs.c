@@ -3,6 +3,7 @@
  * graph that is replayed when it should not be gives wrong results. */
 #include "support/test.h"
 
+#include "plugins/backend_fake.h"
 #include "support/run.h"
 
 #include <dlfcn.h>
@@ -10,11 +11,6 @@
 #include <stdlib.h>
 
 #define FAKE TEST_BUILD "/tests/plugins/backend_fake.so"
-
-/* As in backend_fake.c. */
-typedef struct fake_counts {
-    atomic_size_t captures, replays, plain, graphs, pinned;
-} fake_counts;
 
 static const fake_counts *counts;
 static void (*pin)(const void *address, size_t bytes);
