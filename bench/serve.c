@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A server's load on one model.
  *
- *   serve MODEL.onnx [--device D] [--plugins DIR] [--threads N]
+ *   serve MODEL.onnx [--device D]... [--plugins DIR] [--threads N]
  *     requests   [--shape NAME=1x3x224x224]... [--mixed NAME=1x3x192x192]...
  *                [--groups 1 | --group-rows 1] [--lengths FILE --length DIMENSION]
  *     batcher    [--max-batch 32] [--step N] [--instances N] [--pad DIMENSION] [--poll US]
@@ -11,10 +11,11 @@
  *                [--bursts ON_MS:OFF_MS] [--deadline MS] [--urgent R [--urgent-deadline MS]]
  *                [--overload 2] [--from R] [--growth 2] [--json 1]
  *
- * --shape gives an input its shape (rows first); --mixed gives it further ones, so that requests
- * have shape 0, 1, 2, ... in turn; NAME=@FILE.npy: shape and contents. --lengths: a number a line,
- * the length of DIMENSION in each request in turn. --groups: requests carry tags 0, 1, ... in turn,
- * and do not meet; --group-rows: those of as many rows meet.
+ * Several --device: the batcher's instances are spread over them (spread_devices). --shape gives an
+ * input its shape (rows first); --mixed gives it further ones, so that requests have shape 0, 1, 2,
+ * ... in turn; NAME=@FILE.npy: shape and contents. --lengths: a number a line, the length of
+ * DIMENSION in each request in turn. --groups: requests carry tags 0, 1, ... in turn, and do not
+ * meet; --group-rows: those of as many rows meet.
  *
  * --rate measures one rate, --trace the arrivals of a file ("SECONDS[,CLASS]"); --p99 looks for the
  * highest rate, from R up by factors of 2 (--growth), then by halving, whose 99th percentile stays
@@ -45,7 +46,7 @@ static void warm(load *l, const settings *s)
 {
     leat_error err;
     bool seen[65536] = {false};
-    const bool wanted = s->null_us == 0 && (s->device != NULL || l->n_kinds == 1);
+    const bool wanted = s->null_us == 0 && (s->n_devices > 0 || l->n_kinds == 1);
     for (size_t k = 0; k < l->n_kinds && wanted; k++) {
         if (l->fifo != NULL) {
             fifo_warm(l->fifo, k);
@@ -93,6 +94,7 @@ static void open_server(load *l, const settings *s, const leat_session_desc *ses
                               .queue_limit = 8192,
                               .max_keys = 2048,
                               .poll_us = (uint32_t)s->poll_us,
+                              .spread_devices = s->n_devices > 1,
                               .pad_dimension = s->pad,
                               .session = session};
     if (s->step > 0) {
@@ -138,8 +140,8 @@ int main(int argc, char **argv)
     const leat_context_desc context_desc = {
         .struct_size = sizeof(context_desc), .threads = s.threads, .plugin_directory = s.plugins};
     const leat_session_desc session = {.struct_size = sizeof(session),
-                                       .devices = s.device ? &s.device : NULL,
-                                       .n_devices = s.device ? 1 : 0,
+                                       .devices = s.n_devices > 0 ? s.devices : NULL,
+                                       .n_devices = s.n_devices,
                                        .max_plans = 4096};
     if (leat_context_create(&context_desc, &context, &err) != LEAT_OK ||
         leat_model_load(context, s.model, NULL, &l.model, &err) != LEAT_OK) {

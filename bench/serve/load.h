@@ -11,6 +11,7 @@ enum {
     MOST_INPUTS = 16,
     MOST_KINDS = 1024,
     MOST_OUTPUTS = 64,
+    MOST_DEVICES = 8,
     CLASSES = 2,
     BUCKETS = 3000 /* 1 % each from 100 ns: up to 10^6 s */
 };
@@ -25,7 +26,9 @@ typedef enum way {
 
 /* The command line. */
 typedef struct settings {
-    const char *model, *device, *plugins, *pad, *lengths, *length, *trace;
+    const char *model, *plugins, *pad, *lengths, *length, *trace;
+    const char *devices[MOST_DEVICES];
+    size_t n_devices;
     const char *shapes[MOST_INPUTS];
     size_t n_shapes;
     const char *mixed[MOST_KINDS];

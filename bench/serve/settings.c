@@ -9,13 +9,20 @@ static bool read_text(settings *s, const char *name, const char *value)
     const struct {
         const char *name;
         const char **at;
-    } texts[] = {{"--device", &s->device},   {"--plugins", &s->plugins}, {"--pad", &s->pad},
-                 {"--lengths", &s->lengths}, {"--length", &s->length},   {"--trace", &s->trace}};
+    } texts[] = {{"--plugins", &s->plugins},
+                 {"--pad", &s->pad},
+                 {"--lengths", &s->lengths},
+                 {"--length", &s->length},
+                 {"--trace", &s->trace}};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         if (strcmp(name, texts[i].name) == 0) {
             *texts[i].at = value;
             return true;
         }
+    }
+    if (strcmp(name, "--device") == 0 && s->n_devices < MOST_DEVICES) {
+        s->devices[s->n_devices++] = value;
+        return true;
     }
     if (strcmp(name, "--shape") == 0 && s->n_shapes < MOST_INPUTS) {
         s->shapes[s->n_shapes++] = value;
