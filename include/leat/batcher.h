@@ -99,7 +99,14 @@ typedef struct leat_batcher_desc {
     const int64_t
         *pad_lengths; /* ascending; longer ones are not padded; NULL: 16, 24, 32, 48, ... */
     uint32_t n_pad_lengths;
-    leat_batch_fn run; /* instead of sessions of the model; NULL: none */
+    uint32_t pad_buckets; /* 0: all of pad_lengths are padded to. Else so many of them at most,
+                             chosen by cost after the first 64 requests and then after every 256:
+                             those with which the lengths seen take the least time by the runs
+                             measured so far, padding and smaller batches weighed against each
+                             other. Of 128 pad_lengths at most; NULL: 16, 32, ... 256, 288, ...
+                             Until enough is measured it is as with 0. A new length has its plan
+                             made when a batch of it first runs */
+    leat_batch_fn run;    /* instead of sessions of the model; NULL: none */
     void *run_user;
     leat_group_fn group; /* NULL: leat_request_desc.group alone */
     void *group_user;
@@ -247,6 +254,7 @@ typedef struct leat_batcher_stats {
     uint64_t refused_late; /* of those refused: by their deadline */
     uint64_t running;      /* now: batches under way */
     uint64_t n_instances;
+    uint64_t pad_changes; /* times that other lengths to pad to were chosen */
     /* By class; misses are requests refused, expired or complete too late for their deadline. */
     uint64_t accepted_by_class[LEAT_MAX_CLASSES];
     uint64_t missed_by_class[LEAT_MAX_CLASSES];

@@ -159,18 +159,6 @@ static bool make_instances(leat_batcher *b)
     return b->instances != NULL;
 }
 
-/* Steps of 1/2 and 3/4 of powers of two, from 16 to 2^16: 25 % of a row is padding at most. */
-static bool default_lengths(leat_batcher *b)
-{
-    int64_t *lengths = lt_arena_array(&b->arena, 26, sizeof(*lengths));
-    for (int64_t n = 16; lengths != NULL && n <= 1 << 16; n *= 2) {
-        lengths[b->rules.n_lengths++] = n;
-        lengths[b->rules.n_lengths++] = n + n / 2;
-    }
-    b->rules.lengths = lengths;
-    return lengths != NULL;
-}
-
 static leat_status find_padded(leat_batcher *b, const leat_batcher_desc *d, leat_error *err)
 {
     lt_key_rules *rules = &b->rules;
@@ -180,17 +168,18 @@ static leat_status find_padded(leat_batcher *b, const leat_batcher_desc *d, leat
             return lt_fail(err, LEAT_INVALID, "pad_lengths must be positive and ascend");
         }
     }
+    if (d->pad_buckets > 0 && d->n_pad_lengths > LT_MOST_LENGTHS) {
+        return lt_fail(err, LEAT_INVALID, "pad_buckets are chosen of %u pad_lengths at most",
+                       LT_MOST_LENGTHS);
+    }
     rules->padded_in = lt_arena_array(&b->arena, b->io->n_inputs + 1, sizeof(*rules->padded_in));
     rules->padded_out = lt_arena_array(&b->arena, b->io->n_outputs + 1, sizeof(*rules->padded_out));
-    bool ok = rules->padded_in != NULL && rules->padded_out != NULL;
-    if (ok && d->n_pad_lengths > 0) {
-        rules->lengths =
-            lt_arena_copy(&b->arena, d->pad_lengths, d->n_pad_lengths * sizeof(*d->pad_lengths));
-        rules->n_lengths = d->n_pad_lengths;
-        ok = rules->lengths != NULL;
-    } else if (ok) {
-        ok = default_lengths(b);
-    }
+    rules->buckets = &b->pads;
+    b->pads.most = d->pad_buckets;
+    b->pads.max_rows = (uint32_t)b->desc.max_batch_size;
+    b->pads.planned = b->planned;
+    const bool ok = rules->padded_in != NULL && rules->padded_out != NULL &&
+                    lt_buckets_make(&b->pads, &b->arena, d->pad_lengths, d->n_pad_lengths);
     return ok ? lt_key_find_padded(rules, d->pad_dimension, err)
               : lt_fail(err, LEAT_NO_MEMORY, "no memory for a batcher");
 }
@@ -270,8 +259,8 @@ leat_status leat_batcher_create(leat_model *model, const leat_batcher_desc *desc
     b->desc.batch_sizes = NULL;
     lt_arena_init(&b->arena, memory, 0);
     init_locks(b);
-    status = find_rules(b, desc, err);
-    status = status ? status : make_sizes(b, desc, err);
+    status = make_sizes(b, desc, err);
+    status = status ? status : find_rules(b, desc, err);
     if (status == LEAT_OK && !(make_requests(b) && lt_keys_make(b) && make_instances(b))) {
         status = lt_fail(err, LEAT_NO_MEMORY, "no memory for a batcher of %u requests",
                          b->desc.queue_limit);

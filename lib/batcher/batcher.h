@@ -18,7 +18,6 @@
 
 #define LT_NEVER UINT64_MAX
 #define LT_NO_KEY UINT32_MAX
-#define LT_BATCHER_MAX_INPUTS 64u
 
 typedef enum lt_request_state {
     LT_REQUEST_FREE = 0,
@@ -52,6 +51,7 @@ struct leat_request {
     uint32_t key;
     uint32_t rows;
     int64_t length; /* of the dimension that is padded; 0: none is */
+    int64_t padded; /* to this length */
     uint64_t arrived;
     uint64_t deadline; /* LT_NEVER: none */
     uint32_t class_index;
@@ -81,6 +81,7 @@ struct lt_batch_key {
     lt_slot *slot;       /* which its next requests go to; NULL: none */
     uint64_t held_since; /* a batch has been held back since; 0: none is */
     lt_curve curve;
+    int64_t padded; /* length to which its requests are padded; 0: to none */
 };
 
 typedef struct lt_key_list {
@@ -146,6 +147,8 @@ struct leat_batcher {
     uint32_t n_buckets;  /* a power of two */
     lt_key_list waiting; /* keys with requests in their heaps */
     lt_key_list resting; /* the others, the one used longest ago first */
+    lt_buckets pads;     /* lengths to which requests are padded */
+    bool choosing;       /* a thread chooses them */
     uint32_t *planned;   /* [max_batch_size + 1]: rows of the run for a batch of so many */
     lt_device *pins;     /* whose pinned memory blocks are; NULL: ordinary memory */
     lt_slot *slots;      /* [n_slots] */
@@ -203,8 +206,8 @@ uint64_t lt_batcher_now(const leat_batcher *batcher);
 bool lt_keys_make(leat_batcher *batcher);
 /* The key of these words; NULL: it has none. */
 lt_batch_key *lt_keys_find(const leat_batcher *batcher, const uint64_t *words, uint64_t hash);
-/* Gives these words, which have no key, that of those used longest ago; NULL when all wait. */
-lt_batch_key *lt_keys_claim(leat_batcher *batcher, const uint64_t *words, uint64_t hash);
+/* Gives such requests, which have no key, that of those used longest ago; NULL when all wait. */
+lt_batch_key *lt_keys_claim(leat_batcher *batcher, const lt_request_kind *kind);
 void lt_keys_add(leat_batcher *batcher, lt_batch_key *key, leat_request *request);
 /* Takes a waiting request out; it is RUNNING then. */
 void lt_keys_remove(leat_batcher *batcher, leat_request *request);
@@ -265,14 +268,6 @@ void lt_batcher_complete(leat_request *request, leat_status status, const leat_a
 leat_status lt_batcher_enqueue(leat_batcher *batcher, const leat_request_desc *desc, bool wake,
                                leat_request **out_request, leat_error *err) LEAT_MUST_CHECK;
 
-/* What a request is to the batcher: its key's words and their hash, rows, length. */
-typedef struct lt_request_kind {
-    uint64_t words[LT_KEY_WORDS(LT_BATCHER_MAX_INPUTS)];
-    uint64_t hash;
-    uint32_t rows;
-    int64_t length;
-} lt_request_kind;
-
 leat_status lt_batcher_examine(const leat_batcher *batcher, const leat_array *inputs,
                                size_t n_inputs, uint64_t group, lt_request_kind *out_kind,
                                leat_error *err) LEAT_MUST_CHECK;
@@ -285,6 +280,10 @@ bool lt_batcher_in_place(const leat_batcher *batcher, const leat_request *reques
  * results are in at->outputs. in_place: from the request's own memory. */
 leat_status lt_batcher_try(lt_instance *at, const leat_request *request, uint32_t planned,
                            bool in_place, leat_error *err) LEAT_MUST_CHECK;
+
+/* Chooses the lengths to which requests are padded anew when that is due. The caller holds the
+ * lock, which is let go meanwhile. */
+void lt_batcher_choose_lengths(leat_batcher *batcher);
 
 /* trace.c: a batch that ran, of these requests. */
 void lt_batcher_trace(leat_batcher *batcher, const leat_request *first, uint32_t rows,

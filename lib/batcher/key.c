@@ -139,17 +139,7 @@ leat_status lt_key_find_padded(lt_key_rules *rules, const char *symbol, leat_err
                          symbol);
 }
 
-int64_t lt_key_padded(const lt_key_rules *rules, int64_t length)
-{
-    for (uint32_t i = 0; i < rules->n_lengths; i++) {
-        if (rules->lengths[i] >= length) {
-            return rules->lengths[i];
-        }
-    }
-    return length;
-}
-
-/* Notes the length of input i's padded dimensions. */
+/* Notes the length of input i's padded dimensions; *length is -1 before the first. */
 static leat_status check_length(const lt_key_rules *rules, size_t i, const leat_array *x,
                                 int64_t *length, leat_error *err)
 {
@@ -157,7 +147,7 @@ static leat_status check_length(const lt_key_rules *rules, size_t i, const leat_
         if ((rules->padded_in[i] >> d & 1) == 0) {
             continue;
         }
-        if (*length != 0 && x->shape[d] != *length) {
+        if (*length >= 0 && x->shape[d] != *length) {
             return lt_fail(err, LEAT_INVALID, "input '%s': dimension %d is %lld, another's is %lld",
                            rules->io->inputs[i].name, d, (long long)x->shape[d],
                            (long long)*length);
@@ -167,15 +157,17 @@ static leat_status check_length(const lt_key_rules *rules, size_t i, const leat_
     return LEAT_OK;
 }
 
-/* Writes the words of input i, and returns how many they are. */
-static uint32_t put_input(const lt_key_rules *rules, size_t i, const leat_array *x, uint64_t *words)
+/* Writes the words of input i, whose padded dimensions have that length, and returns how many they
+ * are. */
+static uint32_t put_input(const lt_key_rules *rules, size_t i, const leat_array *x, int64_t length,
+                          uint64_t *words)
 {
     const bool rowwise = rules->batched != NULL && rules->batched[i];
     uint32_t n = 0;
     words[n++] = (uint64_t)x->rank;
     for (int32_t d = rowwise ? 1 : 0; d < x->rank; d++) {
         const bool padded = rules->padded_in != NULL && (rules->padded_in[i] >> d & 1) != 0;
-        words[n++] = (uint64_t)(padded ? lt_key_padded(rules, x->shape[d]) : x->shape[d]);
+        words[n++] = (uint64_t)(padded ? length : x->shape[d]);
     }
     if (rules->batched != NULL && !rowwise && x->bytes > 0) {
         memcpy(&words[n], x->data, x->bytes);
@@ -185,18 +177,22 @@ static uint32_t put_input(const lt_key_rules *rules, size_t i, const leat_array 
 }
 
 leat_status lt_key_make(const lt_key_rules *rules, const leat_array *inputs, uint64_t group,
-                        uint64_t *words, uint32_t *out_rows, int64_t *out_length, leat_error *err)
+                        lt_request_kind *out, leat_error *err)
 {
     const leat_model_signature *io = rules->io;
-    int64_t rows = -1;
+    int64_t rows = -1, length = -1;
     uint32_t at = 0;
-    memset(words, 0, LT_KEY_WORDS((uint32_t)io->n_inputs) * sizeof(*words));
-    words[at++] = group;
-    *out_length = 0;
+    memset(out->words, 0, LT_KEY_WORDS((uint32_t)io->n_inputs) * sizeof(*out->words));
+    out->words[at++] = group;
+    out->length = out->padded = 0;
     for (size_t i = 0; i < io->n_inputs; i++) {
         const leat_array *x = &inputs[i];
         leat_status status = check_input(&io->inputs[i], x, err);
-        status = status ? status : check_length(rules, i, x, out_length, err);
+        status = status ? status : check_length(rules, i, x, &length, err);
+        if (length > 0 && out->length == 0) { /* once: what it is padded to may change */
+            out->length = length;
+            out->padded = lt_buckets_padded(rules->buckets, length);
+        }
         if (status == LEAT_OK && rules->batched != NULL && rules->batched[i]) {
             status = check_rows(&io->inputs[i], x, rows, err);
             rows = x->rank > 0 ? x->shape[0] : 0;
@@ -208,9 +204,9 @@ leat_status lt_key_make(const lt_key_rules *rules, const leat_array *inputs, uin
         if (status != LEAT_OK) {
             return status;
         }
-        at += put_input(rules, i, x, words + at);
+        at += put_input(rules, i, x, out->padded, out->words + at);
     }
-    *out_rows = (uint32_t)(rows < 0 ? 1 : rows);
+    out->rows = (uint32_t)(rows < 0 ? 1 : rows);
     return LEAT_OK;
 }
 

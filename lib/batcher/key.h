@@ -3,6 +3,8 @@
 #ifndef LT_BATCHER_KEY_H
 #define LT_BATCHER_KEY_H
 
+#include "batcher/buckets.h"
+
 #include <leat/leat.h>
 #include <stdbool.h>
 
@@ -13,15 +15,25 @@
  * content of one without it. */
 #define LT_KEY_WORDS(n_inputs) (1u + (n_inputs) * (1u + LEAT_MAX_RANK + LT_KEY_CONTENT_BYTES / 8u))
 
+#define LT_BATCHER_MAX_INPUTS 64u
+
+/* What a request is to the batcher. */
+typedef struct lt_request_kind {
+    uint64_t words[LT_KEY_WORDS(LT_BATCHER_MAX_INPUTS)];
+    uint64_t hash; /* of the words */
+    uint32_t rows;
+    int64_t length; /* of the dimension that is padded; 0: none is */
+    int64_t padded; /* to this length */
+} lt_request_kind;
+
 /* What tells which requests may meet. */
 typedef struct lt_key_rules {
     const leat_model_signature *io;
     bool *batched; /* [n_inputs]: the first dimension is the batch; NULL: every request is one row,
                       and its inputs' contents do not matter */
-    uint32_t *padded_in;    /* [n_inputs]: bit d: dimension d is padded; NULL: none is */
-    uint32_t *padded_out;   /* [n_outputs]: bit d: dimension d is cut back */
-    const int64_t *lengths; /* [n_lengths], ascending, to which dimensions are padded */
-    uint32_t n_lengths;
+    uint32_t *padded_in;       /* [n_inputs]: bit d: dimension d is padded; NULL: none is */
+    uint32_t *padded_out;      /* [n_outputs]: bit d: dimension d is cut back */
+    const lt_buckets *buckets; /* to which lengths dimensions are padded */
 } lt_key_rules;
 
 /* Fills batched from the model.
@@ -34,15 +46,10 @@ leat_status lt_key_find_rows(lt_key_rules *rules, leat_error *err) LEAT_MUST_CHE
 leat_status lt_key_find_padded(lt_key_rules *rules, const char *symbol,
                                leat_error *err) LEAT_MUST_CHECK;
 
-/* The length to which one is padded: the least that is not shorter; itself behind the last. */
-int64_t lt_key_padded(const lt_key_rules *rules, int64_t length);
-
-/* Checks a request's inputs and makes its key. words: LT_KEY_WORDS. *out_length: of the dimension
- * that is padded; 0 without.
+/* Checks a request's inputs and says what it is, all but the hash.
  * Errors:   INVALID for inputs that are not the model's or do not agree in rows or length. */
 leat_status lt_key_make(const lt_key_rules *rules, const leat_array *inputs, uint64_t group,
-                        uint64_t *words, uint32_t *out_rows, int64_t *out_length,
-                        leat_error *err) LEAT_MUST_CHECK;
+                        lt_request_kind *out_kind, leat_error *err) LEAT_MUST_CHECK;
 
 /* FNV-1a over words (Fowler, Noll and Vo). */
 uint64_t lt_key_hash(const uint64_t *words, uint32_t n_words);

@@ -74,7 +74,7 @@ static void forget(leat_batcher *b, const lt_batch_key *key)
     }
 }
 
-lt_batch_key *lt_keys_claim(leat_batcher *b, const uint64_t *words, uint64_t hash)
+lt_batch_key *lt_keys_claim(leat_batcher *b, const lt_request_kind *kind)
 {
     lt_batch_key *key = b->resting.first;
     if (key == NULL) {
@@ -83,11 +83,12 @@ lt_batch_key *lt_keys_claim(leat_batcher *b, const uint64_t *words, uint64_t has
     forget(b, key);
     unlink_key(&b->resting, key);
     append(&b->resting, key); /* the newest now */
-    uint32_t *bucket = bucket_of(b, hash);
-    key->hash = hash;
+    uint32_t *bucket = bucket_of(b, kind->hash);
+    key->hash = kind->hash;
+    key->padded = kind->padded;
     key->chain = *bucket;
     *bucket = (uint32_t)(key - b->keys);
-    memcpy(key->words, words, b->n_words * sizeof(*words));
+    memcpy(key->words, kind->words, b->n_words * sizeof(*kind->words));
     key->held_since = 0;
     lt_curve_clear(&key->curve);
     return key;
@@ -102,6 +103,7 @@ void lt_keys_add(leat_batcher *b, lt_batch_key *key, leat_request *r)
     lt_heap_push(&key->heap, &r->node);
     key->waiting++;
     key->rows += r->rows;
+    b->pads.waiting += r->rows;
     b->stats.waiting++;
 }
 
@@ -111,6 +113,7 @@ void lt_keys_remove(leat_batcher *b, leat_request *r)
     lt_heap_remove(&key->heap, &r->node);
     key->waiting--;
     key->rows -= r->rows;
+    b->pads.waiting -= r->rows;
     b->stats.waiting--;
     r->state = LT_REQUEST_RUNNING;
     r->next = NULL;

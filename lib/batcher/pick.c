@@ -120,6 +120,7 @@ lt_batch lt_batcher_pick(leat_batcher *b, uint64_t now, uint64_t *out_next)
     b->stats.closed_held += !full && best->held_since != 0;
     b->stats.closed_idle += !full && best->held_since == 0;
     best->held_since = 0;
+    lt_buckets_begin(&b->pads);
     batch.key = (uint32_t)(best - b->keys);
     batch.hash = best->hash;
     take_batch(b, best, now, &batch);

@@ -101,7 +101,7 @@ leat_array lt_batcher_padded_input(const leat_batcher *b, const leat_request *r,
     const uint32_t axes = r->length != 0 ? b->rules.padded_in[i] : 0;
     size_t count = 1;
     for (int32_t d = 0; d < x.rank; d++) {
-        x.shape[d] = (axes >> d & 1) != 0 ? lt_key_padded(&b->rules, x.shape[d]) : x.shape[d];
+        x.shape[d] = (axes >> d & 1) != 0 ? r->padded : x.shape[d];
         count *= (size_t)x.shape[d];
     }
     x.bytes = leat_dtype_bytes(x.dtype, count);
@@ -201,11 +201,10 @@ static leat_status check_outputs(const lt_instance *at, uint32_t rows, leat_erro
 static bool cut_back(const leat_batcher *b, const leat_request *r, size_t o, leat_array *y)
 {
     const uint32_t axes = r->length != 0 ? b->rules.padded_out[o] : 0;
-    const int64_t padded = lt_key_padded(&b->rules, r->length);
     size_t count = 1;
     bool shorter = false;
     for (int32_t d = 0; d < y->rank; d++) {
-        if ((axes >> d & 1) != 0 && y->shape[d] == padded) {
+        if ((axes >> d & 1) != 0 && y->shape[d] == r->padded) {
             shorter |= y->shape[d] != r->length;
             y->shape[d] = r->length;
         }
@@ -268,14 +267,14 @@ static void learn(lt_instance *at, const lt_batch *batch, uint32_t rows, uint64_
     at->input_bytes = at->pad_bytes = 0;
     if (status == LEAT_OK && b->keys[batch->key].hash == batch->hash) {
         lt_curve_run(&b->keys[batch->key].curve, b->planned[rows], ns);
+        lt_buckets_run(&b->pads, b->keys[batch->key].padded, b->planned[rows], ns);
     }
     pthread_mutex_unlock(&b->lock);
 }
 
 bool lt_batcher_in_place(const leat_batcher *b, const leat_request *r)
 {
-    return r->next == NULL && b->planned[r->rows] == r->rows &&
-           (r->length == 0 || lt_key_padded(&b->rules, r->length) == r->length);
+    return r->next == NULL && b->planned[r->rows] == r->rows && r->padded == r->length;
 }
 
 static leat_status run_many(lt_instance *at, const lt_slot *slot, const leat_request *first,
@@ -418,6 +417,20 @@ void lt_batcher_return_instance(leat_batcher *b, lt_instance *at)
     b->busy[at->place]--;
 }
 
+void lt_batcher_choose_lengths(leat_batcher *b)
+{
+    if (b->choosing || !lt_buckets_due(&b->pads)) {
+        return;
+    }
+    b->choosing = true;
+    lt_buckets_note(&b->pads);
+    pthread_mutex_unlock(&b->lock);
+    const bool changed = lt_buckets_choose(&b->pads);
+    pthread_mutex_lock(&b->lock);
+    b->stats.pad_changes += changed;
+    b->choosing = false;
+}
+
 bool lt_batcher_step(leat_batcher *b, uint64_t *out_next)
 {
     *out_next = LT_NEVER;
@@ -442,5 +455,6 @@ bool lt_batcher_step(leat_batcher *b, uint64_t *out_next)
     if (b->n_warming > 0) {
         pthread_cond_broadcast(&b->ended);
     }
+    lt_batcher_choose_lengths(b);
     return true;
 }

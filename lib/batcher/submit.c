@@ -78,6 +78,7 @@ static leat_request *enqueue(leat_batcher *b, lt_batch_key *key, const leat_requ
     r->key = (uint32_t)(key - b->keys);
     r->rows = kind->rows;
     r->length = kind->length;
+    r->padded = kind->padded;
     r->arrived = now;
     r->class_index = d->class_index;
     b->classes |= d->class_index > 0;
@@ -96,6 +97,7 @@ static leat_request *enqueue(leat_batcher *b, lt_batch_key *key, const leat_requ
     }
     lt_keys_add(b, key, r);
     lt_curve_arrival(&key->curve, now, kind->rows);
+    lt_buckets_arrival(&b->pads, kind->length, kind->rows);
     b->stats.accepted++;
     b->stats.accepted_by_class[d->class_index]++;
     return r;
@@ -108,8 +110,7 @@ leat_status lt_batcher_examine(const leat_batcher *b, const leat_array *inputs, 
         group ^= b->desc.group(b->desc.group_user, inputs, n_inputs) * 0x9e3779b97f4a7c15u;
     }
     out->rows = 0;
-    leat_status status =
-        lt_key_make(&b->rules, inputs, group, out->words, &out->rows, &out->length, err);
+    leat_status status = lt_key_make(&b->rules, inputs, group, out, err);
     if (status == LEAT_OK && out->rows > (uint32_t)b->desc.max_batch_size) {
         status = lt_fail(err, LEAT_INVALID, "a request of %u rows: a batch has %d at most",
                          out->rows, b->desc.max_batch_size);
@@ -146,7 +147,7 @@ leat_status lt_batcher_enqueue(leat_batcher *b, const leat_request_desc *desc, b
     lt_batch_key *key = lt_keys_find(b, kind.words, kind.hash);
     status = admit(b, key, kind.rows, desc->deadline_ns, err);
     if (status == LEAT_OK) {
-        key = key ? key : lt_keys_claim(b, kind.words, kind.hash);
+        key = key ? key : lt_keys_claim(b, &kind);
         leat_request *r = enqueue(b, key, desc, &kind);
         if (wake || lt_batcher_busy_for(b, r->class_index)) {
             lt_slot_reserve(b, key, r);

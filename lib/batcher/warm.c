@@ -23,10 +23,11 @@ static void learn(leat_batcher *b, const lt_request_kind *kind, uint32_t planned
 {
     pthread_mutex_lock(&b->lock);
     lt_batch_key *key = lt_keys_find(b, kind->words, kind->hash);
-    key = key ? key : lt_keys_claim(b, kind->words, kind->hash);
+    key = key ? key : lt_keys_claim(b, kind);
     if (key != NULL) {
         lt_curve_run(&key->curve, planned, ns);
     }
+    lt_buckets_run(&b->pads, kind->padded, planned, ns);
     pthread_mutex_unlock(&b->lock);
 }
 
@@ -72,8 +73,11 @@ leat_status leat_batcher_warm(leat_batcher *b, const leat_array *inputs, size_t 
     }
     lt_request_kind kind;
     leat_status status = lt_batcher_examine(b, inputs, n_inputs, group, &kind, err);
-    const leat_request r = {
-        .batcher = b, .rows = kind.rows, .length = kind.length, .inputs = (leat_array *)inputs};
+    const leat_request r = {.batcher = b,
+                            .rows = kind.rows,
+                            .length = kind.length,
+                            .padded = kind.padded,
+                            .inputs = (leat_array *)inputs};
     if (status == LEAT_OK && b->n_slots > 0) {
         pthread_mutex_lock(&b->lock);
         lt_slots_fit(b, &r);

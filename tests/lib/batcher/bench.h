@@ -25,9 +25,10 @@ typedef struct bench {
     leat_batcher *batcher;
     leat_error err;
     uint64_t now;
-    uint64_t cost_ns; /* the clock goes on by this in a run */
+    uint64_t cost_ns;    /* the clock goes on by this in a run, */
+    uint64_t element_ns; /* and by this for each element */
     int n_runs;
-    int64_t rows[MOST_RUNS];
+    int64_t rows[MOST_RUNS], widths[MOST_RUNS];
     float first[MOST_RUNS]; /* element of each run */
     float poison;           /* runs with this element fail; 0: none */
     leat_status poison_status;
@@ -50,8 +51,9 @@ static inline leat_status echo(void *user, int32_t instance, const leat_array *i
     assert_int_equal(n_outputs, 1);
     assert_true(n_inputs >= 1 && count <= 4096 && b->n_runs < MOST_RUNS);
     b->rows[b->n_runs] = x->shape[0];
+    b->widths[b->n_runs] = x->rank > 1 ? x->shape[1] : 1;
     b->first[b->n_runs++] = count ? ((const float *)x->data)[0] : 0;
-    b->now += b->cost_ns;
+    b->now += b->cost_ns + count * b->element_ns;
     for (size_t i = 0; b->poison != 0 && i < count; i++) {
         if (((const float *)x->data)[i] == b->poison) {
             err->status = b->poison_status;
