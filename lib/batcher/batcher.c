@@ -210,8 +210,12 @@ static leat_status start_threads(leat_batcher *b, leat_error *err)
         return lt_fail(err, LEAT_NO_MEMORY, "no memory for a batcher");
     }
     for (int32_t i = 0; i < b->desc.n_instances && !b->desc.no_threads; i++) {
-        int error = pthread_create(&b->threads[i], NULL, lt_batcher_thread, b);
+        lt_sleeper *s = &b->threads[i];
+        s->batcher = b;
+        lt_clock_cond_init(&s->wake);
+        int error = pthread_create(&s->thread, NULL, lt_batcher_thread, s);
         if (error != 0) {
+            pthread_cond_destroy(&s->wake);
             return lt_fail(err, LEAT_IO, "cannot start a batcher's thread: %s", strerror(error));
         }
         b->n_threads++;
@@ -339,7 +343,10 @@ void leat_batcher_destroy(leat_batcher *b)
         run_out(b);
     }
     for (int32_t i = 0; i < b->n_threads; i++) {
-        pthread_join(b->threads[i], NULL);
+        pthread_join(b->threads[i].thread, NULL);
+    }
+    for (int32_t i = 0; i < b->n_threads; i++) {
+        pthread_cond_destroy(&b->threads[i].wake);
     }
     lt_slots_free(b);
     free_instances(b);

@@ -46,8 +46,8 @@ struct leat_request {
     lt_heap_node node; /* first: a node is its request */
     leat_batcher *batcher;
     leat_request *next; /* in the list of free ones, a batch, or what is to be completed */
-    lt_request_state state;
-    bool held; /* the caller has a handle */
+    _Atomic lt_request_state state; /* written with the lock, but FREE by leat_request_release */
+    bool held;                      /* the caller has a handle */
     uint32_t key;
     uint32_t rows;
     int64_t length; /* of the dimension that is padded; 0: none is */
@@ -88,9 +88,11 @@ typedef struct lt_key_list {
     lt_batch_key *first, *last;
 } lt_key_list;
 
-/* A thread of the batcher that has nothing to do. */
+/* A thread of the batcher, and what it sleeps by when it has nothing to do. */
 typedef struct lt_sleeper lt_sleeper;
 struct lt_sleeper {
+    leat_batcher *batcher;
+    pthread_t thread;
     lt_sleeper *next;
     pthread_cond_t wake;
     bool asleep; /* in the list */
@@ -126,7 +128,7 @@ struct leat_batcher {
     leat_session_desc session; /* as the instances' are to be */
     int32_t n_places;          /* devices that instances are spread over; 1: all use the same */
     lt_instance *instances;
-    pthread_t *threads; /* as many as instances; each takes any that is idle */
+    lt_sleeper *threads; /* as many as instances; each takes any that is idle */
     int32_t n_threads;
 
     pthread_mutex_t lock;       /* guards everything below, and requests but while RUNNING */
@@ -142,7 +144,9 @@ struct leat_batcher {
                       hundred is late */
     bool classes;  /* a request of another class than 0 has come */
     leat_request *free;
-    lt_batch_key *keys;  /* [max_keys] */
+    _Atomic(leat_request *) returned; /* free, too: given back without the lock */
+    _Atomic uint32_t n_without_room;  /* callers that wait for a free one */
+    lt_batch_key *keys;               /* [max_keys] */
     uint32_t *buckets;   /* [n_buckets]: the first key of those with a hash; LT_NO_KEY: none */
     uint32_t n_buckets;  /* a power of two */
     lt_key_list waiting; /* keys with requests in their heaps */
@@ -259,6 +263,10 @@ bool lt_batcher_move(lt_instance *instance);
  * while the batch runs. */
 bool lt_batcher_step(leat_batcher *batcher, uint64_t *out_next);
 
+/* Takes those that were given back into the free ones. Returns whether any is free. The caller
+ * holds the lock. */
+bool lt_batcher_has_room(leat_batcher *batcher);
+
 /* Completes a request that is RUNNING: sets the outputs, calls back, lets waiters go. Without the
  * lock. outputs: NULL unless the status is LEAT_OK. */
 void lt_batcher_complete(leat_request *request, leat_status status, const leat_array *outputs,
@@ -289,11 +297,16 @@ void lt_batcher_choose_lengths(leat_batcher *batcher);
 void lt_batcher_trace(leat_batcher *batcher, const leat_request *first, uint32_t rows,
                       uint64_t begin_ns, uint64_t end_ns);
 
-/* A thread of the batcher. */
-void *lt_batcher_thread(void *batcher);
+/* A thread of the batcher, an lt_sleeper. */
+void *lt_batcher_thread(void *sleeper);
 
-/* Tells the thread that polls, or wakes the one that fell asleep last, whose stack and core's
- * caches are the warmest; all of them. The caller holds the lock. */
+/* Tells the thread that polls, or takes the one that fell asleep last, whose stack and core's
+ * caches are the warmest, out of those asleep: NULL, or what lt_batcher_rouse wakes, if that may
+ * be without the lock, so that it does not wake only to wait for that. The caller holds the lock.
+ */
+lt_sleeper *lt_batcher_call(leat_batcher *batcher);
+void lt_batcher_rouse(lt_sleeper *sleeper);
+/* Both; for all of them. The caller holds the lock. */
 void lt_batcher_wake(leat_batcher *batcher);
 void lt_batcher_wake_all(leat_batcher *batcher);
 

@@ -3,6 +3,8 @@
 #include "base/error.h"
 #include "batcher/batcher.h"
 
+#include <stdatomic.h>
+
 enum {
     WINDOW = 512
 };
@@ -44,9 +46,11 @@ static void finish_oldest(window *w)
 static void wait_for_room(leat_batcher *b)
 {
     pthread_mutex_lock(&b->lock);
-    if (b->free == NULL && !b->desc.no_threads) {
+    atomic_fetch_add(&b->n_without_room, 1); /* before looking: who gives one back looks after it */
+    if (!lt_batcher_has_room(b) && !b->desc.no_threads) {
         pthread_cond_wait(&b->ended, &b->lock);
     }
+    atomic_fetch_sub(&b->n_without_room, 1);
     pthread_mutex_unlock(&b->lock);
     if (b->desc.no_threads && leat_batcher_poll(b, NULL, NULL) != LEAT_OK) {
         return; /* cannot be: it has no threads */

@@ -46,11 +46,11 @@ static void count(leat_batcher *b, const leat_request *r, leat_status status, ui
     }
 }
 
-void lt_batcher_complete(leat_request *r, leat_status status, const leat_array *outputs,
-                         const leat_error *error)
+/* Sets what a request came to, and calls back. Without the lock. */
+static void tell(leat_request *r, leat_status status, const leat_array *outputs,
+                 const leat_error *error)
 {
-    leat_batcher *b = r->batcher;
-    const size_t n_outputs = b->io->n_outputs;
+    const size_t n_outputs = r->batcher->io->n_outputs;
     lt_slot_settle(r);
     if (outputs != NULL && r->caller_outputs != NULL) {
         memcpy(r->caller_outputs, outputs, n_outputs * sizeof(*outputs));
@@ -62,20 +62,37 @@ void lt_batcher_complete(leat_request *r, leat_status status, const leat_array *
         r->done(r->done_user, status, outputs, outputs ? n_outputs : 0,
                 status == LEAT_OK ? NULL : &r->err);
     }
+}
+
+/* Counts requests that were told, from the first up to `end`, and lets waiters go: whoever sees one
+ * DONE may give it back at once. */
+static void end_all(leat_batcher *b, leat_request *first, const leat_request *end)
+{
     const uint64_t now = lt_batcher_now(b);
     pthread_mutex_lock(&b->lock);
-    count(b, r, status, now);
-    lt_slot_leave(b, r);
-    r->state = LT_REQUEST_DONE;
-    if (r->held) {
-        pthread_cond_broadcast(&r->completed);
-    } else {
-        r->state = LT_REQUEST_FREE;
-        r->next = b->free;
-        b->free = r;
+    for (leat_request *r = first, *next; r != end; r = next) {
+        next = r->next;
+        count(b, r, r->status, now);
+        lt_slot_leave(b, r);
+        if (r->held) {
+            pthread_cond_broadcast(&r->completed);
+            atomic_store_explicit(&r->state, LT_REQUEST_DONE, memory_order_release);
+        } else {
+            atomic_store_explicit(&r->state, LT_REQUEST_FREE, memory_order_relaxed);
+            r->next = b->free;
+            b->free = r;
+        }
     }
     pthread_cond_broadcast(&b->ended);
     pthread_mutex_unlock(&b->lock);
+}
+
+void lt_batcher_complete(leat_request *r, leat_status status, const leat_array *outputs,
+                         const leat_error *error)
+{
+    const leat_request *next = r->next;
+    tell(r, status, outputs, error);
+    end_all(r->batcher, r, next);
 }
 
 /* Memory for `rows` rows of input i, enough for the largest batch so that it need not grow for
@@ -245,11 +262,10 @@ static leat_status hand_out(const lt_instance *at, leat_request *r, uint32_t row
 
 static void complete_all(leat_request *first, leat_status status, const leat_error *err)
 {
-    while (first != NULL) {
-        leat_request *r = first;
-        first = r->next;
-        lt_batcher_complete(r, status, NULL, err);
+    for (leat_request *r = first; r != NULL; r = r->next) {
+        tell(r, status, NULL, err);
     }
+    end_all(first->batcher, first, NULL);
 }
 
 static void learn(lt_instance *at, const lt_batch *batch, uint32_t rows, uint64_t ns,
@@ -323,19 +339,32 @@ static void bisect(lt_instance *at, const lt_batch *batch, leat_request *first, 
     serve(at, batch, NULL, second, rows - left);
 }
 
+/* Bytes handed out until those who have them are let go, although others of the batch have not. */
+#define SOON (256u << 10)
+
 /* Gives each its rows of a batch that ran. */
 static void hand_out_all(lt_instance *at, leat_request *first)
 {
     lt_trace *trace = at->batcher->trace;
-    for (uint32_t row = 0; first != NULL;) {
+    leat_request *told = first;
+    size_t bytes = 0;
+    uint32_t row = 0;
+    for (leat_request *r = first, *next; r != NULL; r = next) {
         leat_error err = {0};
-        leat_request *r = first;
-        first = r->next;
+        next = r->next;
         const uint64_t start = lt_trace_begin(trace);
         leat_status status = hand_out(at, r, row, &err);
         lt_trace_end(trace, LT_LANE_COPY, "hand out", start);
         row += r->rows;
-        lt_batcher_complete(r, status, status ? NULL : r->outputs, &err);
+        for (size_t o = 0; o < at->batcher->io->n_outputs; o++) {
+            bytes += r->outputs[o].bytes;
+        }
+        tell(r, status, status ? NULL : r->outputs, &err);
+        if (bytes > SOON || next == NULL) {
+            end_all(at->batcher, told, next);
+            told = next;
+            bytes = 0;
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 #include "batcher/batcher.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <string.h>
 
 static leat_status check_desc(const leat_batcher *b, const leat_request_desc *d, leat_error *err)
@@ -35,15 +36,23 @@ static leat_status check_desc(const leat_batcher *b, const leat_request_desc *d,
     return LEAT_OK;
 }
 
+bool lt_batcher_has_room(leat_batcher *b)
+{
+    if (b->free == NULL) {
+        b->free = atomic_exchange(&b->returned, NULL);
+    }
+    return b->free != NULL;
+}
+
 /* Whether the request may come in: room, and time enough. key: NULL when it has none yet. The
  * caller holds the lock. */
-static leat_status admit(const leat_batcher *b, const lt_batch_key *key, uint32_t rows,
+static leat_status admit(leat_batcher *b, const lt_batch_key *key, uint32_t rows,
                          uint64_t deadline_ns, leat_error *err)
 {
     if (b->closing) {
         return lt_fail(err, LEAT_INVALID, "the batcher is being destroyed");
     }
-    if (b->free == NULL) {
+    if (!lt_batcher_has_room(b)) {
         return lt_fail(err, LEAT_BUSY, "%u requests are not complete, or not released, yet",
                        b->desc.queue_limit);
     }
@@ -144,6 +153,7 @@ leat_status lt_batcher_enqueue(leat_batcher *b, const leat_request_desc *desc, b
     }
     pthread_mutex_lock(&b->lock);
     leat_request *staged = NULL;
+    lt_sleeper *called = NULL;
     lt_batch_key *key = lt_keys_find(b, kind.words, kind.hash);
     status = admit(b, key, kind.rows, desc->deadline_ns, err);
     if (status == LEAT_OK) {
@@ -158,12 +168,13 @@ leat_status lt_batcher_enqueue(leat_batcher *b, const leat_request_desc *desc, b
             *out_request = r;
         }
         if (wake && !lt_batcher_busy_for(b, desc->class_index)) {
-            lt_batcher_wake(b); /* else who is busy now looks again */
+            called = lt_batcher_call(b); /* else who is busy now looks again */
         }
     } else {
         count_refused(b, key, status, desc->class_index);
     }
     pthread_mutex_unlock(&b->lock);
+    lt_batcher_rouse(called);
     if (staged != NULL) {
         lt_slot_write(staged); /* nobody completes it meanwhile */
     }
@@ -203,9 +214,6 @@ leat_status leat_batcher_run(leat_batcher *b, const leat_request_desc *desc, lea
     if (status != LEAT_OK) {
         return status;
     }
-    pthread_mutex_lock(&b->lock);
-    help(b, r);
-    pthread_mutex_unlock(&b->lock);
     status = leat_request_wait(r, 0, err);
     leat_request_release(r);
     return status;
@@ -225,10 +233,29 @@ static void poll_until(leat_batcher *b, bool (*done)(const void *what), const vo
 static bool request_done(const void *what)
 {
     const leat_request *r = what;
-    pthread_mutex_lock(&r->batcher->lock);
-    bool done = r->state == LT_REQUEST_DONE;
-    pthread_mutex_unlock(&r->batcher->lock);
-    return done;
+    return atomic_load_explicit(&r->state, memory_order_acquire) == LT_REQUEST_DONE;
+}
+
+/* Waits, without having been complete at first. Whoever waits for ever runs what may be begun
+ * meanwhile, as its thread need not be woken. */
+static void wait_for(leat_request *r, uint64_t timeout_ns)
+{
+    leat_batcher *b = r->batcher;
+    const struct timespec limit = lt_clock_limit(timeout_ns);
+    int error = 0;
+    if (b->desc.no_threads) {
+        poll_until(b, request_done, r);
+        return;
+    }
+    pthread_mutex_lock(&b->lock);
+    if (timeout_ns == 0) {
+        help(b, r);
+    }
+    while (!request_done(r) && error != ETIMEDOUT) {
+        error = timeout_ns ? pthread_cond_timedwait(&r->completed, &b->lock, &limit)
+                           : pthread_cond_wait(&r->completed, &b->lock);
+    }
+    pthread_mutex_unlock(&b->lock);
 }
 
 leat_status leat_request_wait(leat_request *r, uint64_t timeout_ns, leat_error *err)
@@ -236,20 +263,10 @@ leat_status leat_request_wait(leat_request *r, uint64_t timeout_ns, leat_error *
     if (r == NULL) {
         return lt_fail(err, LEAT_INVALID, "leat_request_wait: the request is NULL");
     }
-    leat_batcher *b = r->batcher;
-    const struct timespec limit = lt_clock_limit(timeout_ns);
-    int error = 0;
-    if (b->desc.no_threads) {
-        poll_until(b, request_done, r);
+    if (!request_done(r)) {
+        wait_for(r, timeout_ns);
     }
-    pthread_mutex_lock(&b->lock);
-    while (r->state != LT_REQUEST_DONE && error != ETIMEDOUT && !b->desc.no_threads) {
-        error = timeout_ns ? pthread_cond_timedwait(&r->completed, &b->lock, &limit)
-                           : pthread_cond_wait(&r->completed, &b->lock);
-    }
-    const bool done = r->state == LT_REQUEST_DONE;
-    pthread_mutex_unlock(&b->lock);
-    if (!done) {
+    if (!request_done(r)) {
         return lt_fail(err, LEAT_TIMEOUT, "the request is not complete yet");
     }
     if (err != NULL) {
@@ -279,21 +296,37 @@ leat_status leat_request_cancel(leat_request *r, leat_error *err)
     return LEAT_OK;
 }
 
+/* Without the lock, but for those that wait for room. */
+static void give_back(leat_request *r)
+{
+    leat_batcher *b = r->batcher;
+    leat_request *top = atomic_load_explicit(&b->returned, memory_order_relaxed);
+    atomic_store_explicit(&r->state, LT_REQUEST_FREE, memory_order_relaxed);
+    do {
+        r->next = top;
+    } while (!atomic_compare_exchange_weak(&b->returned, &top, r));
+    if (atomic_load(&b->n_without_room) > 0) {
+        pthread_mutex_lock(&b->lock);
+        pthread_cond_broadcast(&b->ended);
+        pthread_mutex_unlock(&b->lock);
+    }
+}
+
 void leat_request_release(leat_request *r)
 {
     if (r == NULL) {
         return;
     }
-    leat_batcher *b = r->batcher;
-    pthread_mutex_lock(&b->lock);
-    r->held = false;
-    if (r->state == LT_REQUEST_DONE) {
-        r->state = LT_REQUEST_FREE;
-        r->next = b->free;
-        b->free = r;
-        pthread_cond_broadcast(&b->ended);
+    bool done = request_done(r);
+    if (!done) {
+        pthread_mutex_lock(&r->batcher->lock);
+        done = request_done(r);
+        r->held = done; /* who completes it gives it back */
+        pthread_mutex_unlock(&r->batcher->lock);
     }
-    pthread_mutex_unlock(&b->lock);
+    if (done) {
+        give_back(r);
+    }
 }
 
 /* ---- all of them ----------------------------------------------------------------------------- */
@@ -351,6 +384,10 @@ leat_status leat_batcher_drain(leat_batcher *b, uint64_t timeout_ns, leat_error 
         poll_until(b, drain_done, &d);
     }
     pthread_mutex_lock(&b->lock);
+    uint64_t next;
+    while (timeout_ns == 0 && !b->desc.no_threads && !all_complete(&d) &&
+           lt_batcher_step(b, &next)) {
+    }
     while (!all_complete(&d) && error != ETIMEDOUT && !b->desc.no_threads) {
         error = timeout_ns ? pthread_cond_timedwait(&b->ended, &b->lock, &limit)
                            : pthread_cond_wait(&b->ended, &b->lock);

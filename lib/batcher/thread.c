@@ -9,17 +9,31 @@
 #include <stdatomic.h>
 #include <time.h>
 
-void lt_batcher_wake(leat_batcher *b)
+lt_sleeper *lt_batcher_call(leat_batcher *b)
 {
     lt_sleeper *s = b->sleepers;
     if (b->polling) {
         b->polling = false;
         atomic_fetch_add_explicit(&b->poll_ends, 1, memory_order_release);
-    } else if (s != NULL) {
+        return NULL;
+    }
+    if (s != NULL) {
         b->sleepers = s->next;
         s->asleep = false;
+    }
+    return s;
+}
+
+void lt_batcher_rouse(lt_sleeper *s)
+{
+    if (s != NULL) {
         pthread_cond_signal(&s->wake);
     }
+}
+
+void lt_batcher_wake(leat_batcher *b)
+{
+    lt_batcher_rouse(lt_batcher_call(b));
 }
 
 void lt_batcher_wake_all(leat_batcher *b)
@@ -72,10 +86,9 @@ static void sleep_for_work(leat_batcher *b, lt_sleeper *self, uint64_t next)
 
 void *lt_batcher_thread(void *opaque)
 {
-    leat_batcher *b = opaque;
-    lt_sleeper self;
+    lt_sleeper *self = opaque;
+    leat_batcher *b = self->batcher;
     uint64_t next;
-    lt_clock_cond_init(&self.wake);
     pthread_mutex_lock(&b->lock);
     for (bool polled = false;;) {
         if (lt_batcher_step(b, &next)) {
@@ -88,11 +101,10 @@ void *lt_batcher_thread(void *opaque)
         if (!polled && !b->polling && b->desc.poll_us > 0) {
             polled = !poll_for_work(b, next);
         } else {
-            sleep_for_work(b, &self, next);
+            sleep_for_work(b, self, next);
             polled = false;
         }
     }
     pthread_mutex_unlock(&b->lock);
-    pthread_cond_destroy(&self.wake);
     return NULL;
 }
