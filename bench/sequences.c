@@ -2,7 +2,7 @@
 /* Conversations with a language model together and one after the other:
  *
  *   sequences MODEL.onnx [--threads N] [--precision f32|bf16|f16] [--device D] [--plugins DIR]
- *             [--counts 1,2,4,8] [--prompt N] [--tokens N] [--ids "1 2 3"]...
+ *             [--counts 1,2,4,8] [--prompt N] [--tokens N] [--piece N] [--ids "1 2 3"]...
  *
  * The model is as examples/chat's (scripts/models/make_smollm2.py). For each count: tokens a second
  * of as many conversations, each with a prompt of N tokens (32) and an answer of N (32), always the
@@ -26,7 +26,7 @@ enum {
 typedef struct options {
     const char *model, *device, *plugins;
     leat_precision precision;
-    int threads, prompt, tokens, n_counts, n_prompts;
+    int threads, prompt, tokens, piece, n_counts, n_prompts;
     int counts[8];
     const char *ids[MOST];
 } options;
@@ -241,6 +241,8 @@ static int read_options(options *o, int argc, char **argv)
             o->prompt = atoi(value);
         } else if (strcmp(name, "--tokens") == 0) {
             o->tokens = atoi(value);
+        } else if (strcmp(name, "--piece") == 0) {
+            o->piece = atoi(value);
         } else if (strcmp(name, "--device") == 0) {
             o->device = value;
         } else if (strcmp(name, "--plugins") == 0) {
@@ -273,7 +275,8 @@ int main(int argc, char **argv)
     leat_error err = {LEAT_OK, ""};
     if (!read_options(&o, argc, argv)) {
         fprintf(stderr, "usage: sequences MODEL.onnx [--threads N] [--precision P] [--device D] "
-                        "[--plugins DIR] [--counts N,N] [--prompt N] [--tokens N] [--ids TEXT]\n");
+                        "[--plugins DIR] [--counts N,N] [--prompt N] [--tokens N] [--piece N] "
+                        "[--ids TEXT]\n");
         return 2;
     }
     uint32_t most = (uint32_t)(o.n_prompts > 0 ? o.n_prompts : 1);
@@ -288,6 +291,7 @@ int main(int argc, char **argv)
                                        .precision = o.precision};
     const leat_sequences_desc desc = {.struct_size = sizeof(desc),
                                       .n_slots = most,
+                                      .max_piece = (uint32_t)o.piece,
                                       .capacity = o.n_prompts > 0 ? MOST_TOKENS
                                                                   : (uint32_t)(o.prompt + o.tokens),
                                       .session = &session};

@@ -11,7 +11,10 @@
  * leave between any two steps; what others do makes no difference to a sequence but for rounding.
  *
  * Prompts: where several positions of a sequence wait, the one that has waited longest has up to
- * max_piece of them run at once, alone, in the same step: others wait for no more than that.
+ * max_piece of them run at once, in one more run of the same step: others wait for no more than
+ * that. Prompts that wait in rows beside it share that run, 2, 4, 8, ... of them with as many
+ * positions each (the shorter ones padded) and max_piece in all, where that takes less time a
+ * position by the times that leat_sequences_warm and the runs since have measured.
  *
  * Which input is what is found by the names that exports have, or told:
  *
@@ -32,6 +35,7 @@
 #ifndef LEAT_SEQUENCES_H
 #define LEAT_SEQUENCES_H
 
+#include <leat/batcher.h> /* leat_clock_fn, leat_time_histogram */
 #include <leat/leat.h>
 
 #ifdef __cplusplus
@@ -57,7 +61,8 @@ typedef struct leat_sequences_desc {
     uint32_t n_slots;   /* sequences at once, 4096 at most; 0: 8 */
     uint32_t capacity;  /* positions that a sequence's caches hold (memory for one more is taken);
                            without caches, that may wait; 0: 2048 */
-    uint32_t max_piece; /* positions of one sequence run at once: a power of two, or 0: 32. Pieces
+    uint32_t max_piece; /* positions of prompts run at once, of one sequence or of several: a power
+                           of two, or 0: 32. Pieces
                            have 1, 2, 4, ... positions, the last one of a prompt being padded if
                            the model has only caches for states and gives outputs per position */
     const char *tokens; /* names of inputs; NULL: as above */
@@ -70,6 +75,8 @@ typedef struct leat_sequences_desc {
     size_t n_fixed;
     const leat_session_desc *session; /* of the two sessions, one for steps and one for pieces;
                                          NULL: defaults. max_plans 0: as many as there are shapes */
+    leat_clock_fn clock;              /* for tests; NULL: the system's */
+    void *clock_user;
 } leat_sequences_desc;
 
 /* Creates the slots, with their memory, and runs the model once.
@@ -156,7 +163,9 @@ typedef struct leat_sequences_stats {
     uint64_t rows;      /* of batched runs: those with a position, */
     uint64_t fill_rows; /* and those without */
     uint64_t pieces;
-    uint64_t moves; /* of a sequence's caches to another row, so that runs have fewer */
+    uint64_t piece_runs;      /* in so many runs */
+    uint64_t moves;           /* of a sequence's caches to another row, so that runs have fewer */
+    leat_time_histogram step; /* of steps that ran something */
 } leat_sequences_stats;
 
 /* Reads the counts.

@@ -216,9 +216,6 @@ void lt_keys_add(leat_batcher *batcher, lt_batch_key *key, leat_request *request
 /* Takes a waiting request out; it is RUNNING then. */
 void lt_keys_remove(leat_batcher *batcher, leat_request *request);
 
-/* Counts a time. */
-void lt_time_count(leat_time_histogram *histogram, uint64_t ns);
-
 /* Takes the batch that is to be begun at `now` out of its queue, and what has expired. Its `first`
  * is NULL when there is none: *out_next is then when to ask again, LT_NEVER: when something comes.
  * The caller holds the lock. */

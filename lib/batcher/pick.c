@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which batch is begun, and when: no locks, no clock, so that tests can say what time it is. */
 #include "batcher/batcher.h"
+#include "batcher/times.h"
 
 static leat_request *head(const lt_batch_key *key)
 {

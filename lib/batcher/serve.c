@@ -5,25 +5,13 @@
 #include "base/thread.h"
 #include "batcher/batcher.h"
 #include "batcher/pad.h"
+#include "batcher/times.h"
 
 #include <string.h>
 
 uint64_t lt_batcher_now(const leat_batcher *b)
 {
     return b->desc.clock != NULL ? b->desc.clock(b->desc.clock_user) : lt_clock_ns();
-}
-
-/* Significant bits: i such that 2^i is the least power of two that is not less than n + 1. */
-static uint32_t bits(uint64_t n)
-{
-    return n == 0 ? 0 : 64 - (uint32_t)__builtin_clzll(n);
-}
-
-void lt_time_count(leat_time_histogram *h, uint64_t ns)
-{
-    const uint32_t i = bits((ns > 0 ? ns - 1 : 0) / 1000);
-    h->counts[i < LEAT_TIME_BUCKETS ? i : LEAT_TIME_BUCKETS - 1]++;
-    h->total_ns += ns;
 }
 
 static void count(leat_batcher *b, const leat_request *r, leat_status status, uint64_t now)
@@ -276,7 +264,7 @@ static void learn(lt_instance *at, const lt_batch *batch, uint32_t rows, uint64_
     b->stats.batches++;
     b->stats.rows += rows;
     b->stats.fill_rows += b->planned[rows] - rows;
-    b->stats.batch_rows[bits(rows - 1)]++;
+    b->stats.batch_rows[lt_bits(rows - 1)]++;
     lt_time_count(&b->stats.compute, ns);
     b->stats.input_bytes += at->input_bytes;
     b->stats.pad_bytes += at->pad_bytes;

@@ -109,7 +109,7 @@ static leat_status open_sessions(leat_sequences *s, const leat_session_desc *wan
     const bool own = desc.max_plans == 0;
     desc.max_plans = own ? s->n_slots + 1 : desc.max_plans;
     leat_status status = leat_session_create(s->model, &desc, &s->steps, err);
-    desc.max_plans = own ? 18 : desc.max_plans; /* powers of two up to 2^16 */
+    desc.max_plans = own ? LT_PIECE_STEPS * LT_ROW_STEPS : desc.max_plans; /* all there may be */
     status = status ? status : leat_session_create(s->model, &desc, &s->pieces, err);
     const bool named = desc.devices != NULL && desc.n_devices > 0;
     return status ? status : lt_states_make(s, named ? desc.devices[0] : "cpu", err);
@@ -158,6 +158,8 @@ leat_status leat_sequences_create(leat_model *model, const leat_sequences_desc *
     s->capacity = desc->capacity ? desc->capacity : 2048;
     s->max_piece = desc->max_piece ? desc->max_piece : 32;
     s->any_size = lt_on_cpu(desc->session);
+    s->clock = desc->clock;
+    s->clock_user = desc->clock_user;
     lt_arena_init(&s->arena, memory, 0);
     pthread_mutex_init(&s->lock, NULL);
     status = build(s, desc, err);

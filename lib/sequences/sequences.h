@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The parts of sequences, as their files share them: sequences.c their life and what callers do,
- * roles.c which input is what, state.c the memory of states, step.c one step, rows.c one run.
+ * roles.c which input is what, state.c the memory of states, step.c one step, pieces.c which
+ * prompts it runs, rows.c one run.
  *
  * A sequence has a place in the table of slots, and from its first step on a row of the states.
  * Runs take rows [first, first + n), so rows are given from the lowest on, and a sequence is moved
@@ -19,6 +20,8 @@
 #define LT_NO_ROW UINT32_MAX
 #define LT_NO_INPUT SIZE_MAX
 #define LT_MAX_SLOTS 4096u
+#define LT_PIECE_STEPS 17u /* 1, 2, 4, ... 2^16 positions of a row, */
+#define LT_ROW_STEPS 13u   /* and 1, 2, 4, ... 4096 rows */
 
 /* A state. In place: rows of `groups` runs (heads) of `positions` positions of `inner` bytes, the
  * rows one after the other. Copied: the rows of all slots one after the other, each of `groups`
@@ -51,7 +54,8 @@ typedef struct lt_sequence {
     int64_t length;
     uint32_t waiting;          /* positions in items */
     unsigned char *items;      /* [capacity] positions */
-    uint32_t taken;            /* by the step under way */
+    uint32_t taken;            /* by the step under way, */
+    bool in_piece;             /* in its run of pieces */
     const leat_array *outputs; /* the last step's, of the run it was in; NULL: it has no result */
     uint32_t result_row, result_position;
     leat_error err;
@@ -78,9 +82,14 @@ struct leat_sequences {
     leat_array *step_outputs, *piece_outputs;  /* of the latest ones */
     unsigned char *step_tokens, *piece_tokens; /* positions of the next runs */
     int64_t *length_block, *position_block;    /* of a run; or int32_t */
-    unsigned char *zeros;                      /* as much as the longest group of a state */
-    uint32_t *dirty;                           /* per row: positions that may hold something */
-    lt_sequence **owners;                      /* per row; NULL: nobody's */
+    leat_clock_fn clock;                       /* NULL: the system's */
+    void *clock_user;
+    /* Nanoseconds of a run of pieces, by the logarithms of positions and rows; a moving mean, 0
+     * where leat_sequences_warm has measured none. */
+    float piece_ns[LT_PIECE_STEPS][LT_ROW_STEPS];
+    unsigned char *zeros; /* as much as the longest group of a state */
+    uint32_t *dirty;      /* per row: positions that may hold something */
+    lt_sequence **owners; /* per row; NULL: nobody's */
 
     pthread_mutex_t lock; /* guards what follows, and slots' use, id, waiting and items */
     bool stepping;        /* rows, lengths and results are then the step's */
@@ -130,5 +139,15 @@ typedef struct lt_rows {
 
 leat_status lt_rows_run(leat_sequences *sequences, const lt_rows *rows,
                         leat_error *err) LEAT_MUST_CHECK;
+
+/* pieces.c: the run of pieces of a step, for the prompt that has waited longest, with others in
+ * rows beside it where that takes less time a position by what was measured; n is 0: there are no
+ * prompts. They have `taken`, and are in_piece. The caller holds the lock. */
+lt_rows lt_pieces_take(leat_sequences *sequences);
+
+/* Notes what a run took; `measured`: one whose shape has run before. */
+void lt_pieces_ran(leat_sequences *sequences, const lt_rows *rows, uint64_t ns, bool measured);
+
+uint64_t lt_sequences_now(const leat_sequences *sequences);
 
 #endif

@@ -1,14 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A step: which positions are run, the batched run and a piece, what comes of them. */
+#include "base/clock.h"
 #include "base/error.h"
+#include "batcher/times.h"
 #include "sequences/sequences.h"
 
 #include <string.h>
 
+enum {
+    TRIES = 3 /* of a shape: the plan, the device's graph, and one whose time is measured */
+};
+
 typedef struct step {
-    lt_sequence *piece; /* has several positions run alone; NULL: nobody */
-    uint32_t count;     /* positions of that run, padding among them */
-    uint32_t rows;      /* of the batched run; 0: none */
+    lt_rows batch;  /* one position each of these rows; n is 0: none */
+    lt_rows pieces; /* several; n is 0: none */
     uint32_t moves;
 } step;
 
@@ -28,15 +33,16 @@ static uint32_t lowest_free_row(const leat_sequences *s)
     return row;
 }
 
-/* Chooses who has a piece and who is in the batched run: those with one position. All get rows. The
- * caller holds the lock. */
+/* Chooses who is in the batched run: those with one position. All that wait get rows. The caller
+ * holds the lock. */
 static step choose(leat_sequences *s)
 {
-    step now = {NULL, 0, 0, 0};
+    step now = {.batch = {false, 0, 0, 1, s->step_tokens}};
     for (uint32_t i = 0; i < s->n_slots; i++) {
         lt_sequence *q = &s->slots[i];
         q->outputs = NULL;
         q->taken = 0;
+        q->in_piece = false;
         if (q->use != LT_SLOT_LIVE || q->waiting == 0) {
             continue;
         }
@@ -45,11 +51,7 @@ static step choose(leat_sequences *s)
             q->fresh = true;
             s->owners[q->row] = q;
         }
-        if (q->waiting == 1 || s->max_piece == 1) {
-            q->taken = 1;
-        } else if (now.piece == NULL || q->order < now.piece->order) {
-            now.piece = q;
-        }
+        q->taken = q->waiting == 1 || s->max_piece == 1;
     }
     return now;
 }
@@ -82,8 +84,8 @@ static leat_status settle_rows(leat_sequences *s, step *now, leat_error *err)
     const uint32_t n = count_rows(s, &last);
     while (n > 0 && status == LEAT_OK) {
         const uint32_t free = lowest_free_row(s);
-        now->rows = lt_rows_planned(s, last + 1);
-        if (now->rows <= lt_rows_planned(s, n) || free > last) {
+        now->batch.n = lt_rows_planned(s, last + 1);
+        if (now->batch.n <= lt_rows_planned(s, n) || free > last) {
             break;
         }
         lt_sequence *q = s->owners[last];
@@ -99,67 +101,52 @@ static leat_status settle_rows(leat_sequences *s, step *now, leat_error *err)
     return status;
 }
 
-static void take_piece(leat_sequences *s, step *now)
-{
-    lt_sequence *q = now->piece;
-    uint32_t take = q->waiting < s->max_piece ? q->waiting : s->max_piece, count = 1;
-    while (count < take) {
-        count *= 2;
-    }
-    while (s->exact ? count > take
-                    : s->caches && (uint64_t)q->length + count > (uint64_t)s->capacity + 1) {
-        count /= 2;
-    }
-    q->taken = take < count ? take : count;
-    now->count = count;
-    memset(s->piece_tokens, 0, count * s->item.bytes);
-    memcpy(s->piece_tokens, q->items, q->taken * s->item.bytes);
-}
-
 /* Puts the positions together. Rows of the batched run whose prompts wait for a piece have one
  * position run meanwhile. The caller holds the lock. */
 static void take(leat_sequences *s, step *now)
 {
+    now->pieces = lt_pieces_take(s);
     memset(s->step_tokens, 0, s->n_slots * s->item.bytes);
-    for (uint32_t row = 0; row < now->rows; row++) {
+    for (uint32_t row = 0; row < now->batch.n; row++) {
         lt_sequence *q = s->owners[row];
-        if (q != NULL && q != now->piece && q->use == LT_SLOT_LIVE && q->waiting > 0) {
-            q->taken = 1;
-            memcpy(s->step_tokens + row * s->item.bytes, q->items, s->item.bytes);
-        } else if (q != NULL) {
-            q->taken = 0;
+        if (q != NULL && !q->in_piece) {
+            q->taken = q->use == LT_SLOT_LIVE && q->waiting > 0;
         }
-    }
-    if (now->piece != NULL) {
-        take_piece(s, now);
+        if (q != NULL && !q->in_piece && q->taken > 0) {
+            memcpy(s->step_tokens + row * s->item.bytes, q->items, s->item.bytes);
+        }
     }
 }
 
-/* What all but the piece took is given up. */
-static void give_up(const leat_sequences *s, const step *now)
+/* Whether a row of a run has positions in it that count. */
+static bool counts(const leat_sequences *s, const lt_rows *r, uint32_t row)
+{
+    const lt_sequence *q = s->owners[row];
+    return q != NULL && q->taken > 0 && q->in_piece == r->piece;
+}
+
+/* What a run's rows took is given up. */
+static void give_up(const leat_sequences *s, const lt_rows *r)
 {
     for (uint32_t row = 0; row < s->n_slots; row++) {
-        if (s->owners[row] != NULL && s->owners[row] != now->piece) {
+        if (counts(s, r, row)) {
             s->owners[row]->taken = 0;
         }
     }
 }
 
-static bool in_batch(const leat_sequences *s, const step *now, uint32_t row)
-{
-    return s->owners[row] != NULL && s->owners[row] != now->piece && s->owners[row]->taken > 0;
-}
-
-/* Runs the rows of a batched run that failed one by one, to find those that fail alone. */
-static leat_status find_failing(leat_sequences *s, const step *now, uint32_t *out_good,
+/* Runs the rows of a run that failed one by one, to find those that fail alone. */
+static leat_status find_failing(leat_sequences *s, const lt_rows *r, uint32_t *out_good,
                                 uint32_t *out_failing, leat_error *err)
 {
+    const size_t bytes = r->count * s->item.bytes;
     *out_good = *out_failing = 0;
-    for (uint32_t row = 0; row < now->rows; row++) {
-        if (!in_batch(s, now, row)) {
+    for (uint32_t row = r->first; row < r->first + r->n; row++) {
+        if (!counts(s, r, row)) {
             continue;
         }
-        const lt_rows alone = {true, row, 1, 1, s->step_tokens + row * s->item.bytes};
+        unsigned char *tokens = r->tokens + (row - r->first) * bytes;
+        const lt_rows alone = {true, row, 1, r->count, tokens};
         leat_error own = {0};
         leat_status status = lt_rows_run(s, &alone, &own);
         if (status == LEAT_OK) {
@@ -173,42 +160,44 @@ static leat_status find_failing(leat_sequences *s, const step *now, uint32_t *ou
         ++*out_failing;
         s->owners[row]->err = own;
         s->owners[row]->taken = 0;
-        memset(s->step_tokens + row * s->item.bytes, 0, s->item.bytes);
+        memset(tokens, 0, bytes);
     }
     return LEAT_OK;
 }
 
-/* Takes over what a batched run gave. */
-static leat_status end_batch(leat_sequences *s, const step *now, leat_error *err)
+/* Takes over what a run gave. */
+static leat_status end_run(leat_sequences *s, const lt_rows *r, leat_error *err)
 {
+    const leat_array *outputs = r->piece ? s->piece_outputs : s->step_outputs;
     leat_status status = LEAT_OK;
-    for (uint32_t row = 0; row < now->rows && status == LEAT_OK; row++) {
-        if (in_batch(s, now, row)) {
-            status = lt_states_end(s, s->step_outputs, 0, now->rows, row, err);
-            s->owners[row]->outputs = s->step_outputs;
-            s->owners[row]->result_row = row;
-            s->owners[row]->result_position = 0;
+    for (uint32_t row = r->first; row < r->first + r->n && status == LEAT_OK; row++) {
+        if (counts(s, r, row)) {
+            lt_sequence *q = s->owners[row];
+            status = lt_states_end(s, outputs, r->first, r->n, row, err);
+            q->outputs = outputs;
+            q->result_row = row - r->first;
+            q->result_position = q->taken - 1;
         }
     }
     return status;
 }
 
-static leat_status run_batch(leat_sequences *s, const step *now, leat_error *err)
+/* Runs rows, and where that fails finds whose fault it is. */
+static leat_status run(leat_sequences *s, const lt_rows *r, leat_error *err)
 {
-    const lt_rows all = {false, 0, now->rows, 1, s->step_tokens};
     leat_error first = {0};
-    leat_status status = now->rows > 0 ? lt_rows_run(s, &all, &first) : LEAT_OK;
+    leat_status status = r->n > 0 ? lt_rows_run(s, r, &first) : LEAT_OK;
     if (status != LEAT_OK && !is_common(status)) {
         uint32_t good, failing;
-        leat_status found = find_failing(s, now, &good, &failing, &first);
+        leat_status found = find_failing(s, r, &good, &failing, &first);
         status = found                      ? found
                  : failing > 0 && good == 0 ? LEAT_OK
-                 : failing > 0              ? lt_rows_run(s, &all, &first)
+                 : failing > 0              ? lt_rows_run(s, r, &first)
                                             : status;
     }
-    status = status ? status : end_batch(s, now, &first);
+    status = status ? status : end_run(s, r, &first);
     if (status != LEAT_OK) {
-        give_up(s, now);
+        give_up(s, r);
         if (err != NULL) {
             *err = first;
         }
@@ -216,31 +205,15 @@ static leat_status run_batch(leat_sequences *s, const step *now, leat_error *err
     return status;
 }
 
-static leat_status run_piece(leat_sequences *s, const step *now, leat_error *err)
+static leat_status run_all(leat_sequences *s, const step *now, leat_error *err)
 {
-    lt_sequence *q = now->piece;
-    if (q == NULL) {
-        return LEAT_OK;
+    leat_status status = run(s, &now->batch, err);
+    const uint64_t begin = lt_sequences_now(s);
+    leat_status pieces = run(s, &now->pieces, status ? NULL : err);
+    if (pieces == LEAT_OK && now->pieces.n > 0) {
+        lt_pieces_ran(s, &now->pieces, lt_sequences_now(s) - begin, false);
     }
-    const lt_rows piece = {true, q->row, 1, now->count, s->piece_tokens};
-    leat_error own = {0};
-    leat_status status = lt_rows_run(s, &piece, &own);
-    status = status ? status : lt_states_end(s, s->piece_outputs, q->row, 1, q->row, &own);
-    q->outputs = status ? NULL : s->piece_outputs;
-    q->result_row = 0;
-    q->result_position = q->taken - 1;
-    if (status == LEAT_OK) {
-        return LEAT_OK;
-    }
-    q->taken = 0;
-    if (!is_common(status)) {
-        q->err = own; /* it has failed */
-        return LEAT_OK;
-    }
-    if (err != NULL) {
-        *err = own;
-    }
-    return status;
+    return status ? status : pieces;
 }
 
 /* What came of one sequence. The caller holds the lock. */
@@ -281,16 +254,17 @@ static void finish_all(leat_sequences *s, const step *now, uint64_t *out_positio
     for (uint32_t i = 0; i < s->n_slots; i++) {
         lt_sequence *q = &s->slots[i];
         *out_positions += q->taken;
-        batched += q->taken > 0 && q != now->piece;
+        batched += q->taken > 0 && !q->in_piece;
         finish(s, q);
     }
     s->stats.positions += *out_positions;
     s->stats.steps += *out_positions > 0;
     if (batched > 0) {
         s->stats.rows += batched;
-        s->stats.fill_rows += now->rows - batched;
+        s->stats.fill_rows += now->batch.n - batched;
     }
-    s->stats.pieces += now->count > 0;
+    s->stats.pieces += now->pieces.n;
+    s->stats.piece_runs += now->pieces.n > 0;
     s->stats.moves += now->moves;
 }
 
@@ -318,6 +292,7 @@ leat_status leat_sequences_step(leat_sequences *s, leat_step *out_step, leat_err
     if (status != LEAT_OK) {
         return status;
     }
+    const uint64_t begun = lt_sequences_now(s);
     step now = choose(s);
     pthread_mutex_unlock(&s->lock);
     s->n_results = 0;
@@ -326,16 +301,15 @@ leat_status leat_sequences_step(leat_sequences *s, leat_step *out_step, leat_err
     if (status == LEAT_OK) {
         take(s, &now);
     } else {
-        give_up(s, &now);
+        give_up(s, &now.batch);
     }
     pthread_mutex_unlock(&s->lock);
-    if (status == LEAT_OK) {
-        status = run_batch(s, &now, err);
-        leat_status piece = run_piece(s, &now, status ? NULL : err);
-        status = status ? status : piece;
-    }
+    status = status ? status : run_all(s, &now, err);
     pthread_mutex_lock(&s->lock);
     finish_all(s, &now, &out_step->positions);
+    if (out_step->positions > 0) {
+        lt_time_count(&s->stats.step, lt_sequences_now(s) - begun);
+    }
     s->stepping = false;
     pthread_mutex_unlock(&s->lock);
     out_step->results = s->results;
@@ -353,25 +327,55 @@ static leat_status try_rows(leat_sequences *s, bool piece, uint32_t first, uint3
     return lt_rows_run(s, &rows, err);
 }
 
+uint64_t lt_sequences_now(const leat_sequences *s)
+{
+    return s->clock != NULL ? s->clock(s->clock_user) : lt_clock_ns();
+}
+
 leat_status lt_sequences_try(leat_sequences *s, leat_error *err)
 {
     return try_rows(s, false, 0, lt_rows_planned(s, 1), 1, err);
 }
 
-/* The row with the most room. */
-static uint32_t roomiest_row(const leat_sequences *s, uint64_t *out_room)
+/* The n rows beside each other with the most room. */
+static uint32_t roomiest_rows(const leat_sequences *s, uint32_t n, uint64_t *out_room)
 {
     uint32_t best = 0;
     *out_room = 0;
-    for (uint32_t row = 0; row < s->n_slots; row++) {
-        const lt_sequence *q = s->owners[row];
-        const uint64_t room = (uint64_t)s->capacity + 1 - (uint64_t)(q ? q->length : 0);
-        if (!s->caches || room > *out_room) {
-            *out_room = s->caches ? room : UINT64_MAX;
-            best = row;
+    for (uint32_t first = 0; first + n <= s->n_slots; first++) {
+        uint64_t room = s->caches ? (uint64_t)s->capacity + 1 : UINT64_MAX;
+        for (uint32_t row = first; row < first + n && s->caches; row++) {
+            const lt_sequence *q = s->owners[row];
+            const uint64_t own = (uint64_t)s->capacity + 1 - (uint64_t)(q ? q->length : 0);
+            room = own < room ? own : room;
+        }
+        if (room > *out_room) {
+            *out_room = room;
+            best = first;
         }
     }
     return best;
+}
+
+/* Pieces in each shape, of as many rows as there may be in one run; what each takes. */
+static leat_status warm_pieces(leat_sequences *s, leat_error *err)
+{
+    leat_status status = LEAT_OK;
+    for (uint32_t n = 1; n <= s->n_slots && n <= s->max_piece && status == LEAT_OK; n *= 2) {
+        uint64_t room;
+        const uint32_t first = roomiest_rows(s, n, &room);
+        for (uint32_t count = n == 1 ? 1 : 2;
+             n * count <= s->max_piece && count <= room && status == LEAT_OK; count *= 2) {
+            const lt_rows rows = {true, first, n, count, s->piece_tokens};
+            uint64_t begin = 0;
+            for (int i = 0; i < TRIES && status == LEAT_OK; i++) {
+                begin = lt_sequences_now(s);
+                status = try_rows(s, true, first, n, count, err);
+            }
+            lt_pieces_ran(s, &rows, lt_sequences_now(s) - begin, status == LEAT_OK);
+        }
+    }
+    return status;
 }
 
 leat_status leat_sequences_warm(leat_sequences *s, leat_error *err)
@@ -393,13 +397,8 @@ leat_status leat_sequences_warm(leat_sequences *s, leat_error *err)
             status = try_rows(s, false, 0, n, 1, err);
         }
     }
-    uint64_t room;
-    const uint32_t row = roomiest_row(s, &room);
-    for (uint32_t count = 1; count <= s->max_piece && count <= room && status == LEAT_OK;
-         count *= 2) {
-        status = try_rows(s, true, row, 1, count, err);
-    }
-    const step nothing = {NULL, 0, 0, 0};
+    status = status ? status : warm_pieces(s, err);
+    const step nothing = {.moves = 0};
     uint64_t positions;
     pthread_mutex_lock(&s->lock);
     s->n_results = 0;

@@ -279,4 +279,26 @@ static inline leat_sequences_stats stats_of(const fixture *f)
     return stats;
 }
 
+/* y = the sum of all values so far, and of a half for each, over time; its state is copied. */
+static inline onnx_builder *build_sums(void)
+{
+    const int64_t axis = 1;
+    const leat_attr keep = test_attr_int("keepdims", 1);
+    const float half = 0.5f;
+    onnx_builder *b = onnx_builder_create(18);
+    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "NxT");
+    onnx_builder_input(b, "state", LEAT_DTYPE_F32, "Nx1");
+    onnx_builder_ints(b, "axis", "1", &axis);
+    onnx_builder_ints(b, "time", "", &axis);
+    onnx_builder_floats(b, "half", "", &half);
+    onnx_builder_node(b, "Add", "x,half", "more", NULL, 0);
+    onnx_builder_node(b, "ReduceSum", "more,axis", "sum", &keep, 1);
+    onnx_builder_node(b, "Add", "state,sum", "stateN", NULL, 0);
+    onnx_builder_node(b, "CumSum", "more,time", "sums", NULL, 0);
+    onnx_builder_node(b, "Add", "sums,state", "y", NULL, 0);
+    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "NxT");
+    onnx_builder_output(b, "stateN", LEAT_DTYPE_F32, "Nx1");
+    return b;
+}
+
 #endif
