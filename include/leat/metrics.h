@@ -16,6 +16,7 @@
 #include <leat/batcher.h>
 #include <leat/leat.h>
 #include <leat/scheduler.h>
+#include <leat/sequences.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -45,6 +46,12 @@ typedef struct leat_metrics_scheduler {
     leat_scheduler *scheduler;
 } leat_metrics_scheduler;
 
+/* Sequences and what their series' label "model" says. */
+typedef struct leat_metrics_sequences {
+    const char *model;
+    leat_sequences *sequences;
+} leat_metrics_sequences;
+
 typedef struct leat_metrics_desc {
     size_t struct_size;
     leat_context *context;
@@ -52,6 +59,8 @@ typedef struct leat_metrics_desc {
     size_t n_batchers;
     const leat_metrics_scheduler *schedulers;
     size_t n_schedulers;
+    const leat_metrics_sequences *sequences;
+    size_t n_sequences;
     leat_gpu_monitor *gpus; /* NULL: none */
 } leat_metrics_desc;
 
@@ -60,8 +69,8 @@ typedef leat_status (*leat_write_fn)(void *user, const char *text, size_t bytes)
 
 /* Writes all series, in pieces of 4 KB at most.
  * Threads:  one call at a time for each gpu monitor.
- * Errors:   what `write` returned; INVALID when a name is NULL or two batchers or schedulers have
- * the same; NO_MEMORY. */
+ * Errors:   what `write` returned; INVALID when a name is NULL or two batchers, schedulers or
+ *           sequences have the same; NO_MEMORY. */
 LEAT_API leat_status leat_metrics_write(const leat_metrics_desc *desc, leat_write_fn write,
                                         void *user, leat_error *err) LEAT_MUST_CHECK;
 

@@ -39,6 +39,17 @@ void lt_text_put(lt_text *t, const char *string)
     put_bytes(t, string, strlen(string));
 }
 
+void lt_text_powers(lt_text *t, const char *name, const lt_label labels[2], const uint64_t *counts,
+                    size_t n, uint64_t sum, lt_metric_unit unit)
+{
+    uint64_t bounds[64];
+    for (size_t i = 0; i + 1 < n; i++) {
+        bounds[i] = (unit == LT_UNIT_NANOSECONDS ? 1000ull : 1ull) << i;
+    }
+    const lt_histogram_view view = {bounds, counts, n - 1, sum, unit};
+    lt_text_histogram(t, name, labels, &view);
+}
+
 leat_status lt_text_flush(lt_text *t)
 {
     pass_on(t);

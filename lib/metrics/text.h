@@ -44,6 +44,10 @@ void lt_text_sample(lt_text *text, const char *name, const lt_label labels[2], u
 void lt_text_sample_real(lt_text *text, const char *name, const lt_label labels[2], double value);
 void lt_text_histogram(lt_text *text, const char *name, const lt_label labels[2],
                        const lt_histogram_view *histogram);
+/* A histogram whose bounds are powers of two: of microseconds where the unit is nanoseconds. The
+ * last of the n counts also has what lies above. */
+void lt_text_powers(lt_text *text, const char *name, const lt_label labels[2],
+                    const uint64_t *counts, size_t n, uint64_t sum, lt_metric_unit unit);
 /* Writes out what waits. Returns the first failure. */
 leat_status lt_text_flush(lt_text *text) LEAT_MUST_CHECK;
 

@@ -2,6 +2,8 @@
 /* The series: tables of what is read from where, each family written whole before the next. */
 #include "base/error.h"
 #include "metrics/gpu.h"
+#include "metrics/names.h"
+#include "metrics/sequences.h"
 #include "metrics/text.h"
 #include "runtime/session.h"
 
@@ -55,12 +57,19 @@ static void write_workers(lt_text *t, const leat_context *context)
     }
 }
 
-static void write_plans(lt_text *t, leat_context *context)
+static void write_caches(lt_text *t, leat_context *context)
 {
     uint64_t hits, misses;
     lt_sessions_count_plans(context, &hits, &misses);
     write_one(t, "leat_plan_cache_hits_total", "counter", "Runs whose shapes had a plan.", hits);
     write_one(t, "leat_plan_cache_misses_total", "counter", "Runs that had one made.", misses);
+    write_one(t, "leat_weight_cache_hits_total", "counter",
+              "Packed weights that another plan or session had.",
+              atomic_load(&context->weight_hits));
+    write_one(t, "leat_weight_cache_misses_total", "counter", "Packed weights that were made.",
+              atomic_load(&context->weight_misses));
+    write_one(t, "leat_weight_cache_bytes", "gauge", "Packed weights that are kept.",
+              atomic_load(&context->weight_bytes));
 }
 
 /* ---- batchers -------------------------------------------------------------------------------- */
@@ -166,19 +175,6 @@ static void write_family(lt_text *t, const family *f, const source *sources, siz
     }
 }
 
-/* Bounds of powers of two: microseconds for times, rows otherwise. The batcher's last bucket also
- * has what lies above. */
-static void write_histogram(lt_text *t, const char *name, const lt_label labels[2],
-                            const uint64_t *counts, size_t n, uint64_t sum, lt_metric_unit unit)
-{
-    uint64_t bounds[LEAT_TIME_BUCKETS];
-    for (size_t i = 0; i + 1 < n; i++) {
-        bounds[i] = (unit == LT_UNIT_NANOSECONDS ? 1000ull : 1ull) << i;
-    }
-    const lt_histogram_view view = {bounds, counts, n - 1, sum, unit};
-    lt_text_histogram(t, name, labels, &view);
-}
-
 /* A class without a request yet has no series. */
 static void write_class(lt_text *t, const struct class_family *f, const source *s, int class_index)
 {
@@ -191,8 +187,8 @@ static void write_class(lt_text *t, const struct class_family *f, const source *
     const lt_label labels[2] = {{"model", s->model}, {"class", number}};
     if (f->histogram) {
         const leat_time_histogram *h = (const leat_time_histogram *)(const void *)at + class_index;
-        write_histogram(t, f->name, labels, h->counts, LEAT_TIME_BUCKETS, h->total_ns,
-                        LT_UNIT_NANOSECONDS);
+        lt_text_powers(t, f->name, labels, h->counts, LEAT_TIME_BUCKETS, h->total_ns,
+                       LT_UNIT_NANOSECONDS);
     } else {
         lt_text_sample(t, f->name, labels, ((const uint64_t *)(const void *)at)[class_index],
                        LT_UNIT_ONE);
@@ -218,32 +214,15 @@ static void write_batch_histograms(lt_text *t, const source *sources, size_t n)
     for (size_t i = 0; i < n; i++) {
         const lt_label labels[2] = {{"model", sources[i].model}, {NULL, NULL}};
         const leat_time_histogram *h = &sources[i].stats.compute;
-        write_histogram(t, "leat_batch_compute_seconds", labels, h->counts, LEAT_TIME_BUCKETS,
-                        h->total_ns, LT_UNIT_NANOSECONDS);
+        lt_text_powers(t, "leat_batch_compute_seconds", labels, h->counts, LEAT_TIME_BUCKETS,
+                       h->total_ns, LT_UNIT_NANOSECONDS);
     }
     lt_text_family(t, "leat_batch_rows", "histogram", "Rows of a batch.");
     for (size_t i = 0; i < n; i++) {
         const lt_label labels[2] = {{"model", sources[i].model}, {NULL, NULL}};
-        write_histogram(t, "leat_batch_rows", labels, sources[i].stats.batch_rows,
-                        LEAT_ROWS_BUCKETS, sources[i].stats.rows, LT_UNIT_ONE);
+        lt_text_powers(t, "leat_batch_rows", labels, sources[i].stats.batch_rows, LEAT_ROWS_BUCKETS,
+                       sources[i].stats.rows, LT_UNIT_ONE);
     }
-}
-
-static leat_status check_batchers(const leat_metrics_desc *d, leat_error *err)
-{
-    for (size_t i = 0; i < d->n_batchers; i++) {
-        const leat_metrics_batcher *b = &d->batchers[i];
-        if (b->model == NULL || b->batcher == NULL) {
-            return lt_fail(err, LEAT_INVALID, "batcher %zu: its %s is NULL", i,
-                           b->model ? "batcher" : "name");
-        }
-        for (size_t j = 0; j < i; j++) {
-            if (strcmp(b->model, d->batchers[j].model) == 0) {
-                return lt_fail(err, LEAT_INVALID, "two batchers are named '%s'", b->model);
-            }
-        }
-    }
-    return LEAT_OK;
 }
 
 static leat_status write_batchers(lt_text *t, const leat_metrics_desc *d, leat_error *err)
@@ -361,22 +340,6 @@ static leat_status write_schedulers(lt_text *t, const leat_metrics_desc *d, leat
     return LEAT_OK;
 }
 
-static leat_status check_schedulers(const leat_metrics_desc *d, leat_error *err)
-{
-    for (size_t i = 0; i < d->n_schedulers; i++) {
-        const leat_metrics_scheduler *s = &d->schedulers[i];
-        bool twice = false;
-        for (size_t j = 0; s->name != NULL && j < i; j++) {
-            twice = twice || strcmp(s->name, d->schedulers[j].name) == 0;
-        }
-        if (s->name == NULL || s->scheduler == NULL || twice) {
-            return lt_fail(err, LEAT_INVALID, "scheduler %zu: its name%s", i,
-                           twice ? " is another's, too" : " or the scheduler is NULL");
-        }
-    }
-    return LEAT_OK;
-}
-
 /* ---- GPUs ------------------------------------------------------------------------------------ */
 
 static const struct {
@@ -442,22 +405,25 @@ leat_status leat_metrics_write(const leat_metrics_desc *d, leat_write_fn write, 
     }
     if (d->struct_size != sizeof(*d) || d->context == NULL ||
         (d->batchers == NULL && d->n_batchers > 0) ||
-        (d->schedulers == NULL && d->n_schedulers > 0)) {
+        (d->schedulers == NULL && d->n_schedulers > 0) ||
+        (d->sequences == NULL && d->n_sequences > 0)) {
         return lt_fail(err, LEAT_INVALID,
-                       "leat_metrics_desc: struct_size must be its size; context, batchers and "
-                       "schedulers must not be NULL");
+                       "leat_metrics_desc: struct_size must be its size; context, batchers, "
+                       "schedulers and sequences must not be NULL");
     }
-    leat_status status = check_batchers(d, err);
-    status = status ? status : check_schedulers(d, err);
+    leat_status status = lt_check_names(d, err);
     if (status != LEAT_OK) {
         return status;
     }
     lt_text t = {.write = write, .user = user};
     write_context(&t, d->context);
-    write_plans(&t, d->context);
+    write_caches(&t, d->context);
     write_workers(&t, d->context);
     status = write_batchers(&t, d, err);
     status = status ? status : write_schedulers(&t, d, err);
+    if (status == LEAT_OK) {
+        lt_write_sequences(&t, d);
+    }
     if (status == LEAT_OK && d->gpus != NULL) {
         status = write_gpus(&t, d, err);
     }

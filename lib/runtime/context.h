@@ -51,6 +51,8 @@ struct leat_context {
     lt_device *cpu;                  /* the first device; set once by create */
     leat_session *sessions;          /* list for leat_context_trim, and what is counted */
     uint64_t plan_hits, plan_misses; /* of sessions that are gone */
+    /* Of packed weights (weights.h); without the lock. */
+    _Atomic uint64_t weight_hits, weight_misses, weight_bytes;
 };
 
 /* Devices are named NAME (the first of that backend) or NAME:INDEX. A backend that is not loaded is

@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 typedef struct packed packed;
@@ -71,6 +72,7 @@ void lt_weights_destroy(lt_weights *weights)
     }
     lt_memory *memory = &weights->device->context->memory;
     bool own_blocks = !lt_device_is_host(weights->device);
+    atomic_fetch_sub(&weights->device->context->weight_bytes, weights->total_bytes);
     for (size_t i = 0; i < N_BUCKETS; i++) {
         while (weights->buckets[i] != NULL) {
             packed *entry = weights->buckets[i];
@@ -260,6 +262,7 @@ static leat_status get_locked(lt_weights *weights, const leat_value *constant, u
                                constant->name ? constant->name : "", entry->bytes, bytes);
             }
             *out_block = entry->block;
+            atomic_fetch_add(&weights->device->context->weight_hits, 1);
             return LEAT_OK;
         }
     }
@@ -285,6 +288,8 @@ static leat_status get_locked(lt_weights *weights, const leat_value *constant, u
     entry->next = *bucket;
     *bucket = entry;
     weights->total_bytes += bytes;
+    atomic_fetch_add(&weights->device->context->weight_misses, 1);
+    atomic_fetch_add(&weights->device->context->weight_bytes, bytes);
     if (weights->growth_step != 0 && weights->total_bytes >= weights->growth_next) {
         weights->growth_next = weights->total_bytes + weights->growth_step;
         weights->growth_fn(weights->growth_user);

@@ -325,6 +325,102 @@ static void plans_are_counted_beyond_their_sessions(void **state)
     close_bench();
 }
 
+/* Sessions of one model share what is packed; what is kept goes with the model. */
+static void packed_weights_are_counted(void **state)
+{
+    (void)state;
+    open_bench(); /* the batcher's session is the first */
+    leat_metrics_desc desc = describe(NULL);
+    desc.n_batchers = 0;
+    float x[4] = {0};
+    const leat_array in = {LEAT_DTYPE_F32, 2, {1, 4}, x, sizeof(x)};
+    leat_array out = {0};
+    const lt_memory *m = &b.run.context->memory;
+    for (int i = 0; i < 2; i++) {
+        test_run_session(&b.run, NULL);
+        assert_ok(leat_session_run(b.run.session, &in, 1, &out, 1, &b.err), &b.err);
+        write_all(&desc);
+        const uint64_t made = atomic_load(&b.run.context->weight_misses);
+        assert_true(made > 0 && atomic_load(&b.run.context->weight_bytes) > 0 &&
+                    m->live_blocks > 0);
+        char line[96];
+        snprintf(line, sizeof(line), "leat_weight_cache_misses_total %llu",
+                 (unsigned long long)made);
+        assert_line(line);
+        snprintf(line, sizeof(line), "leat_weight_cache_hits_total %llu",
+                 (unsigned long long)i * made);
+        assert_line(line); /* the second session finds all that the first one made */
+        leat_session_destroy(b.run.session);
+        b.run.session = NULL;
+    }
+    leat_batcher_destroy(b.batcher);
+    b.batcher = NULL;
+    leat_model_destroy(b.run.model);
+    b.run.model = NULL;
+    write_all(&desc);
+    assert_line("leat_weight_cache_bytes 0");
+    close_bench();
+}
+
+/* y = x behind what came before: states that are copied. */
+static void sequences_are_counted(void **state)
+{
+    (void)state;
+    const float x[3] = {1, 2, 3};
+    leat_sequences *sequences;
+    uint64_t ids[2];
+    open_bench();
+    onnx_builder *builder = onnx_builder_create(18);
+    test_run run;
+    onnx_builder_input(builder, "x", LEAT_DTYPE_F32, "N");
+    onnx_builder_input(builder, "past_sum", LEAT_DTYPE_F32, "N");
+    onnx_builder_node(builder, "Add", "x,past_sum", "present_sum", NULL, 0);
+    onnx_builder_node(builder, "Neg", "present_sum", "y", NULL, 0);
+    onnx_builder_output(builder, "y", LEAT_DTYPE_F32, "N");
+    onnx_builder_output(builder, "present_sum", LEAT_DTYPE_F32, "N");
+    test_run_load(&run, builder);
+    assert_ok(leat_sequences_create(run.model, NULL, &sequences, &b.err), &b.err);
+    for (int i = 0; i < 2; i++) {
+        assert_ok(leat_sequences_join(sequences, &ids[i], &b.err), &b.err);
+        assert_ok(leat_sequences_push(sequences, ids[i], x, 1 + (size_t)i, &b.err), &b.err);
+    }
+    for (int i = 0; i < 3; i++) { /* 2 positions, 1, none */
+        leat_step step = {.struct_size = sizeof(step)};
+        assert_ok(leat_sequences_step(sequences, &step, &b.err), &b.err);
+    }
+    leat_sequences_leave(sequences, ids[0]);
+    leat_metrics_sequences named[2] = {{"talk", sequences}, {"talk", sequences}};
+    leat_metrics_desc desc = describe(NULL);
+    desc.n_batchers = 0;
+    write_all(&desc);
+    assert_null(strstr(b.text, "leat_sequences_"));
+    desc.sequences = named;
+    desc.n_sequences = 1;
+    write_all(&desc);
+    assert_line("# TYPE leat_sequences_active gauge");
+    assert_line("leat_sequences_active{model=\"talk\"} 1");
+    assert_line("leat_sequences_joined_total{model=\"talk\"} 2");
+    assert_line("leat_sequences_left_total{model=\"talk\"} 1");
+    assert_line("leat_sequences_failed_total{model=\"talk\"} 0");
+    assert_line("leat_sequences_tokens_total{model=\"talk\"} 3");
+    assert_line("# TYPE leat_sequences_step_seconds histogram");
+    assert_line("leat_sequences_step_seconds_count{model=\"talk\"} 2");
+    desc.n_sequences = 2;
+    assert_int_equal(leat_metrics_text(&desc, b.text, sizeof(b.text), &b.bytes, &b.err),
+                     LEAT_INVALID);
+    assert_non_null(strstr(b.err.message, "'talk'"));
+    named[1].sequences = NULL;
+    assert_int_equal(leat_metrics_text(&desc, b.text, sizeof(b.text), &b.bytes, &b.err),
+                     LEAT_INVALID);
+    desc.sequences = NULL;
+    assert_int_equal(leat_metrics_text(&desc, b.text, sizeof(b.text), &b.bytes, &b.err),
+                     LEAT_INVALID);
+    leat_sequences_destroy(sequences);
+    test_run_free(&run);
+    onnx_builder_destroy(builder);
+    close_bench();
+}
+
 /* 20 ms of processor time of whichever thread. */
 static void burn(void *argument, uint32_t task, uint32_t thread)
 {
@@ -371,6 +467,8 @@ int main(void)
         cmocka_unit_test(gpus_activity_is_since_the_last_read),
         cmocka_unit_test(no_gpu_is_an_error_with_its_reason),
         cmocka_unit_test(plans_are_counted_beyond_their_sessions),
+        cmocka_unit_test(packed_weights_are_counted),
+        cmocka_unit_test(sequences_are_counted),
         cmocka_unit_test(workers_processor_time_is_told),
         cmocka_unit_test(failing_allocations_leave_nothing),
     };
