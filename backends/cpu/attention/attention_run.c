@@ -100,6 +100,7 @@ typedef struct task {
     int64_t before;            /* keys before the first query's own, where causal */
     bool first_block;          /* nothing was summed up before it */
     int64_t mask_row;          /* where the row in the mask buffer begins; -1: none is */
+    bool mask_added;           /* by the product that makes s, to all rows alike */
     coming next[3];            /* of Q, K, V */
 } task;
 
@@ -175,9 +176,10 @@ static void pack_values(const task *t, const char *v, int64_t stride)
     a->rows->panels(rows, stride, t->n_keys, a->dv, a->gemm->nr, part(t, a->at_values));
 }
 
-/* C of `rows` rows and n columns = A * panels, with A's rows at table[...]; adds to C. */
+/* C of `rows` rows and n columns = A * panels, with A's rows at table[...]; adds to C, or to a bias
+ * of each column. */
 static void multiply(const task *t, const void *const *table, int64_t rows, const float *b,
-                     int64_t k, int64_t n, float *c, bool add)
+                     const float *bias, int64_t k, int64_t n, float *c, bool add)
 {
     static const lt_gemm_mixed sums = {LEAT_DTYPE_F32, LEAT_DTYPE_F32};
     const lt_gemm_kernels *gemm = t->a->gemm;
@@ -196,6 +198,7 @@ static void multiply(const task *t, const void *const *table, int64_t rows, cons
         const lt_gemm_kernel_fn *kernels = left > nr / 2 ? gemm->full : gemm->half;
         tile.n = (uint32_t)(left < nr ? left : nr);
         tile.column = (size_t)column;
+        tile.bias = bias ? bias + column : NULL;
         for (int64_t row = 0; row < rows; row += mr) {
             int64_t count = rows - row < mr ? rows - row : mr;
             tile.rows = table + row;
@@ -241,6 +244,33 @@ static const float *mask_row(task *t, const place *p)
     return out;
 }
 
+/* Where all rows have one mask, it can be what the sums of s begin with: divided by the scale. Not
+ * where that would come near the largest numbers, nor with a scale that turns signs. */
+static const float *mask_of_all_rows(task *t)
+{
+    const lt_attention *a = t->a;
+    const place first = place_of(t, t->first_row);
+    t->mask_added = false;
+    if (a->mask_dtype == LEAT_DTYPE_UNDEFINED || a->mask_row != 0 || a->mask_head != 0 ||
+        a->softcap > 0 || !(a->scale > 0)) {
+        return NULL;
+    }
+    float *mask = part(t, a->at_mask), largest = 0;
+    const float inverse = 1 / (a->scale * LT_LOG2_E);
+    mask_row(t, &first);
+    for (int64_t j = 0; j < t->n_keys; j++) {
+        float size = mask[j] == -INFINITY ? 0 : fabsf(mask[j]);
+        largest = size > largest ? size : largest;
+    }
+    if (!(largest * inverse < 1e30f)) {
+        return NULL;
+    }
+    a->rows->scale(mask, mask, t->n_keys, inverse);
+    memset(mask + t->n_keys, 0, (size_t)(padded(a->gemm, t->n_keys) - t->n_keys) * sizeof(*mask));
+    t->mask_added = true;
+    return mask;
+}
+
 /* Keys of the block that a query may see. */
 static int64_t visible(const task *t, int64_t query)
 {
@@ -252,7 +282,17 @@ static int64_t visible(const task *t, int64_t query)
     return n;
 }
 
-/* Logits of one row to powers; what was summed up for it is brought to the new maximum. */
+/* Brings what was summed up for a row to its new maximum. */
+static void rescale(const task *t, int64_t row, float factor)
+{
+    const lt_attention *a = t->a;
+    if (!t->first_block && factor != 1.0f) {
+        float *out = part(t, a->at_out) + row * padded(a->gemm, a->dv);
+        a->rows->scale(out, out, a->dv, factor);
+    }
+}
+
+/* Logits of one row to powers. */
 static void row_softmax(task *t, const place *p, int64_t row, float *scores)
 {
     const lt_attention *a = t->a;
@@ -263,18 +303,45 @@ static void row_softmax(task *t, const place *p, int64_t row, float *scores)
         a->rows->cap(scores, n, a->scale, a->softcap);
         scale = LT_LOG2_E;
     }
-    const float *bias = mask_row(t, p);
-    if (t->first_block) {
-        states[row] = (lt_softmax_state){-INFINITY, 0};
+    const float *bias = t->mask_added ? NULL : mask_row(t, p);
+    if (bias == NULL && !(scale > 0)) {
+        bias = memset(part(t, a->at_mask), 0, (size_t)t->n_keys * sizeof(float));
     }
     float factor = a->rows->exponentials(scores, n, scale, bias, &states[row]);
     if (n < t->n_keys) {
         size_t power = lt_cpu_element_bytes(a->rows->factor);
         memset((char *)scores + (size_t)n * power, 0, (size_t)(t->n_keys - n) * power);
     }
-    if (!t->first_block && factor != 1.0f) {
-        float *out = part(t, a->at_out) + row * padded(a->gemm, a->dv);
-        a->rows->scale(out, out, a->dv, factor);
+    rescale(t, row, factor);
+}
+
+/* Whether rows of s can be handed on together: of one length, without a mask of their own. */
+static bool rows_are_alike(const task *t)
+{
+    const lt_attention *a = t->a;
+    return a->rows->exponentials_of_rows != NULL && !a->causal && !(a->softcap > 0) &&
+           a->scale > 0 && (t->mask_added || a->mask_dtype == LEAT_DTYPE_UNDEFINED);
+}
+
+static void block_softmax(task *t, int64_t row, int64_t count, float *scores, int64_t width)
+{
+    const lt_attention *a = t->a;
+    lt_softmax_state *states = (lt_softmax_state *)(void *)(t->own + a->at_sums) + row;
+    place p = place_of(t, t->first_row + row);
+    for (int64_t i = 0; i < count && t->first_block; i++) {
+        states[i] = (lt_softmax_state){-INFINITY, 0};
+    }
+    if (rows_are_alike(t)) {
+        float factors[MAX_ROWS];
+        a->rows->exponentials_of_rows(scores, width, count, t->n_keys, a->scale * LT_LOG2_E, states,
+                                      factors);
+        for (int64_t i = 0; i < count; i++) {
+            rescale(t, row + i, factors[i]);
+        }
+        return;
+    }
+    for (int64_t i = 0; i < count; i++, advance(a, &p)) {
+        row_softmax(t, &p, row + i, scores + i * width);
     }
 }
 
@@ -303,25 +370,23 @@ static const void *query_row(const task *t, const place *p, float *wide)
 }
 
 /* Rows [row, row + count) of the chunk against the block of keys. */
-static void attend(task *t, int64_t row, int64_t count)
+static void attend(task *t, int64_t row, int64_t count, const float *mask)
 {
     const lt_attention *a = t->a;
     const void *table[MAX_ROWS] = {NULL};
     float *scores = part(t, a->at_scores);
     int64_t width = padded(a->gemm, t->n_keys), out_width = padded(a->gemm, a->dv);
-    const place first = place_of(t, t->first_row + row);
-    place p = first;
+    place p = place_of(t, t->first_row + row);
     for (int64_t i = 0; i < count; i++, advance(a, &p)) {
         table[i] = query_row(t, &p, part(t, a->at_query) + i * a->d);
     }
-    multiply(t, table, count, part(t, 0), a->d, t->n_keys, scores, false);
-    p = first;
-    for (int64_t i = 0; i < count; i++, advance(a, &p)) {
+    multiply(t, table, count, part(t, 0), mask, a->d, t->n_keys, scores, false);
+    block_softmax(t, row, count, scores, width);
+    for (int64_t i = 0; i < count; i++) {
         expect_row(t, row + i);
-        row_softmax(t, &p, row + i, scores + i * width);
         table[i] = scores + i * width;
     }
-    multiply(t, table, count, part(t, a->at_values), t->n_keys, a->dv,
+    multiply(t, table, count, part(t, a->at_values), NULL, t->n_keys, a->dv,
              part(t, a->at_out) + row * out_width, !t->first_block);
 }
 
@@ -334,8 +399,9 @@ static void attend_keys(task *t, const void *k, const lt_attention_strides *ks, 
     pack_keys(t, element(a, k, k_at), ks->row);
     pack_values(t, element(a, v, v_at), vs->row);
     t->mask_row = -1;
+    const float *mask = mask_of_all_rows(t);
     for (int64_t row = 0; row < t->n_rows; row += a->block) {
-        attend(t, row, t->n_rows - row < a->block ? t->n_rows - row : a->block);
+        attend(t, row, t->n_rows - row < a->block ? t->n_rows - row : a->block, mask);
     }
     t->first_block = false;
 }
@@ -353,8 +419,8 @@ static void store_rows(const task *t)
         if (t->first_block ||
             (a->zero_masked && states[i].sum == 0)) { /* no keys at all, or all are masked */
             memset(y, 0, (size_t)a->dv * lt_cpu_element_bytes(a->dtype));
-        } else if (a->dtype == LEAT_DTYPE_F32) {
-            a->rows->scale(out, (float *)(void *)y, a->dv, 1.0f / states[i].sum);
+        } else if (as_it_is(a)) {
+            a->rows->store(out, y, a->dv, 1.0f / states[i].sum);
         } else {
             a->rows->scale(out, out, a->dv, 1.0f / states[i].sum);
             a->half->narrow(a->dtype, out, y, a->dv);

@@ -18,4 +18,3 @@ static inline vec largest(vec a, vec b)
 }
 
 #include "attention/softmax_floats.inc"
-#include "attention/softmax_rows.inc"

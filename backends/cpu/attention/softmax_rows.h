@@ -19,16 +19,22 @@ typedef struct lt_softmax_state {
 
 typedef struct lt_softmax_rows {
     leat_dtype factor; /* of the products */
-    /* out[i] = 2^(logit[i] - top) for i < n with logit = x * scale + bias; bias NULL for none. Out
-     * is of type `factor` and begins where x does, which is overwritten; zeros may be written
-     * behind. Updates the state (sums are of what is not rounded yet) and returns what earlier sums
-     * are to be multiplied by. */
+    /* out[i] = 2^(logit[i] - top) for i < n with logit = x * scale + bias; bias NULL for none, and
+     * scale is positive then. Out is of type `factor` and begins where x does, which is
+     * overwritten; zeros may be written behind. Updates the state (sums are of what is not rounded
+     * yet) and returns what earlier sums are to be multiplied by. */
     float (*exponentials)(float *x, int64_t n, float scale, const float *bias,
                           lt_softmax_state *state);
+    /* The same for rows without bias that are `stride` apart, of one n; factors[r] is what it would
+     * return. NULL: there is none. */
+    void (*exponentials_of_rows)(float *x, int64_t stride, int64_t rows, int64_t n, float scale,
+                                 lt_softmax_state *states, float *factors);
     /* x = cap * tanh(x * scale / cap) */
     void (*cap)(float *x, int64_t n, float scale, float cap);
     /* y = x * factor; y may be x and need not be aligned. */
     void (*scale)(const float *x, float *y, int64_t n, float factor);
+    /* y = x * factor, of type `factor`; y need not be aligned. */
+    void (*store)(const float *x, void *y, int64_t n, float factor);
     /* Rows of n elements of `factor` that are `stride` apart to the panels of gemm.h (pairs of
      * rows, of bf16), `width` columns each; a last one of n <= width / 2 has half as many. Width is
      * a multiple of 8, and of 32 for bf16. */

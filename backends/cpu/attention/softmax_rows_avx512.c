@@ -29,4 +29,3 @@ static inline vec scaled(vec x, vec n)
 }
 
 #include "attention/softmax_floats.inc"
-#include "attention/softmax_rows.inc"

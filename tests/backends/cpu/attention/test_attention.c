@@ -279,6 +279,16 @@ static void attention_matches_double_loops(void **state)
         {1, 2, 2, 40, 1, 1100, 2, 1, 4, 0, true, true, 0.7f, 0, LEAT_DTYPE_BF16, 1, {0}},
         {1, 2, 2, 15, 63, 0, 7, 65, 3, 0, false, false, 0, 0, LEAT_DTYPE_BF16, 1, {0}},
         {1, 2, 2, 15, 63, 0, 7, 65, 3, 0, false, false, 0, 0, LEAT_DTYPE_F16, 1, {0}},
+        /* One mask for all rows, rows in sixteens and what is left of them, several blocks of keys,
+         * scales of both signs, a mask too large to go before the scale. */
+        {1, 3, 3, 53, 1101, 0, 16, 20, 4, 'k', false, false, 0, 0, LEAT_DTYPE_BF16, 2, {0}},
+        {2, 2, 1, 33, 47, 0, 8, 24, 3, 'k', false, false, 0.9f, 0, LEAT_DTYPE_BF16, 1, {0}},
+        {1, 2, 2, 21, 90, 0, 8, 24, 3, 'k', false, false, -0.9f, 0, LEAT_DTYPE_BF16, 1, {0}},
+        {1, 2, 2, 21, 90, 0, 8, 24, 3, 0, false, false, -0.9f, 0, LEAT_DTYPE_BF16, 1, {0}},
+        {1, 2, 2, 21, 90, 0, 8, 24, 3, 'k', false, false, 1e-35f, 0, LEAT_DTYPE_BF16, 1, {0}},
+        {1, 2, 2, 21, 90, 0, 8, 24, 3, 'k', false, false, 1e-35f, 0, LEAT_DTYPE_F32, 1, {0}},
+        {1, 2, 2, 21, 90, 0, 8, 24, 3, 'k', false, false, -0.9f, 0, LEAT_DTYPE_F32, 1, {0}},
+        {2, 3, 3, 18, 1030, 0, 12, 9, 4, 'k', false, false, 1.5f, 0, LEAT_DTYPE_F32, 1, {0}},
     };
     (void)state;
     for (size_t c = 0; c < sizeof(cases) / sizeof(cases[0]); c++) {
@@ -314,54 +324,133 @@ static void lengths_outside_the_keys_are_refused(void **state)
     assert_int_equal(test_kernel_run(&kernel, NULL, &err), LEAT_INVALID);
 }
 
-/* Runs one head of 3 queries and n keys of 2 features, all but the mask ones. */
-static void run_masked(const char *domain, float *mask, float *v, int64_t n, float *y,
-                       lt_cpu_isa isa)
+#define MASKED_KEYS 100
+
+static void to_type(leat_dtype dtype, const float *x, size_t n, void *out)
 {
-    float ones[256];
-    for (int i = 0; i < 256; i++) {
-        ones[i] = 1;
+    for (size_t i = 0; i < n; i++) {
+        if (dtype == LEAT_DTYPE_BF16) {
+            ((uint16_t *)out)[i] = lt_f32_to_bf16(x[i]);
+        } else {
+            ((float *)out)[i] = x[i];
+        }
     }
-    leat_array in[] = {{LEAT_DTYPE_F32, 4, {1, 1, 3, 2}, ones, 24},
-                       {LEAT_DTYPE_F32, 4, {1, 1, n, 2}, ones, (size_t)n * 8},
-                       {LEAT_DTYPE_F32, 4, {1, 1, n, 2}, v, (size_t)n * 8},
-                       {LEAT_DTYPE_F32, 2, {3, n}, mask, (size_t)n * 12}};
-    leat_array out = {LEAT_DTYPE_F32, 4, {1, 1, 3, 2}, y, 24};
+}
+
+typedef struct masked_case {
+    const char *domain;
+    const float *mask; /* f32 [mask_rows, MASKED_KEYS]; 1 row: that of all queries */
+    int64_t mask_rows;
+    float query; /* all of Q */
+    leat_dtype dtype;
+    lt_cpu_isa isa;
+} masked_case;
+
+/* Runs one head of 3 queries and MASKED_KEYS keys of 2 features, all of K one. */
+static void run_masked(const masked_case *t, const float *v, float *y)
+{
+    enum {
+        N = MASKED_KEYS
+    };
+    float ones[2 * N], queries[6];
+    char q[24], k[8 * N], values[8 * N], out_data[24];
+    for (int i = 0; i < 2 * N; i++) {
+        ones[i] = 1;
+        queries[i % 6] = t->query;
+    }
+    to_type(t->dtype, queries, 6, q);
+    to_type(t->dtype, ones, 2 * N, k);
+    to_type(t->dtype, v, 2 * N, values);
+    const size_t element = leat_dtype_bytes(t->dtype, 1);
+    leat_array in[] = {
+        {t->dtype, 4, {1, 1, 3, 2}, q, 6 * element},
+        {t->dtype, 4, {1, 1, N, 2}, k, 2 * N * element},
+        {t->dtype, 4, {1, 1, N, 2}, values, 2 * N * element},
+        {LEAT_DTYPE_F32, 2, {t->mask_rows, N}, (void *)t->mask, (size_t)t->mask_rows * N * 4}};
+    leat_array out = {t->dtype, 4, {1, 1, 3, 2}, out_data, 6 * element};
     test_kernel kernel = {.op = "Attention",
-                          .domain = domain,
+                          .domain = t->domain,
                           .opset = 23,
                           .inputs = in,
                           .n_inputs = 4,
                           .outputs = &out,
                           .n_outputs = 1,
-                          .isa = isa};
+                          .isa = t->isa};
     leat_error err = {0};
     assert_ok(test_kernel_run(&kernel, NULL, &err), &err);
+    for (size_t i = 0; i < 6; i++) {
+        y[i] = (float)oracle_get(&out, i);
+    }
+}
+
+static void fill_masked(float *mask, float *v)
+{
+    for (int i = 0; i < MASKED_KEYS; i++) {
+        mask[i] = i < 40 ? 0 : -10000;
+        mask[MASKED_KEYS + i] = i == 99 ? 5 : -INFINITY;
+        mask[2 * MASKED_KEYS + i] = -INFINITY;
+        v[2 * i] = i < 40 ? 2 : 1e6f;
+        v[2 * i + 1] = (float)i;
+    }
+}
+
+static bool near_by(float a, float b, leat_dtype dtype)
+{
+    return fabsf(a - b) <= fabsf(b) * (dtype == LEAT_DTYPE_BF16 ? 0x1p-8f : 1e-5f);
+}
+
+/* Row `row` of the masks, whose results are a and b. */
+static void check_limits(const float *y, int row, leat_dtype dtype, bool zero)
+{
+    const float a = y[0], b = y[1];
+    if (row == 0) {
+        assert_true(near_by(a, 2, dtype) && near_by(b, 19.5f, dtype));
+    } else if (row == 1) {
+        assert_true(near_by(a, 1e6f, dtype) && near_by(b, 99, dtype));
+    } else {
+        assert_true(zero ? a == 0 && b == 0 : isnan(a) && isnan(b));
+    }
 }
 
 /* -infinity leaves a key out, -10000 does so, too. A row without any key is 0, or NaN, as Softmax's
- * is, where the node was made of one. NaN in the mask comes out. */
+ * is, where the node was made of one. NaN and infinity in the mask come out as NaN, and so does NaN
+ * of the data. With a mask of each query, and with one of all, in both types. */
 static void masks_at_the_limits_give_the_limits(void **state)
 {
-    float mask[3 * 100], v[2 * 100], y[6];
+    static const leat_dtype dtypes[] = {LEAT_DTYPE_F32, LEAT_DTYPE_BF16};
+    float mask[3 * MASKED_KEYS], v[2 * MASKED_KEYS], y[6];
     (void)state;
-    for (size_t s = 0; s < 3; s++) {
-        for (int i = 0; i < 100; i++) {
-            mask[i] = i < 40 ? 0 : -10000;
-            mask[100 + i] = i == 99 ? 5 : -INFINITY;
-            mask[200 + i] = -INFINITY;
-            v[2 * i] = i < 40 ? 2 : 1e6f;
-            v[2 * i + 1] = (float)i;
+    for (size_t c = 0; c < 12; c++) {
+        const bool zero = c % 2 == 0;
+        masked_case t = {zero ? "" : "leat", mask, 3, 1, dtypes[c / 2 % 2], isas[c / 4]};
+        fill_masked(mask, v);
+        run_masked(&t, v, y);
+        for (int row = 0; row < 3; row++) {
+            check_limits(y + 2 * row, row, t.dtype, zero);
         }
-        run_masked("leat", mask, v, 100, y, isas[s]);
-        assert_true(y[0] == 2 && fabsf(y[1] - 19.5f) < 1e-4f);
-        assert_true(y[2] == 1e6f && y[3] == 99);
-        assert_true(isnan(y[4]) && isnan(y[5]));
-        run_masked("", mask, v, 100, y, isas[s]);
-        assert_true(y[0] == 2 && y[3] == 99 && y[4] == 0 && y[5] == 0);
-        mask[7] = NAN;
-        run_masked("", mask, v, 100, y, isas[s]);
-        assert_true(isnan(y[0]) && isnan(y[1]) && y[3] == 99);
+        t.mask_rows = 1;
+        for (int row = 0; row < 3; row++) {
+            t.mask = mask + row * MASKED_KEYS;
+            run_masked(&t, v, y);
+            for (int i = 0; i < 3; i++) {
+                check_limits(y + 2 * i, row, t.dtype, zero);
+            }
+        }
+        t.mask = mask;
+        t.query = NAN;
+        run_masked(&t, v, y);
+        assert_true(isnan(y[0]) && isnan(y[5]));
+        t.query = 1;
+        for (int odd = 0; odd < 2; odd++) {
+            mask[7] = odd ? INFINITY : NAN;
+            t.mask_rows = 3;
+            run_masked(&t, v, y);
+            assert_true(isnan(y[0]) && isnan(y[1]));
+            check_limits(y + 2, 1, t.dtype, zero);
+            t.mask_rows = 1;
+            run_masked(&t, v, y);
+            assert_true(isnan(y[0]) && isnan(y[1]) && isnan(y[4]));
+        }
     }
 }
 
