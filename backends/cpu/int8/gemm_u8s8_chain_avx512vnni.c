@@ -6,14 +6,16 @@
  * begin the next tile meanwhile. So a tile is two halves of 7 x 32, and a half's 14 sums stay in
  * their registers while the products of the next half, also of the next tile, are added:
  *
- *     steps 0 to 6 of a half    finish row r of the half before; four k of 7 rows by 32 columns
- *     later steps               four k
+ *     first 7 or 14 steps   finish two vectors, or one, of the half before; four k of 7 x 32
+ *     later steps           four k
+ *
+ * (one a step where a residual makes finishing long, lest its steps be bound by it).
  *
  * 14 sums held, 14 growing, 2 of B and 1 of A are 31 registers, so constants are read from memory
  * where they are needed. A step takes 9 loads for 14 vpdpbusd: arithmetic bounds it still.
  *
- * Measured on Zen 4, all in the first cache, cycles a tile of k 64 (products alone 448): bytes 508
- * instead of 547, with a residual 630 instead of 714. */
+ * Measured on Zen 4, all in the first cache, cycles a tile of k 64 (products alone 448): bytes 505
+ * instead of 547, with a residual 610 instead of 714. */
 #include "int8/chain.h"
 
 #include <immintrin.h>
@@ -22,6 +24,9 @@
 #define VL 16
 /* Of a panel, which both halves read: beyond, it leaves the first cache between them. */
 #define MAX_K 1024
+/* Vectors of the half before that each of the first steps finishes, and how many steps. */
+#define PER_STEP(what) ((what) == LT_INT8_ADD_NOTHING ? 2 : 1)
+#define EARLY(what) (2 * HALF / PER_STEP(what))
 
 /* Constants of the epilogue. */
 typedef struct constants {
@@ -76,35 +81,35 @@ static inline __attribute__((always_inline)) __m512i finish_vector(const constan
     return _mm512_cvtps_epi32(_mm512_fmadd_ps(x, k->mid_factor, add));
 }
 
-/* Row r of a half as s16, with saturation. */
-static inline __attribute__((always_inline)) __m512i finish_words(const constants *k,
-                                                                  const place *p,
-                                                                  const __m512i sum[2], int r,
-                                                                  const lt_int8_addend what)
+/* Writes rows r - 1 and r, or the last alone, from the s16 of both. */
+static inline __attribute__((always_inline)) void store_rows(const constants *k, const place *p,
+                                                             __m512i first, __m512i second, int r)
 {
-    const __m512i x0 = finish_vector(k, p, sum[0], r, 0, what);
-    const __m512i x1 = finish_vector(k, p, sum[1], r, 1, what);
-    return _mm512_adds_epi16(_mm512_packs_epi32(x0, x1), k->zero);
-}
-
-/* Finishes row r of a half. Even rows are kept in *words, to be written with the next. */
-static inline __attribute__((always_inline)) void finish_row(const constants *k, const place *p,
-                                                             const __m512i sum[2], int r,
-                                                             __m512i *words,
-                                                             const lt_int8_addend what)
-{
-    const __m512i own = finish_words(k, p, sum, r, what);
-    if (r % 2 == 0 && r + 1 < HALF) {
-        *words = own;
-        return;
-    }
-    const __m512i first = r % 2 == 0 ? own : *words;
     uint8_t *c = p->c + (size_t)(r / 2 * 2) * p->step;
-    __m512i q = _mm512_permutexvar_epi32(k->order, _mm512_packus_epi16(first, own));
+    __m512i q = _mm512_permutexvar_epi32(k->order, _mm512_packus_epi16(first, second));
     q = _mm512_xor_si512(q, k->flip);
     _mm256_storeu_si256((__m256i *)(void *)c, _mm512_castsi512_si256(q));
     if (r % 2 != 0) {
         _mm256_storeu_si256((__m256i *)(void *)(c + p->step), _mm512_extracti64x4_epi64(q, 1));
+    }
+}
+
+/* Finishes vector v of row r of a half in its place. With a row's second one its words are made,
+ * which even rows keep in *words, to be written with the next. */
+static inline __attribute__((always_inline)) void finish_part(const constants *k, const place *p,
+                                                              __m512i sum[2], int r, int v,
+                                                              __m512i *words,
+                                                              const lt_int8_addend what)
+{
+    sum[v] = finish_vector(k, p, sum[v], r, v, what);
+    if (v == 0) {
+        return;
+    }
+    const __m512i own = _mm512_adds_epi16(_mm512_packs_epi32(sum[0], sum[1]), k->zero);
+    if (r % 2 == 0 && r + 1 < HALF) {
+        *words = own;
+    } else {
+        store_rows(k, p, r % 2 == 0 ? own : *words, own, r);
     }
 }
 
@@ -152,6 +157,7 @@ static inline __attribute__((always_inline)) void expect(const lt_gemm_tile *til
 static inline __attribute__((always_inline)) void run_chain(const lt_gemm_tile *tiles, size_t count,
                                                             const lt_int8_addend what)
 {
+    const int per = PER_STEP(what), early = EARLY(what);
     const constants own = constants_of(tiles->epilogue), *k = &own;
     uint8_t nowhere[2 * VL]; /* for what precedes the first half */
     place before = place_of(tiles, 0, what);
@@ -180,39 +186,47 @@ static inline __attribute__((always_inline)) void run_chain(const lt_gemm_tile *
             sum[r][0] = _mm512_loadu_si512((const int32_t *)tile->bias);
             sum[r][1] = _mm512_loadu_si512((const int32_t *)tile->bias + VL);
         }
-#pragma GCC unroll 8
-        for (int r = 0; r < HALF; r++, next += ahead) {
-            finish_row(k, &before, held[r], r, &words, what);
+#pragma GCC unroll 16
+        for (int i = 0; i < early; i++, next += ahead) {
+#pragma GCC unroll 2
+            for (int j = i * per; j < (i + 1) * per; j++) {
+                finish_part(k, &before, held[j / 2], j / 2, j % 2, &words, what);
+            }
             __builtin_prefetch(next, 0, 2);
-            step(sum, rows, 4 * (size_t)r, b + 128 * r);
+            step(sum, rows, 4 * (size_t)i, b + 128 * i);
             __asm__ volatile("" ::: "memory"); /* in this order */
         }
-        b += 128 * HALF;
-        size_t j = 4 * HALF;
-        for (size_t t = 0;;) {
-            for (; j < tile->k; j += 4, b += 128, next += ahead) {
+        b += 128 * early;
+        for (size_t t = 0, done = 4 * (size_t)early;;) {
+            const size_t left = tile->k - done;
+#pragma GCC unroll 8
+            for (int r = 0; r < HALF; r++) {
+                rows[r] += tile->k;
+            }
+            for (ptrdiff_t j = -(ptrdiff_t)left; j != 0; j += 4, b += 128, next += ahead) {
                 __builtin_prefetch(next, 0, 2);
-                step(sum, rows, j, b);
+                step(sum, rows, (size_t)j, b);
             }
             if (++t == tile->taps) {
                 break;
             }
-            j = 0;
+            done = 0;
 #pragma GCC unroll 8
             for (int r = 0; r < HALF; r++) {
                 rows[r] = tile->rows[t * LT_GEMM_MAX_MR + first + (size_t)r];
             }
         }
 #pragma GCC unroll 8
-        for (int r = 0; r < HALF; r++) {
+        for (int r = 0; r < HALF; r++) { /* copied here, not in every step */
+            __asm__("" : "+v"(sum[r][0]), "+v"(sum[r][1]));
             held[r][0] = sum[r][0];
             held[r][1] = sum[r][1];
         }
         before = now;
     }
-#pragma GCC unroll 8
-    for (int r = 0; r < HALF; r++) {
-        finish_row(k, &before, held[r], r, &words, what);
+#pragma GCC unroll 16
+    for (int i = 0; i < 2 * HALF; i++) {
+        finish_part(k, &before, held[i / 2], i / 2, i % 2, &words, what);
     }
 }
 
@@ -234,10 +248,12 @@ static __attribute__((noinline)) void chain_residual_mid(const lt_gemm_tile *til
 bool lt_int8_chain_avx512vnni(const lt_gemm_tile *tiles, size_t count)
 {
     const lt_int8_epilogue *e = tiles->epilogue;
+    const size_t early =
+        e->way == LT_INT8_WAY_BYTES ? EARLY(LT_INT8_ADD_NOTHING) : EARLY(LT_INT8_ADD_RESIDUAL);
     if (!e->type_bounds ||
         (e->residual_kind != LT_INT8_RESIDUAL_NONE && e->residual_ld != tiles->ldc) ||
         e->bias != NULL || tiles->bias == NULL || tiles->activation != NULL ||
-        tiles->k < 4 * HALF || tiles->k * tiles->taps > MAX_K) {
+        tiles->k < 4 * early || tiles->k * tiles->taps > MAX_K) {
         return false;
     }
     if (e->way == LT_INT8_WAY_BYTES) {
