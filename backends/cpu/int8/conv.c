@@ -428,6 +428,10 @@ leat_status lt_cpu_qconv_prepare(const leat_kernel_node *node, void *device, con
     out_kernel->launch = qconv_launch;
     out_kernel->state = w;
     out_kernel->workspace_bytes = w->at.total;
+    if (w->residual_element == w->y_element && w->q.in.residual < 32) {
+        /* A tile reads its part before it writes it: one buffer less passes through the caches. */
+        out_kernel->inplace_mask = 1u << w->q.in.residual;
+    }
     out_kernel->flops = 2 * (uint64_t)w->q.m * w->q.k * (uint64_t)g.out_channels;
     return status;
 }

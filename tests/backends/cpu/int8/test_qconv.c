@@ -209,11 +209,17 @@ static void check_qconv(const conv_case *c, const q_epilogue *e, unsigned varian
     int64_t pads[4];
     char what[128];
     build(&r, c, e, variant);
+    leat_array inputs[14];
+    memcpy(inputs, r.in, sizeof(inputs));
+    if (r.bias && e->r.dtype == q_result_type(e)) { /* the result over its residual */
+        memcpy(r.y.data, r.in[13].data, r.y.bytes);
+        inputs[13].data = r.y.data;
+    }
     test_kernel kernel = {.op = "QConv",
                           .domain = "leat",
                           .attrs = attrs,
                           .n_attrs = make_attrs(c, r.last, e, attrs, pads),
-                          .inputs = r.in,
+                          .inputs = inputs,
                           .n_inputs = e->r.dtype != LEAT_DTYPE_UNDEFINED ? 14 : 9,
                           .constants = constants,
                           .outputs = &r.y,
@@ -249,8 +255,11 @@ static void qconv_whole_tiles_match_loops(void **state)
     static const conv_case whole[] = {
         {"1x1, 18 tiles", 2, 64, 96, 1, {14, 9}, {1, 1}, {1, 1}, {1, 1}, {0, 0}},
         {"1x1, 20 tiles, k 28", 1, 28, 32, 1, {14, 20}, {1, 1}, {1, 1}, {1, 1}, {0, 0}},
+        {"1x1, k 52", 1, 52, 64, 1, {14, 9}, {1, 1}, {1, 1}, {1, 1}, {0, 0}},
+        {"1x1, k 56", 1, 56, 64, 1, {14, 9}, {1, 1}, {1, 1}, {1, 1}, {0, 0}},
         {"1x1, k 24", 1, 24, 32, 1, {14, 4}, {1, 1}, {1, 1}, {1, 1}, {0, 0}},
         {"3x3, 6 tiles", 1, 32, 64, 1, {14, 6}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},
+        {"3x3, 60 channels", 1, 60, 64, 1, {14, 6}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},
         {"3x3, groups", 1, 64, 64, 2, {7, 4}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},
         {"1x1, many channels", 1, 1024, 160, 1, {7, 4}, {1, 1}, {1, 1}, {1, 1}, {0, 0}},
         {"1x1, a panel and a half", 1, 40, 48, 1, {7, 8}, {1, 1}, {1, 1}, {1, 1}, {0, 0}},
