@@ -7,73 +7,92 @@
 /* --- rows ---------------------------------------------------------------------------------------
  */
 
-/* Row pointers of a window that may leave the data. */
-static void border_row(const lt_conv_rows *s, const int64_t origin[3], int64_t image,
-                       const void **rows)
+/* Where a window begins, and in which image. */
+typedef struct window_origin {
+    int64_t at[3];
+    bool inside; /* all of it */
+} window_origin;
+
+/* Points the taps of a window that lie outside of the data at the constant row. */
+static void mark_outside(const lt_conv_rows *s, const window_origin *origin, const void **rows)
 {
-    const lt_conv_window *w = s->window;
-    const lt_conv_geometry *g = &w->g;
-    int64_t pixel = g->in_channels * (int64_t)w->element;
+    const lt_conv_geometry *g = &s->window->g;
     size_t t = 0;
     for (int64_t kz = 0; kz < g->kernel[0]; kz++) {
-        int64_t z = origin[0] + kz * g->dilation[0];
+        int64_t z = origin->at[0] + kz * g->dilation[0];
         for (int64_t ky = 0; ky < g->kernel[1]; ky++) {
-            int64_t y = origin[1] + ky * g->dilation[1];
+            int64_t y = origin->at[1] + ky * g->dilation[1];
             bool line = z >= 0 && z < g->in[0] && y >= 0 && y < g->in[1];
             for (int64_t kx = 0; kx < g->kernel[2]; kx++, t++) {
-                int64_t x = origin[2] + kx * g->dilation[2];
-                int64_t at = ((image * g->in[0] + z) * g->in[1] + y) * g->in[2] + x;
-                rows[t * LT_GEMM_MAX_MR] =
-                    line && x >= 0 && x < g->in[2] ? s->data + at * pixel : s->outside;
+                int64_t x = origin->at[2] + kx * g->dilation[2];
+                if (!line || x < 0 || x >= g->in[2]) {
+                    rows[t * LT_GEMM_MAX_MR] = s->outside;
+                }
             }
         }
     }
 }
 
-static bool window_inside(const lt_conv_geometry *g, const int64_t origin[3])
+static bool axis_inside(const lt_conv_geometry *g, int i, int64_t origin)
 {
-    for (int i = 0; i < 3; i++) {
-        int64_t last = origin[i] + (g->kernel[i] - 1) * g->dilation[i];
-        if (origin[i] < 0 || last >= g->in[i]) {
-            return false;
+    return origin >= 0 && origin + (g->kernel[i] - 1) * g->dilation[i] < g->in[i];
+}
+
+/* Pointers of `count` rows for one tap. Those of windows that leave the data are replaced after. */
+static inline __attribute__((always_inline)) void one_tap(const uintptr_t *base, int64_t offset,
+                                                          size_t count, const void **rows)
+{
+    for (size_t i = 0; i < count; i++) {
+        rows[i] = (const void *)(base[i] + (uintptr_t)offset);
+    }
+}
+
+/* Origins of the windows of `count` outputs from number `at` on, and their first pixels. */
+static void find_windows(const lt_conv_rows *s, int64_t at, size_t count, window_origin *origins,
+                         uintptr_t *base)
+{
+    const lt_conv_geometry *g = &s->window->g;
+    const int64_t pixel = g->in_channels * (int64_t)s->window->element;
+    int64_t x = at % g->out[2], line = at / g->out[2];
+    int64_t y = line % g->out[1], plane = line / g->out[1];
+    int64_t z = plane % g->out[0], image = plane / g->out[0];
+    for (size_t i = 0; i < count;) { /* line by line */
+        const int64_t oz = z * g->stride[0] - g->pad[0], oy = y * g->stride[1] - g->pad[1];
+        const bool inside = axis_inside(g, 0, oz) && axis_inside(g, 1, oy);
+        const int64_t first = ((image * g->in[0] + oz) * g->in[1] + oy) * g->in[2];
+        for (; i < count && x < g->out[2]; i++, x++) {
+            const int64_t ox = x * g->stride[2] - g->pad[2];
+            origins[i] = (window_origin){{oz, oy, ox}, inside && axis_inside(g, 2, ox)};
+            base[i] = (uintptr_t)s->data + (uintptr_t)((first + ox) * pixel);
+        }
+        x = 0;
+        if (++y == g->out[1]) {
+            y = 0;
+            if (++z == g->out[0]) {
+                z = 0;
+                image++;
+            }
         }
     }
-    return true;
 }
 
 void lt_conv_window_rows(const void *argument, size_t first, size_t count, const void **rows)
 {
     const lt_conv_rows *s = argument;
     const lt_conv_window *w = s->window;
-    const lt_conv_geometry *g = &w->g;
-    int64_t pixel = g->in_channels * (int64_t)w->element;
-    int64_t at = (int64_t)first;
-    int64_t x = at % g->out[2], y = at / g->out[2] % g->out[1];
-    int64_t z = at / (g->out[2] * g->out[1]) % g->out[0];
-    int64_t image = at / (g->out[2] * g->out[1] * g->out[0]);
-    for (size_t i = 0; i < count; i++, rows++) {
-        int64_t origin[3] = {z * g->stride[0] - g->pad[0], y * g->stride[1] - g->pad[1],
-                             x * g->stride[2] - g->pad[2]};
-        if (window_inside(g, origin)) {
-            const char *base =
-                s->data +
-                (((image * g->in[0] + origin[0]) * g->in[1] + origin[1]) * g->in[2] + origin[2]) *
-                    pixel;
-            for (size_t t = 0; t < w->taps; t++) {
-                rows[t * LT_GEMM_MAX_MR] = base + w->offsets[t];
-            }
+    window_origin origins[LT_GEMM_MAX_MR];
+    uintptr_t base[LT_GEMM_MAX_MR];
+    find_windows(s, (int64_t)first, count, origins, base);
+    for (size_t t = 0; t < w->taps; t++) {
+        if (count == LT_GEMM_MAX_MR) {
+            one_tap(base, w->offsets[t], LT_GEMM_MAX_MR, rows + t * LT_GEMM_MAX_MR);
         } else {
-            border_row(s, origin, image, rows);
+            one_tap(base, w->offsets[t], count, rows + t * LT_GEMM_MAX_MR);
         }
-        if (++x == g->out[2]) {
-            x = 0;
-            if (++y == g->out[1]) {
-                y = 0;
-                if (++z == g->out[0]) {
-                    z = 0;
-                    image++;
-                }
-            }
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (!origins[i].inside) {
+            mark_outside(s, &origins[i], rows + i);
         }
     }
 }
