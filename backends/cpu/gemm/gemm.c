@@ -108,6 +108,7 @@ typedef struct runner {
     blocking blocking;
     char *workspace;
     double low, high;
+    size_t k;       /* of a tap, in whole groups */
     bool activate;  /* by function, after the tile */
     bool by_kernel; /* likewise costly, but the kernel's own */
     bool tiles_outermost;
@@ -225,9 +226,8 @@ static const char *panel_at(const runner *run, size_t p, size_t tap, size_t k0)
 {
     const lt_gemm_job *job = run->job;
     const lt_gemm_kernels *kernels = job->kernels;
-    size_t k = lt_gemm_padded_k(kernels, job->k), column = p * kernels->nr;
-    size_t width = lt_gemm_panel_width(kernels, job->n - column);
-    size_t rows = column * k * job->taps + (tap * k + k0) * width;
+    size_t column = p * kernels->nr, width = lt_gemm_panel_width(kernels, job->n - column);
+    size_t rows = column * run->k * job->taps + (tap * run->k + k0) * width;
     return (const char *)job->b + rows * kernels->b_bytes;
 }
 
@@ -291,7 +291,7 @@ static lt_gemm_kernel_fn kernel_of(const lt_gemm_kernels *kernels, size_t n, siz
 /* Tiles that wait for each other, to be handed to kernels->chain. */
 typedef struct chain {
     lt_gemm_tile tiles[MAX_CHAIN];
-    size_t count;
+    size_t count, started; /* those of the first `started` have what all share */
 } chain;
 
 static void run_chain(const runner *run, chain *waiting)
@@ -320,7 +320,21 @@ static void run_tile(const runner *run, const chunk *c, size_t t, lt_gemm_tile *
         tile->residual = (const char *)job->residual + (row * job->ldr + tile->column) * bytes;
     }
     if (kernels->chain != NULL && count == kernels->mr && tile->n == kernels->nr) {
-        waiting->tiles[waiting->count++] = *tile;
+        lt_gemm_tile *own = &waiting->tiles[waiting->count];
+        if (waiting->count++ == waiting->started) {
+            *own = *tile;
+            waiting->started++;
+        }
+        /* By parts, as a copy of all waits for the stores of what differs. */
+        own->rows = tile->rows;
+        own->b = tile->b;
+        own->bias = tile->bias;
+        own->c = tile->c;
+        own->residual = tile->residual;
+        own->next = tile->next;
+        own->n = tile->n;
+        own->row = tile->row;
+        own->column = tile->column;
         if (waiting->count == MAX_CHAIN) {
             run_chain(run, waiting);
         }
@@ -340,7 +354,7 @@ static void panels_outermost(const runner *run, const chunk *c)
     lt_gemm_tile tile = start_tile(run, c);
     chain waiting;
     size_t tiles = c->t1 - c->t0;
-    waiting.count = 0;
+    waiting.count = waiting.started = 0;
     tile.next_step = divide_up(kernels->nr * kernels->b_bytes * kernels->k_group, tiles);
     size_t part = tile.next_step * tile.k / kernels->k_group * tile.taps;
     for (size_t p = c->p0; p < c->p1; p++) {
@@ -361,7 +375,7 @@ static void tiles_outermost(const runner *run, const chunk *c)
     chain waiting;
     bool dense = job->rows == NULL && job->lda == job->k;
     size_t panels = c->p1 - c->p0;
-    waiting.count = 0;
+    waiting.count = waiting.started = 0;
     tile.next_step =
         dense ? divide_up(job->kernels->mr * job->kernels->a_bytes * job->kernels->k_group, panels)
               : 0;
@@ -431,6 +445,7 @@ static runner prepare_run(const lt_gemm_job *job, void *workspace)
 {
     runner run = {.job = job, .workspace = workspace, .low = -INFINITY, .high = INFINITY};
     run.blocking = choose_blocking(job);
+    run.k = lt_gemm_padded_k(job->kernels, job->k);
     run.tile_rows = job->m / run.blocking.tiles;
     run.higher_tiles = job->m % run.blocking.tiles;
     bool costly = !lt_cpu_activation_clamp(&job->activation, &run.low, &run.high);
