@@ -85,17 +85,26 @@ static void host_log(void *context, leat_log_level level, const char *line)
     (void)line;
 }
 
-/* A pool that only says how many threads there are and runs tasks in order on thread 0, and on
- * thread task % n when there are several: enough to find tasks that depend on their order. */
+/* A pool that only says how many threads there are and runs tasks in the order of test_kernel:
+ * enough to find tasks that depend on their order. */
+struct leat_pool {
+    uint32_t threads;
+    int32_t order;
+};
+
 static uint32_t pool_threads(const leat_pool *pool)
 {
-    return *(const uint32_t *)(const void *)pool;
+    return pool->threads;
 }
 
 static void pool_parallel(leat_pool *pool, uint32_t n_tasks, leat_task_fn fn, void *argument)
 {
-    for (uint32_t i = n_tasks; i-- > 0;) {
-        fn(argument, i, i % pool_threads(pool));
+    for (uint32_t i = 0; i < n_tasks && pool->order == 2; i++) {
+        uint32_t even = (n_tasks + 1) / 2;
+        fn(argument, i < even ? 2 * i : 2 * (i - even) + 1, 0);
+    }
+    for (uint32_t i = n_tasks; i-- > 0 && pool->order != 2;) {
+        fn(argument, i, pool->order == 0 ? i % pool->threads : 0);
     }
 }
 
@@ -156,14 +165,13 @@ leat_status test_kernel_run(const test_kernel *kernel, const char **out_name, le
                       kernel->n_attrs,  inputs,
                       outputs,          kernel->attrs};
     leat_kernel_node view = {&node, values};
-    uint32_t threads = kernel->threads ? (uint32_t)kernel->threads : 1;
-    leat_pool *pool = (leat_pool *)(void *)&threads;
+    leat_pool pool = {kernel->threads ? (uint32_t)kernel->threads : 1, kernel->order};
     leat_host host = {.abi = LEAT_BACKEND_ABI,
                       .struct_size = sizeof(host),
                       .alloc = host_alloc,
                       .free = host_free,
                       .log = host_log,
-                      .pool = pool,
+                      .pool = &pool,
                       .pool_threads = pool_threads,
                       .parallel = pool_parallel,
                       .plan_alloc = plan_alloc,
@@ -187,7 +195,7 @@ leat_status test_kernel_run(const test_kernel *kernel, const char **out_name, le
     } else if (status == LEAT_OK) {
         void *workspace = host_alloc(NULL, made.workspace_bytes + 64, 64);
         memset(workspace, 0xff, made.workspace_bytes + 64);
-        leat_kernel_args args = {in, out, workspace, NULL, pool, &host};
+        leat_kernel_args args = {in, out, workspace, NULL, &pool, &host};
         status = made.launch(made.state, &args, err);
         free(workspace);
     }

@@ -22,6 +22,8 @@ typedef struct test_kernel {
     uint32_t n_outputs;
     lt_cpu_isa isa;  /* cap; what the machine lacks is not used */
     int32_t threads; /* 0: one */
+    int32_t order; /* of tasks: 0 falling, by all threads in turn; by the first thread 1 falling, 2
+                      all others behind those of even numbers */
     const char *way; /* of those that prepare offers plan_choose; NULL: the one of least cost */
     leat_plan_options options;
 } test_kernel;

@@ -11,37 +11,32 @@
  *     X line 4 -> ring[0]    X line 5 -> ring[1]   ...       by the matrix product of gemm.h
  *     ring[0], ring[1], ... -> Y lines 1 and 2               by the kernels of depthwise.h
  *
- * Tasks take output lines; the lines of E that two tasks see are computed by both. Where E fits the
- * caches anyway, or such lines would be too many, all of E is made first (the way "whole"), where
- * it pays by Strassen's product (the way "strassen").
+ * Tasks take output lines; the lines of E that two threads see are computed by both. Where E fits
+ * the caches anyway, or such lines would be too many, all of E is made first (the way "whole"),
+ * where it pays by Strassen's product (the way "strassen"). Where a few channels of all of E do,
+ * tasks take ranges of channels and make of E what they need (the way "channels",
+ * conv_depthwise_channels.c).
  *
  * X, weights, biases and Y are f32, f16 or bf16 each; E and the second part's arithmetic are f32.
  * The arithmetic of the first part bounds it (`leat bench --profile` on EfficientNet-Lite0). */
-#include "conv/conv.h"
-#include "conv/depthwise.h"
-#include "conv/igemm.h"
-#include "elementwise/half.h"
+#include "conv/conv_depthwise.h"
 
 #define TASKS_PER_THREAD 4
 /* Rates that the choice between the ways rests on, of one core. */
-#define FLOPS_PER_NS 100.0
 #define FAR_BYTES_PER_NS 30.0    /* written and read again beyond the second-level cache */
+#define WAIT_NS 5000.0           /* of a thread for slower ones, between the parts */
 #define AGAIN_BYTES_PER_NS 100.0 /* lines of the ring that a later filling's output sees again */
-#define CALL_NS 200.0            /* around one product */
 
 typedef struct conv_depthwise {
-    lt_igemm first;
-    lt_depthwise_plan lines;
-    const lt_half_kernels *half;
-    leat_dtype y_dtype;
-    int64_t ring;            /* lines of E that a thread keeps; 0: all of E is made first */
-    int64_t step;            /* output lines made from one filling of the ring */
-    int64_t e_line, y_line;  /* elements */
-    int64_t chunks;          /* tasks, or with the way "whole" tasks of one block of channels */
-    int64_t lines_per_chunk; /* output lines, counted over all images */
-    /* The workspace: all of E, then for each thread its ring, output lines, table and the
-     * product's own. Bytes. */
-    size_t e_bytes, y_at, table_at, gemm_at, thread_bytes;
+    lt_conv_depthwise_parts parts;
+    int64_t ring;           /* lines of E that a thread keeps; 0: all of E is made first */
+    int64_t step;           /* output lines made from one filling of the ring */
+    int64_t e_line, y_line; /* elements */
+    int64_t chunks;         /* tasks, or with the way "whole" tasks of one block of channels */
+    int64_t all_lines;      /* of output, of all images: what the chunks share out */
+    /* The workspace: all of E, then for each thread its ring, what that has, output lines, table
+     * and the product's own. Bytes. */
+    size_t e_bytes, has_at, y_at, table_at, gemm_at, thread_bytes;
     size_t gemm_bytes; /* of all threads, with the way "whole" */
 } conv_depthwise;
 
@@ -53,11 +48,10 @@ typedef struct conv_depthwise_launch {
     char *threads; /* their parts of it */
 } conv_depthwise_launch;
 
-/* Lines of E that a task has. */
+/* Lines of E that a thread has, from one of its tasks to the next. */
 typedef struct line_ring {
-    float *lines;
-    int64_t image; /* that they are of; -1: none yet */
-    int64_t next;  /* to be made next */
+    int64_t image;       /* that they are of; -1: none yet */
+    int64_t first, next; /* made first, and to be made next */
 } line_ring;
 
 static size_t whole_lines(size_t bytes)
@@ -75,30 +69,34 @@ static int64_t least(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-static int64_t reach(const lt_conv_geometry *g)
-{
-    return (g->kernel[1] - 1) * g->dilation[1] + 1;
-}
-
 /* --- launch -------------------------------------------------------------------------------------
  */
 
-/* Makes the lines of E up to `last`. No line below `lowest` will be asked for later. */
-static void expect_lines(const conv_depthwise_launch *l, line_ring *ring, int64_t image,
-                         int64_t lowest, int64_t last, char *own)
+static line_ring *ring_of(const conv_depthwise *d, char *own)
+{
+    return (line_ring *)(void *)(own + d->has_at);
+}
+
+/* Makes those of the lines [lowest, last] of E, no more than the ring has room for, that are not
+ * there. */
+static void expect_lines(const conv_depthwise_launch *l, int64_t image, int64_t lowest,
+                         int64_t last, char *own)
 {
     const conv_depthwise *d = l->d;
-    const lt_conv_geometry *g = &d->lines.g;
-    if (ring->image != image || ring->next < lowest) {
-        ring->next = lowest;
-        ring->image = image;
+    const lt_conv_geometry *g = &d->parts.lines.g;
+    line_ring *ring = ring_of(d, own);
+    bool follows = ring->image == image && lowest >= ring->first && lowest <= ring->next &&
+                   lowest >= ring->next - d->ring;
+    if (!follows) {
+        *ring = (line_ring){image, lowest, lowest};
     }
     while (ring->next <= last) {
         int64_t slot = ring->next % d->ring;
         int64_t count = least(last + 1 - ring->next, d->ring - slot);
         size_t pixel = (size_t)((image * g->in[1] + ring->next) * g->in[2]);
-        lt_gemm_job job = lt_igemm_matrix_job(&d->first, l->x, pixel, (size_t)(count * g->in[2]),
-                                              ring->lines + slot * d->e_line);
+        lt_gemm_job job =
+            lt_igemm_matrix_job(&d->parts.first, l->x, pixel, (size_t)(count * g->in[2]),
+                                (float *)(void *)own + slot * d->e_line);
         lt_gemm_run_serial(&job, own + d->gemm_at, 0);
         ring->next += count;
     }
@@ -109,16 +107,16 @@ static void run_lines(const conv_depthwise_launch *l, int64_t image, lt_depthwis
                       int64_t begin, int64_t end)
 {
     const conv_depthwise *d = l->d;
-    int64_t at = (image * d->lines.g.out[1] + band->y0) * d->y_line;
-    bool wide = d->y_dtype == LEAT_DTYPE_F32;
+    int64_t at = (image * d->parts.lines.g.out[1] + band->y0) * d->y_line;
+    bool wide = d->parts.y_dtype == LEAT_DTYPE_F32;
     float *made = band->out;
     band->out = wide ? (float *)(void *)l->y + at : made;
     for (band->block = begin; band->block < end; band->block++) {
-        lt_depthwise_band_run(&d->lines, band);
+        lt_depthwise_band_run(&d->parts.lines, band);
     }
     if (!wide) {
-        d->half->narrow(d->y_dtype, made, (uint16_t *)(void *)l->y + at,
-                        (band->y1 - band->y0) * d->y_line);
+        d->parts.half->narrow(d->parts.y_dtype, made, (uint16_t *)(void *)l->y + at,
+                              (band->y1 - band->y0) * d->y_line);
     }
 }
 
@@ -126,18 +124,17 @@ static void run_task(void *argument, uint32_t task, uint32_t thread)
 {
     const conv_depthwise_launch *l = argument;
     const conv_depthwise *d = l->d;
-    const lt_conv_geometry *g = &d->lines.g;
+    const lt_conv_geometry *g = &d->parts.lines.g;
     char *own = l->threads + thread * d->thread_bytes;
-    line_ring ring = {.lines = (float *)(void *)own, .image = -1};
     /* Narrow output lines are finished as a whole. */
-    bool by_block = d->ring == 0 && d->y_dtype == LEAT_DTYPE_F32;
+    bool by_block = d->ring == 0 && d->parts.y_dtype == LEAT_DTYPE_F32;
     int64_t block = by_block ? task / d->chunks : 0;
-    int64_t i = task % d->chunks * d->lines_per_chunk;
-    int64_t end = least(i + d->lines_per_chunk, g->batch * g->out[1]);
+    int64_t i = d->all_lines * (task % d->chunks) / d->chunks;
+    int64_t end = d->all_lines * (task % d->chunks + 1) / d->chunks;
     while (i < end) {
         int64_t image = i / g->out[1], y0 = i % g->out[1];
         int64_t count = least(least(d->step, end - i), g->out[1] - y0);
-        lt_depthwise_band band = {.x = ring.lines,
+        lt_depthwise_band band = {.x = (const float *)(const void *)own,
                                   .ring = d->ring,
                                   .out = (float *)(void *)(own + d->y_at),
                                   .y0 = y0,
@@ -148,10 +145,10 @@ static void run_task(void *argument, uint32_t task, uint32_t thread)
             band.ring = INT64_MAX;
         } else {
             int64_t top = y0 * g->stride[1] - g->pad[1];
-            int64_t last = top + (count - 1) * g->stride[1] + reach(g) - 1;
-            expect_lines(l, &ring, image, top > 0 ? top : 0, least(last, g->in[1] - 1), own);
+            int64_t last = top + (count - 1) * g->stride[1] + lt_depthwise_reach(g) - 1;
+            expect_lines(l, image, top > 0 ? top : 0, least(last, g->in[1] - 1), own);
         }
-        run_lines(l, image, &band, block, by_block ? block + 1 : d->lines.n_blocks);
+        run_lines(l, image, &band, block, by_block ? block + 1 : d->parts.lines.n_blocks);
         i += count;
     }
 }
@@ -164,17 +161,20 @@ static leat_status conv_depthwise_run(const void *state, const leat_kernel_args 
     conv_depthwise_launch l = {d, args->inputs[0], args->outputs[0], workspace,
                                workspace + d->e_bytes + d->gemm_bytes};
     (void)err;
-    if (d->lines.g.batch * d->lines.g.out[1] * d->lines.g.out[2] == 0) {
+    if (d->parts.lines.g.batch * d->parts.lines.g.out[1] * d->parts.lines.g.out[2] == 0) {
         return LEAT_OK;
     }
-    if (d->ring == 0) {
-        lt_gemm_job job =
-            lt_igemm_matrix_job(&d->first, args->inputs[0], 0, d->first.window.m, workspace);
-        lt_igemm_run(&d->first, &job, workspace + d->e_bytes, args);
+    for (uint32_t i = 0; i < args->host->pool_threads(args->pool); i++) {
+        ring_of(d, l.threads + i * d->thread_bytes)->image = -1;
     }
-    bool by_block = d->ring == 0 && d->y_dtype == LEAT_DTYPE_F32;
-    args->host->parallel(args->pool, (uint32_t)(d->chunks * (by_block ? d->lines.n_blocks : 1)),
-                         run_task, &l);
+    if (d->ring == 0) {
+        lt_gemm_job job = lt_igemm_matrix_job(&d->parts.first, args->inputs[0], 0,
+                                              d->parts.first.window.m, workspace);
+        lt_igemm_run(&d->parts.first, &job, workspace + d->e_bytes, args);
+    }
+    bool by_block = d->ring == 0 && d->parts.y_dtype == LEAT_DTYPE_F32;
+    args->host->parallel(
+        args->pool, (uint32_t)(d->chunks * (by_block ? d->parts.lines.n_blocks : 1)), run_task, &l);
     return LEAT_OK;
 }
 
@@ -193,47 +193,49 @@ static int64_t ring_step(const lt_conv_geometry *g, const lt_cpu_device *device)
 {
     int64_t line_bytes = g->in[2] * g->in_channels * (int64_t)sizeof(float);
     int64_t fit = (int64_t)(device->l2_bytes / 4) / (line_bytes > 0 ? line_bytes : 1);
-    int64_t step = (fit - reach(g)) / g->stride[1] + 1;
+    int64_t step = (fit - lt_depthwise_reach(g)) / g->stride[1] + 1;
     return step < 1 ? 1 : step;
 }
 
 /* Output lines of a task, and of a filling of the ring. */
 static void plan_lines(conv_depthwise *d, bool whole, const lt_cpu_device *device, uint32_t threads)
 {
-    const lt_conv_geometry *g = &d->lines.g;
+    const lt_conv_geometry *g = &d->parts.lines.g;
     int64_t lines = g->batch * g->out[1], tasks = count_tasks(g, threads);
-    bool by_block = whole && d->y_dtype == LEAT_DTYPE_F32;
+    bool by_block = whole && d->parts.y_dtype == LEAT_DTYPE_F32;
     d->e_line = g->in[2] * g->in_channels;
     d->y_line = g->out[2] * g->out_channels;
-    if (by_block && d->lines.n_blocks > 0) {
-        tasks = divide_up(tasks, d->lines.n_blocks);
+    if (by_block && d->parts.lines.n_blocks > 0) {
+        tasks = divide_up(tasks, d->parts.lines.n_blocks);
     }
-    d->lines_per_chunk = lines < 1 ? 1 : divide_up(lines, least(tasks, lines));
-    d->chunks = divide_up(lines, d->lines_per_chunk);
-    d->step = least(d->lines.most_lines, d->lines_per_chunk);
+    d->all_lines = lines;
+    d->chunks = lines < 1 ? 1 : least(tasks, lines);
+    d->step = least(d->parts.lines.most_lines, divide_up(lines, d->chunks));
     d->step = d->step < 1 ? 1 : d->step;
     if (!whole) {
         d->step = least(ring_step(g, device), d->step);
-        d->ring = least((d->step - 1) * g->stride[1] + reach(g), g->in[1]);
+        d->ring = least((d->step - 1) * g->stride[1] + lt_depthwise_reach(g), g->in[1]);
         d->ring = d->ring < 1 ? 1 : d->ring;
     }
 }
 
 static size_t plan_workspace(conv_depthwise *d, uint32_t threads)
 {
-    const lt_conv_geometry *g = &d->lines.g;
-    lt_gemm_job job = lt_igemm_matrix_job(&d->first, NULL, 0, d->first.window.m, NULL);
-    bool wide = d->y_dtype == LEAT_DTYPE_F32;
+    const lt_conv_geometry *g = &d->parts.lines.g;
+    lt_gemm_job job = lt_igemm_matrix_job(&d->parts.first, NULL, 0, d->parts.first.window.m, NULL);
+    bool wide = d->parts.y_dtype == LEAT_DTYPE_F32;
     size_t line = (size_t)d->e_line * sizeof(float);
     size_t at = whole_lines((size_t)d->ring * line);
+    d->has_at = at;
+    at += whole_lines(sizeof(line_ring));
     d->y_at = at;
     at += wide ? 0 : whole_lines((size_t)(d->step * d->y_line) * sizeof(float));
     d->table_at = at;
-    at += whole_lines(d->lines.table_count * sizeof(void *));
+    at += whole_lines(d->parts.lines.table_count * sizeof(void *));
     d->gemm_at = at;
     if (d->ring == 0) {
         d->e_bytes = whole_lines((size_t)(g->batch * g->in[1]) * line);
-        d->gemm_bytes = whole_lines(lt_igemm_workspace(&d->first, &job, threads));
+        d->gemm_bytes = whole_lines(lt_igemm_workspace(&d->parts.first, &job, threads));
     } else {
         /* The workspace is not the same for every m: a product's calls differ in theirs. */
         for (int64_t n = 1; n <= d->ring; n++) {
@@ -281,9 +283,9 @@ static lt_conv first_of(const leat_kernel_node *node, const lt_conv_geometry *g)
     return first;
 }
 
-static leat_status plan_parts(conv_depthwise *d, const leat_kernel_node *node, bool strassen,
-                              const lt_cpu_device *device, const leat_host *host, leat_plan *plan,
-                              leat_error *err)
+leat_status lt_conv_depthwise_plan_parts(lt_conv_depthwise_parts *d, const leat_kernel_node *node,
+                                         bool strassen, const lt_cpu_device *device,
+                                         const leat_host *host, leat_plan *plan, leat_error *err)
 {
     const leat_value *y = leat_kernel_output(node, 0);
     leat_value e = middle_of(node);
@@ -297,7 +299,7 @@ static leat_status plan_parts(conv_depthwise *d, const leat_kernel_node *node, b
     const lt_conv first = first_of(node, &g);
     lt_cpu_activation_read(node->node, &activation);
     const char *name;
-    size_t least_m = strassen ? 0 : (size_t)g.in[2]; /* a line of the ring */
+    size_t least_m = strassen ? 0 : (size_t)g.in[2]; /* a line of E */
     status = lt_igemm_plan(node, &first, least_m, device, host, plan, &d->first, err);
     if (status == LEAT_OK) {
         status = lt_depthwise_plan_make(&g, &activation, device, host, plan, &d->lines, &name, err);
@@ -307,6 +309,13 @@ static leat_status plan_parts(conv_depthwise *d, const leat_kernel_node *node, b
     uint32_t second_bias = leat_kernel_input(node, 4) ? 4 : LEAT_NO_VALUE;
     return status != LEAT_OK ? status
                              : lt_depthwise_pack(node, 3, second_bias, host, plan, &d->lines, err);
+}
+
+uint64_t lt_conv_depthwise_flops(const lt_conv_depthwise_parts *d)
+{
+    const lt_conv_geometry *g = &d->lines.g;
+    return 2 * (uint64_t)(g->batch * g->out[1] * g->out[2] * g->out_channels * g->taps) +
+           2 * (uint64_t)d->first.window.m * d->first.window.k * d->first.window.n;
 }
 
 /* A way for plan_choose. */
@@ -325,20 +334,19 @@ static leat_status prepare_way(const leat_kernel_node *node, void *device, const
     if (d == NULL) {
         return lt_cpu_fail(err, LEAT_NO_MEMORY, "ConvDepthwise: no memory for the plan");
     }
-    leat_status status = plan_parts(d, node, way->strassen != NULL, device, host, plan, err);
+    leat_status status = lt_conv_depthwise_plan_parts(&d->parts, node, way->strassen != NULL,
+                                                      device, host, plan, err);
     if (status != LEAT_OK) {
         return status;
     }
-    const lt_conv_geometry *g = &d->lines.g;
     uint32_t threads = host->pool_threads(host->pool);
-    d->first.strassen = way->strassen;
+    d->parts.first.strassen = way->strassen;
     plan_lines(d, way->whole, device, threads);
     out_kernel->name = way->kernel;
     out_kernel->launch = conv_depthwise_run;
     out_kernel->state = d;
     out_kernel->workspace_bytes = plan_workspace(d, threads);
-    out_kernel->flops = 2 * (uint64_t)(g->batch * g->out[1] * d->y_line * g->taps) +
-                        2 * (uint64_t)d->first.window.m * d->first.window.k * d->first.window.n;
+    out_kernel->flops = lt_conv_depthwise_flops(&d->parts);
     return LEAT_OK;
 }
 
@@ -364,15 +372,20 @@ leat_status lt_cpu_conv_depthwise_prepare(const leat_kernel_node *node, void *de
     uint32_t threads = host->pool_threads(host->pool);
     double e_bytes = (double)e_bytes_all;
     double flops = e_bytes / 2 * (double)leat_kernel_input(node, 0)->shape[3];
-    double arithmetic = flops / FLOPS_PER_NS / threads;
-    /* Lines that neighbouring tasks both make. */
+    double arithmetic = flops / LT_CONV_DEPTHWISE_FLOPS_PER_NS / threads;
+    /* Lines that neighbouring tasks both make where different threads take them. */
     double twice = (double)count_tasks(&g, threads) - 1, lines = (double)(g.batch * g.in[1]);
-    twice *= (double)(reach(&g) > g.stride[1] ? reach(&g) - g.stride[1] : 0);
-    double calls = CALL_NS * (lines + twice) / threads;
+    twice *=
+        (double)(lt_depthwise_reach(&g) > g.stride[1] ? lt_depthwise_reach(&g) - g.stride[1] : 0);
+    double calls = LT_CONV_DEPTHWISE_CALL_NS * (lines + twice) / threads;
     double step = (double)least(ring_step(&g, device), g.out[1] > 0 ? g.out[1] : 1);
-    double seen_again = (double)(reach(&g) - g.stride[1]) / (step * (double)g.stride[1]);
+    double seen_again =
+        (double)(lt_depthwise_reach(&g) - g.stride[1]) / (step * (double)g.stride[1]);
     double again = seen_again > 0 ? seen_again * e_bytes / AGAIN_BYTES_PER_NS / threads : 0;
     double far = e_bytes > (double)device->l2_bytes / 2 * threads ? e_bytes / FAR_BYTES_PER_NS : 0;
+    if (threads > 1) { /* what of E another thread has made */
+        far += e_bytes * (1 - 1.0 / threads) / FAR_BYTES_PER_NS + WAIT_NS * threads;
+    }
     lt_strassen_costs costs;
     const lt_conv first = first_of(node, &g);
     const way ring = {"conv_depthwise_ring", false, NULL};
@@ -381,13 +394,19 @@ leat_status lt_cpu_conv_depthwise_prepare(const leat_kernel_node *node, void *de
                           host->plan_options(plan)->plain_algorithms
                               ? NULL
                               : lt_igemm_strassen(&first, device, threads, &costs)};
-    leat_way ways[3] = {{"ring", arithmetic * (1 + twice / (lines < 1 ? 1 : lines)) + calls + again,
+    leat_way ways[4] = {{"ring", arithmetic * (1 + twice / (lines < 1 ? 1 : lines)) + calls + again,
                          prepare_way, &ring},
                         {"whole", arithmetic + far / threads, prepare_way, &whole}};
     size_t count = 2;
     if (strassen.strassen != NULL) {
         double cost = arithmetic * costs.strassen_ns / costs.plain_ns + far / threads;
         ways[count++] = (leat_way){"strassen", cost, prepare_way, &strassen};
+    }
+    const lt_conv_depthwise_channels channels =
+        lt_conv_depthwise_channels_plan(&first, &g, leat_kernel_output(node, 0), device, threads);
+    if (channels.cost_ns > 0) {
+        ways[count++] =
+            (leat_way){"channels", channels.cost_ns, lt_conv_depthwise_channels_prepare, &channels};
     }
     return host->plan_choose(plan, node, ways, count, out_kernel, err);
 }

@@ -10,23 +10,22 @@
 /* Most output pixels of one call of the kernel. */
 #define LT_DEPTHWISE_MOST_PIXELS 7
 
-/* One call of the kernel: `n_pixels` output pixels (1, 4 or 7) side by side, channels [c0, c1).
- * Shapes:   pixels[ky * row_step + p * stride + kx] points at channel 0 of the input pixel that
- *           output pixel p sees under position (ky, kx) of the filter; weights are
- *           [kernel_h][kernel_w][channels]; out is [n_pixels][channels].
- *           c1 - c0 is at least a vector's lanes where `channels` is. */
+/* One call of the kernel: `n_pixels` output pixels (1, 4 or 7) side by side, `count` of their
+ * channels. Shapes:   pixels[ky * row_step + p * stride + kx] points at the first of these channels
+ * of the input pixel that output pixel p sees under position (ky, kx) of the filter; weights are
+ *           [kernel_h][kernel_w][channels], out is [n_pixels][channels], from the first one on.
+ *           count is at least a vector's lanes where `channels` is. */
 typedef struct lt_depthwise_strip {
     const float *const *pixels;
     int64_t row_step;
-    const float *const *ahead; /* pixels that are asked for meanwhile, ... */
+    const float *const *ahead; /* pixels that are asked for meanwhile */
     int64_t n_ahead;
-    int64_t ahead_offset;  /* ... so many elements behind these */
     const float *next_out; /* as out, of the next call, which is asked for too */
     const float *weights;
-    const float *bias;     /* [channels] or NULL */
+    const float *bias;     /* [count] or NULL */
     const float *residual; /* as out, or NULL */
     float *out;
-    int64_t channels, c0, c1;
+    int64_t channels, count;
     int64_t n_pixels, kernel_h, kernel_w;
     int64_t stride; /* in pixels; 1 when n_pixels is 1 */
     float low, high;
@@ -75,10 +74,11 @@ leat_status lt_depthwise_pack(const leat_kernel_node *node, uint32_t weights_inp
                               lt_depthwise_plan *lines, leat_error *err);
 
 /* Output lines [y0, y1) of one image, at most most_lines of them, and block `block` of the
- * channels. Line r of the image lies at x + r % ring * line. */
+ * channels. Line r of the image lies at x + (r - first) % ring * line. */
 typedef struct lt_depthwise_band {
     const float *x;
-    int64_t ring; /* INT64_MAX: all lines are there */
+    int64_t ring;  /* INT64_MAX: all lines are there, ... */
+    int64_t first; /* ... from this one on */
     const float *residual;
     float *out; /* this and residual: at line y0 */
     int64_t y0, y1, block;
@@ -86,6 +86,20 @@ typedef struct lt_depthwise_band {
 } lt_depthwise_band;
 
 void lt_depthwise_band_run(const lt_depthwise_plan *plan, const lt_depthwise_band *band);
+
+/* The same for channels [c0, c1) in place of a block's, x having these alone: its pixels are
+ * c1 - c0 elements apart. At least 16 of them where there are so many. */
+void lt_depthwise_part_run(const lt_depthwise_plan *plan, const lt_depthwise_band *band, int64_t c0,
+                           int64_t c1);
+
+/* Most channels whose weights and window stay in the first cache together, a multiple of 16. */
+int64_t lt_depthwise_block_channels(const lt_conv_geometry *g);
+
+/* Input lines between the first and the last of a window. */
+static inline int64_t lt_depthwise_reach(const lt_conv_geometry *g)
+{
+    return (g->kernel[1] - 1) * g->dilation[1] + 1;
+}
 
 /* Higher filters are computed otherwise. */
 #define LT_DEPTHWISE_MAX_KERNEL_H 64

@@ -34,12 +34,6 @@ static int64_t least(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-/* Input lines between the first and the last of a window. */
-static int64_t reach(const lt_conv_geometry *g, int axis)
-{
-    return (g->kernel[axis] - 1) * g->dilation[axis] + 1;
-}
-
 /* The width of a strip: 7 or 4 by the fewer steps for a whole line; each strip costs about two
  * pixels more. */
 static int64_t strip_pixels(const lt_conv_geometry *g)
@@ -52,22 +46,27 @@ static int64_t strip_pixels(const lt_conv_geometry *g)
     return known && w >= 7 && divide_up(w, 7) * 9 <= divide_up(w, 4) * 6 ? 7 : 4;
 }
 
-static void choose_blocks(lt_depthwise_plan *d)
-{
-    const lt_conv_geometry *g = &d->g;
-    int64_t weights = WEIGHT_BYTES / (g->taps * 4);
-    int64_t window = WINDOW_BYTES / (g->kernel[1] * d->columns * 4);
-    int64_t most = least(weights, window) / LANES, vectors = g->in_channels / LANES;
-    most = most < 2 ? 2 : most;
-    d->n_blocks = vectors <= most ? 1 : divide_up(vectors, most);
-    int64_t steps = divide_up(vectors, d->n_blocks) * d->n_pixels * g->taps;
-    d->ahead = 1 + AHEAD_STEPS / (steps < 1 ? 1 : steps);
-}
-
 /* Columns of a strip: those that its windows cover, or just the filter's where it is one pixel. */
 static int64_t strip_columns(const lt_conv_geometry *g, int64_t pixels)
 {
     return (pixels - 1) * g->stride[2] + g->kernel[2];
+}
+
+int64_t lt_depthwise_block_channels(const lt_conv_geometry *g)
+{
+    int64_t weights = WEIGHT_BYTES / (g->taps * 4);
+    int64_t window = WINDOW_BYTES / (g->kernel[1] * strip_columns(g, strip_pixels(g)) * 4);
+    int64_t most = least(weights, window) / LANES;
+    return (most < 2 ? 2 : most) * LANES;
+}
+
+static void choose_blocks(lt_depthwise_plan *d)
+{
+    const lt_conv_geometry *g = &d->g;
+    int64_t most = lt_depthwise_block_channels(g) / LANES, vectors = g->in_channels / LANES;
+    d->n_blocks = vectors <= most ? 1 : divide_up(vectors, most);
+    int64_t steps = divide_up(vectors, d->n_blocks) * d->n_pixels * g->taps;
+    d->ahead = 1 + AHEAD_STEPS / (steps < 1 ? 1 : steps);
 }
 
 leat_status lt_depthwise_plan_make(const lt_conv_geometry *g, const lt_cpu_activation *activation,
@@ -93,7 +92,7 @@ leat_status lt_depthwise_plan_make(const lt_conv_geometry *g, const lt_cpu_activ
     d.columns = strip_columns(g, d.n_pixels);
     choose_blocks(&d);
     d.most_lines = least(g->out[1], BAND_LINES);
-    int64_t lines = (d.most_lines - 1) * g->stride[1] + reach(g, 1);
+    int64_t lines = (d.most_lines - 1) * g->stride[1] + lt_depthwise_reach(g);
     lines = least(lines, g->in[1]);
     d.table_count = (size_t)((lines < 1 ? 1 : lines) * d.columns);
     size_t zeros_bytes = (size_t)g->in_channels * sizeof(float);
@@ -115,40 +114,48 @@ typedef struct line_range {
 static line_range band_lines(const lt_conv_geometry *g, const lt_depthwise_band *b)
 {
     line_range range = {b->y0 * g->stride[1] - g->pad[1],
-                        (b->y1 - 1) * g->stride[1] - g->pad[1] + reach(g, 1)};
+                        (b->y1 - 1) * g->stride[1] - g->pad[1] + lt_depthwise_reach(g)};
     range.r0 = range.r0 < 0 ? 0 : least(range.r0, g->in[1]);
     range.r1 = range.r1 > g->in[1] ? g->in[1] : range.r1;
     range.r1 = range.r1 < range.r0 ? range.r0 : range.r1;
     return range;
 }
 
+/* Channels [c0, c1) of a band, and where they lie in x. */
+typedef struct channel_range {
+    int64_t c0, c1;
+    int64_t at;    /* of a pixel's elements, the first */
+    int64_t pixel; /* elements from one to the next */
+} channel_range;
+
 /* Pointers to all pixels that the column of strips at output x0 sees. */
-static void fill_table(const lt_depthwise_plan *d, const lt_depthwise_band *b, line_range lines,
-                       int64_t x0)
+static void fill_table(const lt_depthwise_plan *d, const lt_depthwise_band *b,
+                       const channel_range *c, line_range lines, int64_t x0)
 {
     const lt_conv_geometry *g = &d->g;
     int64_t first = x0 * g->stride[2] - g->pad[2], step = g->dilation[2];
     int64_t last = first + (d->columns - 1) * step;
     const float **to = b->table;
     for (int64_t r = lines.r0; r < lines.r1; r++, to += d->columns) {
-        const float *line = b->x + r % b->ring * g->in[2] * g->in_channels;
+        const float *line = b->x + (r - b->first) % b->ring * g->in[2] * c->pixel + c->at;
         if (first >= 0 && last < g->in[2]) {
-            const float *from = line + first * g->in_channels;
+            const float *from = line + first * c->pixel;
             for (int64_t j = 0; j < d->columns; j++) {
-                to[j] = from + j * step * g->in_channels;
+                to[j] = from + j * step * c->pixel;
             }
             continue;
         }
         for (int64_t j = 0; j < d->columns; j++) {
             int64_t at = first + j * step;
-            to[j] = at >= 0 && at < g->in[2] ? line + at * g->in_channels : d->zeros;
+            to[j] = at >= 0 && at < g->in[2] ? line + at * c->pixel : d->zeros;
         }
     }
 }
 
-/* The strip of output line y: filter rows outside of the data are left out. */
+/* The strip of output line y: filter rows outside of the data are left out. `weights` are all of
+ * the filter's, from the strip's first channel on. */
 static void run_strip(const lt_depthwise_plan *d, const lt_depthwise_band *b, line_range lines,
-                      int64_t y, lt_depthwise_strip *strip)
+                      int64_t y, const float *weights, lt_depthwise_strip *strip)
 {
     const lt_conv_geometry *g = &d->g;
     int64_t top = y * g->stride[1] - g->pad[1], step = g->dilation[1], ky = 0, end = g->kernel[1];
@@ -160,34 +167,31 @@ static void run_strip(const lt_depthwise_plan *d, const lt_depthwise_band *b, li
     }
     strip->kernel_h = end - ky;
     strip->pixels = end > ky ? b->table + (top + ky * step - lines.r0) * d->columns : b->table;
-    strip->weights = d->weights + ky * g->kernel[2] * g->in_channels;
+    strip->weights = weights + ky * g->kernel[2] * g->in_channels;
     int64_t next = top + (end - 1) * step + 1 + (d->ahead - 1) * g->stride[1];
-    strip->n_ahead = strip->ahead_offset = 0;
+    strip->n_ahead = 0;
     if (d->n_pixels > 1 && next + g->stride[1] <= lines.r1) {
         strip->ahead = b->table + (next - lines.r0) * d->columns;
         strip->n_ahead = g->stride[1] * d->columns;
     }
     d->kernel(strip);
     if (d->activate != NULL) {
-        float *y = strip->out + strip->c0;
-        const lt_cpu_activation_tile part = {
-            y, y, d->n_pixels, strip->c1 - strip->c0, g->in_channels, g->in_channels};
+        const lt_cpu_activation_tile part = {strip->out,   strip->out,     d->n_pixels,
+                                             strip->count, g->in_channels, g->in_channels};
         d->activate(&part, &d->activation);
     }
 }
 
-void lt_depthwise_band_run(const lt_depthwise_plan *d, const lt_depthwise_band *b)
+static void run_channels(const lt_depthwise_plan *d, const lt_depthwise_band *b,
+                         const channel_range *c)
 {
     const lt_conv_geometry *g = &d->g;
     line_range lines = band_lines(g, b);
-    int64_t channels = g->in_channels, vectors = channels / LANES, out_line = g->out[2] * channels;
-    bool last = b->block + 1 == d->n_blocks;
+    int64_t channels = g->in_channels, out_line = g->out[2] * channels;
     lt_depthwise_strip strip = {.row_step = d->columns * g->dilation[1],
-                                .bias = d->bias,
+                                .bias = d->bias != NULL ? d->bias + c->c0 : NULL,
                                 .channels = channels,
-                                .c0 = b->block * vectors / d->n_blocks * LANES,
-                                .c1 = last ? channels
-                                           : (b->block + 1) * vectors / d->n_blocks * LANES,
+                                .count = c->c1 - c->c0,
                                 .n_pixels = d->n_pixels,
                                 .kernel_w = g->kernel[2],
                                 .stride = d->n_pixels == 1 ? 1 : g->stride[2],
@@ -198,14 +202,29 @@ void lt_depthwise_band_run(const lt_depthwise_plan *d, const lt_depthwise_band *
                                 .beta = d->activation.beta};
     for (int64_t x = 0; x < g->out[2]; x += d->n_pixels) {
         int64_t x0 = least(x, g->out[2] - d->n_pixels);
-        fill_table(d, b, lines, x0);
+        fill_table(d, b, c, lines, x0);
         for (int64_t y = b->y0; y < b->y1; y++) {
-            int64_t at = (y - b->y0) * out_line + x0 * channels;
+            int64_t at = (y - b->y0) * out_line + x0 * channels + c->c0;
             strip.out = b->out + at;
             strip.residual = b->residual != NULL ? b->residual + at : NULL;
-            strip.next_out =
-                y + 1 < b->y1 ? strip.out + out_line : b->out + (x0 + d->n_pixels) * channels;
-            run_strip(d, b, lines, y, &strip);
+            strip.next_out = y + 1 < b->y1 ? strip.out + out_line
+                                           : b->out + (x0 + d->n_pixels) * channels + c->c0;
+            run_strip(d, b, lines, y, d->weights + c->c0, &strip);
         }
     }
+}
+
+void lt_depthwise_band_run(const lt_depthwise_plan *d, const lt_depthwise_band *b)
+{
+    int64_t channels = d->g.in_channels, vectors = channels / LANES;
+    int64_t c0 = b->block * vectors / d->n_blocks * LANES;
+    bool last = b->block + 1 == d->n_blocks;
+    int64_t c1 = last ? channels : (b->block + 1) * vectors / d->n_blocks * LANES;
+    run_channels(d, b, &(channel_range){c0, c1, c0, channels});
+}
+
+void lt_depthwise_part_run(const lt_depthwise_plan *d, const lt_depthwise_band *b, int64_t c0,
+                           int64_t c1)
+{
+    run_channels(d, b, &(channel_range){c0, c1, 0, c1 - c0});
 }

@@ -114,6 +114,7 @@ typedef struct runner {
     bool tiles_outermost;
     size_t tile_rows, higher_tiles;
     size_t panels;
+    size_t c_column;               /* of the product, with which C and the residual begin */
     size_t row_tasks, panel_tasks; /* one of them is 1 */
 } runner;
 
@@ -309,15 +310,15 @@ static void run_tile(const runner *run, const chunk *c, size_t t, lt_gemm_tile *
     const lt_gemm_job *job = run->job;
     const lt_gemm_kernels *kernels = job->kernels;
     size_t row = tile_row(run, t), count = tile_row(run, t + 1) - row;
-    size_t bytes = kernels->c_bytes;
+    size_t bytes = kernels->c_bytes, column = tile->column - run->c_column;
     tile->row = row;
     tile->rows = tile_rows(run, c, t);
-    tile->c = (char *)job->c + (row * job->ldc + tile->column) * bytes;
+    tile->c = (char *)job->c + (row * job->ldc + column) * bytes;
     tile->residual = NULL;
     if (c->index > 0) {
         tile->residual = tile->c;
     } else if (job->residual != NULL) {
-        tile->residual = (const char *)job->residual + (row * job->ldr + tile->column) * bytes;
+        tile->residual = (const char *)job->residual + (row * job->ldr + column) * bytes;
     }
     if (kernels->chain != NULL && count == kernels->mr && tile->n == kernels->nr) {
         lt_gemm_tile *own = &waiting->tiles[waiting->count];
@@ -500,7 +501,14 @@ void lt_gemm_run_serial(const lt_gemm_job *job, void *workspace, uint32_t thread
     if (job->m == 0 || job->n == 0) {
         return;
     }
+    lt_gemm_run_panels(job, 0, lt_gemm_panels(job->kernels, job->n), workspace, thread);
+}
+
+void lt_gemm_run_panels(const lt_gemm_job *job, size_t p0, size_t p1, void *workspace,
+                        uint32_t thread)
+{
     runner run = prepare_run(job, workspace);
+    run.c_column = p0 * job->kernels->nr;
     *prepared_of(&run, thread) = (prepared){0, 0, 0};
-    run_part(&run, 0, run.blocking.tiles, 0, run.panels, thread);
+    run_part(&run, 0, run.blocking.tiles, p0, p1, thread);
 }

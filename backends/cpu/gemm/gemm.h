@@ -224,4 +224,9 @@ void lt_gemm_run(const lt_gemm_job *job, void *workspace, const leat_kernel_args
  * those, each thread needs a workspace of its own, and `thread` is 0. */
 void lt_gemm_run_serial(const lt_gemm_job *job, void *workspace, uint32_t thread);
 
+/* The same for panels [p0, p1) of B alone: C and the residual begin at the first one's columns. m
+ * and n are not 0. */
+void lt_gemm_run_panels(const lt_gemm_job *job, size_t p0, size_t p1, void *workspace,
+                        uint32_t thread);
+
 #endif

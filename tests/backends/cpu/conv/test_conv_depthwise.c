@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ConvDepthwise, by both ways, against double loops on all instruction sets. */
+/* ConvDepthwise, by all ways, against double loops on all instruction sets. */
 #include "support/test.h"
 
 #include "support/kernel.h"
@@ -33,7 +33,8 @@ typedef struct form {
     const char *way;
     lt_cpu_isa isa;
     int32_t threads;
-    int epilogue; /* 0: none, no biases; 1: Clip, then Relu; 2: HardSwish, then Sigmoid */
+    int epilogue;  /* 0: none, no biases; 1: Clip, then Relu; 2: HardSwish, then Sigmoid */
+    int32_t order; /* of tasks */
 } form;
 
 static double activated(double v, int kind, bool first)
@@ -201,6 +202,7 @@ static void check(const fused_case *c, const form *f)
                           .n_outputs = 1,
                           .isa = f->isa,
                           .threads = f->threads,
+                          .order = f->order,
                           .way = f->way};
     leat_error err = {0};
     leat_status status = test_kernel_run(&kernel, NULL, &err);
@@ -217,8 +219,9 @@ static void check_all(leat_dtype dtype, leat_dtype y_dtype)
     static const char *const ways[] = {"ring", "whole"};
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         for (int n = 0; n < 3 * 2 * 3; n++) {
-            const form f = {dtype,         y_dtype,        ways[n / 3 % 2], (lt_cpu_isa)(n % 3),
-                            n % 2 ? 1 : 3, (n + n / 6) % 3};
+            const form f = {
+                dtype,           y_dtype, ways[n / 3 % 2], (lt_cpu_isa)(n % 3), n % 2 ? 1 : 3,
+                (n + n / 6) % 3, n / 6};
             check(&cases[i], &f);
         }
     }
@@ -230,6 +233,31 @@ static void conv_depthwise_matches_double_loops(void **state)
     check_all(LEAT_DTYPE_F32, LEAT_DTYPE_F32);
 }
 
+/* By ranges of channels: blocks of one panel and of several, the last one wider than the others or
+ * narrower, units cut by lines, more lines than a band has, a filter that sees no line at all. */
+static void conv_depthwise_by_channels_matches_double_loops(void **state)
+{
+    static const fused_case more[] = {
+        {1, 14, 14, 24, 480, {3, 3}, {1, 1}, {1, 1}, {1, 1}},
+        {1, 14, 13, 16, 168, {5, 5}, {2, 2}, {1, 1}, {2, 2}},
+        {2, 7, 7, 40, 200, {5, 5}, {1, 1}, {1, 1}, {2, 2}},
+        {1, 131, 9, 5, 72, {3, 3}, {1, 1}, {1, 1}, {1, 1}},
+        {1, 5, 8, 6, 40, {3, 3}, {1, 1}, {1, 1}, {8, 1}},
+        {1, 6, 5, 8, 16, {3, 3}, {1, 1}, {1, 1}, {1, 1}},
+    };
+    const size_t n_more = sizeof(more) / sizeof(more[0]),
+                 n_cases = sizeof(cases) / sizeof(cases[0]);
+    (void)state;
+    for (size_t i = 0; i < n_cases + n_more; i++) {
+        const fused_case *c = i < n_cases ? &cases[i] : &more[i - n_cases];
+        for (int n = 0; n < 3 * 3 && c->channels >= 16; n++) {
+            const form f = {LEAT_DTYPE_F32, LEAT_DTYPE_F32,  "channels", (lt_cpu_isa)(n % 3),
+                            n / 3 + 1,      (n + n / 3) % 3, n % 2};
+            check(c, &f);
+        }
+    }
+}
+
 /* The first part by Strassen's product: odd rows, columns behind the last pair of panels. */
 static void conv_depthwise_by_strassen_matches_double_loops(void **state)
 {
@@ -239,8 +267,8 @@ static void conv_depthwise_by_strassen_matches_double_loops(void **state)
     };
     (void)state;
     for (int n = 0; n < 2 * 3 * 3; n++) {
-        const form f = {LEAT_DTYPE_F32,          LEAT_DTYPE_F32, "strassen",
-                        (lt_cpu_isa)(n / 2 % 3), n % 2 ? 1 : 3,  n / 6};
+        const form f = {LEAT_DTYPE_F32, LEAT_DTYPE_F32, "strassen", (lt_cpu_isa)(n / 2 % 3),
+                        n % 2 ? 1 : 3,  n / 6,          0};
         check(&large[n % 2], &f);
         check(&large[(n + 1) % 2], &f);
     }
@@ -255,7 +283,7 @@ static void conv_depthwise_of_halves_matches_double_loops(void **state)
 
 static void conv_depthwise_weights_that_change_are_unsupported(void **state)
 {
-    const form f = {LEAT_DTYPE_F32, LEAT_DTYPE_F32, NULL, LT_CPU_AVX512, 1, 0};
+    const form f = {LEAT_DTYPE_F32, LEAT_DTYPE_F32, NULL, LT_CPU_AVX512, 1, 0, 0};
     run r = make_run(&cases[0], &f);
     leat_attr attr = test_attr_int("channels_last", 1);
     leat_error err = {0};
@@ -277,6 +305,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(conv_depthwise_matches_double_loops),
+        cmocka_unit_test(conv_depthwise_by_channels_matches_double_loops),
         cmocka_unit_test(conv_depthwise_by_strassen_matches_double_loops),
         cmocka_unit_test(conv_depthwise_of_halves_matches_double_loops),
         cmocka_unit_test(conv_depthwise_weights_that_change_are_unsupported),
