@@ -259,25 +259,43 @@ GPU_FN void attention_softmax(float (&s)[C::KEYS / 8][4], float (&o)[C::D / 8][4
     }
 }
 
-/* One of a lane's two rows of y. */
+/* Two neighbours of y; `wide`: y on 16 bytes. */
+template <class T> GPU_FN void attention_put(T *y, float low, float high, bool wide)
+{
+    if (!wide) {
+        y[0] = from_f32<T>(low);
+        y[1] = from_f32<T>(high);
+    } else if constexpr (sizeof(T) == 4) {
+        store_pack(y, pack<T, 2>{{low, high}});
+    } else {
+        *(uint32_t *)y = pair<T>(low, high);
+    }
+}
+
+/* Divides a lane's two rows by their totals and stores them, y the upper one's. */
 template <class C>
 GPU_FN void attention_store(const lt_gpu_attention &p, typename C::T *y,
-                            const float (&o)[C::D / 8][4], int half, float factor, bool none,
-                            int column, bool wide)
+                            const float (&o)[C::D / 8][4], const attention_state &state, int row,
+                            bool wide)
 {
-    using T = typename C::T;
+    const int column = 2 * (thread_x() % 4);
     GPU_UNROLL
-    for (int n = 0; n < C::D / 8; n++) {
-        if (8 * n >= p.v_size) {
+    for (int half = 0; half < 2; half++) {
+        float total = state.total[half];
+        total += shuffle_xor(total, 2);
+        total += shuffle_xor(total, 1);
+        const bool none = state.largest[half] == max_op::start && total == 0.0f;
+        const float factor = 1.0f / total;
+        if (row + 8 * half >= p.q_rows || thread_x() / 32 >= C::WARPS) {
             continue;
         }
-        const float low = none ? p.nothing : o[n][2 * half] * factor;
-        const float high = none ? p.nothing : o[n][2 * half + 1] * factor;
-        if (wide) {
-            *(uint32_t *)(y + 8 * n + column) = pair<T>(low, high);
-        } else {
-            y[8 * n + column] = from_f32<T>(low);
-            y[8 * n + column + 1] = from_f32<T>(high);
+        GPU_UNROLL
+        for (int n = 0; n < C::D / 8; n++) {
+            if (8 * n + column < p.v_size) {
+                attention_put(y + 8 * half * p.y_stride[2] + 8 * n + column,
+                              none ? p.nothing : o[n][2 * half] * factor,
+                              none ? p.nothing : o[n][2 * half + 1] * factor, wide);
+            }
         }
     }
 }
@@ -406,18 +424,7 @@ template <class C> GPU_FN void attention_mma_item(const lt_gpu_attention &p, int
         GPU_SHARED(float, states, 4 * 32 * C::WARPS);
         attention_join<C>(o, state, keys, values, states);
     }
-    GPU_UNROLL
-    for (int half = 0; half < 2; half++) {
-        float total = state.total[half];
-        total += shuffle_xor(total, 2);
-        total += shuffle_xor(total, 1);
-        const bool none = state.largest[half] == max_op::start && total == 0.0f;
-        const int at = row + 8 * half;
-        if (at < p.q_rows && warp < C::WARPS) {
-            attention_store<C>(p, h.y + at * p.y_stride[2], o, half, 1.0f / total, none, column,
-                               wide);
-        }
-    }
+    attention_store<C>(p, h.y + row * p.y_stride[2], o, state, row, wide);
 }
 
 template <class C> GPU_FN void attention_mma(const lt_gpu_attention &p)

@@ -141,27 +141,6 @@ GPU_FN uint32_t attention_tf32_query(const lt_gpu_attention &p, const float *q, 
     return row < p.q_rows && column < p.head_size ? to_tf32(q[row * p.q_stride[2] + column]) : 0u;
 }
 
-/* One of a lane's two rows of y. */
-template <class C>
-GPU_FN void attention_tf32_store(const lt_gpu_attention &p, float *y, const float (&o)[C::D / 8][4],
-                                 int half, float factor, bool none, int column, bool wide)
-{
-    GPU_UNROLL
-    for (int n = 0; n < C::D / 8; n++) {
-        if (8 * n + column >= p.v_size) {
-            continue;
-        }
-        const float low = none ? p.nothing : o[n][2 * half] * factor;
-        const float high = none ? p.nothing : o[n][2 * half + 1] * factor;
-        if (wide) {
-            store_pack(y + 8 * n + column, pack<float, 2>{{low, high}});
-        } else {
-            y[8 * n + column] = low;
-            y[8 * n + column + 1] = high;
-        }
-    }
-}
-
 template <class C> GPU_FN void attention_tf32_item(const lt_gpu_attention &p, int64_t item)
 {
     GPU_SHARED(uint32_t, keys, 2 * C::TILE);
@@ -221,18 +200,7 @@ template <class C> GPU_FN void attention_tf32_item(const lt_gpu_attention &p, in
         GPU_SHARED(float, states, 4 * 32 * C::WARPS);
         attention_join<C>(o, state, keys, values, states);
     }
-    GPU_UNROLL
-    for (int half = 0; half < 2; half++) {
-        float total = state.total[half];
-        total += shuffle_xor(total, 2);
-        total += shuffle_xor(total, 1);
-        const bool none = state.largest[half] == max_op::start && total == 0.0f;
-        const int at = row + 8 * half;
-        if (at < p.q_rows && warp < C::WARPS) {
-            attention_tf32_store<C>(p, h.y + at * p.y_stride[2], o, half, 1.0f / total, none,
-                                    column, wide);
-        }
-    }
+    attention_store<C>(p, h.y + row * p.y_stride[2], o, state, row, wide);
 }
 
 template <class C> GPU_FN void attention_tf32(const lt_gpu_attention &p)
