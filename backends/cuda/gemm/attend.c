@@ -97,7 +97,7 @@ static leat_status make_maps(const lt_cuda_gemm *gemm, const lt_gpu_attention *p
     if (status == LEAT_OK) {
         status = map_tensor(gemm, dtype, v, p->v_stride, LT_ATTEND_KEYS, &out->v, err);
     }
-    return status ? status : map_tensor(gemm, dtype, y, p->y_stride, 64, &out->y, err);
+    return status ? status : map_tensor(gemm, dtype, y, p->y_stride, 16, &out->y, err);
 }
 
 leat_status lt_cuda_attend_plan_make(const lt_cuda_attend_kernels *kernels,

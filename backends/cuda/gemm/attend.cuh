@@ -5,15 +5,17 @@
  * (arXiv:2407.08608).
  *
  * A block takes items - 192 rows of q of one head - in turn. Three warpgroups have 64 rows each;
- * tiles of 128 keys or values come to a ring of stages, all three read them:
+ * tiles of 128 keys come to a ring of stages, those of values to another, all three read them:
  *
  *     warp 0 of the fourth   wait empty[s]   copy a tile of k or v, or q -> full[s]
  *     warp 1                 wait empty[s]   biases of a tile of keys    -> full[s]
  *     a warpgroup            s = q k^T of tile j and o += weights v of tile j - 1 run together;
  *                            softmax of s while the latter still runs; s becomes weights
  *
- * The order of tiles is k0, k1, v0, k2, v1, ... Results leave by the copy engine from shared memory
- * of their own while the next item is computed.
+ * Tiles of all items of a block are one sequence: the last mix of an item runs beside the first
+ * scores of the next. Results leave by the copy engine from shared memory of their own.
+ * Weights are by a maximum that is exact within 2^8: sums shrink only when it grows by more, which
+ * after the first tile is rare. Where a tile has no biases the scale is folded into the exponent.
  * In shared memory rows of 128 bytes with the 128-byte swizzle; scores of a thread as ptx::product
  * says. Tails: copies fill with zeros and do not write beyond rows and sizes; keys beyond the end
  * have bias -infinity.
@@ -32,21 +34,25 @@ constexpr float NOTHING_SEEN = -__builtin_inff();
 
 /* Addresses in shared memory. */
 struct shared_map {
-    uint32_t stages, queries, results, biases;
-    uint32_t full, empty, there, free; /* barriers: of stages; of q */
+    uint32_t keys, values, queries, results, biases, plain;
+    uint32_t keys_full, keys_empty, values_full, values_empty, there, free; /* barriers */
 };
 
 __device__ __forceinline__ shared_map map_shared()
 {
     extern __shared__ uint8_t shared[];
     shared_map s;
-    s.stages = (ptx::shared_address(shared) + 1023) / 1024 * 1024;
-    s.queries = s.stages + LT_ATTEND_STAGES * LT_ATTEND_TILE_BYTES;
+    s.keys = (ptx::shared_address(shared) + 1023) / 1024 * 1024;
+    s.values = s.keys + LT_ATTEND_STAGES * LT_ATTEND_TILE_BYTES;
+    s.queries = s.values + LT_ATTEND_STAGES * LT_ATTEND_TILE_BYTES;
     s.results = s.queries + 2 * LT_ATTEND_Q_BYTES;
     s.biases = s.results + LT_ATTEND_Q_BYTES;
-    s.full = s.biases + LT_ATTEND_STAGES * LT_ATTEND_KEYS * 4;
-    s.empty = s.full + LT_ATTEND_STAGES * 8;
-    s.there = s.empty + LT_ATTEND_STAGES * 8;
+    s.plain = s.biases + LT_ATTEND_STAGES * LT_ATTEND_KEYS * 4;
+    s.keys_full = s.plain + LT_ATTEND_STAGES * 8;
+    s.keys_empty = s.keys_full + LT_ATTEND_STAGES * 8;
+    s.values_full = s.keys_empty + LT_ATTEND_STAGES * 8;
+    s.values_empty = s.values_full + LT_ATTEND_STAGES * 8;
+    s.there = s.values_empty + LT_ATTEND_STAGES * 8;
     s.free = s.there + 2 * 8;
     return s;
 }
@@ -70,16 +76,15 @@ __device__ __forceinline__ void copy(const lt_cuda_attend_tensor &t, uint32_t ta
                  (int32_t)(t.heads_first ? row : head), (int32_t)image);
 }
 
-/* Waits for the next stage and fills it with a tile. */
-__device__ __forceinline__ void produce_tile(const shared_map &s, gemm::ring &at,
-                                             const lt_cuda_attend_tensor &t, uint32_t tile,
-                                             uint32_t head, uint32_t image)
+/* Waits for a stage and fills it with a tile. */
+__device__ __forceinline__ void produce_tile(uint32_t stages, uint32_t full, uint32_t empty,
+                                             const gemm::ring &at, const lt_cuda_attend_tensor &t,
+                                             uint32_t tile, uint32_t head, uint32_t image)
 {
-    const uint32_t full = s.full + at.stage * 8;
-    ptx::barrier_wait(s.empty + at.stage * 8, at.parity ^ 1);
-    ptx::barrier_expect(full, LT_ATTEND_TILE_BYTES);
-    copy(t, s.stages + at.stage * LT_ATTEND_TILE_BYTES, full, tile * LT_ATTEND_KEYS, head, image);
-    at.next(LT_ATTEND_STAGES);
+    const uint32_t barrier = full + at.stage * 8;
+    ptx::barrier_wait(empty + at.stage * 8, at.parity ^ 1);
+    ptx::barrier_expect(barrier, LT_ATTEND_TILE_BYTES);
+    copy(t, stages + at.stage * LT_ATTEND_TILE_BYTES, barrier, tile * LT_ATTEND_KEYS, head, image);
 }
 
 /* One thread. */
@@ -94,13 +99,10 @@ __device__ __forceinline__ void produce(const lt_cuda_attend_params &p, const sh
         ptx::barrier_expect(there, LT_ATTEND_Q_BYTES);
         copy(p.q, s.queries + slot.stage * LT_ATTEND_Q_BYTES, there, to.row, to.head, to.image);
         slot.next(2);
-        for (uint32_t tile = 0; tile <= p.key_tiles; tile++) {
-            if (tile < p.key_tiles) {
-                produce_tile(s, at, p.k, tile, kv_head, to.image);
-            }
-            if (tile > 0) {
-                produce_tile(s, at, p.v, tile - 1, kv_head, to.image);
-            }
+        for (uint32_t tile = 0; tile < p.key_tiles; tile++) {
+            produce_tile(s.keys, s.keys_full, s.keys_empty, at, p.k, tile, kv_head, to.image);
+            produce_tile(s.values, s.values_full, s.values_empty, at, p.v, tile, kv_head, to.image);
+            at.next(LT_ATTEND_STAGES);
         }
     }
 }
@@ -125,7 +127,7 @@ __device__ __forceinline__ float bias_of(const lt_cuda_attend_params &p, int64_t
            (f32 ? ((const float *)p.mask)[at] : gemm::to_float(((const T *)p.mask)[at]));
 }
 
-/* A warp: biases of the tiles of keys, into the stages' own places; it answers for each stage. */
+/* A warp: biases of the tiles of keys and whether there are any; it answers for each stage. */
 template <class T>
 __device__ __forceinline__ void produce_biases(const lt_cuda_attend_params &p, const shared_map &s)
 {
@@ -135,24 +137,27 @@ __device__ __forceinline__ void produce_biases(const lt_cuda_attend_params &p, c
     for (uint32_t i = blockIdx.x; i < p.n_items; i += gridDim.x) {
         const item to = locate(p, i);
         const int64_t mask = to.image * p.mask_batch + to.head * p.mask_head;
-        for (uint32_t turn = 0; turn < 2 * p.key_tiles; turn++) {
-            /* k0, k1, v0, k2, v1, ..., the last v */
-            const bool keys = turn == 0 || (turn % 2 == 1 && turn + 1 < 2 * p.key_tiles);
-            const uint32_t first = (turn + 1) / 2 * LT_ATTEND_KEYS;
+        for (uint32_t tile = 0; tile < p.key_tiles; tile++) {
             float bias[LT_ATTEND_KEYS / 32];
+            bool plain = p.scale > 0.0f;
 #pragma unroll
-            for (uint32_t k = 0; keys && k < LT_ATTEND_KEYS / 32; k++) {
-                bias[k] = bias_of<T>(p, mask, first + k * 32 + lane);
+            for (uint32_t k = 0; k < LT_ATTEND_KEYS / 32; k++) {
+                bias[k] = bias_of<T>(p, mask, tile * LT_ATTEND_KEYS + k * 32 + lane);
+                plain = plain && bias[k] == 0.0f;
             }
-            ptx::barrier_wait(s.empty + at.stage * 8, at.parity ^ 1);
+            plain = __all_sync(~0u, plain);
+            ptx::barrier_wait(s.keys_empty + at.stage * 8, at.parity ^ 1);
 #pragma unroll
-            for (uint32_t k = 0; keys && k < LT_ATTEND_KEYS / 32; k++) {
+            for (uint32_t k = 0; k < LT_ATTEND_KEYS / 32; k++) {
                 ptx::store_4(s.biases + (at.stage * LT_ATTEND_KEYS + k * 32 + lane) * 4,
                              __float_as_uint(bias[k]));
             }
+            if (lane == 0) {
+                ptx::store_4(s.plain + at.stage * 8, plain);
+            }
             __syncwarp();
             if (lane == 0) {
-                ptx::barrier_arrive(s.full + at.stage * 8);
+                ptx::barrier_arrive(s.keys_full + at.stage * 8);
             }
             at.next(LT_ATTEND_STAGES);
         }
@@ -183,13 +188,20 @@ __device__ __forceinline__ void mix(float (&d)[SUMS], const uint32_t *w, uint64_
     }
 }
 
+/* That of an operand `bytes` further; no address of shared memory carries. */
+__device__ __forceinline__ uint64_t further(uint64_t descriptor, uint32_t bytes)
+{
+    return (descriptor >> 32) << 32 | ((uint32_t)descriptor + (bytes >> 4));
+}
+
 template <class T>
 __device__ __forceinline__ void start_mix(float (&o)[SUMS], const uint32_t (&w)[SCORES / 2],
                                           uint32_t values, bool first)
 {
+    const uint64_t v = ptx::descriptor(values, 16);
 #pragma unroll
     for (uint32_t k = 0; k < LT_ATTEND_KEYS / 16; k++) {
-        mix<T>(o, w + 4 * k, ptx::descriptor(values + k * 2048, 16), k > 0 || !first);
+        mix<T>(o, w + 4 * k, further(v, k * 2048), k > 0 || !first);
     }
     ptx::product_commit();
 }
@@ -197,24 +209,23 @@ __device__ __forceinline__ void start_mix(float (&o)[SUMS], const uint32_t (&w)[
 template <class T>
 __device__ __forceinline__ void start_scores(float (&s)[SCORES], uint32_t queries, uint32_t keys)
 {
+    const uint64_t a = ptx::descriptor(queries, 16), b = ptx::descriptor(keys, 16);
 #pragma unroll
     for (uint32_t k = 0; k < LT_ATTEND_SIZE / 16; k++) {
-        ptx::product<T, LT_ATTEND_KEYS, 0>(s, ptx::descriptor(queries + k * 32, 16),
-                                           ptx::descriptor(keys + k * 32, 16), k > 0);
+        ptx::product<T, LT_ATTEND_KEYS, 0>(s, further(a, k * 32), further(b, k * 32), k > 0);
     }
     ptx::product_commit();
 }
 
-/* A thread's two rows, l / 4 and eight further; total: of its own columns. */
+/* A thread's two rows, l / 4 and eight further; from: what their weights are by, within 2^8 the
+ * largest score; total: of its own columns. */
 struct state {
-    float most[2], total[2];
+    float from[2], total[2];
 };
 
-/* Scaled scores with biases, their rows' new maxima, and by how much sums of before shrink. */
-__device__ __forceinline__ void scale_scores(float (&s)[SCORES], uint32_t biases, float scale,
-                                             state &at, float (&shrink)[2])
+/* Scaled scores with biases. */
+__device__ __forceinline__ void add_biases(float (&s)[SCORES], uint32_t biases, float scale)
 {
-    float most[2] = {at.most[0], at.most[1]};
 #pragma unroll
     for (uint32_t n = 0; n < SCORES; n += 4) {
         const uint2 bias = ptx::load_8(biases + n * 8 + threadIdx.x % 4 * 8);
@@ -223,35 +234,44 @@ __device__ __forceinline__ void scale_scores(float (&s)[SCORES], uint32_t biases
         s[n + 1] = fmaf(s[n + 1], scale, y);
         s[n + 2] = fmaf(s[n + 2], scale, x);
         s[n + 3] = fmaf(s[n + 3], scale, y);
-        most[0] = fmaxf(most[0], fmaxf(s[n], s[n + 1]));
-        most[1] = fmaxf(most[1], fmaxf(s[n + 2], s[n + 3]));
+    }
+}
+
+/* Rows' new maxima of scores times scale, and by how much sums of before shrink. */
+__device__ __forceinline__ void follow_most(const float (&s)[SCORES], float scale, state &at,
+                                            float (&shrink)[2])
+{
+    float most[4] = {s[0], s[2], s[4], s[6]}; /* even: the upper row */
+#pragma unroll
+    for (uint32_t n = 0; n < SCORES; n += 2) {
+        most[n / 2 % 4] = fmaxf(most[n / 2 % 4], fmaxf(s[n], s[n + 1]));
     }
 #pragma unroll
     for (int half = 0; half < 2; half++) {
-        most[half] = fmaxf(most[half], __shfl_xor_sync(~0u, most[half], 2));
-        most[half] = fmaxf(most[half], __shfl_xor_sync(~0u, most[half], 1));
-        const float from = most[half] == NOTHING_SEEN ? 0.0f : most[half];
-        shrink[half] = gemm::exp2_fast(at.most[half] - from);
-        at.most[half] = most[half];
+        float all = fmaxf(most[half], most[half + 2]);
+        all = fmaxf(all, __shfl_xor_sync(~0u, all, 2));
+        all = fmaxf(all, __shfl_xor_sync(~0u, all, 1)) * scale;
+        const float from = all > at.from[half] + 8.0f ? all : at.from[half];
+        shrink[half] = gemm::exp2_fast(at.from[half] - (from == NOTHING_SEEN ? 0.0f : from));
+        shrink[half] = from == at.from[half] ? 1.0f : shrink[half];
+        at.from[half] = from;
     }
 }
 
 /* Scores become weights. */
-__device__ __forceinline__ void weigh(float (&s)[SCORES], state &at, const float (&shrink)[2])
+__device__ __forceinline__ void weigh(float (&s)[SCORES], float scale, state &at,
+                                      const float (&shrink)[2])
 {
+    const float from[2] = {at.from[0] == NOTHING_SEEN ? 0.0f : at.from[0],
+                           at.from[1] == NOTHING_SEEN ? 0.0f : at.from[1]};
+    float added[4] = {0.0f, 0.0f, 0.0f, 0.0f};
 #pragma unroll
-    for (int half = 0; half < 2; half++) {
-        const float from = at.most[half] == NOTHING_SEEN ? 0.0f : at.most[half];
-        float added[2] = {0.0f, 0.0f};
-#pragma unroll
-        for (uint32_t n = 2 * half; n < SCORES; n += 4) {
-            s[n] = gemm::exp2_fast(s[n] - from);
-            s[n + 1] = gemm::exp2_fast(s[n + 1] - from);
-            added[0] += s[n];
-            added[1] += s[n + 1];
-        }
-        at.total[half] = fmaf(at.total[half], shrink[half], added[0] + added[1]);
+    for (uint32_t n = 0; n < SCORES; n++) {
+        s[n] = gemm::exp2_fast(fmaf(s[n], scale, -from[n / 2 % 2]));
+        added[n % 4] += s[n];
     }
+    at.total[0] = fmaf(at.total[0], shrink[0], added[0] + added[1]);
+    at.total[1] = fmaf(at.total[1], shrink[1], added[2] + added[3]);
 }
 
 template <class T> __device__ __forceinline__ uint32_t pack(float x, float y)
@@ -278,99 +298,49 @@ __device__ __forceinline__ void pack_weights(uint32_t (&w)[SCORES / 2], const fl
 }
 
 /* Warpgroups' turns to give the tensor cores work, one after the other: else all three would
- * multiply at one time and make weights at another. Barriers of the block behind those of finish.
- */
+ * multiply at one time and make weights at another. */
 __device__ __forceinline__ void await_turn(uint32_t group)
 {
-    ptx::group_sync(1 + LT_ATTEND_GROUPS + group, 256);
+    ptx::group_sync(1 + group, 256);
 }
 
 __device__ __forceinline__ void give_turn(uint32_t group)
 {
-    ptx::group_arrive(1 + LT_ATTEND_GROUPS + (group + 1) % LT_ATTEND_GROUPS, 256);
+    ptx::group_arrive(1 + (group + 1) % LT_ATTEND_GROUPS, 256);
 }
 
+/* The warp is done with what `barrier` guards. */
 __device__ __forceinline__ void give_back(uint32_t barrier)
 {
+    __syncwarp();
     if (threadIdx.x % 32 == 0) {
         ptx::barrier_arrive(barrier);
     }
 }
 
-/* A warpgroup's 64 rows of an item: o without the division by its rows' totals. */
-template <class T>
-__device__ __forceinline__ void compute(const lt_cuda_attend_params &p, const shared_map &s,
-                                        float (&o)[SUMS], state &at, gemm::ring &next,
-                                        uint32_t queries, uint32_t queries_free,
-                                        uint32_t group)
+/* Scores of a tile, products done, become weights. Returns whether sums of before shrink in any of
+ * the warp's rows; or the totals are no numbers, where shrinking changes nothing: so that the
+ * answer, and the wait for the products of before behind it, comes after the weights. */
+__device__ __forceinline__ bool soften(const shared_map &s, uint32_t stage, float scale,
+                                       float (&scores)[SCORES], state &at, float (&shrink)[2])
 {
-    float scores[SCORES], shrink[2];
-    uint32_t weights[SCORES / 2];
-    uint32_t keys = next.stage;
-    await_turn(group);
-    ptx::barrier_wait(s.full + next.stage * 8, next.parity);
-    next.next(LT_ATTEND_STAGES);
-    ptx::product_hold(scores);
-    ptx::product_fence();
-    start_scores<T>(scores, queries, s.stages + keys * LT_ATTEND_TILE_BYTES);
-    give_turn(group);
-    ptx::product_wait<0>();
-    ptx::product_hold(scores);
-    scale_scores(scores, s.biases + keys * LT_ATTEND_KEYS * 4, p.scale, at, shrink);
-    ptx::product_hold(scores); /* biases have been read */
-    give_back(s.empty + keys * 8);
-    weigh(scores, at, shrink);
-    pack_weights<T>(weights, scores);
-    for (uint32_t tile = 1; tile < p.key_tiles; tile++) {
-        keys = next.stage;
-        await_turn(group);
-        ptx::barrier_wait(s.full + next.stage * 8, next.parity);
-        next.next(LT_ATTEND_STAGES);
-        ptx::product_hold(scores);
-        ptx::product_hold(o);
-        hold_weights(weights);
-        ptx::product_fence();
-        start_scores<T>(scores, queries, s.stages + keys * LT_ATTEND_TILE_BYTES);
-        const uint32_t values = next.stage;
-        ptx::barrier_wait(s.full + next.stage * 8, next.parity);
-        next.next(LT_ATTEND_STAGES);
-        ptx::product_fence();
-        start_mix<T>(o, weights, s.stages + values * LT_ATTEND_TILE_BYTES, tile == 1);
-        give_turn(group);
-        ptx::product_wait<1>();
-        ptx::product_hold(scores);
-        scale_scores(scores, s.biases + keys * LT_ATTEND_KEYS * 4, p.scale, at, shrink);
-        ptx::product_hold(scores); /* biases have been read */
-        give_back(s.empty + keys * 8);
-        weigh(scores, at, shrink);
-        ptx::product_wait<0>();
-        ptx::product_hold(o);
-        hold_weights(weights);
-        give_back(s.empty + values * 8);
-#pragma unroll
-        for (uint32_t i = 0; i < SUMS; i++) {
-            o[i] *= shrink[i / 2 % 2];
-        }
-        pack_weights<T>(weights, scores);
+    if (ptx::load_4(s.plain + stage * 8) == 0) {
+        add_biases(scores, s.biases + stage * LT_ATTEND_KEYS * 4, scale);
+        scale = 1.0f;
     }
-    give_back(queries_free);
-    const uint32_t values = next.stage;
-    ptx::barrier_wait(s.full + next.stage * 8, next.parity);
-    next.next(LT_ATTEND_STAGES);
-    ptx::product_hold(o);
-    hold_weights(weights);
-    ptx::product_fence();
-    start_mix<T>(o, weights, s.stages + values * LT_ATTEND_TILE_BYTES, p.key_tiles == 1);
-    ptx::product_wait<0>();
-    ptx::product_hold(o);
-    give_back(s.empty + values * 8);
+    ptx::product_hold(scores); /* biases have been read */
+    give_back(s.keys_empty + stage * 8);
+    follow_most(scores, scale, at, shrink);
+    weigh(scores, scale, at, shrink);
+    ptx::product_hold(scores);
+    return __any_sync(~0u, shrink[0] != 1.0f || shrink[1] != 1.0f ||
+                               !(at.total[0] + at.total[1] >= 0.0f));
 }
 
-/* Divides by the rows' totals; results of 64 rows on their way out. */
+/* Divides by the rows' totals; results of the warp's 16 rows on their way out. */
 template <class T>
 __device__ __forceinline__ void finish(const lt_cuda_attend_params &p, const float (&o)[SUMS],
-                                       const state &at, uint32_t results, uint32_t group,
-                                       const item &to)
+                                       const state &at, uint32_t results, uint32_t i)
 {
     float factor[2];
     bool none[2];
@@ -379,31 +349,42 @@ __device__ __forceinline__ void finish(const lt_cuda_attend_params &p, const flo
         float total = at.total[half];
         total += __shfl_xor_sync(~0u, total, 2);
         total += __shfl_xor_sync(~0u, total, 1);
-        none[half] = at.most[half] == NOTHING_SEEN && total == 0.0f;
-        factor[half] = 1.0f / total;
+        none[half] = at.from[half] == NOTHING_SEEN && total == 0.0f;
+        factor[half] = __fdividef(1.0f, total);
     }
-    if (threadIdx.x % 128 == 0) { /* those of the item before have been read */
+    const uint32_t warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    results += warp * 16 * 128;
+    if (lane == 0) { /* those of the item before have been read */
         ptx::store_wait_read<0>();
     }
-    ptx::group_sync(1 + group, 128);
+    __syncwarp();
 #pragma unroll
     for (uint32_t g = 0; g < SUMS / 8; g++) {
         uint32_t w[4];
 #pragma unroll
-        for (uint32_t i = 0; i < 4; i++) {
-            const uint32_t k = 8 * g + 2 * i, half = i % 2;
-            w[i] = none[half] ? pack<T>(p.nothing, p.nothing)
-                              : pack<T>(o[k] * factor[half], o[k + 1] * factor[half]);
+        for (uint32_t k = 0; k < 4; k++) {
+            const uint32_t n = 8 * g + 2 * k, half = k % 2;
+            w[k] = none[half] ? pack<T>(p.nothing, p.nothing)
+                              : pack<T>(o[n] * factor[half], o[n + 1] * factor[half]);
         }
-        ptx::store_matrices(gemm::staged_matrices(results + threadIdx.x / 32 % 4 * 2048, g), w);
+        ptx::store_matrices(gemm::staged_matrices(results, g), w);
     }
     ptx::copy_fence();
-    ptx::group_sync(1 + group, 128);
-    if (threadIdx.x % 128 == 0) {
-        const uint32_t row = to.row + group * 64;
+    __syncwarp();
+    if (lane == 0) {
+        const item to = locate(p, i);
+        const uint32_t row = to.row + warp * 16;
         ptx::store_4d(&p.y.map, results, 0, (int32_t)(p.y.heads_first ? to.head : row),
                       (int32_t)(p.y.heads_first ? row : to.head), (int32_t)to.image);
         ptx::store_commit();
+    }
+}
+
+__device__ __forceinline__ void rescale(float (&o)[SUMS], const float (&shrink)[2])
+{
+#pragma unroll
+    for (uint32_t i = 0; i < SUMS; i++) {
+        o[i] *= shrink[i / 2 % 2];
     }
 }
 
@@ -412,25 +393,93 @@ template <class T>
 __device__ __forceinline__ void consume(const lt_cuda_attend_params &p, const shared_map &s)
 {
     const uint32_t group = __shfl_sync(~0u, threadIdx.x / 128, 0); /* uniform, as seen */
-    gemm::ring next, slot;
+    const uint32_t queries = s.queries + group * 64 * 128;
+    const state fresh = {{NOTHING_SEEN, NOTHING_SEEN}, {0.0f, 0.0f}};
+    gemm::ring keys, values, slot;
+    float scores[SCORES], o[SUMS], shrink[2];
+    uint32_t weights[SCORES / 2];
+    state at = fresh;
     ptx::wait_for_predecessor();
     if (group == LT_ATTEND_GROUPS - 1) {
         give_turn(group);
     }
-    for (uint32_t i = blockIdx.x; i < p.n_items; i += gridDim.x) {
-        float o[SUMS];
-        state at = {{NOTHING_SEEN, NOTHING_SEEN}, {0.0f, 0.0f}};
-        const uint32_t rows = group * 64 * 128;
-        ptx::barrier_wait(s.there + slot.stage * 8, slot.parity);
-        compute<T>(p, s, o, at, next, s.queries + slot.stage * LT_ATTEND_Q_BYTES + rows,
-                   s.free + slot.stage * 8, group);
-        slot.next(2);
-        finish<T>(p, o, at, s.results + rows, group, locate(p, i));
+    /* The first scores of all, with nothing beside them. */
+    await_turn(group);
+    ptx::barrier_wait(s.there, 0);
+    ptx::barrier_wait(s.keys_full, 0);
+    ptx::product_hold(scores);
+    ptx::product_fence();
+    start_scores<T>(scores, queries, s.keys);
+    give_turn(group);
+    ptx::product_wait<0>();
+    ptx::product_hold(scores);
+    soften(s, 0, p.scale, scores, at, shrink);
+    pack_weights<T>(weights, scores);
+    keys.next(LT_ATTEND_STAGES);
+    uint32_t i = blockIdx.x, tile = 0;
+    for (;;) {
+        /* Scores of what comes next beside the mix of `tile`, whose weights are there. */
+        const bool last = tile + 1 == p.key_tiles;
+        const uint32_t before = i;
+        if (last) {
+            give_back(s.free + slot.stage * 8);
+            slot.next(2);
+            i += gridDim.x;
+            if (i >= p.n_items) {
+                break;
+            }
+            ptx::barrier_wait(s.there + slot.stage * 8, slot.parity);
+        }
+        const uint32_t stage = keys.stage;
+        await_turn(group);
+        ptx::barrier_wait(s.keys_full + stage * 8, keys.parity);
+        ptx::barrier_wait(s.values_full + values.stage * 8, values.parity);
+        ptx::product_hold(scores);
+        ptx::product_hold(o);
+        hold_weights(weights);
+        ptx::product_fence();
+        start_scores<T>(scores, queries + slot.stage * LT_ATTEND_Q_BYTES,
+                        s.keys + stage * LT_ATTEND_TILE_BYTES);
+        start_mix<T>(o, weights, s.values + values.stage * LT_ATTEND_TILE_BYTES, tile == 0);
+        give_turn(group);
+        keys.next(LT_ATTEND_STAGES);
+        ptx::product_wait<1>();
+        ptx::product_hold(scores);
+        state next = last ? fresh : at;
+        /* The wait is in both arms: ptxas moves one before or behind the branch up to where the
+         * scores are there, and nothing would run beside the mix. */
+        if (soften(s, stage, p.scale, scores, next, shrink)) {
+            ptx::product_wait<0>();
+            ptx::product_hold(o);
+            if (!last) {
+                rescale(o, shrink);
+            }
+        } else {
+            ptx::product_wait<0>();
+            ptx::product_hold(o);
+        }
+        hold_weights(weights);
+        give_back(s.values_empty + values.stage * 8);
+        values.next(LT_ATTEND_STAGES);
+        if (last) {
+            finish<T>(p, o, at, s.results, before);
+        }
+        at = next;
+        tile = last ? 0 : tile + 1;
+        pack_weights<T>(weights, scores);
     }
+    ptx::barrier_wait(s.values_full + values.stage * 8, values.parity);
+    ptx::product_hold(o);
+    hold_weights(weights);
+    ptx::product_fence();
+    start_mix<T>(o, weights, s.values + values.stage * LT_ATTEND_TILE_BYTES, tile == 0);
+    ptx::product_wait<0>();
+    ptx::product_hold(o);
+    finish<T>(p, o, at, s.results, i - gridDim.x);
     if (group == 0) { /* the last turn that was given */
         await_turn(group);
     }
-    if (threadIdx.x % 128 == 0) {
+    if (threadIdx.x % 32 == 0) {
         ptx::store_wait_read<0>();
     }
 }
@@ -445,8 +494,10 @@ template <class T> __device__ __forceinline__ void run(const lt_cuda_attend_para
         ptx::prefetch_map(&p.v.map);
         ptx::prefetch_map(&p.y.map);
         for (uint32_t i = 0; i < LT_ATTEND_STAGES; i++) {
-            ptx::barrier_init(s.full + i * 8, 2); /* who copies, who brings biases */
-            ptx::barrier_init(s.empty + i * 8, computing / 32);
+            ptx::barrier_init(s.keys_full + i * 8, 2); /* who copies, who brings biases */
+            ptx::barrier_init(s.keys_empty + i * 8, computing / 32);
+            ptx::barrier_init(s.values_full + i * 8, 1);
+            ptx::barrier_init(s.values_empty + i * 8, computing / 32);
         }
         for (uint32_t i = 0; i < 2; i++) {
             ptx::barrier_init(s.there + i * 8, 1);

@@ -11,16 +11,17 @@
 #define LT_ATTEND_GROUPS 3u                     /* warpgroups that compute, of 64 rows of q each */
 #define LT_ATTEND_ROWS (64u * LT_ATTEND_GROUPS) /* of an item */
 #define LT_ATTEND_KEYS 128u                     /* rows of k or v of a tile */
-#define LT_ATTEND_STAGES 8u                     /* of a tile of k or v each */
+#define LT_ATTEND_STAGES 4u                     /* of a tile of k each, and of one of v */
 #define LT_ATTEND_THREADS (128u * (LT_ATTEND_GROUPS + 1))
 
 #define LT_ATTEND_TILE_BYTES (LT_ATTEND_KEYS * 128u)
 #define LT_ATTEND_Q_BYTES (LT_ATTEND_ROWS * 128u)
 
-/* Stages, two items' q, an item's results, a stage's biases, barriers; 1024 to align. */
+/* Stages, two items' q, an item's results; biases of stages of k and whether they are all 0;
+ * barriers; 1024 to align. */
 #define LT_ATTEND_SHARED_BYTES                                                                     \
-    (LT_ATTEND_STAGES * LT_ATTEND_TILE_BYTES + 3 * LT_ATTEND_Q_BYTES +                             \
-     LT_ATTEND_STAGES * LT_ATTEND_KEYS * 4u + (2 * LT_ATTEND_STAGES + 4) * 8u + 1024u)
+    (2 * LT_ATTEND_STAGES * LT_ATTEND_TILE_BYTES + 3 * LT_ATTEND_Q_BYTES +                         \
+     LT_ATTEND_STAGES * (LT_ATTEND_KEYS * 4u + 8u) + (4 * LT_ATTEND_STAGES + 4) * 8u + 1024u)
 
 /* A tensor of [batch][heads][rows][size] by strides. Rows and heads are in the map in the order of
  * their strides. */
