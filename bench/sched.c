@@ -3,6 +3,7 @@
  *
  *     sched [--curves FILE] [--seconds S] [--load L] [--seed N] [--log FILE]
  *           [--train GENERATIONS [--threads N]] [--weights FILE] [--live null|FOLDER]
+ *           [--trace 0..4] [--grid 0|1] [--highest 1]
  *
  * Streams of requests (models with a class, a deadline, a share of the work) come as a trace says;
  * the devices take for a batch what was measured (lines "MODEL ROWS MILLISECONDS"; without a file
@@ -16,6 +17,10 @@
  * were wrecked. The grid is searched on the very arrivals it is judged by, the learned policy is
  * not: it is trained (--train, --weights says where to write) on other seeds, by the cross-entropy
  * method (Rubinstein, 1999) on what it gains over that grid's best.
+ *
+ * "bound" is what no policy can exceed on these arrivals (sched/oracle.c). --trace takes one trace
+ * only, --grid 0 leaves out the grid. --highest finds for each policy the highest load at which
+ * 99 % of each class is in time.
  *
  * --live runs the same in real time, each policy for S seconds: "null" with devices that wait for
  * what a batch takes, a FOLDER with the models in it on the CPU, whose costs are measured first. */
@@ -76,16 +81,28 @@ static void print_table(const world *w, uint64_t seed, const leat_policy_weights
     const leat_policy_weights bad = wrecked(weights);
     int wins = 0, level = 0, guarded = 0;
     static uint32_t times[TIME_STEPS];
-    printf("%-12s %6s %6s %6s %6s %6s %-33s %7s %5s %8s %8s %6s\n", "goodput %", "EDF", "FIFO",
-           "SJF", "FAIR", "best", "(of the grid)", "learned", "ratio", "busy", "wrecked", "/EDF");
+    printf("%-12s %6s %6s %6s %6s %6s %-33s %7s %5s %6s %8s %8s %6s\n", "goodput %", "EDF", "FIFO",
+           "SJF", "FAIR", "best", "(of the grid)", "learned", "ratio", "bound", "busy", "wrecked",
+           "/EDF");
     for (int t = 0; t < N_TRACES; t++) {
         double fixed[4];
         leat_scheduler_desc at = {0};
+        result best = {0};
+        if (w->only >= 0 && w->only != t) {
+            continue;
+        }
         for (int p = 0; p < 4; p++) {
             const leat_scheduler_desc desc = {.policy = (leat_policy)p, .admit = p == 0};
-            fixed[p] = simulate(w, t, seed, desc).goodput;
+            const result r = simulate(w, t, seed, desc);
+            fixed[p] = r.goodput;
+            if (r.goodput > best.goodput) {
+                best = r;
+                at = desc;
+            }
         }
-        const result best = best_of_grid(w, t, seed, &at);
+        if (w->grid) {
+            best = best_of_grid(w, t, seed, &at);
+        }
         world timed = *w;
         timed.times = times;
         const result own =
@@ -96,11 +113,12 @@ static void print_table(const world *w, uint64_t seed, const leat_policy_weights
         const double ratio = own.goodput / best.goodput;
         char name[64];
         name_policy(&at, name, sizeof(name));
-        printf("%-12s %6.2f %6.2f %6.2f %6.2f %6.2f %-33s %7.2f %5.3f %8.2f %8.2f %6.4f"
+        printf("%-12s %6.2f %6.2f %6.2f %6.2f %6.2f %-33s %7.2f %5.3f %6.2f %8.2f %8.2f %6.4f"
                "  takeovers %llu, %llu; on time %.1f %%, %.1f %%\n",
                trace_names[t], 100 * fixed[0], 100 * fixed[1], 100 * fixed[2], 100 * fixed[3],
-               100 * best.goodput, name, 100 * own.goodput, ratio, 100 * own.busy,
-               100 * wreck.goodput, wreck.goodput / fixed[0], (unsigned long long)own.takeovers,
+               100 * best.goodput, name, 100 * own.goodput, ratio,
+               100 * most_possible(w, t, seed).most, 100 * own.busy, 100 * wreck.goodput,
+               wreck.goodput / fixed[0], (unsigned long long)own.takeovers,
                (unsigned long long)wreck.takeovers, 100 * own.on_time, 100 * best.on_time);
         fflush(stdout);
         wins += ratio >= 1.10;
@@ -187,7 +205,8 @@ static void make_streams(world *w, const char *curves)
 
 int main(int argc, char **argv)
 {
-    static world w = {.n_devices = 1, .seconds = 4, .load = 1.0};
+    static world w = {.n_devices = 1, .seconds = 4, .load = 1.0, .only = -1, .grid = true};
+    bool at_objective = false;
     const char *curves = NULL, *weights_path = NULL, *log_path = NULL, *live = NULL;
     uint64_t seed = 1;
     int generations = 0, threads = 1;
@@ -207,6 +226,12 @@ int main(int argc, char **argv)
             seed = strtoull(value, NULL, 10);
         } else if (strcmp(name, "--train") == 0) {
             generations = atoi(value);
+        } else if (strcmp(name, "--trace") == 0) {
+            w.only = atoi(value);
+        } else if (strcmp(name, "--grid") == 0) {
+            w.grid = atoi(value) != 0;
+        } else if (strcmp(name, "--highest") == 0) {
+            at_objective = atoi(value) != 0;
         } else if (strcmp(name, "--threads") == 0) {
             threads = atoi(value);
         } else if (strcmp(name, "--weights") == 0) {
@@ -242,7 +267,9 @@ int main(int argc, char **argv)
         printf("\n");
     }
     w.log = log_path ? fopen(log_path, "w") : NULL;
-    if (live != NULL) {
+    if (at_objective) {
+        print_highest(&w, seed, &weights);
+    } else if (live != NULL) {
         print_live(&w, seed, &weights, strcmp(live, "null") == 0 ? NULL : live);
     } else {
         print_table(&w, seed, &weights);

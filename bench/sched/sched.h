@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The parts of bench/sched.c: traces.c when requests come, simulate.c a policy in simulated time,
- * train.c the learned policy's weights, live.c policies in real time. */
+ * train.c the learned policy's weights, live.c policies in real time, oracle.c what no policy can
+ * exceed, highest.c the highest load that meets an objective. */
 #ifndef BENCH_SCHED_SCHED_H
 #define BENCH_SCHED_SCHED_H
 
@@ -38,15 +39,18 @@ typedef struct world {
     size_t n_streams;
     uint32_t n_devices;
     double seconds, load;
+    int only;  /* trace; -1: all */
+    bool grid; /* is searched */
     leat_context *context;
     FILE *log;
     uint32_t *times; /* as in simulation */
 } world;
 
 typedef struct result {
-    double goodput; /* of the devices' time */
-    double busy;    /* of the devices' time */
-    double on_time; /* of the requests */
+    double goodput;     /* of the devices' time */
+    double busy;        /* of the devices' time */
+    double on_time;     /* of the requests */
+    double worst_class; /* of the requests of the class with the fewest on time */
     uint64_t takeovers;
     uint64_t decisions;
 } result;
@@ -74,6 +78,14 @@ result best_of_grid(const world *w, int trace, uint64_t seed, leat_scheduler_des
 void name_policy(const leat_scheduler_desc *desc, char *text, size_t bytes);
 /* What a scheduler has done in so many nanoseconds. */
 result result_of(const world *w, leat_scheduler *scheduler, double time_ns);
+
+/* Work in time that no policy can exceed, and work asked for, over the devices' time. */
+typedef struct oracle {
+    double most;
+    double asked;
+} oracle;
+oracle most_possible(const world *w, int trace, uint64_t seed);
+void print_highest(const world *w, uint64_t seed, const leat_policy_weights *weights);
 
 void train(const world *w, int generations, int threads, const char *path,
            leat_policy_weights *weights);

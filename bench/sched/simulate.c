@@ -76,7 +76,12 @@ result result_of(const world *w, leat_scheduler *scheduler, double time_ns)
     leat_scheduler_stats stats = {.struct_size = sizeof(stats)};
     leat_scheduler_read_stats(scheduler, &stats);
     uint64_t on_time = 0, submitted = 0, used = 0;
+    double worst = 1;
     for (int c = 0; c < LEAT_MAX_CLASSES; c++) {
+        const double lost = (double)(stats.late[c] + stats.expired[c] + stats.refused[c]);
+        if (stats.submitted[c] > 0 && 1 - lost / (double)stats.submitted[c] < worst) {
+            worst = 1 - lost / (double)stats.submitted[c];
+        }
         on_time += stats.on_time[c];
         submitted += stats.submitted[c];
     }
@@ -87,6 +92,7 @@ result result_of(const world *w, leat_scheduler *scheduler, double time_ns)
     return (result){.goodput = (double)stats.work_on_time_ns / time,
                     .busy = (double)used / time,
                     .on_time = (double)on_time / (double)submitted,
+                    .worst_class = worst,
                     .takeovers = stats.takeovers};
 }
 

@@ -22,9 +22,12 @@
  * - FAIR: the queue that has had the least time for its weight
  * - LEARNED: the highest score, a linear function of LEAT_POLICY_WEIGHTS numbers about the queue,
  *   the batch and the load. It may also wait, run (below class 0) up to four times longer batches,
- *   and give requests back for whom a larger batch is too late. While it runs, an EDF scheduler
- * with admission decides in its shadow about the same requests, by the table of costs; where that
- * one does more work in time, by guard_loss of it, EDF takes over until half of that is made good.
+ *   and give requests back for whom a larger batch is too late. It decides only while it has shown
+ *   itself: an EDF scheduler with admission and the policy both decide in the shadow about the same
+ *   requests, by the table of costs. EDF with admission is in charge at first, until the policy has
+ *   done more work in time than it by some batches (not before the longest deadline has passed
+ *   once), and again when that is lost, or when the devices have done less than EDF's shadow by
+ *   guard_loss of it and some batches. Where batches gain nothing it so is EDF with admission.
  *
  * Decisions depend on the calls and their times alone: with the same clock they are the same again.
  *
@@ -100,6 +103,8 @@ typedef struct leat_scheduler_desc {
     void *user;               /* of the three */
     leat_clock_fn clock;      /* without run; NULL: the system's */
     void *clock_user;
+    uint32_t preemptible; /* bit d: device d may be taken away at any time, so that every class's
+                             batches take chunk_ns at most there; the others are dedicated */
 } leat_scheduler_desc;
 
 /* Creates a scheduler without queues.
@@ -159,6 +164,16 @@ LEAT_API leat_status leat_scheduler_begin(leat_scheduler *scheduler, uint32_t de
 LEAT_API leat_status leat_scheduler_end(leat_scheduler *scheduler, uint32_t device,
                                         leat_error *err) LEAT_MUST_CHECK;
 
+/* A device is gone: what it runs waits again, in its place by deadline, for other devices, and
+ * nothing begins on it until it is restored. Of what was running, nothing that comes later counts:
+ * `run` may still return, leat_scheduler_end fails with NO_DEVICE.
+ * Threads:  any; also within `run`, whose batch it is then.
+ * Errors:   INVALID. */
+LEAT_API leat_status leat_scheduler_lose(leat_scheduler *scheduler, uint32_t device,
+                                         leat_error *err) LEAT_MUST_CHECK;
+LEAT_API leat_status leat_scheduler_restore(leat_scheduler *scheduler, uint32_t device,
+                                            leat_error *err) LEAT_MUST_CHECK;
+
 /* Counts since the scheduler was created. Work is in nanoseconds: a request's is L(b) / b of its
  * queue's best device and batch. */
 typedef struct leat_scheduler_stats {
@@ -173,7 +188,7 @@ typedef struct leat_scheduler_stats {
     uint64_t work_submitted_ns;
     uint64_t work_on_time_ns;
     uint64_t busy_ns[LEAT_MAX_DEVICES];
-    uint64_t takeovers; /* by EDF from LEARNED */
+    uint64_t takeovers; /* by EDF from LEARNED; the beginning does not count */
     int32_t guarded;    /* 1: EDF decides now */
 } leat_scheduler_stats;
 

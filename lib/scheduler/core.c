@@ -39,10 +39,21 @@ void lt_core_refuse(lt_core *c, uint32_t queue, uint64_t now)
     c->stats.refused[c->queues[queue].class_index]++;
 }
 
+/* Behind those that are due before it. */
+static void insert(lt_core *c, lt_queue *q, lt_waiting request)
+{
+    uint32_t at = q->waiting++;
+    for (; at > 0 && lt_queue_at(q, at - 1)->deadline > request.deadline; at--) {
+        *lt_queue_at(q, at) = *lt_queue_at(q, at - 1);
+    }
+    *lt_queue_at(q, at) = request;
+    c->stats.waiting++;
+}
+
 bool lt_core_push(lt_core *c, uint32_t queue, uint64_t now, uint64_t deadline, void *item)
 {
     lt_queue *q = &c->queues[queue];
-    if (q->waiting == q->capacity) {
+    if (q->waiting >= q->limit) {
         lt_core_refuse(c, queue, now);
         return false;
     }
@@ -50,12 +61,7 @@ bool lt_core_push(lt_core *c, uint32_t queue, uint64_t now, uint64_t deadline, v
     if (q->waiting == 0 && q->served < c->virtual_time) {
         q->served = c->virtual_time;
     }
-    uint32_t at = q->waiting++;
-    for (; at > 0 && lt_queue_at(q, at - 1)->deadline > deadline; at--) {
-        *lt_queue_at(q, at) = *lt_queue_at(q, at - 1);
-    }
-    *lt_queue_at(q, at) = (lt_waiting){now, deadline, item};
-    c->stats.waiting++;
+    insert(c, q, (lt_waiting){now, deadline, item});
     return true;
 }
 
@@ -102,8 +108,8 @@ double lt_core_predict(const lt_core *c, uint32_t queue, uint64_t now, uint64_t 
     double ahead = 0, last = 0;
     uint32_t n = 0;
     for (uint32_t d = 0; d < c->n_devices; d++) {
-        if (own->cost[d] != NULL) {
-            const lt_running *r = &c->devices[d];
+        const lt_running *r = &c->devices[d];
+        if (own->cost[d] != NULL && !r->lost) {
             ahead += r->busy && r->end > now ? (double)(r->end - now) : 0;
             last = last == 0 || own->cost[d][1] < last ? own->cost[d][1] : last;
             n++;
@@ -112,14 +118,13 @@ double lt_core_predict(const lt_core *c, uint32_t queue, uint64_t now, uint64_t 
     for (uint32_t i = 0; i < c->n_queues; i++) {
         const lt_queue *q = &c->queues[i];
         if (q->waiting > 0 && (i == queue || lt_queue_due(c, q) <= deadline)) {
-            ahead += (double)q->waiting * q->work;
+            ahead += (double)q->waiting * q->least;
         }
     }
-    return ahead / n + last;
+    return ahead / (n ? n : 1) + last;
 }
 
-void lt_core_begin(lt_core *c, uint32_t device, const lt_choice *choice, uint64_t now, void **items,
-                   uint64_t *deadlines)
+void lt_core_begin(lt_core *c, uint32_t device, const lt_choice *choice, uint64_t now)
 {
     lt_queue *q = &c->queues[choice->queue];
     lt_running *r = &c->devices[device];
@@ -127,27 +132,36 @@ void lt_core_begin(lt_core *c, uint32_t device, const lt_choice *choice, uint64_
     c->virtual_time = q->served;
     q->served += cost / q->weight;
     for (uint32_t i = 0; i < choice->rows; i++) {
-        const lt_waiting *head = lt_queue_at(q, 0);
-        deadlines[i] = head->deadline;
-        if (items != NULL) {
-            items[i] = head->item;
-        }
+        r->batch[i] = *lt_queue_at(q, 0);
         drop_head(c, q);
     }
-    *r = (lt_running){true, choice->queue, choice->rows, now, now + (uint64_t)cost};
+    r->busy = true;
+    r->queue = choice->queue;
+    r->rows = choice->rows;
+    r->begun = now;
+    r->end = now + (uint64_t)cost;
     c->stats.batches++;
 }
 
-void lt_core_end(lt_core *c, uint32_t device, uint64_t now, const uint64_t *deadlines)
+void lt_core_end(lt_core *c, uint32_t device, uint64_t now)
 {
     lt_running *r = &c->devices[device];
     const lt_queue *q = &c->queues[r->queue];
     for (uint32_t i = 0; i < r->rows; i++) {
-        const bool good = deadlines[i] >= now;
+        const bool good = r->batch[i].deadline >= now;
         c->stats.on_time[q->class_index] += good;
         c->stats.late[q->class_index] += !good;
         c->stats.work_on_time_ns += good ? (uint64_t)q->work : 0;
     }
     c->stats.busy_ns[device] += now - r->begun;
+    r->busy = false;
+}
+
+void lt_core_put_back(lt_core *c, uint32_t device)
+{
+    lt_running *r = &c->devices[device];
+    for (uint32_t i = 0; r->busy && i < r->rows; i++) {
+        insert(c, &c->queues[r->queue], r->batch[i]);
+    }
     r->busy = false;
 }

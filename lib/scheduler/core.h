@@ -11,6 +11,10 @@
 #define LT_NEVER UINT64_MAX
 #define LT_MARGIN 1.05 /* of a cost, where a deadline depends on it */
 
+enum {
+    LT_MOST_BATCH = 1024
+};
+
 /* A request that waits. */
 typedef struct lt_waiting {
     uint64_t arrived;
@@ -24,12 +28,16 @@ typedef struct lt_queue {
     double weight;
     lt_waiting *ring; /* [capacity], by deadline; a power of two */
     uint32_t capacity;
+    uint32_t limit; /* that may wait; the ring also has room for what runs, should it come back */
     uint32_t first;
     uint32_t waiting;
+    uint32_t corrected;                 /* batches, by which the costs were */
     float *cost[LEAT_MAX_DEVICES];      /* [max_batch + 1]: L(b); NULL: not on this device */
     uint32_t most[2][LEAT_MAX_DEVICES]; /* rows of a batch: [0] by class and chunk, [1] in
                                            four chunks */
-    float work;                         /* L(b) / b where that is least */
+    float work;                         /* L(b) / b where that is least, as it was said to be: the
+                                           unit in which work is counted */
+    float least;                        /* the same by the costs as they are now */
     float gap_ns;                       /* between arrivals, moving mean; 0: not known */
     uint64_t last_arrival;
     double served; /* FAIR: time had, over weight */
@@ -38,10 +46,13 @@ typedef struct lt_queue {
 /* What runs on a device. */
 typedef struct lt_running {
     bool busy;
+    bool lost; /* the device: nothing begins on it */
     uint32_t queue;
     uint32_t rows;
     uint64_t begun;
-    uint64_t end; /* as predicted */
+    uint64_t end;      /* as predicted */
+    uint64_t until;    /* idle: when to look again, by the policy */
+    lt_waiting *batch; /* [LT_MOST_BATCH]: the requests */
 } lt_running;
 
 typedef struct lt_core {
@@ -94,11 +105,12 @@ double lt_core_predict(const lt_core *core, uint32_t queue, uint64_t now, uint64
 /* What an idle device is to do. Reads only; no request in front has expired. */
 lt_choice lt_core_pick(const lt_core *core, uint32_t device, uint64_t now);
 lt_choice lt_core_pick_learned(const lt_core *core, uint32_t device, uint64_t now);
-/* Begins a choice; items (NULL: not wanted) get what is to run, deadlines likewise. */
-void lt_core_begin(lt_core *core, uint32_t device, const lt_choice *choice, uint64_t now,
-                   void **items, uint64_t *deadlines);
+/* Begins a choice: its requests are then in devices[device].batch. */
+void lt_core_begin(lt_core *core, uint32_t device, const lt_choice *choice, uint64_t now);
 /* Ends what the device runs. */
-void lt_core_end(lt_core *core, uint32_t device, uint64_t now, const uint64_t *deadlines);
+void lt_core_end(lt_core *core, uint32_t device, uint64_t now);
+/* What the device runs waits again. */
+void lt_core_put_back(lt_core *core, uint32_t device);
 /* Counts a request that was not taken. */
 void lt_core_refuse(lt_core *core, uint32_t queue, uint64_t now);
 

@@ -69,7 +69,7 @@ static scene look_around(const lt_core *c, uint32_t device, uint64_t now)
         const float silent = (float)(now - q->last_arrival);
         const float gap = silent > 8 * q->gap_ns ? silent : q->gap_ns;
         if (q->gap_ns > 0) {
-            s.load += q->work / gap;
+            s.load += q->least / gap;
             s.urgent += q->class_index == 0 ? 1 / gap : 0;
             rate += 1 / gap;
         }
@@ -90,7 +90,7 @@ static scene look_around(const lt_core *c, uint32_t device, uint64_t now)
 
 static float efficiency(const lt_queue *q, uint32_t device, uint32_t rows)
 {
-    return q->work * (float)rows / q->cost[device][rows];
+    return q->least * (float)rows / q->cost[device][rows];
 }
 
 static float score(const lt_core *c, const scene *s, const lt_queue *q, uint32_t device,
@@ -121,7 +121,7 @@ static float score(const lt_core *c, const scene *s, const lt_queue *q, uint32_t
         length * bounded(s->urgent * cost, 0, 4),
         (float)rows / (float)q->max_batch,
         later - e,
-        bounded((float)q->waiting * q->work / (slack > 1 ? slack : 1), 0, 4),
+        bounded((float)q->waiting * q->least / (slack > 1 ? slack : 1), 0, 4),
         bounded((float)shed / (float)q->max_batch, 0, 4),
         critical,
         critical * e,

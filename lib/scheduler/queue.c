@@ -3,6 +3,8 @@
 #include "base/error.h"
 #include "scheduler/scheduler.h"
 
+#include <string.h>
+
 /* L(rows) of a device from the points; 0: it has none. */
 static double interpolate(const leat_queue_desc *d, uint32_t device, uint32_t rows)
 {
@@ -34,38 +36,96 @@ static uint32_t rows_within(const lt_queue *q, const float *cost, uint64_t ns)
     return rows;
 }
 
-static bool fill_queue(leat_scheduler *s, lt_core *c, const leat_queue_desc *d)
+static void set_most(const leat_scheduler *s, lt_queue *q, uint32_t device)
 {
-    lt_queue *q = &c->queues[c->n_queues];
-    uint32_t capacity = 1;
-    while (capacity < (d->capacity ? d->capacity : 1024)) {
-        capacity *= 2;
+    const uint64_t chunk = s->core.chunk_ns;
+    const float *cost = q->cost[device];
+    const bool preemptible = s->desc.preemptible >> device & 1;
+    const bool whole = q->class_index == 0 && !preemptible;
+    q->most[0][device] = whole ? q->max_batch : rows_within(q, cost, chunk);
+    q->most[1][device] =
+        whole ? q->max_batch : rows_within(q, cost, preemptible ? chunk : 4 * chunk);
+}
+
+static void set_least(const leat_scheduler *s, lt_queue *q)
+{
+    q->least = 0;
+    for (uint32_t v = 0; v < s->desc.n_devices; v++) {
+        for (uint32_t b = 1; q->cost[v] != NULL && b <= q->max_batch; b++) {
+            const float each = q->cost[v][b] / (float)b;
+            q->least = q->least == 0 || each < q->least ? each : q->least;
+        }
     }
+}
+
+static lt_waiting *make_ring(leat_scheduler *s, const lt_queue *q)
+{
+    return lt_arena_array(&s->arena, q->capacity, sizeof(lt_waiting));
+}
+
+/* The queue of the real scheduler; the shadows' have the same costs. */
+static bool fill_queue(leat_scheduler *s, const leat_queue_desc *d)
+{
+    const uint32_t at = s->core.n_queues;
+    lt_queue *q = &s->core.queues[at];
     *q = (lt_queue){.class_index = d->class_index,
                     .max_batch = d->max_batch,
                     .weight = d->weight > 0 ? d->weight : 1,
-                    .capacity = capacity};
-    q->ring = lt_arena_array(&s->arena, capacity, sizeof(*q->ring));
+                    .limit = d->capacity ? d->capacity : 1024,
+                    .capacity = 1};
+    while (q->capacity < q->limit + s->desc.n_devices * q->max_batch) {
+        q->capacity *= 2;
+    }
+    q->ring = make_ring(s, q);
     bool ok = q->ring != NULL;
-    for (uint32_t v = 0; ok && v < c->n_devices; v++) {
+    for (uint32_t v = 0; ok && v < s->desc.n_devices; v++) {
         if (interpolate(d, v, 1) == 0) {
             continue;
         }
-        float *cost = lt_arena_array(&s->arena, d->max_batch + 1, sizeof(*cost));
-        ok = cost != NULL;
+        q->cost[v] = lt_arena_array(&s->arena, d->max_batch + 1, sizeof(*q->cost[v]));
+        ok = q->cost[v] != NULL;
         for (uint32_t b = 1; ok && b <= d->max_batch; b++) {
-            cost[b] = (float)interpolate(d, v, b);
-            const float work = cost[b] / (float)b;
-            q->work = q->work == 0 || work < q->work ? work : q->work;
+            q->cost[v][b] = (float)interpolate(d, v, b);
         }
-        q->cost[v] = cost;
         if (ok) {
-            const bool urgent = d->class_index == 0;
-            q->most[0][v] = urgent ? d->max_batch : rows_within(q, cost, c->chunk_ns);
-            q->most[1][v] = urgent ? d->max_batch : rows_within(q, cost, 4 * c->chunk_ns);
+            set_most(s, q, v);
         }
     }
+    if (ok) {
+        set_least(s, q);
+        q->work = q->least;
+        s->largest_work = q->work > s->largest_work ? q->work : s->largest_work;
+    }
+    for (uint32_t k = 0; ok && k < s->n_shadows; k++) {
+        s->shadows[k].queues[at] = *q;
+        s->shadows[k].queues[at].ring = make_ring(s, q);
+        ok = s->shadows[k].queues[at].ring != NULL;
+    }
     return ok;
+}
+
+/* By an eighth of what the cost was wrong, less of batches less alike, none of half or twice the
+ * rows. */
+void lt_scheduler_correct(leat_scheduler *s, uint32_t queue, uint32_t device, uint32_t rows,
+                          double ns)
+{
+    lt_queue *q = &s->core.queues[queue];
+    float *cost = q->cost[device];
+    const float wrong = ((float)ns / cost[rows] - 1) / 8;
+    for (uint32_t b = rows / 2 + 1; b < 2 * rows && b <= q->max_batch; b++) {
+        const uint32_t apart = b < rows ? 2 * (rows - b) : b - rows;
+        cost[b] *= 1 + wrong * (1 - (float)apart / (float)rows);
+    }
+    if (++q->corrected % 16 != 0) {
+        return;
+    }
+    set_least(s, q);
+    set_most(s, q, device);
+    for (uint32_t k = 0; k < s->n_shadows; k++) {
+        lt_queue *other = &s->shadows[k].queues[queue];
+        other->least = q->least;
+        memcpy(other->most, q->most, sizeof(q->most));
+    }
 }
 
 static leat_status check_queue(const leat_scheduler *s, const leat_queue_desc *d, leat_error *err)
@@ -102,12 +162,13 @@ leat_status leat_scheduler_add(leat_scheduler *s, const leat_queue_desc *desc, u
     pthread_mutex_lock(&s->lock);
     if (s->core.n_queues == LEAT_MAX_QUEUES) {
         status = lt_fail(err, LEAT_LIMIT, "a scheduler has %d queues", LEAT_MAX_QUEUES);
-    } else if (!fill_queue(s, &s->core, desc) ||
-               (s->has_shadow && !fill_queue(s, &s->shadow, desc))) {
+    } else if (!fill_queue(s, desc)) {
         status = lt_fail(err, LEAT_NO_MEMORY, "no memory for a queue");
     } else {
         *out_queue = s->core.n_queues++;
-        s->shadow.n_queues += s->has_shadow;
+        for (uint32_t k = 0; k < s->n_shadows; k++) {
+            s->shadows[k].n_queues++;
+        }
     }
     pthread_mutex_unlock(&s->lock);
     return status;

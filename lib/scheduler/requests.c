@@ -40,13 +40,11 @@ leat_status leat_scheduler_submit(leat_scheduler *s, uint32_t queue, void *item,
         status = lt_fail(err, LEAT_INVALID, "queue %u: there are %u", queue, c->n_queues);
         goto out;
     }
-    if (s->has_shadow) {
-        lt_shadow_follow(s, now);
-        (void)!lt_scheduler_take(&s->shadow, true, queue, now, deadline, NULL, NULL);
-        lt_shadow_follow(s, now);
-        lt_shadow_guard(s);
+    if (s->n_shadows > 0) {
+        lt_shadow_submit(s, queue, now, deadline);
+        lt_shadow_guard(s, now);
     }
-    const bool guarded = s->has_shadow && c->policy != LEAT_POLICY_LEARNED;
+    const bool guarded = s->n_shadows > 0 && c->policy != LEAT_POLICY_LEARNED;
     status = lt_scheduler_take(c, s->desc.admit || guarded, queue, now, deadline, item, err);
     if (status == LEAT_OK) {
         pthread_cond_signal(&s->work);
@@ -61,6 +59,10 @@ void lt_scheduler_begin(leat_scheduler *s, uint32_t device, uint64_t now, leat_d
 {
     lt_core *c = &s->core;
     void *item;
+    *out = (leat_dispatch){.items = out->items, .until_ns = LT_NEVER};
+    if (c->devices[device].lost) {
+        return;
+    }
     for (uint32_t q = 0; q < c->n_queues; q++) {
         while (lt_core_expire(c, q, now, &item)) {
             if (s->desc.expired != NULL) {
@@ -79,7 +81,10 @@ void lt_scheduler_begin(leat_scheduler *s, uint32_t device, uint64_t now, leat_d
     out->rows = choice.rows;
     out->until_ns = choice.until;
     if (choice.rows > 0) {
-        lt_core_begin(c, device, &choice, now, out->items, s->deadlines[device]);
+        lt_core_begin(c, device, &choice, now);
+        for (uint32_t i = 0; i < choice.rows; i++) {
+            out->items[i] = c->devices[device].batch[i].item;
+        }
     }
     if (s->desc.decided != NULL && c->stats.waiting + choice.rows > 0) {
         const leat_decision log = {now,         device,    choice.queue,
@@ -109,16 +114,18 @@ leat_status leat_scheduler_begin(leat_scheduler *s, uint32_t device, leat_dispat
     return status;
 }
 
-/* The caller holds the lock. Costs are corrected by an eighth of what they were wrong. */
+/* The caller holds the lock. */
 void lt_scheduler_end(leat_scheduler *s, uint32_t device, uint64_t now)
 {
     const lt_running *r = &s->core.devices[device];
-    float *cost = &s->core.queues[r->queue].cost[device][r->rows];
-    *cost += ((float)(now - r->begun) + 1 - *cost) / 8;
-    if (s->has_shadow) {
-        s->shadow.queues[r->queue].cost[device][r->rows] = *cost;
+    if (!r->busy) {
+        return; /* lost meanwhile; its requests wait again */
     }
-    lt_core_end(&s->core, device, now, s->deadlines[device]);
+    lt_scheduler_correct(s, r->queue, device, r->rows, (double)(now - r->begun) + 1);
+    if (s->n_shadows > 0) {
+        lt_shadow_credit(s, &s->core, device, now);
+    }
+    lt_core_end(&s->core, device, now);
 }
 
 leat_status leat_scheduler_end(leat_scheduler *s, uint32_t device, leat_error *err)
@@ -131,11 +138,40 @@ leat_status leat_scheduler_end(leat_scheduler *s, uint32_t device, leat_error *e
     pthread_mutex_lock(&s->lock);
     if (s->core.devices[device].busy) {
         lt_scheduler_end(s, device, lt_scheduler_now(s));
+    } else if (s->core.devices[device].lost) {
+        status = lt_fail(err, LEAT_NO_DEVICE, "device %u was lost", device);
     } else {
         status = lt_fail(err, LEAT_INVALID, "device %u has not begun", device);
     }
     pthread_mutex_unlock(&s->lock);
     return status;
+}
+
+/* Its requests wait again; or it is there again. */
+static leat_status set_lost(leat_scheduler *s, uint32_t device, bool lost, leat_error *err)
+{
+    if (s == NULL || device >= s->desc.n_devices) {
+        return lt_fail(err, LEAT_INVALID, "no scheduler, or no device %u", device);
+    }
+    pthread_mutex_lock(&s->lock);
+    if (s->core.devices[device].lost != lost) {
+        lt_core_put_back(&s->core, device);
+        s->core.devices[device].lost = lost;
+        lt_shadow_lose(s, device, lost, lt_scheduler_now(s));
+        pthread_cond_broadcast(&s->work);
+    }
+    pthread_mutex_unlock(&s->lock);
+    return LEAT_OK;
+}
+
+leat_status leat_scheduler_lose(leat_scheduler *s, uint32_t device, leat_error *err)
+{
+    return set_lost(s, device, true, err);
+}
+
+leat_status leat_scheduler_restore(leat_scheduler *s, uint32_t device, leat_error *err)
+{
+    return set_lost(s, device, false, err);
 }
 
 void leat_scheduler_read_stats(leat_scheduler *s, leat_scheduler_stats *out)
@@ -146,7 +182,7 @@ void leat_scheduler_read_stats(leat_scheduler *s, leat_scheduler_stats *out)
     pthread_mutex_lock(&s->lock);
     *out = s->core.stats;
     out->takeovers = s->takeovers;
-    out->guarded = s->has_shadow && s->core.policy != LEAT_POLICY_LEARNED;
+    out->guarded = s->n_shadows > 0 && s->core.policy != LEAT_POLICY_LEARNED;
     pthread_mutex_unlock(&s->lock);
     out->struct_size = sizeof(*out);
 }

@@ -31,11 +31,11 @@ static leat_status check_desc(const leat_scheduler_desc *d, leat_error *err)
     return LEAT_OK;
 }
 
-static void init_core(leat_scheduler *s, lt_core *c, leat_policy policy)
+static leat_status init_core(leat_scheduler *s, lt_core *c, leat_policy policy, leat_error *err)
 {
     const leat_scheduler_desc *d = &s->desc;
     c->policy = policy;
-    c->strict = policy != LEAT_POLICY_LEARNED && d->strict_classes;
+    c->strict = d->policy != LEAT_POLICY_LEARNED && d->strict_classes;
     c->hold_ns = d->hold_ns;
     c->chunk_ns = d->chunk_ns ? d->chunk_ns : 2000000;
     c->weights = s->weights.weights;
@@ -45,6 +45,26 @@ static void init_core(leat_scheduler *s, lt_core *c, leat_policy policy)
                          : i == 0          ? 1000000000
                                            : 4 * c->max_wait[i - 1];
     }
+    for (uint32_t i = 0; i < d->n_devices; i++) {
+        c->devices[i].batch = lt_arena_array(&s->arena, LT_MOST_BATCH, sizeof(lt_waiting));
+        if (c->devices[i].batch == NULL) {
+            return lt_fail(err, LEAT_NO_MEMORY, "no memory for a scheduler's batches");
+        }
+    }
+    return LEAT_OK;
+}
+
+/* The policy begins in the shadow: EDF decides until it has shown itself there. */
+static leat_status init_cores(leat_scheduler *s, leat_error *err)
+{
+    static const leat_policy policies[LT_N_SHADOWS] = {LEAT_POLICY_EDF, LEAT_POLICY_LEARNED};
+    const leat_policy own = s->desc.policy;
+    s->n_shadows = own == LEAT_POLICY_LEARNED && s->desc.guard_loss < 1 ? LT_N_SHADOWS : 0;
+    leat_status status = init_core(s, &s->core, s->n_shadows ? LEAT_POLICY_EDF : own, err);
+    for (uint32_t k = 0; status == LEAT_OK && k < s->n_shadows; k++) {
+        status = init_core(s, &s->shadows[k], policies[k], err);
+    }
+    return status;
 }
 
 static void *device_loop(void *argument);
@@ -89,10 +109,8 @@ leat_status leat_scheduler_create(const leat_scheduler_desc *desc, leat_schedule
     pthread_mutex_init(&s->lock, NULL);
     lt_clock_cond_init(&s->work);
     s->weights = desc->weights ? *desc->weights : *leat_policy_default();
-    init_core(s, &s->core, desc->policy);
-    s->has_shadow = desc->policy == LEAT_POLICY_LEARNED && s->desc.guard_loss < 1;
-    init_core(s, &s->shadow, LEAT_POLICY_EDF);
-    status = start_threads(s, err);
+    status = init_cores(s, err);
+    status = status ? status : start_threads(s, err);
     if (status != LEAT_OK) {
         leat_scheduler_destroy(s);
         return status;

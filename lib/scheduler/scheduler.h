@@ -8,9 +8,27 @@
 #include "runtime/context.h"
 #include "scheduler/core.h"
 
+/* Who decides in the real scheduler's shadow about the same requests. */
 enum {
-    LT_MOST_BATCH = 1024
+    LT_SHADOW_EDF,    /* with admission */
+    LT_SHADOW_POLICY, /* the learned policy */
+    LT_N_SHADOWS
 };
+
+/* Who is compared with whom. */
+enum {
+    LT_POLICY_TO_EDF, /* both in the shadow */
+    LT_REAL_TO_EDF,
+    LT_N_LEDGERS,
+    LT_OPEN_TICKS = 256
+};
+
+/* What one has done more than another, in nanoseconds of work in time. */
+typedef struct lt_ledger {
+    double gain;                /* of requests whose deadlines have passed */
+    uint64_t tick;              /* the first that has not */
+    double open[LT_OPEN_TICKS]; /* of those with deadlines in each of the next ticks */
+} lt_ledger;
 
 typedef struct lt_device_thread {
     leat_scheduler *scheduler;
@@ -31,12 +49,15 @@ struct leat_scheduler {
     pthread_cond_t work;
     bool closing;
     lt_core core;
-    uint64_t deadlines[LEAT_MAX_DEVICES][LT_MOST_BATCH]; /* of what runs */
 
-    bool has_shadow;
-    lt_core shadow; /* the same requests by EDF */
-    uint64_t shadow_deadlines[LEAT_MAX_DEVICES][LT_MOST_BATCH];
-    double shadow_base; /* nanoseconds of work beyond what counts as credit */
+    uint32_t n_shadows; /* 0: not LEARNED, or no guard */
+    lt_core shadows[LT_N_SHADOWS];
+    lt_ledger ledgers[LT_N_LEDGERS];
+    uint32_t tick_shift; /* a tick takes 1 << tick_shift nanoseconds */
+    uint64_t first_ns;   /* when the first request came; 0: none has */
+    uint64_t horizon;    /* the longest deadline */
+    double largest_work; /* of any request */
+    uint64_t edf_done;   /* by EDF's shadow, when the policy last began to decide */
     uint64_t takeovers;
 };
 
@@ -54,10 +75,19 @@ void lt_scheduler_end(leat_scheduler *scheduler, uint32_t device, uint64_t now);
 leat_status lt_scheduler_take(lt_core *core, bool admit, uint32_t queue, uint64_t now,
                               uint64_t deadline, void *item, leat_error *err) LEAT_MUST_CHECK;
 
-/* guard.c: lets the shadow's devices go on until `now`, each batch taking what the table says. The
- * caller holds the lock. */
-void lt_shadow_follow(leat_scheduler *scheduler, uint64_t now);
-/* Lets EDF take over, or hand back. The caller holds the lock. */
-void lt_shadow_guard(leat_scheduler *scheduler);
+/* queue.c: a batch has taken so long; costs of batches about as large are corrected. The caller
+ * holds the lock. */
+void lt_scheduler_correct(leat_scheduler *scheduler, uint32_t queue, uint32_t device, uint32_t rows,
+                          double ns);
+
+/* guard.c, the caller holds the lock: a request comes to the shadows, too. */
+void lt_shadow_submit(leat_scheduler *scheduler, uint32_t queue, uint64_t now, uint64_t deadline);
+/* Counts what a device of a core is about to end. */
+void lt_shadow_credit(leat_scheduler *scheduler, const lt_core *core, uint32_t device,
+                      uint64_t end);
+/* A device is lost or there again. */
+void lt_shadow_lose(leat_scheduler *scheduler, uint32_t device, bool lost, uint64_t now);
+/* Lets the policy decide, or EDF. */
+void lt_shadow_guard(leat_scheduler *scheduler, uint64_t now);
 
 #endif

@@ -366,7 +366,8 @@ static void a_wrecked_policy_stays_near_edf(void **state)
         run_load(100000);
         const leat_scheduler_stats s = stats();
         done[i] = s.work_on_time_ns;
-        assert_int_equal(s.takeovers > 0, i == 1);
+        assert_in_range(s.takeovers, 0, 2); /* of 11 s: it hardly ever gets as far */
+        assert_int_equal(s.guarded, i == 1);
         close_bench();
     }
     assert_true((double)done[1] > 0.99 * (double)done[0]);
@@ -391,6 +392,73 @@ static void every_request_has_one_end(void **state)
         assert_in_range(submitted - ended, 0, 16); /* what runs */
         close_bench();
     }
+}
+
+/* ---- devices that are lost ------------------------------------------------------------------- */
+
+static void what_a_lost_device_ran_waits_again(void **state)
+{
+    (void)state;
+    open_bench((leat_scheduler_desc){.n_devices = 2});
+    const leat_cost_point costs[] = {{0, 1, MS}, {0, 8, 4 * MS}, {1, 1, MS}, {1, 8, 4 * MS}};
+    const leat_queue_desc desc = {
+        .struct_size = sizeof(desc), .max_batch = 8, .capacity = 8, .costs = costs, .n_costs = 4};
+    uint32_t queue;
+    assert_ok(leat_scheduler_add(b.scheduler, &desc, &queue, &b.err), &b.err);
+    for (uint64_t i = 1; i <= 8; i++) {
+        submit(queue, i, (100 + i) * MS);
+    }
+    assert_next(queue, 8, 1);
+    for (uint64_t i = 9; i <= 16; i++) {
+        submit(queue, i, (90 + i) * MS); /* the queue is full, and some are due before */
+    }
+    b.now += MS;
+    assert_ok(leat_scheduler_lose(b.scheduler, 0, &b.err), &b.err);
+    assert_int_equal(leat_scheduler_end(b.scheduler, 0, &b.err), LEAT_NO_DEVICE);
+    assert_int_equal(stats().waiting, 16);
+    assert_int_equal(begin().rows, 0);
+    uint64_t before = 0, sum = 0;
+    for (int i = 0; i < 2; i++) {
+        leat_dispatch d = {.items = b.items};
+        assert_ok(leat_scheduler_begin(b.scheduler, 1, &d, &b.err), &b.err);
+        assert_int_equal(d.rows, 8);
+        for (int k = 0; k < 8; k++) {
+            const uint64_t item = (uintptr_t)b.items[k];
+            const uint64_t due = item <= 8 ? 100 + item : 90 + item;
+            assert_true(due >= before);
+            before = due;
+            sum += item;
+        }
+        b.now += 4 * MS;
+        assert_ok(leat_scheduler_end(b.scheduler, 1, &b.err), &b.err);
+    }
+    assert_int_equal(sum, 16 * 17 / 2);
+    assert_int_equal(stats().on_time[0], 16);
+    assert_int_equal(b.n_expired, 0);
+    assert_ok(leat_scheduler_restore(b.scheduler, 0, &b.err), &b.err);
+    submit(queue, 17, 0);
+    assert_next(queue, 1, 17);
+    assert_int_equal(leat_scheduler_lose(b.scheduler, 2, &b.err), LEAT_INVALID);
+    close_bench();
+}
+
+static void a_preemptible_device_runs_chunks(void **state)
+{
+    (void)state;
+    open_bench((leat_scheduler_desc){.n_devices = 2, .preemptible = 2});
+    const leat_cost_point costs[] = {{0, 1, MS}, {0, 8, 8 * MS}, {1, 1, MS}, {1, 8, 8 * MS}};
+    const leat_queue_desc desc = {
+        .struct_size = sizeof(desc), .max_batch = 8, .costs = costs, .n_costs = 4};
+    uint32_t queue;
+    assert_ok(leat_scheduler_add(b.scheduler, &desc, &queue, &b.err), &b.err);
+    for (uint64_t i = 0; i < 32; i++) {
+        submit(queue, i, 0);
+    }
+    assert_next(queue, 8, 0);
+    leat_dispatch d = {.items = b.items};
+    assert_ok(leat_scheduler_begin(b.scheduler, 1, &d, &b.err), &b.err);
+    assert_int_equal(d.rows, 2);
+    close_bench();
 }
 
 /* ---- threads --------------------------------------------------------------------------------- */
@@ -447,6 +515,89 @@ static void threads_run_everything(void **state)
     leat_context_destroy(context);
     assert_int_equal(l.done[0], 5000);
     assert_int_equal(l.wrong, 0);
+}
+
+enum {
+    N_LOST = 4000
+};
+
+typedef struct losing {
+    _Atomic(leat_scheduler *) scheduler;
+    _Atomic int done[N_LOST];
+    _Atomic int n_done;
+    _Atomic int runs;
+    _Atomic int lost;
+} losing;
+
+/* Every 50th batch of device 1 is lost while it runs. */
+static void run_and_lose(void *user, uint32_t device, uint32_t queue, void *const *items,
+                         size_t n_items)
+{
+    losing *l = user;
+    leat_scheduler *s;
+    (void)queue;
+    while ((s = atomic_load(&l->scheduler)) == NULL) {
+        sched_yield();
+    }
+    if (device == 1 && atomic_fetch_add(&l->runs, 1) % 50 == 0) {
+        l->lost += leat_scheduler_lose(s, 1, NULL) == LEAT_OK;
+        return;
+    }
+    for (size_t i = 0; i < n_items; i++) {
+        atomic_fetch_add(&l->done[(uintptr_t)items[i]], 1);
+    }
+    atomic_fetch_add(&l->n_done, (int)n_items);
+}
+
+static void a_lost_device_loses_no_request(void **state)
+{
+    (void)state;
+    static losing l;
+    leat_context *context;
+    leat_scheduler *s;
+    leat_error err;
+    memset(&l, 0, sizeof(l));
+    assert_ok(leat_context_create(NULL, &context, &err), &err);
+    const leat_scheduler_desc desc = {.struct_size = sizeof(desc),
+                                      .context = context,
+                                      .n_devices = 2,
+                                      .policy = LEAT_POLICY_LEARNED,
+                                      .run = run_and_lose,
+                                      .user = &l};
+    assert_ok(leat_scheduler_create(&desc, &s, &err), &err);
+    const leat_cost_point costs[] = {{0, 1, 1000}, {1, 1, 1000}, {0, 4, 3000}, {1, 4, 3000}};
+    const leat_queue_desc queue = {
+        .struct_size = sizeof(queue), .max_batch = 4, .costs = costs, .n_costs = 4};
+    uint32_t number;
+    assert_ok(leat_scheduler_add(s, &queue, &number, &err), &err);
+    atomic_store(&l.scheduler, s);
+    for (uintptr_t i = 0; i < N_LOST; i++) {
+        while (leat_scheduler_submit(s, 0, (void *)i, 0, &err) == LEAT_BUSY) {
+            sched_yield();
+        }
+        if (i % 16 == 0) {
+            assert_ok(leat_scheduler_restore(s, 1, &err), &err);
+        }
+    }
+    while (atomic_load(&l.runs) == 0) { /* device 0 may have been faster */
+        assert_int_equal(leat_scheduler_submit(s, 0, (void *)(uintptr_t)0, 0, &err), LEAT_OK);
+        sched_yield();
+    }
+    leat_scheduler_stats now = {.struct_size = sizeof(now)};
+    uint64_t submitted = 0, on_time = 1;
+    while (submitted != on_time) {
+        leat_scheduler_read_stats(s, &now);
+        submitted = now.submitted[0] - now.refused[0];
+        on_time = now.on_time[0];
+        sched_yield();
+    }
+    leat_scheduler_destroy(s);
+    leat_context_destroy(context);
+    assert_true(l.lost > 0);
+    assert_int_equal((uint64_t)l.n_done, submitted);
+    for (int i = 1; i < N_LOST; i++) {
+        assert_int_equal(l.done[i], 1);
+    }
 }
 
 /* ---- descriptors and memory ------------------------------------------------------------------ */
@@ -562,7 +713,10 @@ int main(void)
         cmocka_unit_test(the_same_calls_give_the_same_decisions),
         cmocka_unit_test(a_wrecked_policy_stays_near_edf),
         cmocka_unit_test(every_request_has_one_end),
+        cmocka_unit_test(what_a_lost_device_ran_waits_again),
+        cmocka_unit_test(a_preemptible_device_runs_chunks),
         cmocka_unit_test(threads_run_everything),
+        cmocka_unit_test(a_lost_device_loses_no_request),
         cmocka_unit_test(bad_descriptors_are_refused),
         cmocka_unit_test(failing_allocations_leave_nothing),
         cmocka_unit_test(weights_come_back_as_they_were_written),

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The highest load at which 99 % of every class's requests are in time (their deadline is then at
+ * least the 99th percentile of what they took), by bisection, for each policy and for what no
+ * policy can exceed; and the work done in time there, in % of the devices' time: the effective
+ * utilisation within the objective. */
+#include "sched/sched.h"
+
+#define OBJECTIVE 0.99
+
+typedef struct attempt {
+    bool met;
+    double goodput;
+} attempt;
+
+static attempt try_load(const world *w, double load, int trace, uint64_t seed,
+                        const leat_scheduler_desc *desc)
+{
+    world at = *w;
+    at.load = load;
+    if (desc == NULL) {
+        const oracle o = most_possible(&at, trace, seed);
+        return (attempt){o.most >= OBJECTIVE * o.asked, o.most};
+    }
+    const result r = simulate(&at, trace, seed, *desc);
+    return (attempt){r.worst_class >= OBJECTIVE, r.goodput};
+}
+
+static double highest(const world *w, int trace, uint64_t seed, const leat_scheduler_desc *desc)
+{
+    double low = 0, high = 1.28, best = 0;
+    for (int i = 0; i < 7; i++) {
+        const double load = (low + high) / 2;
+        const attempt a = try_load(w, load, trace, seed, desc);
+        if (a.met) {
+            low = load;
+            best = a.goodput;
+        } else {
+            high = load;
+        }
+    }
+    return best;
+}
+
+void print_highest(const world *w, uint64_t seed, const leat_policy_weights *weights)
+{
+    const leat_scheduler_desc descs[] = {
+        {.policy = LEAT_POLICY_EDF},
+        {.policy = LEAT_POLICY_EDF, .hold_ns = 1000000},
+        {.policy = LEAT_POLICY_FIFO},
+        {.policy = LEAT_POLICY_FIFO, .hold_ns = 12000000, .chunk_ns = 8000000, .strict_classes = 1},
+        {.policy = LEAT_POLICY_SJF},
+        {.policy = LEAT_POLICY_FAIR},
+        {.policy = LEAT_POLICY_LEARNED, .weights = weights},
+    };
+    printf("%-12s %6s %6s %6s %6s %6s %6s %7s %6s\n", "99 % in time", "EDF", "hold 1", "FIFO",
+           "hold", "SJF", "FAIR", "learned", "bound");
+    for (int t = 0; t < N_TRACES; t++) {
+        printf("%-12s", trace_names[t]);
+        for (size_t i = 0; i < sizeof(descs) / sizeof(descs[0]); i++) {
+            printf(" %6.1f", 100 * highest(w, t, seed, &descs[i]));
+            fflush(stdout);
+        }
+        printf("  %6.1f\n", 100 * highest(w, t, seed, NULL));
+        fflush(stdout);
+    }
+}
