@@ -45,6 +45,7 @@ void print_highest(const world *w, uint64_t seed, const leat_policy_weights *wei
 {
     const leat_scheduler_desc descs[] = {
         {.policy = LEAT_POLICY_EDF},
+        {.policy = LEAT_POLICY_EDF, .admit = 1},
         {.policy = LEAT_POLICY_EDF, .hold_ns = 1000000},
         {.policy = LEAT_POLICY_FIFO},
         {.policy = LEAT_POLICY_FIFO, .hold_ns = 12000000, .chunk_ns = 8000000, .strict_classes = 1},
@@ -52,8 +53,8 @@ void print_highest(const world *w, uint64_t seed, const leat_policy_weights *wei
         {.policy = LEAT_POLICY_FAIR},
         {.policy = LEAT_POLICY_LEARNED, .weights = weights},
     };
-    printf("%-12s %6s %6s %6s %6s %6s %6s %7s %6s\n", "99 % in time", "EDF", "hold 1", "FIFO",
-           "hold", "SJF", "FAIR", "learned", "bound");
+    printf("%-12s %6s %6s %6s %6s %6s %6s %6s %7s %6s\n", "99 % in time", "EDF", "admit", "hold 1",
+           "FIFO", "hold", "SJF", "FAIR", "learned", "bound");
     for (int t = 0; t < N_TRACES; t++) {
         printf("%-12s", trace_names[t]);
         for (size_t i = 0; i < sizeof(descs) / sizeof(descs[0]); i++) {

@@ -8,7 +8,12 @@
  * but lost nothing; one that starves it has done more, and will have lost it.) */
 #include "scheduler/scheduler.h"
 
+#include <math.h>
 #include <string.h>
+
+enum {
+    MOST_DOUBTS = 6
+};
 
 #define LONGEST_NS (1ull << 40) /* of a deadline; one beyond counts as none */
 
@@ -152,17 +157,19 @@ void lt_shadow_lose(leat_scheduler *s, uint32_t device, bool lost, uint64_t now)
     }
 }
 
-/* The policy decides once it is ahead by a few batches, which are chance, and does so until it is
+/* The policy decides once it is ahead by some batches (fewer are chance), and does so until it is
  * behind; or until the devices have done so much less than EDF's shadow (the table was wrong about
- * what the policy does), and then has to show itself anew. */
+ * what the policy does). Each time that it has to go it must show twice as much; as long as it is
+ * ahead by all that counts, half. */
 void lt_shadow_guard(leat_scheduler *s, uint64_t now)
 {
     const double bound = 4 * (double)s->core.chunk_ns + 8 * s->largest_work;
+    const double need = ldexp(bound, (int)s->doubts + 1);
     lt_ledger *shown = &s->ledgers[LT_POLICY_TO_EDF], *real = &s->ledgers[LT_REAL_TO_EDF];
-    close_ticks(s, shown, now, 4 * bound);
+    close_ticks(s, shown, now, 2 * need);
     close_ticks(s, real, now, 4 * bound);
     if (s->core.policy != LEAT_POLICY_LEARNED) {
-        if (shown->gain > bound && now - s->first_ns >= s->horizon) {
+        if (shown->gain > need && now - s->first_ns >= s->horizon) {
             s->core.policy = LEAT_POLICY_LEARNED;
             s->edf_done = s->shadows[LT_SHADOW_EDF].stats.work_on_time_ns;
             real->gain = 0;
@@ -171,11 +178,13 @@ void lt_shadow_guard(leat_scheduler *s, uint64_t now)
     }
     const double done = (double)(s->shadows[LT_SHADOW_EDF].stats.work_on_time_ns - s->edf_done);
     const bool worse = real->gain < -bound - s->desc.guard_loss * done;
-    if (worse) {
-        shown->gain = -4 * bound;
-    }
     if (worse || shown->gain < 0) {
         s->core.policy = LEAT_POLICY_EDF;
         s->takeovers++;
+        s->doubts += s->doubts < MOST_DOUBTS;
+        shown->gain = worse ? -need : shown->gain;
+    } else if (s->doubts > 0 && shown->gain >= 2 * need) {
+        s->doubts--;
+        shown->gain = need;
     }
 }

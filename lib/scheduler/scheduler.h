@@ -59,6 +59,7 @@ struct leat_scheduler {
     double largest_work; /* of any request */
     uint64_t edf_done;   /* by EDF's shadow, when the policy last began to decide */
     uint64_t takeovers;
+    uint32_t doubts; /* doublings of what the policy must be ahead by */
 };
 
 static inline uint64_t lt_scheduler_now(const leat_scheduler *s)
