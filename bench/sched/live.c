@@ -187,7 +187,7 @@ static result run_live(world *w, int trace, uint64_t seed, leat_scheduler_desc d
                                      (uint64_t)(s->deadline_ms * 1e6), NULL);
         arrival[first] = next_arrival(w, trace, s, arrival[first], &seeds[first]);
     }
-    const result r = result_of(w, scheduler, (double)(lt_clock_ns() - begin));
+    const result r = result_of(w, scheduler, (double)(lt_clock_ns() - begin), NULL);
     leat_scheduler_destroy(scheduler);
     return r;
 }

@@ -39,8 +39,9 @@ typedef struct world {
     size_t n_streams;
     uint32_t n_devices;
     double seconds, load;
-    int only;  /* trace; -1: all */
-    bool grid; /* is searched */
+    double warm; /* of the seconds, not counted */
+    int only;    /* trace; -1: all */
+    bool grid;   /* is searched */
     leat_context *context;
     FILE *log;
     uint32_t *times; /* as in simulation */
@@ -77,7 +78,9 @@ result simulate(const world *w, int trace, uint64_t seed, leat_scheduler_desc de
 result best_of_grid(const world *w, int trace, uint64_t seed, leat_scheduler_desc *out_desc);
 void name_policy(const leat_scheduler_desc *desc, char *text, size_t bytes);
 /* What a scheduler has done in so many nanoseconds. */
-result result_of(const world *w, leat_scheduler *scheduler, double time_ns);
+/* before: what is not counted of it; NULL: nothing. */
+result result_of(const world *w, leat_scheduler *scheduler, double time_ns,
+                 const leat_scheduler_stats *before);
 
 /* Work in time that no policy can exceed, and work asked for, over the devices' time. */
 typedef struct oracle {

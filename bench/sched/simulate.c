@@ -71,10 +71,29 @@ double cost_ns(const stream *s, uint32_t rows)
                                    (above->rows - below->rows);
 }
 
-result result_of(const world *w, leat_scheduler *scheduler, double time_ns)
+static void subtract(leat_scheduler_stats *s, const leat_scheduler_stats *before)
+{
+    for (int c = 0; c < LEAT_MAX_CLASSES; c++) {
+        s->submitted[c] -= before->submitted[c];
+        s->on_time[c] -= before->on_time[c];
+        s->late[c] -= before->late[c];
+        s->expired[c] -= before->expired[c];
+        s->refused[c] -= before->refused[c];
+    }
+    for (int d = 0; d < LEAT_MAX_DEVICES; d++) {
+        s->busy_ns[d] -= before->busy_ns[d];
+    }
+    s->work_on_time_ns -= before->work_on_time_ns;
+}
+
+result result_of(const world *w, leat_scheduler *scheduler, double time_ns,
+                 const leat_scheduler_stats *before)
 {
     leat_scheduler_stats stats = {.struct_size = sizeof(stats)};
     leat_scheduler_read_stats(scheduler, &stats);
+    if (before != NULL) {
+        subtract(&stats, before);
+    }
     uint64_t on_time = 0, submitted = 0, used = 0;
     double worst = 1;
     for (int c = 0; c < LEAT_MAX_CLASSES; c++) {
@@ -104,6 +123,8 @@ result simulate(const world *w, int trace, uint64_t seed, leat_scheduler_desc de
     desc.clock_user = desc.user = &s;
     desc.decided = decided;
     leat_scheduler *scheduler = make_scheduler(w, desc);
+    leat_scheduler_stats before = {.struct_size = sizeof(before)};
+    bool warm = w->warm <= 0;
     const uint64_t horizon = (uint64_t)(w->seconds * 1e9);
     double arrival[MOST_STREAMS];
     uint64_t seeds[MOST_STREAMS], noise = seed * 77 + 5;
@@ -129,6 +150,10 @@ result simulate(const world *w, int trace, uint64_t seed, leat_scheduler_desc de
         }
         if (next >= horizon) {
             break;
+        }
+        if (!warm && next >= (uint64_t)(w->warm * 1e9)) {
+            leat_scheduler_read_stats(scheduler, &before);
+            warm = true;
         }
         s.now = next > s.now ? next : s.now;
         if (device < 0) {
@@ -161,7 +186,7 @@ result simulate(const world *w, int trace, uint64_t seed, leat_scheduler_desc de
             }
         }
     }
-    result r = result_of(w, scheduler, (double)horizon);
+    result r = result_of(w, scheduler, (double)horizon - w->warm * 1e9, &before);
     r.decisions = s.decisions;
     leat_scheduler_destroy(scheduler);
     return r;

@@ -37,7 +37,9 @@ static void close_ticks(const leat_scheduler *s, lt_ledger *l, uint64_t now, dou
 {
     const uint64_t tick = tick_of(s, now);
     for (int i = 0; i < LT_OPEN_TICKS && l->tick < tick; i++, l->tick++) {
-        l->gain += l->open[l->tick % LT_OPEN_TICKS];
+        const double part = l->open[l->tick % LT_OPEN_TICKS];
+        l->gain += part;
+        l->squares += part * part;
         l->open[l->tick % LT_OPEN_TICKS] = 0;
     }
     l->tick = tick;
@@ -157,15 +159,17 @@ void lt_shadow_lose(leat_scheduler *s, uint32_t device, bool lost, uint64_t now)
     }
 }
 
-/* The policy decides once it is ahead by some batches (fewer are chance), and does so until it is
- * behind; or until the devices have done so much less than EDF's shadow (the table was wrong about
- * what the policy does). Each time that it has to go it must show twice as much; as long as it is
- * ahead by all that counts, half. */
+/* The policy decides once it is ahead by more than chance makes it (four times the square root of
+ * the squares of what they differed by in every tick; some batches at most), and does so until it
+ * is behind; or until the devices have done so much less than EDF's shadow (the table was wrong
+ * about what the policy does). Each time that it has to go it must show twice as much; as long as
+ * it is ahead by all that counts, half. */
 void lt_shadow_guard(leat_scheduler *s, uint64_t now)
 {
     const double bound = 4 * (double)s->core.chunk_ns + 8 * s->largest_work;
-    const double need = ldexp(bound, (int)s->doubts + 1);
     lt_ledger *shown = &s->ledgers[LT_POLICY_TO_EDF], *real = &s->ledgers[LT_REAL_TO_EDF];
+    const double chance = 4 * sqrt(shown->squares) + 2 * s->largest_work;
+    const double need = ldexp(fmin(chance, 2 * bound), (int)s->doubts);
     close_ticks(s, shown, now, 2 * need);
     close_ticks(s, real, now, 4 * bound);
     if (s->core.policy != LEAT_POLICY_LEARNED) {

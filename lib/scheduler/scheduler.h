@@ -26,6 +26,7 @@ enum {
 /* What one has done more than another, in nanoseconds of work in time. */
 typedef struct lt_ledger {
     double gain;                /* of requests whose deadlines have passed */
+    double squares;             /* of what came to it in each tick */
     uint64_t tick;              /* the first that has not */
     double open[LT_OPEN_TICKS]; /* of those with deadlines in each of the next ticks */
 } lt_ledger;
