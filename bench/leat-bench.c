@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The benchmarks of servers under one name: leat-bench serve|sched|batcher|sequences [OPTION...]
+/* The benchmarks of servers under one name: leat-bench serve|sched|batcher|sequences|buckets
+ * [OPTION...]
  *
  * Each is a program of its own beside this one, which runs in its place: its options, what it
  * prints and its exit code are its own (the heads of bench/serve.c and so on). */
@@ -8,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char *const names[] = {"serve", "sched", "batcher", "sequences"};
+static const char *const names[] = {"serve", "sched", "batcher", "sequences", "buckets"};
 
 int main(int argc, char **argv)
 {
@@ -19,7 +20,7 @@ int main(int argc, char **argv)
         name = strcmp(argv[1], names[i]) == 0 ? argv[1] : name;
     }
     if (name == NULL || n <= 0) {
-        fprintf(stderr, "usage: leat-bench serve|sched|batcher|sequences [OPTION...]\n");
+        fprintf(stderr, "usage: leat-bench serve|sched|batcher|sequences|buckets [OPTION...]\n");
         return 2;
     }
     path[n] = '\0';
