@@ -129,7 +129,7 @@ static void plan_maps_rows_and_heads_in_their_order(void **state)
     assert_true(q->strides[0] == 128 && q->strides[1] == 1536 && q->strides[2] == 614400);
     assert_true(q->box[0] == 64 && q->box[1] == 1 && q->box[2] == LT_ATTEND_ROWS);
     assert_int_equal(k->box[2], LT_ATTEND_KEYS);
-    assert_int_equal(y->box[2], 64);
+    assert_int_equal(y->box[2], 16);
     assert_true(plan.params.row_tiles == 3 && plan.params.key_tiles == 4);
     assert_true(plan.params.n_items == 24 && plan.launch.grid == 24);
     p.q_stride[1] = 400 * 64; /* [batch][heads][rows][64] */
