@@ -232,6 +232,39 @@ template <class T, class Op> GPU_FN void binary(const lt_gpu_binary &p)
     }
 }
 
+/* One operation without an activation. */
+template <class T, int OP> struct single {
+    typedef T result;
+    GPU_FN static T apply(const lt_gpu_binary &, T a, T b)
+    {
+        return from_f32<T>(binary_float(OP, to_f32(a), to_f32(b)));
+    }
+};
+
+/* The commonest operations have loops of their own: to choose among all of them and all activations
+ * for each element takes several times as many instructions as reading it. */
+template <class T> GPU_FN void binary_floats(const lt_gpu_binary &p)
+{
+    switch (p.activation.function == LT_GPU_IDENTITY ? p.op : -1) {
+    case LT_GPU_ADD:
+        binary<T, single<T, LT_GPU_ADD>>(p);
+        break;
+    case LT_GPU_SUB:
+        binary<T, single<T, LT_GPU_SUB>>(p);
+        break;
+    case LT_GPU_MUL:
+        binary<T, single<T, LT_GPU_MUL>>(p);
+        break;
+    default:
+        binary<T, arithmetic<T>>(p);
+    }
+}
+
+template <class T> GPU_FN void binary_integers(const lt_gpu_binary &p)
+{
+    binary<T, arithmetic<T>>(p);
+}
+
 /* ---- Where, Cast ----------------------------------------------------------------------------- */
 
 template <class T> GPU_FN void where(const lt_gpu_where &p)
@@ -445,21 +478,21 @@ LT_GPU_FLOATS(gpu::f16, f16)
 LT_GPU_FLOATS(gpu::bf16, bf16)
 #undef LT_GPU_FLOATS
 
-#define LT_GPU_BINARY(type, name)                                                                  \
+#define LT_GPU_BINARY(type, name, numbers)                                                         \
     GPU_KERNEL(lt_gpu_binary_##name, lt_gpu_binary)                                                \
     {                                                                                              \
-        gpu::binary<type, gpu::arithmetic<type>>(p);                                               \
+        gpu::binary_##numbers<type>(p);                                                            \
     }                                                                                              \
     GPU_KERNEL(lt_gpu_compare_##name, lt_gpu_binary)                                               \
     {                                                                                              \
         gpu::binary<type, gpu::comparison<type>>(p);                                               \
     }
-LT_GPU_BINARY(float, f32)
-LT_GPU_BINARY(gpu::f16, f16)
-LT_GPU_BINARY(gpu::bf16, bf16)
-LT_GPU_BINARY(int32_t, i32)
-LT_GPU_BINARY(int64_t, i64)
-LT_GPU_BINARY(uint8_t, u8)
+LT_GPU_BINARY(float, f32, floats)
+LT_GPU_BINARY(gpu::f16, f16, floats)
+LT_GPU_BINARY(gpu::bf16, bf16, floats)
+LT_GPU_BINARY(int32_t, i32, integers)
+LT_GPU_BINARY(int64_t, i64, integers)
+LT_GPU_BINARY(uint8_t, u8, integers)
 #undef LT_GPU_BINARY
 
 #define LT_GPU_WHERE(type, bytes)                                                                  \
