@@ -108,9 +108,10 @@ typedef struct runner {
     blocking blocking;
     char *workspace;
     double low, high;
-    size_t k;       /* of a tap, in whole groups */
-    bool activate;  /* by function, after the tile */
-    bool by_kernel; /* likewise costly, but the kernel's own */
+    size_t k;           /* of a tap, in whole groups */
+    size_t panel_bytes; /* of a whole panel */
+    bool activate;      /* by function, after the tile */
+    bool by_kernel;     /* likewise costly, but the kernel's own */
     bool tiles_outermost;
     size_t tile_rows, higher_tiles;
     size_t panels;
@@ -303,16 +304,37 @@ static void run_chain(const runner *run, chain *waiting)
     }
 }
 
-/* One call of the kernel at the panel that `tile` was turned to, now or by run_chain. */
-static void run_tile(const runner *run, const chunk *c, size_t t, lt_gemm_tile *tile,
+/* Turns to tile t of rows. Returns how many rows it has. */
+static size_t set_rows(const runner *run, const chunk *c, size_t t, lt_gemm_tile *tile)
+{
+    tile->row = tile_row(run, t);
+    tile->rows = tile_rows(run, c, t);
+    return tile_row(run, t + 1) - tile->row;
+}
+
+/* From a panel to the next one, p. */
+static void next_panel(const runner *run, const chunk *c, size_t p, lt_gemm_tile *tile)
+{
+    const lt_gemm_job *job = run->job;
+    const size_t nr = job->kernels->nr, column = tile->column + nr, left = job->n - column;
+    if (tile->n != nr || left < nr || job->kernels->quarters != NULL) { /* perhaps other widths */
+        set_panel(run, c, p, tile);
+        return;
+    }
+    tile->column = column;
+    tile->b = (const char *)tile->b + run->panel_bytes;
+    if (tile->bias != NULL) {
+        tile->bias = (const char *)tile->bias + nr * job->kernels->bias_bytes;
+    }
+}
+
+/* One call of the kernel at the panel and rows that `tile` was turned to, now or by run_chain. */
+static void run_tile(const runner *run, const chunk *c, size_t count, lt_gemm_tile *tile,
                      chain *waiting)
 {
     const lt_gemm_job *job = run->job;
     const lt_gemm_kernels *kernels = job->kernels;
-    size_t row = tile_row(run, t), count = tile_row(run, t + 1) - row;
-    size_t bytes = kernels->c_bytes, column = tile->column - run->c_column;
-    tile->row = row;
-    tile->rows = tile_rows(run, c, t);
+    const size_t row = tile->row, bytes = kernels->c_bytes, column = tile->column - run->c_column;
     tile->c = (char *)job->c + (row * job->ldc + column) * bytes;
     tile->residual = NULL;
     if (c->index > 0) {
@@ -362,7 +384,7 @@ static void panels_outermost(const runner *run, const chunk *c)
         set_panel(run, c, p, &tile);
         tile.next = p + 1 < c->p1 ? panel_at(run, p + 1, c->tap, c->k0) : panel_behind(run, c);
         for (size_t t = c->t0; t < c->t1; t++) {
-            run_tile(run, c, t, &tile, &waiting);
+            run_tile(run, c, set_rows(run, c, t, &tile), &tile, &waiting);
             tile.next = (const char *)tile.next + part;
         }
     }
@@ -382,11 +404,15 @@ static void tiles_outermost(const runner *run, const chunk *c)
               : 0;
     size_t part = tile.next_step * tile.k / job->kernels->k_group * tile.taps;
     for (size_t t = c->t0; t < c->t1; t++) {
+        const size_t count = set_rows(run, c, t, &tile);
         tile.next = tile_rows(run, c, t + 1 < c->t1 ? t + 1 : t)[0];
-        for (size_t p = c->p0; p < c->p1; p++) {
-            set_panel(run, c, p, &tile);
-            run_tile(run, c, t, &tile, &waiting);
+        set_panel(run, c, c->p0, &tile);
+        for (size_t p = c->p0; p < c->p1;) {
+            run_tile(run, c, count, &tile, &waiting);
             tile.next = (const char *)tile.next + part;
+            if (++p < c->p1) {
+                next_panel(run, c, p, &tile);
+            }
         }
     }
     run_chain(run, &waiting);
@@ -447,6 +473,7 @@ static runner prepare_run(const lt_gemm_job *job, void *workspace)
     runner run = {.job = job, .workspace = workspace, .low = -INFINITY, .high = INFINITY};
     run.blocking = choose_blocking(job);
     run.k = lt_gemm_padded_k(job->kernels, job->k);
+    run.panel_bytes = run.k * job->taps * job->kernels->nr * job->kernels->b_bytes;
     run.tile_rows = job->m / run.blocking.tiles;
     run.higher_tiles = job->m % run.blocking.tiles;
     bool costly = !lt_cpu_activation_clamp(&job->activation, &run.low, &run.high);
