@@ -154,10 +154,11 @@ template <class T, int M> GPU_FN void gemv_nt(const lt_gpu_gemm &p)
             gemm_matrices(p, matrix, at);
         }
         if (lane < M && p.bias != nullptr) {
-            bias = p.beta * to_f32(((const T *)p.bias)[lane * p.bias_row + j * p.bias_column]);
+            bias =
+                p.beta * load_mixed<T>(p.bias, lane * p.bias_row + j * p.bias_column, p.wide_bias);
         }
         if (lane < M && p.residual != nullptr) {
-            residual = to_f32(((const T *)p.residual)[y]);
+            residual = load_mixed<T>(p.residual, y, p.wide_residual);
         }
         gemv_walk<T, M>(p, (const T *)p.a + at[0], (const T *)p.b + at[1] + j * p.b_column, lane,
                         sums);
@@ -167,7 +168,7 @@ template <class T, int M> GPU_FN void gemv_nt(const lt_gpu_gemm &p)
             own = lane == i ? sum : own;
         }
         if (lane < M) {
-            ((T *)p.y)[y] = from_f32<T>(epilogue(p.alpha * own, bias, residual, p.activation));
+            store_mixed<T>(p.y, y, p.wide_y, epilogue(p.alpha * own, bias, residual, p.activation));
         }
     }
 }

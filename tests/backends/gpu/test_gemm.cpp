@@ -2,6 +2,7 @@
 #include "gemm.hpp"
 #include "gpu_test.hpp"
 
+#include <type_traits>
 #include <vector>
 
 struct product {
@@ -25,10 +26,12 @@ static void set_strides(bool transposed, int rows, int columns, int64_t *row, in
     *column = transposed ? rows : 1;
 }
 
-template <class T> static void expect(const lt_gpu_gemm &p, std::vector<double> &out, double &most)
+/* W: of bias, residual and result. */
+template <class T, class W>
+static void expect(const lt_gpu_gemm &p, std::vector<double> &out, double &most)
 {
-    const T *a = (const T *)p.a, *b = (const T *)p.b, *bias = (const T *)p.bias;
-    const T *residual = (const T *)p.residual;
+    const T *a = (const T *)p.a, *b = (const T *)p.b;
+    const W *bias = (const W *)p.bias, *residual = (const W *)p.residual;
     most = 0;
     for (int z = 0; z < p.batch; z++) {
         for (int i = 0; i < p.m; i++) {
@@ -51,14 +54,14 @@ template <class T> static void expect(const lt_gpu_gemm &p, std::vector<double> 
     }
 }
 
-template <class T>
+template <class T, class W = T>
 static void check_product(const product &c, kind kind, void (*kernel)(const lt_gpu_gemm &),
                           void (*finish)(const lt_gpu_gemm &), int tile)
 {
     const size_t count = (size_t)c.batch * c.m * c.n;
     const int b_count = c.batch % 2 == 1 ? 1 : c.batch;
-    buffer<T> a((size_t)c.batch * c.m * c.k), b((size_t)b_count * c.k * c.n), y(count);
-    buffer<T> bias((size_t)c.n), residual(count);
+    buffer<T> a((size_t)c.batch * c.m * c.k), b((size_t)b_count * c.k * c.n);
+    buffer<W> bias((size_t)c.n), residual(count), y(count);
     buffer<float> workspace((size_t)c.splits * count);
     fill(a, 1);
     fill(b, 2);
@@ -85,11 +88,12 @@ static void check_product(const product &c, kind kind, void (*kernel)(const lt_g
     p.b_stride[0] = b_count > 1 ? c.k * c.n : 0;
     p.alpha = 0.5f;
     p.beta = 2.0f;
+    p.wide_y = p.wide_bias = p.wide_residual = !std::is_same<T, W>::value;
     p.activation.function = LT_GPU_RELU;
     std::vector<double> expected(count);
     double most;
-    expect<T>(p, expected, most);
-    const tolerance t = {rounding<T>() * 1.01, (c.k + 4) * 0x1p-24 * most};
+    expect<T, W>(p, expected, most);
+    const tolerance t = {rounding<W>() * 1.01, (c.k + 4) * 0x1p-24 * most};
     int64_t items = kind == TILES ? lt_gpu_gemm_items(&p, tile)
                     : kind == NN  ? lt_gpu_gemv_nn_items(&p, sizeof(T))
                                   : (c.n * c.batch + 3) / 4;
@@ -111,17 +115,17 @@ static const product tiles[] = {
     {64, 64, 64, true, false, 3, 1, true, true}, {30, 20, 100, false, true, 2, 3, true, true},
 };
 
-template <class T>
+template <class T, class W = T>
 static void check_tiles(void (*small)(const lt_gpu_gemm &), void (*large)(const lt_gpu_gemm &),
                         void (*finish)(const lt_gpu_gemm &))
 {
     for (const product &c : tiles) {
-        check_product<T>(c, TILES, small, finish, 64);
+        check_product<T, W>(c, TILES, small, finish, 64);
     }
-    check_product<T>(tiles[1], TILES, large, finish, 128);
-    check_product<T>(tiles[3], TILES, large, finish, 128);
+    check_product<T, W>(tiles[1], TILES, large, finish, 128);
+    check_product<T, W>(tiles[3], TILES, large, finish, 128);
     const product wide = {129, 130, 20, true, true, 1, 1, true, true};
-    check_product<T>(wide, TILES, large, finish, 128);
+    check_product<T, W>(wide, TILES, large, finish, 128);
 }
 
 static void tiles_multiply_all_layouts(void **)
@@ -132,19 +136,19 @@ static void tiles_multiply_all_layouts(void **)
                            lt_gpu_gemm_finish_bf16);
 }
 
-template <class T>
+template <class T, class W = T>
 static void check_rows(void (*nt)(const lt_gpu_gemm &), void (*nn)(const lt_gpu_gemm &),
                        void (*finish)(const lt_gpu_gemm &))
 {
     for (int m = 1; m <= LT_GPU_GEMV_ROWS; m++) {
         const product dense = {m, 37, 264, false, true, 1 + m % 3, 1, true, m % 2 == 0};
-        check_product<T>(dense, NT, nt, finish, 0);
+        check_product<T, W>(dense, NT, nt, finish, 0);
         const product odd = {m, 5, 27, false, true, 2, 1, false, true};
-        check_product<T>(odd, NT, nt, finish, 0);
+        check_product<T, W>(odd, NT, nt, finish, 0);
         const product columns = {m, 264, 40, m % 2 == 0, false, 1, 1 + m % 3, true, true};
-        check_product<T>(columns, NN, nn, finish, 0);
+        check_product<T, W>(columns, NN, nn, finish, 0);
         const product few = {m, 13, 9, false, false, 2, 1, true, false};
-        check_product<T>(few, NN, nn, finish, 0);
+        check_product<T, W>(few, NN, nn, finish, 0);
     }
 }
 
@@ -153,6 +157,17 @@ static void few_rows_multiply(void **)
     check_rows<float>(lt_gpu_gemv_nt_f32, lt_gpu_gemv_nn_f32, lt_gpu_gemm_finish_f32);
     check_rows<gpu::f16>(lt_gpu_gemv_nt_f16, lt_gpu_gemv_nn_f16, lt_gpu_gemm_finish_f16);
     check_rows<gpu::bf16>(lt_gpu_gemv_nt_bf16, lt_gpu_gemv_nn_bf16, lt_gpu_gemm_finish_bf16);
+}
+
+/* Products of halves whose bias, residual and result are f32. */
+static void halves_have_wide_results(void **)
+{
+    check_tiles<gpu::f16, float>(lt_gpu_gemm_f16_64x64, lt_gpu_gemm_f16_128x128,
+                                 lt_gpu_gemm_finish_f16);
+    check_tiles<gpu::bf16, float>(lt_gpu_gemm_bf16_64x64, lt_gpu_gemm_bf16_128x128,
+                                  lt_gpu_gemm_finish_bf16);
+    check_rows<gpu::f16, float>(lt_gpu_gemv_nt_f16, lt_gpu_gemv_nn_f16, lt_gpu_gemm_finish_f16);
+    check_rows<gpu::bf16, float>(lt_gpu_gemv_nt_bf16, lt_gpu_gemv_nn_bf16, lt_gpu_gemm_finish_bf16);
 }
 
 static void bias_broadcasts_by_strides(void **)
@@ -187,6 +202,7 @@ int main()
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tiles_multiply_all_layouts),
         cmocka_unit_test(few_rows_multiply),
+        cmocka_unit_test(halves_have_wide_results),
         cmocka_unit_test(bias_broadcasts_by_strides),
     };
     return cmocka_run_group_tests(tests, nullptr, nullptr);
