@@ -2,11 +2,14 @@
 /* The loops around the micro-kernels of strassen.h.
  *
  * Row i of the upper half and row i of the lower one make a pair; pairs are cut into tiles of
- * nearly equal height and tiles into blocks. For a block and a chunk of k every thread makes all
+ * nearly equal height and tiles into blocks. For a block and a chunk of k a thread makes all
  * factors of A for itself, which then stay in its second-level cache while units (pairs of panels
- * of B) go over them, a range of units a task. (Sharing them costs more than making them again:
- * every line would be fetched from the core that wrote it, and taken back by it for the next
- * block.) Per unit seven products pass over the block's tiles. */
+ * of B) go over them. Per unit seven products pass over the block's tiles.
+ *
+ * Threads take blocks, unless ranges of a block's units share the work out more evenly: then every
+ * thread makes the block's factors. (Sharing them costs more than making them again: every line
+ * would be fetched from the core that wrote it, and taken back by it for the next block.) Either
+ * way a thread reads as much of B. */
 #include "gemm/strassen.h"
 
 #include <math.h>
@@ -23,7 +26,9 @@ typedef struct cutting {
     size_t chunks;
     size_t pairs; /* of rows */
     size_t tiles;
-    size_t block_tiles;
+    size_t blocks;
+    size_t block_tiles; /* of a block, at most */
+    bool by_blocks;     /* a task is a block; otherwise a range of one's units */
     size_t units;
     size_t rest;       /* columns that the plain product takes */
     size_t factors;    /* of the factors of A for a block and a chunk */
@@ -59,15 +64,27 @@ const lt_strassen_kernels *lt_strassen_kernels_for(const lt_cpu_device *device)
     return &lt_cpu_strassen_f32_4x8_portable;
 }
 
-static cutting cut(const lt_strassen_kernels *kernels, size_t m, size_t n, size_t k)
+/* Whether threads that take blocks of tiles wait less for one another than with ranges of units. */
+static bool blocks_are_even(const cutting *c, size_t threads)
+{
+    size_t most_tiles = divide_up(c->tiles, threads), most_units = divide_up(c->units, threads);
+    return threads > 1 && c->tiles >= threads && most_tiles * c->units <= most_units * c->tiles;
+}
+
+static cutting cut(const lt_strassen_kernels *kernels, size_t m, size_t n, size_t k, size_t threads)
 {
     const size_t mr = kernels->gemm->mr, nr = kernels->gemm->nr;
     cutting c = {.half_k = k / 2, .pairs = divide_up(m, 2), .units = n / (2 * nr)};
     c.chunks = divide_up(c.half_k, CHUNK_K);
     c.chunk_k = c.chunks ? whole_lines(divide_up(c.half_k, c.chunks)) : 0;
     c.tiles = divide_up(c.pairs, mr);
-    size_t blocks = divide_up(c.pairs, BLOCK_PAIRS);
-    c.block_tiles = blocks ? divide_up(c.tiles, blocks) : 0;
+    c.blocks = divide_up(c.pairs, BLOCK_PAIRS);
+    c.by_blocks = blocks_are_even(&c, threads);
+    if (c.by_blocks) {
+        size_t blocks = divide_up(c.blocks, threads) * threads;
+        c.blocks = blocks < c.tiles ? blocks : c.tiles;
+    }
+    c.block_tiles = c.blocks ? divide_up(c.tiles, c.blocks) : 0;
     c.rest = n - c.units * 2 * nr;
     c.factors = LT_STRASSEN_PRODUCTS * c.block_tiles * mr * c.chunk_k;
     c.difference = c.chunk_k * nr;
@@ -78,7 +95,7 @@ static cutting cut(const lt_strassen_kernels *kernels, size_t m, size_t n, size_
 
 bool lt_strassen_applies(const lt_strassen_kernels *kernels, size_t m, size_t n, size_t k)
 {
-    cutting c = cut(kernels, m, n, k);
+    cutting c = cut(kernels, m, n, k, 1);
     return c.units > 0 && c.pairs > 0 && k >= 2 && k % 2 == 0 &&
            c.pairs / c.tiles >= kernels->least_rows;
 }
@@ -100,7 +117,7 @@ static lt_gemm_job rest_job(const lt_strassen_kernels *kernels, const lt_gemm_jo
 size_t lt_strassen_workspace(const lt_strassen_kernels *kernels, const lt_gemm_job *job,
                              uint32_t threads)
 {
-    cutting c = cut(kernels, job->m, job->n, job->k);
+    cutting c = cut(kernels, job->m, job->n, job->k, threads);
     lt_gemm_job plain = {.kernels = kernels->gemm, .m = job->m, .k = job->k, .taps = 1};
     return c.own * threads * sizeof(float) + lt_gemm_workspace(&plain, threads);
 }
@@ -115,19 +132,19 @@ size_t lt_strassen_workspace(const lt_strassen_kernels *kernels, const lt_gemm_j
 lt_strassen_costs lt_strassen_estimate(const lt_strassen_kernels *kernels, const lt_gemm_job *job,
                                        uint32_t threads)
 {
-    const cutting c = cut(kernels, job->m, job->n, job->k);
+    const cutting c = cut(kernels, job->m, job->n, job->k, threads);
     const double macs = kernels->gemm->nr > 8 ? 16 : 4, each = 1 / GHZ / threads;
     double columns = (double)(job->n - c.rest);
     double rest = (double)job->m * (double)job->k * (double)c.rest / macs;
     double plain = (double)job->m * (double)job->k * columns / macs;
     double pairs = (double)c.pairs, steps = (double)c.half_k;
-    double blocks = (double)divide_up(c.tiles, c.block_tiles);
     double strassen = 7 * pairs * steps * columns / 2 / macs;
     strassen += 12 * pairs * columns / 2 * sizeof(float) * (double)c.chunks * UPDATE_CYCLES;
     plain += 2 * pairs * columns * sizeof(float) * UPDATE_CYCLES;
-    strassen += 5 * steps * columns / 2 * sizeof(float) * blocks * MINUS_CYCLES;
+    strassen += 5 * steps * columns / 2 * sizeof(float) * (double)c.blocks * MINUS_CYCLES;
+    /* As if threads took ranges of units and waited for the one with most of them: what blocks gain
+     * beyond that is less than two threads lose that share one second-level cache. */
     strassen += threads * LT_STRASSEN_PRODUCTS * pairs * steps * sizeof(float) * SPLIT_CYCLES;
-    /* The thread with most units is waited for. */
     strassen *= (double)(divide_up(c.units, threads) * threads) / (double)c.units;
     return (lt_strassen_costs){(plain + rest) * each, (strassen + rest) * each};
 }
@@ -362,50 +379,93 @@ static bool following(const runner *run, size_t thread, size_t unit, size_t *out
     return begin < cut->units && (more_chunks || run->t1 < cut->tiles);
 }
 
-static void run_task(void *argument, uint32_t task, uint32_t thread)
+/* Task `task` of the chunk in work: a range of units. */
+static void run_range(const runner *run, const scratch *own, size_t task, size_t thread)
 {
-    const runner *run = argument;
     const cutting *cut = &run->cut;
-    const scratch own = scratch_of(run, thread);
     size_t first = cut->units * task / run->tasks, end = cut->units * (task + 1) / run->tasks;
-    make_factors(run, &own);
+    make_factors(run, own);
     for (size_t u = first; u < end; u++) {
         size_t next, k0;
         bool more = following(run, thread, u, &next, &k0);
         for (size_t i = 0; i < LT_STRASSEN_PRODUCTS; i++) {
             size_t q = products[i].next;
-            run_product(run, &own, u, i, more && q != NONE ? b_at(run, next, q, k0) : NULL);
+            run_product(run, own, u, i, more && q != NONE ? b_at(run, next, q, k0) : NULL);
         }
     }
 }
 
-/* A chunk of a block on the pool; false when factors of A were not finite. */
-static bool run_chunk(runner *run, const leat_kernel_args *args)
+static void run_task(void *argument, uint32_t task, uint32_t thread)
+{
+    const runner *run = argument;
+    const scratch own = scratch_of(run, thread);
+    run_range(run, &own, task, thread);
+}
+
+static void set_block(runner *run, size_t block)
+{
+    const cutting *cut = &run->cut;
+    run->t0 = cut->tiles * block / cut->blocks;
+    run->t1 = cut->tiles * (block + 1) / cut->blocks;
+}
+
+static void set_chunk(runner *run, size_t chunk)
+{
+    const cutting *cut = &run->cut;
+    size_t left = cut->half_k - chunk * cut->chunk_k;
+    run->chunk = chunk;
+    run->k0 = chunk * cut->chunk_k;
+    run->chunk_k = left < cut->chunk_k ? left : cut->chunk_k;
+}
+
+/* All of a block, by one thread. */
+static void run_block(void *argument, uint32_t task, uint32_t thread)
+{
+    runner run = *(const runner *)argument;
+    const scratch own = scratch_of(&run, thread);
+    run.threads = run.tasks = 1;
+    set_block(&run, task);
+    for (size_t chunk = 0; chunk < run.cut.chunks && !isnan(*own.unfit); chunk++) {
+        set_chunk(&run, chunk);
+        run.stage = (uint32_t)(task * run.cut.chunks + chunk + 1);
+        run_range(&run, &own, 0, 0);
+    }
+}
+
+/* False when factors of A were not finite. */
+static bool all_fit(const runner *run)
 {
     float unfit = 0;
-    run->stage++;
-    if (run->tasks == 1) {
-        run_task(run, 0, 0);
-    } else {
-        args->host->parallel(args->pool, (uint32_t)run->tasks, run_task, run);
-    }
     for (size_t i = 0; i < run->threads; i++) {
         unfit += *scratch_of(run, i).unfit;
     }
     return !isnan(unfit);
 }
 
+/* A chunk of a block on the pool; false when factors of A were not finite. */
+static bool run_chunk(runner *run, const leat_kernel_args *args)
+{
+    run->stage++;
+    if (run->tasks == 1) {
+        run_task(run, 0, 0);
+    } else {
+        args->host->parallel(args->pool, (uint32_t)run->tasks, run_task, run);
+    }
+    return all_fit(run);
+}
+
 /* All blocks and chunks. */
 static bool run_units(runner *run, const leat_kernel_args *args)
 {
     const cutting *cut = &run->cut;
-    for (run->t0 = 0; run->t0 < cut->tiles; run->t0 = run->t1) {
-        size_t t1 = run->t0 + cut->block_tiles;
-        run->t1 = t1 < cut->tiles ? t1 : cut->tiles;
-        for (run->chunk = 0; run->chunk < cut->chunks; run->chunk++) {
-            size_t left = cut->half_k - run->chunk * cut->chunk_k;
-            run->k0 = run->chunk * cut->chunk_k;
-            run->chunk_k = left < cut->chunk_k ? left : cut->chunk_k;
+    if (cut->by_blocks) {
+        args->host->parallel(args->pool, (uint32_t)cut->blocks, run_block, run);
+        return all_fit(run);
+    }
+    for (size_t block = 0; block < cut->blocks; block++) {
+        set_block(run, block);
+        for (size_t chunk = 0; chunk < cut->chunks; chunk++) {
+            set_chunk(run, chunk);
             if (!run_chunk(run, args)) {
                 return false;
             }
@@ -417,13 +477,14 @@ static bool run_units(runner *run, const leat_kernel_args *args)
 void lt_strassen_run(const lt_strassen_kernels *kernels, const lt_gemm_job *job, void *workspace,
                      const leat_kernel_args *args)
 {
+    const uint32_t threads = args->host->pool_threads(args->pool);
     runner run = {.kernels = kernels,
                   .job = job,
-                  .cut = cut(kernels, job->m, job->n, job->k),
+                  .cut = cut(kernels, job->m, job->n, job->k, threads),
                   .own = workspace,
                   .low = -INFINITY,
                   .high = INFINITY};
-    run.threads = args->host->pool_threads(args->pool);
+    run.threads = threads;
     for (size_t i = 0; i < run.threads; i++) {
         scratch s = scratch_of(&run, i);
         *s.stage = 0;
