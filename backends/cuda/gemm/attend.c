@@ -100,6 +100,17 @@ static leat_status make_maps(const lt_cuda_gemm *gemm, const lt_gpu_attention *p
     return status ? status : map_tensor(gemm, dtype, y, p->y_stride, 16, &out->y, err);
 }
 
+/* Whether a block takes all row tiles of a head, one after the other, and its keys and values are
+ * copied once: where they fit and no block gets more to do. */
+static uint32_t choose_together(const lt_cuda_attend_params *p, uint32_t places)
+{
+    const uint32_t heads = p->n_items / p->row_tiles;
+    const uint32_t most = (p->n_items + places - 1) / places;
+    return p->key_tiles <= LT_ATTEND_STAGES && (heads + places - 1) / places * p->row_tiles <= most
+               ? p->row_tiles
+               : 1;
+}
+
 leat_status lt_cuda_attend_plan_make(const lt_cuda_attend_kernels *kernels,
                                      const lt_gpu_attention *p, leat_dtype dtype,
                                      lt_cuda_attend_plan *out, leat_error *err)
@@ -128,7 +139,9 @@ leat_status lt_cuda_attend_plan_make(const lt_cuda_attend_kernels *kernels,
     params->scale = p->scale * 1.44269504f;
     params->nothing = p->nothing;
     const uint32_t places = kernels->gemm->n_multiprocessors;
-    out->launch.grid = params->n_items < places ? params->n_items : places;
+    params->together = choose_together(params, places);
+    const uint32_t units = params->n_items / params->together;
+    out->launch.grid = units < places ? units : places;
     out->launch.cluster = 1;
     out->launch.threads = LT_ATTEND_THREADS;
     out->launch.shared_bytes = LT_ATTEND_SHARED_BYTES;

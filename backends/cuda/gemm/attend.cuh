@@ -13,7 +13,9 @@
  *                            softmax of s while the latter still runs; s becomes weights
  *
  * Tiles of all items of a block are one sequence: the last mix of an item runs beside the first
- * scores of the next. Results leave by the copy engine from shared memory of their own.
+ * scores of the next. Where the tiles of a head fit into the rings, a block takes all its items in
+ * turn (`together`), and its keys and values are copied once: who computes goes back to where they
+ * began, and gives stages back while it takes the last item. Results leave by the copy engine from shared memory of their own.
  * Weights are by a maximum that is exact within 2^8: sums shrink only when it grows by more, which
  * after the first tile is rare. Where a tile has no biases the scale is folded into the exponent.
  * In shared memory rows of 128 bytes with the 128-byte swizzle; scores of a thread as ptx::product
@@ -61,6 +63,24 @@ struct item {
     uint32_t image, head, row;
 };
 
+/* A block's items: `together` neighbours, whose keys and values stay, of every gridDim.x * together
+ * items. */
+__device__ __forceinline__ uint32_t first_item(const lt_cuda_attend_params &p)
+{
+    return blockIdx.x * p.together;
+}
+
+/* Whether an item is the last of its neighbours. */
+__device__ __forceinline__ bool ends(const lt_cuda_attend_params &p, uint32_t i)
+{
+    return (i + 1) % p.together == 0;
+}
+
+__device__ __forceinline__ uint32_t next_item(const lt_cuda_attend_params &p, uint32_t i)
+{
+    return ends(p, i) ? i + 1 + (gridDim.x - 1) * p.together : i + 1;
+}
+
 __device__ __forceinline__ item locate(const lt_cuda_attend_params &p, uint32_t i)
 {
     const uint32_t heads = i / p.row_tiles, image = heads / p.heads;
@@ -92,15 +112,19 @@ __device__ __forceinline__ void produce(const lt_cuda_attend_params &p, const sh
 {
     gemm::ring at, slot;
     ptx::wait_for_predecessor();
-    for (uint32_t i = blockIdx.x; i < p.n_items; i += gridDim.x) {
+    for (uint32_t i = first_item(p); i < p.n_items; i = next_item(p, i)) {
         const item to = locate(p, i);
         const uint32_t kv_head = to.head / p.sharers, there = s.there + slot.stage * 8;
         ptx::barrier_wait(s.free + slot.stage * 8, slot.parity ^ 1);
         ptx::barrier_expect(there, LT_ATTEND_Q_BYTES);
         copy(p.q, s.queries + slot.stage * LT_ATTEND_Q_BYTES, there, to.row, to.head, to.image);
         slot.next(2);
-        for (uint32_t tile = 0; tile < p.key_tiles; tile++) {
+        for (uint32_t tile = 0; i % p.together == 0 && tile < p.key_tiles; tile++) {
             produce_tile(s.keys, s.keys_full, s.keys_empty, at, p.k, tile, kv_head, to.image);
+            if (i == first_item(p) && tile == 0) { /* what is needed first comes first */
+                ptx::barrier_wait(there, 0);
+                ptx::barrier_wait(s.keys_full, 0);
+            }
             produce_tile(s.values, s.values_full, s.values_empty, at, p.v, tile, kv_head, to.image);
             at.next(LT_ATTEND_STAGES);
         }
@@ -127,14 +151,18 @@ __device__ __forceinline__ float bias_of(const lt_cuda_attend_params &p, int64_t
            (f32 ? ((const float *)p.mask)[at] : gemm::to_float(((const T *)p.mask)[at]));
 }
 
-/* A warp: biases of the tiles of keys and whether there are any; it answers for each stage. */
+/* A warp: biases of the tiles of keys and whether there are any; it answers for each stage.
+ * compute-sanitizer's racecheck reports hazards between these stores and their reads, of all lanes
+ * but the first, and reports the same of the same lanes where each arrives at the barrier itself
+ * (33 arrivals), which alone orders its stores before every thread that waits: it follows arrivals
+ * of a warp's first lane only. Here the order is store, __syncwarp, arrival, wait, read. */
 template <class T>
 __device__ __forceinline__ void produce_biases(const lt_cuda_attend_params &p, const shared_map &s)
 {
     const uint32_t lane = threadIdx.x % 32;
     gemm::ring at;
     ptx::wait_for_predecessor();
-    for (uint32_t i = blockIdx.x; i < p.n_items; i += gridDim.x) {
+    for (uint32_t i = first_item(p); i < p.n_items; i += gridDim.x * p.together) {
         const item to = locate(p, i);
         const int64_t mask = to.image * p.mask_batch + to.head * p.mask_head;
         for (uint32_t tile = 0; tile < p.key_tiles; tile++) {
@@ -318,18 +346,21 @@ __device__ __forceinline__ void give_back(uint32_t barrier)
     }
 }
 
-/* Scores of a tile, products done, become weights. Returns whether sums of before shrink in any of
+/* Scores of a tile, products done, become weights; done: with its stage. Returns whether sums of before shrink in any of
  * the warp's rows; or the totals are no numbers, where shrinking changes nothing: so that the
  * answer, and the wait for the products of before behind it, comes after the weights. */
 __device__ __forceinline__ bool soften(const shared_map &s, uint32_t stage, float scale,
-                                       float (&scores)[SCORES], state &at, float (&shrink)[2])
+                                       float (&scores)[SCORES], state &at, float (&shrink)[2],
+                                       bool done)
 {
     if (ptx::load_4(s.plain + stage * 8) == 0) {
         add_biases(scores, s.biases + stage * LT_ATTEND_KEYS * 4, scale);
         scale = 1.0f;
     }
     ptx::product_hold(scores); /* biases have been read */
-    give_back(s.keys_empty + stage * 8);
+    if (done) {
+        give_back(s.keys_empty + stage * 8);
+    }
     follow_most(scores, scale, at, shrink);
     weigh(scores, scale, at, shrink);
     ptx::product_hold(scores);
@@ -395,7 +426,7 @@ __device__ __forceinline__ void consume(const lt_cuda_attend_params &p, const sh
     const uint32_t group = __shfl_sync(~0u, threadIdx.x / 128, 0); /* uniform, as seen */
     const uint32_t queries = s.queries + group * 64 * 128;
     const state fresh = {{NOTHING_SEEN, NOTHING_SEEN}, {0.0f, 0.0f}};
-    gemm::ring keys, values, slot;
+    gemm::ring keys, values, slot, first_keys, first_values; /* first: of the neighbours */
     float scores[SCORES], o[SUMS], shrink[2];
     uint32_t weights[SCORES / 2];
     state at = fresh;
@@ -413,20 +444,29 @@ __device__ __forceinline__ void consume(const lt_cuda_attend_params &p, const sh
     give_turn(group);
     ptx::product_wait<0>();
     ptx::product_hold(scores);
-    soften(s, 0, p.scale, scores, at, shrink);
+    uint32_t i = first_item(p), done = i; /* done: the item of `tile` */
+    bool ending = ends(p, i); /* item i is the last of its neighbours */
+    soften(s, 0, p.scale, scores, at, shrink, ending);
     pack_weights<T>(weights, scores);
     keys.next(LT_ATTEND_STAGES);
-    uint32_t i = blockIdx.x, tile = 0;
+    uint32_t tile = 0;
     for (;;) {
         /* Scores of what comes next beside the mix of `tile`, whose weights are there. */
         const bool last = tile + 1 == p.key_tiles;
-        const uint32_t before = i;
+        const bool ended = ending;
+        done = i;
         if (last) {
             give_back(s.free + slot.stage * 8);
             slot.next(2);
-            i += gridDim.x;
+            i = next_item(p, i);
             if (i >= p.n_items) {
                 break;
+            }
+            ending = ends(p, i);
+            if (ended) {
+                first_keys = keys;
+            } else {
+                keys = first_keys;
             }
             ptx::barrier_wait(s.there + slot.stage * 8, slot.parity);
         }
@@ -448,7 +488,7 @@ __device__ __forceinline__ void consume(const lt_cuda_attend_params &p, const sh
         state next = last ? fresh : at;
         /* The wait is in both arms: ptxas moves one before or behind the branch up to where the
          * scores are there, and nothing would run beside the mix. */
-        if (soften(s, stage, p.scale, scores, next, shrink)) {
+        if (soften(s, stage, p.scale, scores, next, shrink, ending)) {
             ptx::product_wait<0>();
             ptx::product_hold(o);
             if (!last) {
@@ -459,10 +499,17 @@ __device__ __forceinline__ void consume(const lt_cuda_attend_params &p, const sh
             ptx::product_hold(o);
         }
         hold_weights(weights);
-        give_back(s.values_empty + values.stage * 8);
+        if (ended) {
+            give_back(s.values_empty + values.stage * 8);
+        }
         values.next(LT_ATTEND_STAGES);
         if (last) {
-            finish<T>(p, o, at, s.results, before);
+            if (ended) {
+                first_values = values;
+            } else {
+                values = first_values;
+            }
+            finish<T>(p, o, at, s.results, done);
         }
         at = next;
         tile = last ? 0 : tile + 1;
@@ -475,7 +522,7 @@ __device__ __forceinline__ void consume(const lt_cuda_attend_params &p, const sh
     start_mix<T>(o, weights, s.values + values.stage * LT_ATTEND_TILE_BYTES, tile == 0);
     ptx::product_wait<0>();
     ptx::product_hold(o);
-    finish<T>(p, o, at, s.results, i - gridDim.x);
+    finish<T>(p, o, at, s.results, done);
     if (group == 0) { /* the last turn that was given */
         await_turn(group);
     }

@@ -38,10 +38,11 @@ typedef struct lt_cuda_attend_params {
     uint32_t mask_kind, mask_columns;           /* lt_gpu_mask; further columns are hidden */
     uint32_t heads, sharers;                    /* of q; those that have one of k and v */
     uint32_t kv_rows;
-    uint32_t row_tiles, key_tiles,
-        n_items;   /* row tiles of a head; items: batch, heads, row tiles */
-    float scale;   /* of scores, to base 2 */
-    float nothing; /* what a row that sees nothing gives */
+    uint32_t row_tiles, key_tiles; /* of a head */
+    uint32_t n_items;              /* batch, heads, row tiles */
+    uint32_t together;             /* items of a head that a block takes in turn: row_tiles or 1 */
+    float scale;                   /* of scores, to base 2 */
+    float nothing;                 /* what a row that sees nothing gives */
 } lt_cuda_attend_params;
 
 #endif

@@ -207,6 +207,9 @@ static void attention_of_more_items_than_blocks_matches(void **state)
         {16, 16, 16, 384, 384, 64, 64, 1, LT_GPU_MASK_ADDED, 0, F16},
         {40, 12, 4, 20, 130, 64, 64, 1, LT_GPU_MASK_F32, 0, F16},
         {9, 32, 32, 190, 60, 64, 64, 0, LT_GPU_MASK_NONE, 0, BF16},
+        /* As many heads as fill 132 blocks evenly: each takes all rows of a head in turn. */
+        {66, 4, 2, 200, 300, 40, 24, 0, LT_GPU_MASK_BOOL, 5, BF16},
+        {33, 4, 4, 400, 500, 64, 64, 1, LT_GPU_MASK_F32, 0, F16},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         run_case(device, &cases[i]);

@@ -192,6 +192,28 @@ static void plan_is_for_many_rows(void **state)
     }
 }
 
+static void plan_gives_a_block_whole_heads(void **state)
+{
+    static const struct {
+        int batch, rows, heads;
+        uint32_t together, grid;
+    } cases[] = {{32, 384, 16, 2, 132}, /* four heads a block at most, or eight halves */
+                 {8, 384, 16, 2, 128},
+                 {1, 384, 16, 1, 32},    /* half of the blocks would have nothing to do */
+                 {8, 384, 17, 1, 132},   /* 136 heads: four items for some, three are enough */
+                 {4, 2048, 16, 1, 132}}; /* keys do not fit */
+    const lt_cuda_attend_kernels kernels = open_kernels();
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const lt_gpu_attention p = packed(cases[i].batch, cases[i].rows, cases[i].heads);
+        lt_cuda_attend_plan plan;
+        leat_error err = {0};
+        assert_ok(lt_cuda_attend_plan_make(&kernels, &p, LEAT_DTYPE_F16, &plan, &err), &err);
+        assert_int_equal(plan.params.together, cases[i].together);
+        assert_int_equal(plan.launch.grid, cases[i].grid);
+    }
+}
+
 static void launch_passes_addresses(void **state)
 {
     const lt_cuda_attend_kernels kernels = open_kernels();
@@ -224,6 +246,7 @@ int main(void)
         cmocka_unit_test(plan_maps_rows_and_heads_in_their_order),
         cmocka_unit_test(plan_refuses_what_the_kernel_has_not),
         cmocka_unit_test(plan_is_for_many_rows),
+        cmocka_unit_test(plan_gives_a_block_whole_heads),
         cmocka_unit_test(launch_passes_addresses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
