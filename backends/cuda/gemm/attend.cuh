@@ -121,9 +121,9 @@ __device__ __forceinline__ void produce(const lt_cuda_attend_params &p, const sh
         slot.next(2);
         for (uint32_t tile = 0; i % p.together == 0 && tile < p.key_tiles; tile++) {
             produce_tile(s.keys, s.keys_full, s.keys_empty, at, p.k, tile, kv_head, to.image);
-            if (i == first_item(p) && tile == 0) { /* what is needed first comes first */
+            if (i == first_item(p)) { /* what is needed first comes first */
                 ptx::barrier_wait(there, 0);
-                ptx::barrier_wait(s.keys_full, 0);
+                ptx::barrier_wait(s.keys_full + at.stage * 8, at.parity);
             }
             produce_tile(s.values, s.values_full, s.values_empty, at, p.v, tile, kv_head, to.image);
             at.next(LT_ATTEND_STAGES);
