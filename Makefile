@@ -120,7 +120,7 @@ $(BUILD)/obj/lib/runtime/context.o: BASE_CFLAGS += -DLEAT_PLUGIN_DIRECTORY='"$(l
 $(BUILD)/obj/lib/runtime/context.o: $(BUILD)/libdir
 
 # The core works on files and graphs, without loops over data that -O3 would help; what runs once a load, or a scrape, is small.
-core_level = $(if $(filter graph/% passes/% onnx/% metrics/% sequences/% scheduler/scheduler scheduler/queue scheduler/requests scheduler/guard scheduler/weights,$*),-Os,-O2)
+core_level = $(if $(filter graph/% passes/% onnx/% metrics/% sequences/% scheduler/scheduler scheduler/queue scheduler/requests scheduler/guard scheduler/learn scheduler/weights,$*),-Os,-O2)
 $(BUILD)/obj/lib/%.o: lib/%.c $(STAMP)
 	@mkdir -p $(@D)
 	$(CC) $(BASE_CFLAGS) -Ilib $(CFLAGS:-O3=$(core_level)) -c $< -o $@

@@ -3,7 +3,7 @@
  *
  *     sched [--curves FILE] [--seconds S] [--load L] [--seed N] [--log FILE]
  *           [--train GENERATIONS [--threads N]] [--weights FILE] [--live null|FOLDER]
- *           [--trace 0..4] [--grid 0|1] [--highest 1]
+ *           [--warm S] [--repeat N] [--learn STEP] [--trace 0..4] [--grid 0|1] [--highest 1]
  *
  * Streams of requests (models with a class, a deadline, a share of the work) come as a trace says;
  * the devices take for a batch what was measured (lines "MODEL ROWS MILLISECONDS"; without a file
@@ -18,12 +18,16 @@
  * not: it is trained (--train, --weights says where to write) on other seeds, by the cross-entropy
  * method (Rubinstein, 1999) on what it gains over that grid's best.
  *
+ * With --learn the learned policy's weights change while it serves, by so much at a time; how often
+ * they did is told.
+ *
  * "bound" is what no policy can exceed on these arrivals (sched/oracle.c). --trace takes one trace
  * only, --grid 0 leaves out the grid. --highest finds for each policy the highest load at which
  * 99 % of each class is in time.
  *
  * --live runs the same in real time, each policy for S seconds: "null" with devices that wait for
- * what a batch takes, a FOLDER with the models in it on the CPU, whose costs are measured first. */
+ * what a batch takes, a FOLDER with the models in it on the CPU, whose costs are measured first.
+ * --repeat N: each so often, in turn; medians. The first --warm seconds are not counted. */
 #include "sched/sched.h"
 
 #include <math.h>
@@ -105,21 +109,23 @@ static void print_table(const world *w, uint64_t seed, const leat_policy_weights
         }
         world timed = *w;
         timed.times = times;
-        const result own =
-            simulate(&timed, t, seed,
-                     (leat_scheduler_desc){.policy = LEAT_POLICY_LEARNED, .weights = weights});
+        const result own = simulate(&timed, t, seed,
+                                    (leat_scheduler_desc){.policy = LEAT_POLICY_LEARNED,
+                                                          .weights = weights,
+                                                          .learn_step = (float)w->learn});
         const result wreck = simulate(
             w, t, seed, (leat_scheduler_desc){.policy = LEAT_POLICY_LEARNED, .weights = &bad});
         const double ratio = own.goodput / best.goodput;
         char name[64];
         name_policy(&at, name, sizeof(name));
         printf("%-12s %6.2f %6.2f %6.2f %6.2f %6.2f %-33s %7.2f %5.3f %6.2f %8.2f %8.2f %6.4f"
-               "  takeovers %llu, %llu; on time %.1f %%, %.1f %%\n",
+               "  takeovers %llu, %llu; on time %.1f %%, %.1f %%; %llu steps of %llu\n",
                trace_names[t], 100 * fixed[0], 100 * fixed[1], 100 * fixed[2], 100 * fixed[3],
                100 * best.goodput, name, 100 * own.goodput, ratio,
                100 * most_possible(w, t, seed).most, 100 * own.busy, 100 * wreck.goodput,
                wreck.goodput / fixed[0], (unsigned long long)own.takeovers,
-               (unsigned long long)wreck.takeovers, 100 * own.on_time, 100 * best.on_time);
+               (unsigned long long)wreck.takeovers, 100 * own.on_time, 100 * best.on_time,
+               (unsigned long long)own.steps, (unsigned long long)own.trials);
         fflush(stdout);
         wins += ratio >= 1.10;
         level += ratio >= 0.99;
@@ -205,7 +211,8 @@ static void make_streams(world *w, const char *curves)
 
 int main(int argc, char **argv)
 {
-    static world w = {.n_devices = 1, .seconds = 4, .load = 1.0, .only = -1, .grid = true};
+    static world w = {
+        .n_devices = 1, .seconds = 4, .load = 1.0, .only = -1, .repeats = 1, .grid = true};
     bool at_objective = false;
     const char *curves = NULL, *weights_path = NULL, *log_path = NULL, *live = NULL;
     uint64_t seed = 1;
@@ -228,6 +235,12 @@ int main(int argc, char **argv)
             generations = atoi(value);
         } else if (strcmp(name, "--trace") == 0) {
             w.only = atoi(value);
+        } else if (strcmp(name, "--warm") == 0) {
+            w.warm = atof(value);
+        } else if (strcmp(name, "--repeat") == 0) {
+            w.repeats = atoi(value);
+        } else if (strcmp(name, "--learn") == 0) {
+            w.learn = atof(value);
         } else if (strcmp(name, "--grid") == 0) {
             w.grid = atoi(value) != 0;
         } else if (strcmp(name, "--highest") == 0) {
@@ -244,7 +257,8 @@ int main(int argc, char **argv)
             fail(name, NULL);
         }
     }
-    if (argc % 2 == 0 || w.n_devices < 1 || w.n_devices > LEAT_MAX_DEVICES || w.seconds <= 0) {
+    if (argc % 2 == 0 || w.n_devices < 1 || w.n_devices > LEAT_MAX_DEVICES || w.seconds <= w.warm ||
+        w.repeats < 1 || w.repeats > MOST_REPEATS) {
         fail("every option has a value; see the head of bench/sched.c", NULL);
     }
     make_streams(&w, curves);

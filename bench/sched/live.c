@@ -171,6 +171,8 @@ static result run_live(world *w, int trace, uint64_t seed, leat_scheduler_desc d
         arrival[i] = next_arrival(w, trace, &w->streams[i], 0, &seeds[i]);
     }
     leat_scheduler *scheduler = make_scheduler(w, desc);
+    leat_scheduler_stats before = {.struct_size = sizeof(before)};
+    bool warm = w->warm <= 0;
     const uint64_t begin = lt_clock_ns();
     for (;;) {
         size_t first = 0;
@@ -179,6 +181,10 @@ static result run_live(world *w, int trace, uint64_t seed, leat_scheduler_desc d
         }
         const double at = arrival[first] < w->seconds ? arrival[first] : w->seconds;
         wait_until(begin + (uint64_t)(at * 1e9));
+        if (!warm && at >= w->warm) {
+            leat_scheduler_read_stats(scheduler, &before);
+            warm = true;
+        }
         if (arrival[first] >= w->seconds) {
             break;
         }
@@ -187,34 +193,58 @@ static result run_live(world *w, int trace, uint64_t seed, leat_scheduler_desc d
                                      (uint64_t)(s->deadline_ms * 1e6), NULL);
         arrival[first] = next_arrival(w, trace, s, arrival[first], &seeds[first]);
     }
-    const result r = result_of(w, scheduler, (double)(lt_clock_ns() - begin), NULL);
+    const double time_ns = (double)(lt_clock_ns() - begin) - w->warm * 1e9;
+    const result r = result_of(w, scheduler, time_ns, &before);
     leat_scheduler_destroy(scheduler);
     return r;
 }
 
+typedef struct spread {
+    double least, median, most;
+} spread;
+
+static int by_size(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+static spread spread_of(double *values, int n)
+{
+    qsort(values, (size_t)n, sizeof(*values), by_size);
+    return (spread){100 * values[0], 50 * (values[n / 2] + values[(n - 1) / 2]),
+                    100 * values[n - 1]};
+}
+
+/* Every policy once, and again, so that what the machine does meanwhile is the same for all. */
 static void print_trace(world *w, int trace, uint64_t seed, const leat_policy_weights *weights)
 {
-    char name[64];
-    leat_scheduler_desc at = {0};
-    const leat_scheduler_desc learned = {.policy = LEAT_POLICY_LEARNED, .weights = weights};
-    const double simulated_best = best_of_grid(w, trace, seed, &at).goodput,
-                 simulated_own = simulate(w, trace, seed, learned).goodput;
-    printf("%-12s", trace_names[trace]);
-    double best = 0;
-    for (int p = 0; p < N_FIXED; p++) {
-        const leat_scheduler_desc desc = {.policy = (leat_policy)p, .admit = p == 0};
-        const double goodput = run_live(w, trace, seed, desc).goodput;
-        best = goodput > best ? goodput : best;
-        printf(" %6.1f", 100 * goodput);
-        fflush(stdout);
+    char name[64] = "-";
+    leat_scheduler_desc descs[N_FIXED + 2] = {{0}};
+    double goodput[N_FIXED + 2][MOST_REPEATS];
+    const int first = w->grid ? 0 : 1; /* the grid's */
+    if (w->grid) {
+        (void)best_of_grid(w, trace, seed, &descs[0]);
+        name_policy(&descs[0], name, sizeof(name));
     }
-    name_policy(&at, name, sizeof(name));
-    const double grid = run_live(w, trace, seed, at).goodput;
-    best = grid > best ? grid : best;
-    const result own = run_live(w, trace, seed, learned);
-    printf(" %6.1f %-33s %7.1f %5.2f   %5.1f %5.1f %5.2f\n", 100 * grid, name, 100 * own.goodput,
-           own.goodput / best, 100 * simulated_best, 100 * simulated_own,
-           simulated_own / simulated_best);
+    for (int p = 0; p < N_FIXED; p++) {
+        descs[p + 1] = (leat_scheduler_desc){.policy = (leat_policy)p, .admit = p == 0};
+    }
+    descs[N_FIXED + 1] = (leat_scheduler_desc){.policy = LEAT_POLICY_LEARNED, .weights = weights};
+    for (int r = 0; r < w->repeats; r++) {
+        for (int p = first; p < N_FIXED + 2; p++) {
+            goodput[p][r] = run_live(w, trace, seed, descs[p]).goodput;
+        }
+    }
+    const spread own = spread_of(goodput[N_FIXED + 1], w->repeats);
+    double best = 0;
+    printf("%-12s", trace_names[trace]);
+    for (int p = first; p < N_FIXED + 2; p++) {
+        const spread s = spread_of(goodput[p], w->repeats);
+        best = p <= N_FIXED && s.median > best ? s.median : best;
+        printf("  %5.1f (%.1f-%.1f)", s.median, s.least, s.most);
+    }
+    printf("  %5.3f  %s\n", own.median / best, name);
     fflush(stdout);
 }
 
@@ -228,11 +258,13 @@ void print_live(world *w, uint64_t seed, const leat_policy_weights *weights, con
                w->streams[i].model, w->streams[i].class_index, w->streams[i].deadline_ms,
                cost_ns(&w->streams[i], 1) / 1e6, w->streams[i].work_ns / 1e6);
     }
-    printf("%-12s %6s %6s %6s %6s %6s %-33s %7s %5s   %s\n", "live, %", "EDF", "FIFO", "SJF",
-           "FAIR", "grid's", "(best in simulation)", "learned", "ratio",
-           "simulated: grid, learned, ratio");
+    printf("live, goodput in %%, median (least-most) of %d: %sEDF with admission, FIFO, SJF, FAIR, "
+           "learned; learned over the best\n",
+           w->repeats, w->grid ? "the grid's best in simulation, " : "");
     for (int t = 0; t < N_TRACES; t++) {
-        print_trace(w, t, seed, weights);
+        if (w->only < 0 || w->only == t) {
+            print_trace(w, t, seed, weights);
+        }
     }
     if (folder != NULL) {
         close_models(w);

@@ -15,6 +15,7 @@ enum {
     N_TRACES = 5,
     N_FIXED = 4, /* policies that are rules */
     MOST_BATCH = 1024,
+    MOST_REPEATS = 16,
     TIME_STEPS = 1024 /* of 16 ns */
 };
 
@@ -39,9 +40,11 @@ typedef struct world {
     size_t n_streams;
     uint32_t n_devices;
     double seconds, load;
-    double warm; /* of the seconds, not counted */
-    int only;    /* trace; -1: all */
-    bool grid;   /* is searched */
+    double warm;  /* of the seconds, not counted */
+    int only;     /* trace; -1: all */
+    double learn; /* step of the learned policy's weights; 0: they stay */
+    int repeats;  /* of each policy, live; up to MOST_REPEATS */
+    bool grid;    /* is searched */
     leat_context *context;
     FILE *log;
     uint32_t *times; /* as in simulation */
@@ -53,6 +56,7 @@ typedef struct result {
     double on_time;     /* of the requests */
     double worst_class; /* of the requests of the class with the fewest on time */
     uint64_t takeovers;
+    uint64_t trials, steps; /* of weights */
     uint64_t decisions;
 } result;
 

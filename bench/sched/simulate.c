@@ -112,6 +112,8 @@ result result_of(const world *w, leat_scheduler *scheduler, double time_ns,
                     .busy = (double)used / time,
                     .on_time = (double)on_time / (double)submitted,
                     .worst_class = worst,
+                    .trials = stats.trials,
+                    .steps = stats.steps,
                     .takeovers = stats.takeovers};
 }
 

@@ -105,6 +105,9 @@ typedef struct leat_scheduler_desc {
     void *clock_user;
     uint32_t preemptible; /* bit d: device d may be taken away at any time, so that every class's
                              batches take chunk_ns at most there; the others are dedicated */
+    float learn_step; /* LEARNED, up to 1: weights are learned while it serves, each changes by so
+                         much at a time, after a trial in the shadow; 0: they stay */
+    uint64_t seed;    /* of the directions that are tried */
 } leat_scheduler_desc;
 
 /* Creates a scheduler without queues.
@@ -190,6 +193,8 @@ typedef struct leat_scheduler_stats {
     uint64_t busy_ns[LEAT_MAX_DEVICES];
     uint64_t takeovers; /* by EDF from LEARNED; the beginning does not count */
     int32_t guarded;    /* 1: EDF decides now */
+    uint64_t trials;    /* of other weights, that have ended */
+    uint64_t steps;     /* that the weights took */
 } leat_scheduler_stats;
 
 /* Threads:  any. */
@@ -198,6 +203,11 @@ LEAT_API void leat_scheduler_read_stats(leat_scheduler *scheduler, leat_schedule
 /* Waits for what runs, then frees everything. Requests that wait are dropped: `expired` is told.
  * Threads:  no other call may be under way. */
 LEAT_API void leat_scheduler_destroy(leat_scheduler *scheduler);
+
+/* The weights as they are now, of LEARNED; with the same calls, times and seed they are the same.
+ * Threads:  any. */
+LEAT_API void leat_scheduler_read_weights(leat_scheduler *scheduler,
+                                          leat_policy_weights *out_weights);
 
 /* Reads and writes weights: a small text file with a checksum.
  * Errors:   NOT_FOUND, IO; CORRUPT for a file that is none, is damaged or has another number. */

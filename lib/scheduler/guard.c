@@ -82,7 +82,13 @@ void lt_shadow_credit(leat_scheduler *s, const lt_core *c, uint32_t device, uint
             credit(s, &s->ledgers[LT_REAL_TO_EDF], deadline, -work);
             credit(s, &s->ledgers[LT_POLICY_TO_EDF], deadline, -work);
         } else {
-            credit(s, &s->ledgers[LT_POLICY_TO_EDF], deadline, work);
+            const bool trial = c == &s->shadows[LT_SHADOW_TRIAL];
+            if (!trial) {
+                credit(s, &s->ledgers[LT_POLICY_TO_EDF], deadline, work);
+            }
+            if (s->learning.active) {
+                credit(s, &s->ledgers[LT_TRIAL_TO_POLICY], deadline, trial ? work : -work);
+            }
         }
     }
 }
@@ -172,6 +178,7 @@ void lt_shadow_guard(leat_scheduler *s, uint64_t now)
     const double need = ldexp(fmin(chance, 2 * bound), (int)s->doubts);
     close_ticks(s, shown, now, 2 * need);
     close_ticks(s, real, now, 4 * bound);
+    close_ticks(s, &s->ledgers[LT_TRIAL_TO_POLICY], now, INFINITY);
     if (s->core.policy != LEAT_POLICY_LEARNED) {
         if (shown->gain > need && now - s->first_ns >= s->horizon) {
             s->core.policy = LEAT_POLICY_LEARNED;

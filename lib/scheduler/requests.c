@@ -43,6 +43,9 @@ leat_status leat_scheduler_submit(leat_scheduler *s, uint32_t queue, void *item,
     if (s->n_shadows > 0) {
         lt_shadow_submit(s, queue, now, deadline);
         lt_shadow_guard(s, now);
+        if (s->n_shadows > LT_SHADOW_TRIAL) {
+            lt_scheduler_learn(s, now);
+        }
     }
     const bool guarded = s->n_shadows > 0 && c->policy != LEAT_POLICY_LEARNED;
     status = lt_scheduler_take(c, s->desc.admit || guarded, queue, now, deadline, item, err);
@@ -182,6 +185,8 @@ void leat_scheduler_read_stats(leat_scheduler *s, leat_scheduler_stats *out)
     pthread_mutex_lock(&s->lock);
     *out = s->core.stats;
     out->takeovers = s->takeovers;
+    out->trials = s->learning.trials;
+    out->steps = s->learning.steps;
     out->guarded = s->n_shadows > 0 && s->core.policy != LEAT_POLICY_LEARNED;
     pthread_mutex_unlock(&s->lock);
     out->struct_size = sizeof(*out);

@@ -20,6 +20,12 @@ static leat_status check_desc(const leat_scheduler_desc *d, leat_error *err)
     if ((unsigned)d->policy > LEAT_POLICY_LEARNED || !(d->guard_loss >= 0)) {
         return lt_fail(err, LEAT_INVALID, "no policy %d, or guard_loss below 0", (int)d->policy);
     }
+    if (!(d->learn_step >= 0 && d->learn_step <= 1) || (d->learn_step > 0 && d->guard_loss >= 1)) {
+        return lt_fail(
+            err, LEAT_INVALID,
+            "learn_step is %g: 0 to 1, and above 0 only with a guard (guard_loss below 1)",
+            (double)d->learn_step);
+    }
     if (d->run != NULL && d->clock != NULL) {
         return lt_fail(err, LEAT_INVALID, "a clock of one's own goes without `run`");
     }
@@ -57,13 +63,18 @@ static leat_status init_core(leat_scheduler *s, lt_core *c, leat_policy policy, 
 /* The policy begins in the shadow: EDF decides until it has shown itself there. */
 static leat_status init_cores(leat_scheduler *s, leat_error *err)
 {
-    static const leat_policy policies[LT_N_SHADOWS] = {LEAT_POLICY_EDF, LEAT_POLICY_LEARNED};
+    static const leat_policy policies[LT_N_SHADOWS] = {LEAT_POLICY_EDF, LEAT_POLICY_LEARNED,
+                                                       LEAT_POLICY_LEARNED};
     const leat_policy own = s->desc.policy;
-    s->n_shadows = own == LEAT_POLICY_LEARNED && s->desc.guard_loss < 1 ? LT_N_SHADOWS : 0;
+    if (own == LEAT_POLICY_LEARNED && s->desc.guard_loss < 1) {
+        s->n_shadows = s->desc.learn_step > 0 ? LT_N_SHADOWS : LT_SHADOW_TRIAL;
+    }
+    s->learning.seed = s->desc.seed;
     leat_status status = init_core(s, &s->core, s->n_shadows ? LEAT_POLICY_EDF : own, err);
     for (uint32_t k = 0; status == LEAT_OK && k < s->n_shadows; k++) {
         status = init_core(s, &s->shadows[k], policies[k], err);
     }
+    s->shadows[LT_SHADOW_TRIAL].weights = s->learning.tried.weights;
     return status;
 }
 

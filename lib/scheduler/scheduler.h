@@ -12,6 +12,7 @@
 enum {
     LT_SHADOW_EDF,    /* with admission */
     LT_SHADOW_POLICY, /* the learned policy */
+    LT_SHADOW_TRIAL,  /* with weights that are tried; only where it learns */
     LT_N_SHADOWS
 };
 
@@ -19,6 +20,7 @@ enum {
 enum {
     LT_POLICY_TO_EDF, /* both in the shadow */
     LT_REAL_TO_EDF,
+    LT_TRIAL_TO_POLICY,
     LT_N_LEDGERS,
     LT_OPEN_TICKS = 256
 };
@@ -30,6 +32,18 @@ typedef struct lt_ledger {
     uint64_t tick;              /* the first that has not */
     double open[LT_OPEN_TICKS]; /* of those with deadlines in each of the next ticks */
 } lt_ledger;
+
+/* What is being tried, learn.c. */
+typedef struct lt_learning {
+    bool active;
+    int turn; /* of the next trial: 1 the same direction again, -1 the opposite, 0 another */
+    uint32_t direction; /* bit i: up */
+    leat_policy_weights tried;
+    uint64_t seed;
+    uint64_t begun;
+    uint64_t batches; /* when it began */
+    uint64_t trials, steps;
+} lt_learning;
 
 typedef struct lt_device_thread {
     leat_scheduler *scheduler;
@@ -60,6 +74,7 @@ struct leat_scheduler {
     double largest_work; /* of any request */
     uint64_t edf_done;   /* by EDF's shadow, when the policy last began to decide */
     uint64_t takeovers;
+    lt_learning learning;
     uint32_t doubts; /* doublings of what the policy must be ahead by */
 };
 
@@ -91,5 +106,8 @@ void lt_shadow_credit(leat_scheduler *scheduler, const lt_core *core, uint32_t d
 void lt_shadow_lose(leat_scheduler *scheduler, uint32_t device, bool lost, uint64_t now);
 /* Lets the policy decide, or EDF. */
 void lt_shadow_guard(leat_scheduler *scheduler, uint64_t now);
+
+/* learn.c: a trial begins, goes on or is judged. The caller holds the lock. */
+void lt_scheduler_learn(leat_scheduler *scheduler, uint64_t now);
 
 #endif

@@ -305,33 +305,73 @@ static uint64_t next_random(uint64_t *seed)
     return *seed >> 33;
 }
 
-/* So many requests of two queues, 1.3 times what can be done; an event at a time. */
-static void run_load(int n)
+static uint64_t small_cost(uint32_t rows)
 {
-    const uint32_t small = add(0, 16, MS / 2, MS / 20), bulk = add(1, 16, MS, MS / 4);
-    uint64_t seed = 9, ends = 0, arrives = b.now, until = UINT64_MAX;
-    bool busy = false;
+    return MS / 2 + (rows - 1) * (MS / 20);
+}
+
+static uint64_t bulk_cost(uint32_t rows)
+{
+    return MS + (rows - 1) * (MS / 4);
+}
+
+/* What the device has become: half as fast, and batches gain nothing. */
+static uint64_t drifted_cost(uint64_t one, uint32_t rows)
+{
+    return 2 * one * rows;
+}
+
+typedef struct load {
+    uint32_t small, bulk;
+    uint64_t seed, arrives, ends, until;
+    uint64_t most_gap; /* between requests */
+    bool busy, drifted;
+} load;
+
+static void open_load(load *l)
+{
+    *l = (load){.small = add(0, 16, small_cost(1), MS / 20),
+                .bulk = add(1, 16, bulk_cost(1), MS / 4),
+                .seed = 9,
+                .arrives = b.now,
+                .until = UINT64_MAX,
+                .most_gap = 230000};
+}
+
+/* So many requests, an event at a time. */
+static void go_on(load *l, int n)
+{
     while (n > 0) {
-        const uint64_t event = busy ? ends : until;
-        b.now = arrives < event ? arrives : event > b.now ? event : b.now;
-        if (arrives <= event) {
-            const bool is_small = next_random(&seed) % 10 < 7;
-            (void)!leat_scheduler_submit(b.scheduler, is_small ? small : bulk, NULL,
-                                         is_small ? 8 * MS : 60 * MS, NULL);
-            arrives += next_random(&seed) % 230000;
+        const uint64_t event = l->busy ? l->ends : l->until;
+        b.now = l->arrives < event ? l->arrives : event > b.now ? event : b.now;
+        if (l->arrives <= event) {
+            const bool small = next_random(&l->seed) % 10 < 7;
+            (void)!leat_scheduler_submit(b.scheduler, small ? l->small : l->bulk, NULL,
+                                         small ? 8 * MS : 60 * MS, NULL);
+            l->arrives += next_random(&l->seed) % l->most_gap;
             n--;
-        } else if (busy) {
+        } else if (l->busy) {
             assert_ok(leat_scheduler_end(b.scheduler, 0, &b.err), &b.err);
-            busy = false;
+            l->busy = false;
         }
-        if (!busy) {
+        if (!l->busy) {
             const leat_dispatch d = begin();
-            busy = d.rows > 0;
-            until = d.until_ns;
-            const uint64_t one = d.queue == small ? MS / 2 : MS;
-            ends = b.now + one + (d.rows - 1) * (d.queue == small ? MS / 20 : MS / 4);
+            const bool small = d.queue == l->small;
+            l->busy = d.rows > 0;
+            l->until = d.until_ns;
+            l->ends = b.now + (l->drifted ? drifted_cost(small ? MS / 2 : MS, d.rows)
+                               : small    ? small_cost(d.rows)
+                                          : bulk_cost(d.rows));
         }
     }
+}
+
+/* So many requests of two queues, 1.3 times what can be done. */
+static void run_load(int n)
+{
+    load l;
+    open_load(&l);
+    go_on(&l, n);
 }
 
 static void the_same_calls_give_the_same_decisions(void **state)
@@ -392,6 +432,97 @@ static void every_request_has_one_end(void **state)
         assert_in_range(submitted - ended, 0, 16); /* what runs */
         close_bench();
     }
+}
+
+/* ---- learning -------------------------------------------------------------------------------- */
+
+/* Work in time of so many requests of the load, by weights that nobody watches. */
+static uint64_t worth(const leat_policy_weights *weights)
+{
+    open_bench(
+        (leat_scheduler_desc){.policy = LEAT_POLICY_LEARNED, .weights = weights, .guard_loss = 1});
+    run_load(50000);
+    const uint64_t done = stats().work_on_time_ns;
+    close_bench();
+    return done;
+}
+
+/* Weights after so many requests of the load, from none at all. */
+static leat_policy_weights learn(int n, uint64_t seed)
+{
+    const leat_policy_weights none = {{0}};
+    leat_policy_weights learned;
+    open_bench((leat_scheduler_desc){
+        .policy = LEAT_POLICY_LEARNED, .weights = &none, .learn_step = 0.125f, .seed = seed});
+    run_load(n);
+    leat_scheduler_read_weights(b.scheduler, &learned);
+    const leat_scheduler_stats s = stats();
+    assert_true(s.steps > 0 && s.steps <= s.trials);
+    for (int i = 0; i < LEAT_POLICY_WEIGHTS; i++) { /* each step by as much */
+        const float steps = learned.weights[i] / 0.125f;
+        assert_true(steps == (float)(int)steps && steps * steps <= (float)(s.steps * s.steps));
+    }
+    close_bench();
+    return learned;
+}
+
+static void weights_that_know_nothing_are_learned(void **state)
+{
+    (void)state;
+    const leat_policy_weights none = {{0}}, learned = learn(200000, 1);
+    const uint64_t before = worth(&none), after = worth(&learned);
+    print_message("work in time %.4f s, learned %.4f s, as they come %.4f s\n",
+                  (double)before / 1e9, (double)after / 1e9,
+                  (double)worth(leat_policy_default()) / 1e9);
+    assert_true((double)after > 1.02 * (double)before);
+}
+
+static void the_same_calls_and_seed_learn_the_same(void **state)
+{
+    (void)state;
+    const leat_policy_weights first = learn(60000, 5), again = learn(60000, 5),
+                              other = learn(60000, 6);
+    assert_memory_equal(&first, &again, sizeof(first));
+    assert_memory_not_equal(&first, &other, sizeof(first));
+}
+
+/* Work in time that the last requests had, after the device has changed and so many decisions. */
+static uint64_t after_drift(leat_scheduler_desc desc, uint64_t n_decisions)
+{
+    load l;
+    open_bench(desc);
+    open_load(&l);
+    go_on(&l, 30000);
+    l.drifted = true;
+    l.most_gap *= 4;
+    const uint64_t begun = b.n_decisions;
+    while (b.n_decisions < begun + n_decisions) {
+        go_on(&l, 1);
+    }
+    assert_true(l.arrives < 14000 * MS);
+    /* The requests that are counted are the same ones, whoever decides. */
+    while (l.arrives < 14000 * MS) {
+        go_on(&l, 1);
+    }
+    const uint64_t before = stats().work_on_time_ns;
+    go_on(&l, 60000);
+    const uint64_t done = stats().work_on_time_ns - before;
+    close_bench();
+    return done;
+}
+
+static void a_device_that_changed_is_learned(void **state)
+{
+    (void)state;
+    const double edf = (double)after_drift((leat_scheduler_desc){.admit = 1}, 2000);
+    const double own =
+        (double)after_drift((leat_scheduler_desc){.policy = LEAT_POLICY_LEARNED}, 2000);
+    const double learning = (double)after_drift(
+        (leat_scheduler_desc){.policy = LEAT_POLICY_LEARNED, .learn_step = 0.125f}, 2000);
+    print_message("EDF %.4f s, the policy %.4f s, learning %.4f s\n", edf / 1e9, own / 1e9,
+                  learning / 1e9);
+    assert_true(own > 0.99 * edf);
+    assert_true(learning > 0.99 * edf);
 }
 
 /* ---- devices that are lost ------------------------------------------------------------------- */
@@ -616,6 +747,12 @@ static void bad_descriptors_are_refused(void **state)
     desc.policy = (leat_policy)9;
     assert_int_equal(leat_scheduler_create(&desc, &s, &b.err), LEAT_INVALID);
     desc.policy = LEAT_POLICY_LEARNED;
+    desc.learn_step = 1.5f;
+    assert_int_equal(leat_scheduler_create(&desc, &s, &b.err), LEAT_INVALID);
+    desc.learn_step = 0.1f;
+    desc.guard_loss = 1; /* there is no shadow to learn in */
+    assert_int_equal(leat_scheduler_create(&desc, &s, &b.err), LEAT_INVALID);
+    desc.learn_step = 0;
     weights.weights[3] = 0.f / (float)(b.n_expired);
     desc.weights = &weights;
     assert_int_equal(leat_scheduler_create(&desc, &s, &b.err), LEAT_INVALID);
@@ -647,6 +784,7 @@ static leat_status attempt(void *argument, const leat_allocator *allocator, leat
                                       .context = context,
                                       .n_devices = 2,
                                       .policy = LEAT_POLICY_LEARNED,
+                                      .learn_step = 0.1f,
                                       .run = run_live};
     const leat_cost_point cost = {0, 1, 1000};
     const leat_queue_desc queue = {
@@ -713,6 +851,9 @@ int main(void)
         cmocka_unit_test(the_same_calls_give_the_same_decisions),
         cmocka_unit_test(a_wrecked_policy_stays_near_edf),
         cmocka_unit_test(every_request_has_one_end),
+        cmocka_unit_test(weights_that_know_nothing_are_learned),
+        cmocka_unit_test(the_same_calls_and_seed_learn_the_same),
+        cmocka_unit_test(a_device_that_changed_is_learned),
         cmocka_unit_test(what_a_lost_device_ran_waits_again),
         cmocka_unit_test(a_preemptible_device_runs_chunks),
         cmocka_unit_test(threads_run_everything),
