@@ -16,7 +16,7 @@
 
 enum {
     LEAST_BATCHES = 64, /* of a trial */
-    MOST_ROUNDS = 8    /* times the least time of a trial, after which it is given up */
+    MOST_ROUNDS = 8     /* times the least time of a trial, after which it is given up */
 };
 
 static uint64_t next_chance(uint64_t *seed)

@@ -104,28 +104,52 @@ static bool fill_queue(leat_scheduler *s, const leat_queue_desc *d)
     return ok;
 }
 
-/* By an eighth of what the cost was wrong, less of batches less alike, none of half or twice the
- * rows. */
-void lt_scheduler_correct(leat_scheduler *s, uint32_t queue, uint32_t device, uint32_t rows,
-                          double ns)
+/* What is the same for all cores. */
+static void spread_costs(leat_scheduler *s, uint32_t queue)
 {
     lt_queue *q = &s->core.queues[queue];
-    float *cost = q->cost[device];
-    const float wrong = ((float)ns / cost[rows] - 1) / 8;
-    for (uint32_t b = rows / 2 + 1; b < 2 * rows && b <= q->max_batch; b++) {
-        const uint32_t apart = b < rows ? 2 * (rows - b) : b - rows;
-        cost[b] *= 1 + wrong * (1 - (float)apart / (float)rows);
-    }
-    if (++q->corrected % 16 != 0) {
-        return;
-    }
     set_least(s, q);
-    set_most(s, q, device);
     for (uint32_t k = 0; k < s->n_shadows; k++) {
         lt_queue *other = &s->shadows[k].queues[queue];
         other->least = q->least;
         memcpy(other->most, q->most, sizeof(q->most));
     }
+}
+
+/* By an eighth of what the cost was wrong, less of batches less alike, none of half or twice the
+ * rows. A run that took more than twice or less than half counts as that: one that the machine held
+ * up says nothing of those to come. */
+void lt_scheduler_correct(leat_scheduler *s, uint32_t queue, uint32_t device, uint32_t rows,
+                          double ns)
+{
+    lt_queue *q = &s->core.queues[queue];
+    float *cost = q->cost[device];
+    const float ratio = (float)ns / cost[rows];
+    const float wrong = ((ratio > 2 ? 2 : ratio < 0.5f ? 0.5f : ratio) - 1) / 8;
+    for (uint32_t b = rows / 2 + 1; b < 2 * rows && b <= q->max_batch; b++) {
+        const uint32_t apart = b < rows ? 2 * (rows - b) : b - rows;
+        cost[b] *= 1 + wrong * (1 - (float)apart / (float)rows);
+    }
+    if (++q->corrected % 16 == 0) {
+        set_most(s, q, device);
+        spread_costs(s, queue);
+    }
+}
+
+void lt_scheduler_doubt(leat_scheduler *s, uint32_t queue, uint64_t within)
+{
+    lt_queue *q = &s->core.queues[queue];
+    for (uint32_t v = 0; v < s->desc.n_devices; v++) {
+        if (q->cost[v] != NULL && q->cost[v][1] <= (float)within) {
+            return;
+        }
+    }
+    for (uint32_t v = 0; v < s->desc.n_devices; v++) {
+        for (uint32_t b = 1; q->cost[v] != NULL && b <= q->max_batch; b++) {
+            q->cost[v][b] *= 255 / 256.f;
+        }
+    }
+    spread_costs(s, queue);
 }
 
 static leat_status check_queue(const leat_scheduler *s, const leat_queue_desc *d, leat_error *err)

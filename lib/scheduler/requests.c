@@ -40,6 +40,9 @@ leat_status leat_scheduler_submit(leat_scheduler *s, uint32_t queue, void *item,
         status = lt_fail(err, LEAT_INVALID, "queue %u: there are %u", queue, c->n_queues);
         goto out;
     }
+    if (deadline != LT_NEVER) {
+        lt_scheduler_doubt(s, queue, deadline - now);
+    }
     if (s->n_shadows > 0) {
         lt_shadow_submit(s, queue, now, deadline);
         lt_shadow_guard(s, now);

@@ -97,6 +97,11 @@ leat_status lt_scheduler_take(lt_core *core, bool admit, uint32_t queue, uint64_
 void lt_scheduler_correct(leat_scheduler *scheduler, uint32_t queue, uint32_t device, uint32_t rows,
                           double ns);
 
+/* A request comes that no device could have done in time: costs of its queue become a little less,
+ * so that at times one such is tried. Else costs that are too high, by mishap, would stay, as
+ * nothing runs that could correct them. The caller holds the lock. */
+void lt_scheduler_doubt(leat_scheduler *scheduler, uint32_t queue, uint64_t within);
+
 /* guard.c, the caller holds the lock: a request comes to the shadows, too. */
 void lt_shadow_submit(leat_scheduler *scheduler, uint32_t queue, uint64_t now, uint64_t deadline);
 /* Counts what a device of a core is about to end. */

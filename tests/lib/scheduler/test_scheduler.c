@@ -23,6 +23,7 @@ typedef struct bench {
     void *last_expired;
     uint64_t hash; /* of all decisions */
     uint64_t n_decisions;
+    uint32_t n_devices; /* 1 or 2 */
 } bench;
 
 static bench b;
@@ -56,7 +57,7 @@ static void open_bench(leat_scheduler_desc desc)
     assert_ok(leat_context_create(NULL, &b.context, &b.err), &b.err);
     desc.struct_size = sizeof(desc);
     desc.context = b.context;
-    desc.n_devices = desc.n_devices ? desc.n_devices : 1;
+    b.n_devices = desc.n_devices = desc.n_devices ? desc.n_devices : 1;
     desc.expired = note_expired;
     desc.decided = note_decision;
     desc.user = &b;
@@ -74,13 +75,15 @@ static void close_bench(void)
 /* One request takes `one`, more than that `step` each. */
 static uint32_t add(uint32_t class_index, uint32_t max_batch, uint64_t one, uint64_t step)
 {
-    const leat_cost_point costs[] = {{0, 1, one}, {0, max_batch, one + (max_batch - 1) * step}};
+    const uint64_t most = one + (max_batch - 1) * step;
+    const leat_cost_point costs[] = {
+        {0, 1, one}, {0, max_batch, most}, {1, 1, one}, {1, max_batch, most}};
     const leat_queue_desc desc = {.struct_size = sizeof(desc),
                                   .class_index = class_index,
                                   .max_batch = max_batch,
                                   .capacity = 64,
                                   .costs = costs,
-                                  .n_costs = max_batch > 1 ? 2 : 1};
+                                  .n_costs = 2 * b.n_devices};
     uint32_t queue = 99;
     assert_ok(leat_scheduler_add(b.scheduler, &desc, &queue, &b.err), &b.err);
     return queue;
@@ -260,6 +263,31 @@ static void admission_refuses_by_the_predicted_finish(void **state)
     close_bench();
 }
 
+static void costs_recover_from_runs_that_were_held_up(void **state)
+{
+    (void)state;
+    for (int admit = 0; admit < 2; admit++) {
+        open_bench((leat_scheduler_desc){.admit = admit});
+        const uint32_t queue = add(0, 1, MS, 0);
+        for (uint64_t i = 0; i < 40; i++) { /* half a second, each, for what takes a millisecond */
+            submit(queue, i, 0);
+            (void)begin();
+            end_after(500 * MS);
+        }
+        uint64_t done = 0;
+        for (int i = 0; i < 5000; i++) { /* nothing could be in time, it seems */
+            (void)!leat_scheduler_submit(b.scheduler, queue, NULL, 3 * MS, &b.err);
+            if (begin().rows > 0) {
+                end_after(MS);
+                done++;
+            }
+            b.now += MS;
+        }
+        assert_true(done > 2500);
+        close_bench();
+    }
+}
+
 static void held_batches_wait_but_not_beyond_their_deadline(void **state)
 {
     (void)state;
@@ -323,9 +351,10 @@ static uint64_t drifted_cost(uint64_t one, uint32_t rows)
 
 typedef struct load {
     uint32_t small, bulk;
-    uint64_t seed, arrives, ends, until;
-    uint64_t most_gap; /* between requests */
-    bool busy, drifted;
+    uint64_t seed, arrives;
+    uint64_t ends[2], until[2]; /* of each device */
+    uint64_t most_gap;          /* between requests */
+    bool busy[2], drifted;
 } load;
 
 static void open_load(load *l)
@@ -334,15 +363,40 @@ static void open_load(load *l)
                 .bulk = add(1, 16, bulk_cost(1), MS / 4),
                 .seed = 9,
                 .arrives = b.now,
-                .until = UINT64_MAX,
-                .most_gap = 230000};
+                .until = {UINT64_MAX, UINT64_MAX},
+                .most_gap = 230000 / b.n_devices};
+}
+
+static void begin_idle(load *l)
+{
+    for (uint32_t d = 0; d < b.n_devices; d++) {
+        leat_dispatch next = {.items = b.items};
+        if (l->busy[d]) {
+            continue;
+        }
+        assert_ok(leat_scheduler_begin(b.scheduler, d, &next, &b.err), &b.err);
+        const bool small = next.queue == l->small;
+        l->busy[d] = next.rows > 0;
+        l->until[d] = next.until_ns;
+        l->ends[d] = b.now + (l->drifted ? drifted_cost(small ? MS / 2 : MS, next.rows)
+                              : small    ? small_cost(next.rows)
+                                         : bulk_cost(next.rows));
+    }
 }
 
 /* So many requests, an event at a time. */
 static void go_on(load *l, int n)
 {
     while (n > 0) {
-        const uint64_t event = l->busy ? l->ends : l->until;
+        uint64_t event = UINT64_MAX;
+        uint32_t device = 0;
+        for (uint32_t d = 0; d < b.n_devices; d++) {
+            const uint64_t of_device = l->busy[d] ? l->ends[d] : l->until[d];
+            if (of_device < event) {
+                event = of_device;
+                device = d;
+            }
+        }
         b.now = l->arrives < event ? l->arrives : event > b.now ? event : b.now;
         if (l->arrives <= event) {
             const bool small = next_random(&l->seed) % 10 < 7;
@@ -350,19 +404,11 @@ static void go_on(load *l, int n)
                                          small ? 8 * MS : 60 * MS, NULL);
             l->arrives += next_random(&l->seed) % l->most_gap;
             n--;
-        } else if (l->busy) {
-            assert_ok(leat_scheduler_end(b.scheduler, 0, &b.err), &b.err);
-            l->busy = false;
+        } else if (l->busy[device]) {
+            assert_ok(leat_scheduler_end(b.scheduler, device, &b.err), &b.err);
+            l->busy[device] = false;
         }
-        if (!l->busy) {
-            const leat_dispatch d = begin();
-            const bool small = d.queue == l->small;
-            l->busy = d.rows > 0;
-            l->until = d.until_ns;
-            l->ends = b.now + (l->drifted ? drifted_cost(small ? MS / 2 : MS, d.rows)
-                               : small    ? small_cost(d.rows)
-                                          : bulk_cost(d.rows));
-        }
+        begin_idle(l);
     }
 }
 
@@ -526,6 +572,25 @@ static void a_device_that_changed_is_learned(void **state)
 }
 
 /* ---- devices that are lost ------------------------------------------------------------------- */
+
+/* The same load for each device, in the same time. */
+static void two_devices_do_twice_the_work(void **state)
+{
+    (void)state;
+    static const leat_policy policies[] = {LEAT_POLICY_EDF, LEAT_POLICY_FAIR, LEAT_POLICY_LEARNED};
+    for (int i = 0; i < 3; i++) {
+        double done[2];
+        for (uint32_t n = 1; n <= 2; n++) {
+            open_bench(
+                (leat_scheduler_desc){.policy = policies[i], .n_devices = n, .admit = i == 0});
+            run_load(20000 * (int)n);
+            done[n - 1] = (double)stats().work_on_time_ns / (double)(b.now - 1000 * MS);
+            close_bench();
+        }
+        print_message("work in time of one device: %.3f, of two %.3f\n", done[0], done[1]);
+        assert_true(done[1] > 1.8 * done[0]);
+    }
+}
 
 static void what_a_lost_device_ran_waits_again(void **state)
 {
@@ -846,6 +911,7 @@ int main(void)
         cmocka_unit_test(batches_are_cut_for_their_first_deadline),
         cmocka_unit_test(what_cannot_be_in_time_is_given_back),
         cmocka_unit_test(admission_refuses_by_the_predicted_finish),
+        cmocka_unit_test(costs_recover_from_runs_that_were_held_up),
         cmocka_unit_test(held_batches_wait_but_not_beyond_their_deadline),
         cmocka_unit_test(a_full_queue_is_busy),
         cmocka_unit_test(the_same_calls_give_the_same_decisions),
@@ -854,6 +920,7 @@ int main(void)
         cmocka_unit_test(weights_that_know_nothing_are_learned),
         cmocka_unit_test(the_same_calls_and_seed_learn_the_same),
         cmocka_unit_test(a_device_that_changed_is_learned),
+        cmocka_unit_test(two_devices_do_twice_the_work),
         cmocka_unit_test(what_a_lost_device_ran_waits_again),
         cmocka_unit_test(a_preemptible_device_runs_chunks),
         cmocka_unit_test(threads_run_everything),
