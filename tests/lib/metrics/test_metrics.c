@@ -109,6 +109,7 @@ static void batchers_requests_are_counted(void **state)
     assert_line("leat_batch_compute_seconds_count{model=\"mlp \\\"small\\\"\"} 1");
     assert_null(strstr(b.text, "class=\"1\""));
     assert_line("leat_batch_input_bytes_total{model=\"mlp \\\"small\\\"\"} 80");
+    assert_line("leat_batch_pad_changes_total{model=\"mlp \\\"small\\\"\"} 0");
     assert_line("# TYPE leat_batches_closed_total counter");
     assert_null(strstr(b.text, "leat_gpu_"));
     assert_null(strstr(b.text, "budget"));
