@@ -178,6 +178,9 @@ static leat_status find_padded(leat_batcher *b, const leat_batcher_desc *d, leat
     b->pads.most = d->pad_buckets;
     b->pads.max_rows = (uint32_t)b->desc.max_batch_size;
     b->pads.planned = b->planned;
+    /* A plan for each instance, on devices a graph, too. */
+    b->pads.settling =
+        (uint8_t)(d->run != NULL ? 0 : (lt_on_cpu(d->session) ? 1 : 2) * b->desc.n_instances);
     const bool ok = rules->padded_in != NULL && rules->padded_out != NULL &&
                     lt_buckets_make(&b->pads, &b->arena, d->pad_lengths, d->n_pad_lengths);
     return ok ? lt_key_find_padded(rules, d->pad_dimension, err)

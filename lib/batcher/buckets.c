@@ -69,10 +69,12 @@ static bool make_choice(lt_buckets *b, lt_arena *arena)
     const size_t times = (size_t)b->n * ((size_t)b->max_rows + 1);
     b->seen = lt_arena_array(arena, b->n, sizeof(*b->seen));
     b->run_ns = lt_arena_array(arena, times, sizeof(*b->run_ns));
+    b->young = lt_arena_array(arena, times, sizeof(*b->young));
     b->choice = lt_arena_array(arena, 1, sizeof(*b->choice));
-    if (b->seen == NULL || b->run_ns == NULL || b->choice == NULL) {
+    if (b->seen == NULL || b->run_ns == NULL || b->young == NULL || b->choice == NULL) {
         return false;
     }
+    memset(b->young, b->settling, times);
     const size_t sums = ((size_t)b->n + 1) * ((size_t)b->most + 1);
     b->choice->run_ns = lt_arena_array(arena, times, sizeof(*b->run_ns));
     b->choice->cost = lt_arena_array(arena, sums, sizeof(*b->choice->cost));
@@ -145,10 +147,16 @@ static lt_curve curve_of(const lt_buckets *b, float *run_ns, uint32_t i)
                       .planned = b->planned};
 }
 
-void lt_buckets_run(lt_buckets *b, int64_t padded, uint32_t rows, uint64_t ns)
+void lt_buckets_run(lt_buckets *b, int64_t padded, uint32_t rows, uint64_t ns, uint8_t runs)
 {
     const uint32_t i = b->most > 0 ? index_of(b, padded) : b->n;
-    if (padded > 0 && i < b->n && b->lengths[i] == padded) {
+    if (padded <= 0 || i >= b->n || b->lengths[i] != padded || rows > b->max_rows) {
+        return;
+    }
+    uint8_t *young = &b->young[(size_t)i * (b->max_rows + 1) + rows];
+    const bool first = *young > 0;
+    *young = *young > runs ? *young - runs : 0;
+    if (*young == 0 && !(first && runs == 1)) {
         lt_curve curve = curve_of(b, b->run_ns, i);
         lt_curve_run(&curve, rows, ns);
     }

@@ -30,12 +30,14 @@ typedef struct lt_buckets {
     uint32_t n;             /* 0: nothing is padded */
     uint32_t most;          /* of them used; 0: all */
     uint32_t max_rows;
+    uint8_t settling;        /* first runs of each shape that make plans or graphs: not measured */
     const uint32_t *planned; /* [max_rows + 1]: rows of the run for so many */
     _Atomic uint32_t *tops;  /* [n]: the candidate to which each is padded. Read without a lock, one
                                 at a time: each alone is never too short */
     /* With `most` alone: */
     float *seen;              /* [n]: rows; those before the last choice count half */
     float *run_ns;            /* [n * (max_rows + 1)]: L(b, j); 0: not measured */
+    uint8_t *young;           /* [n * (max_rows + 1)]: how many of them are still to come */
     uint64_t waiting;         /* rows, now */
     double together;          /* mean of those waiting when a batch is begun; 0: none yet */
     uint32_t arrived;         /* requests since the last choice */
@@ -43,17 +45,18 @@ typedef struct lt_buckets {
     lt_length_choice *choice; /* scratch memory, of whoever chooses */
 } lt_buckets;
 
-/* Makes the candidates, these or the defaults, and scratch memory. most, max_rows and planned are
- * set. False: no memory. */
+/* Makes the candidates, these or the defaults, and scratch memory. most, max_rows, settling
+ * and planned are set. False: no memory. */
 bool lt_buckets_make(lt_buckets *buckets, lt_arena *arena, const int64_t *lengths, uint32_t n);
 
 /* The length to which one is padded; itself behind the last candidate. Needs no lock. */
 int64_t lt_buckets_padded(const lt_buckets *buckets, int64_t length);
 
-/* What happened: a request came, a batch is begun, one of a padded length was run. */
+/* What happened: a request came, a batch is begun, one of a padded length was run; `runs`: the last
+ * of so many on one instance, which are behind its first ones when they are several. */
 void lt_buckets_arrival(lt_buckets *buckets, int64_t length, uint32_t rows);
 void lt_buckets_begin(lt_buckets *buckets);
-void lt_buckets_run(lt_buckets *buckets, int64_t padded, uint32_t rows, uint64_t ns);
+void lt_buckets_run(lt_buckets *buckets, int64_t padded, uint32_t rows, uint64_t ns, uint8_t runs);
 
 /* Whether it is time to choose. */
 bool lt_buckets_due(const lt_buckets *buckets);

@@ -271,7 +271,7 @@ static void learn(lt_instance *at, const lt_batch *batch, uint32_t rows, uint64_
     at->input_bytes = at->pad_bytes = 0;
     if (status == LEAT_OK && b->keys[batch->key].hash == batch->hash) {
         lt_curve_run(&b->keys[batch->key].curve, b->planned[rows], ns);
-        lt_buckets_run(&b->pads, b->keys[batch->key].padded, b->planned[rows], ns);
+        lt_buckets_run(&b->pads, b->keys[batch->key].padded, b->planned[rows], ns, 1);
     }
     pthread_mutex_unlock(&b->lock);
 }

@@ -27,9 +27,8 @@ static uint32_t random_below(uint32_t n)
     return (random_state >> 8) % n;
 }
 
-static void open_buckets(fixture *f, uint32_t most, const int64_t *lengths, uint32_t n)
+static void open_more(fixture *f, uint32_t most, const int64_t *lengths, uint32_t n)
 {
-    memset(f, 0, sizeof(*f));
     lt_memory_init(&f->memory, NULL, 0);
     lt_arena_init(&f->arena, &f->memory, 0);
     for (uint32_t i = 0; i <= ROWS; i++) {
@@ -39,6 +38,12 @@ static void open_buckets(fixture *f, uint32_t most, const int64_t *lengths, uint
     f->b.max_rows = ROWS;
     f->b.planned = planned;
     assert_true(lt_buckets_make(&f->b, &f->arena, lengths, n));
+}
+
+static void open_buckets(fixture *f, uint32_t most, const int64_t *lengths, uint32_t n)
+{
+    memset(f, 0, sizeof(*f));
+    open_more(f, most, lengths, n);
 }
 
 static void close_buckets(fixture *f)
@@ -62,7 +67,7 @@ static void tell(fixture *f, uint32_t n, const int *rows, int together,
             lt_buckets_arrival(&f->b, f->b.lengths[i], 1);
         }
         for (uint32_t r = 1; r <= ROWS; r++) {
-            lt_buckets_run(&f->b, f->b.lengths[i], r, (uint64_t)cost[i][r]);
+            lt_buckets_run(&f->b, f->b.lengths[i], r, (uint64_t)cost[i][r], 1);
         }
     }
     f->b.waiting = (uint64_t)together;
@@ -167,8 +172,8 @@ static void nothing_is_chosen_before_anything_is_known(void **state)
     assert_int_equal(lt_buckets_padded(&f.b, 5), 8);
     assert_int_equal(lt_buckets_padded(&f.b, 16), 16);
     assert_int_equal(lt_buckets_padded(&f.b, 25), 25);
-    lt_buckets_run(&f.b, 8, 1, 100);
-    lt_buckets_run(&f.b, 25, 1, 1); /* no candidate's */
+    lt_buckets_run(&f.b, 8, 1, 100, 1);
+    lt_buckets_run(&f.b, 25, 1, 1, 1); /* no candidate's */
     assert_true(choose(&f));
     assert_int_equal(lt_buckets_padded(&f.b, 5), 16); /* one is all that may be */
     close_buckets(&f);
@@ -188,11 +193,11 @@ static void what_was_not_measured_lies_between(void **state)
     }
     f.b.waiting = 1;
     lt_buckets_begin(&f.b);
-    lt_buckets_run(&f.b, 10, 1, 1000);
-    lt_buckets_run(&f.b, 40, 1, 31000); /* so 20 takes 11000 */
+    lt_buckets_run(&f.b, 10, 1, 1000, 1);
+    lt_buckets_run(&f.b, 40, 1, 31000, 1); /* so 20 takes 11000 */
     assert_true(choose(&f));
     assert_int_equal(lt_buckets_padded(&f.b, 10), 20); /* 20 * 11 + 10 * 31, not 10 + 20 * 31 */
-    lt_buckets_run(&f.b, 20, 1, 30900);                /* measured it is as dear as 40 */
+    lt_buckets_run(&f.b, 20, 1, 30900, 1);             /* measured it is as dear as 40 */
     for (int i = 0; i < 3; i++) {
         for (int k = 0; k < 10; k++) {
             lt_buckets_arrival(&f.b, 10 << (k % 3), 1);
@@ -201,6 +206,26 @@ static void what_was_not_measured_lies_between(void **state)
     }
     assert_int_equal(lt_buckets_padded(&f.b, 10), 10);
     assert_int_equal(lt_buckets_padded(&f.b, 20), 40);
+    close_buckets(&f);
+}
+
+/* Runs that make plans are no measure: a length that ran but once is not taken to be dear. */
+static void first_runs_are_not_measured(void **state)
+{
+    (void)state;
+    static const int64_t lengths[] = {10, 20};
+    fixture f;
+    memset(&f, 0, sizeof(f));
+    f.b.settling = 2;
+    open_more(&f, 1, lengths, 2);
+    const float *ns = f.b.run_ns + 3; /* of 3 rows of 10 */
+    lt_buckets_run(&f.b, 10, 3, 900000, 1);
+    lt_buckets_run(&f.b, 10, 3, 500000, 1);
+    assert_true(*ns == 0);
+    lt_buckets_run(&f.b, 10, 3, 1000, 1);
+    assert_true(*ns == 1000);
+    lt_buckets_run(&f.b, 20, 3, 2000, 3); /* warmed: the last of three */
+    assert_true(ns[ROWS + 1] == 2000);
     close_buckets(&f);
 }
 
@@ -254,6 +279,7 @@ int main(void)
         cmocka_unit_test(choice_costs_as_little_as_the_best_subset),
         cmocka_unit_test(nothing_is_chosen_before_anything_is_known),
         cmocka_unit_test(what_was_not_measured_lies_between),
+        cmocka_unit_test(first_runs_are_not_measured),
         cmocka_unit_test(default_lengths_are_fine_only_to_choose_from),
         cmocka_unit_test(making_with_failing_allocations_leaves_nothing),
     };
