@@ -511,7 +511,7 @@ void lt_gemm_run(const lt_gemm_job *job, void *workspace, const leat_kernel_args
     }
     runner run = prepare_run(job, workspace);
     double flops = 2.0 * (double)job->m * (double)job->n * (double)job->k * (double)job->taps;
-    uint32_t threads = flops < 200e3 ? 1 : args->host->pool_threads(args->pool);
+    uint32_t threads = flops < LT_GEMM_LEAST_SHARED ? 1 : args->host->pool_threads(args->pool);
     uint32_t tasks = cut(&run, threads);
     for (uint32_t i = 0; i < threads; i++) {
         *prepared_of(&run, i) = (prepared){0, 0, 0};

@@ -100,6 +100,9 @@ typedef struct lt_gemm_kernels {
     /* Several tiles of mr rows and whole panels, of one job and without chunks of k, in one call
      * that may begin one while it ends another. NULL: there is none. */
     void (*chain)(const lt_gemm_tile *tiles, size_t count);
+    /* A tile of one row, one tap and nothing to be asked for by as many whole panels, of which it
+     * names the first. NULL: there is none. */
+    void (*row)(const lt_gemm_tile *tile, size_t panels);
     /* Last panels of 3 and 5 quarters of nr, for tiles of LT_GEMM_QUARTERS_ROWS rows and more
      * (which all tiles have when m has so many). NULL: there are none. */
     const lt_gemm_quarters *quarters;
@@ -124,6 +127,7 @@ extern const lt_gemm_kernels lt_cpu_gemm_f32_6x16_avx2;
 extern const lt_gemm_kernels lt_cpu_gemm_f32_14x32_avx512;
 extern const lt_gemm_kernels lt_cpu_gemm_f32_14x32q_avx512; /* with these quarters */
 extern const lt_gemm_quarters lt_cpu_gemm_quarters_f32_avx512;
+void lt_cpu_gemm_row_f32_avx512(const lt_gemm_tile *tile, size_t panels);
 extern const lt_gemm_kernels lt_cpu_gemm_f64_6x8_avx2;
 extern const lt_gemm_kernels lt_cpu_gemm_f64_8x16_avx512;
 #endif
@@ -207,6 +211,9 @@ typedef struct lt_gemm_job {
     const void *epilogue;         /* handed to the kernels */
 } lt_gemm_job;
 
+/* Operations below which a product is not worth a second thread. */
+#define LT_GEMM_LEAST_SHARED 200e3
+
 /* How many tasks `count` equal items make, task i taking those from count * i / tasks on. The pool
  * deals tasks out as one range a thread: where their number is a multiple of the threads', what
  * threads have differs by one item at most. Several a thread, so that a slow core can be helped. */
@@ -228,5 +235,27 @@ void lt_gemm_run_serial(const lt_gemm_job *job, void *workspace, uint32_t thread
  * and n are not 0. */
 void lt_gemm_run_panels(const lt_gemm_job *job, size_t p0, size_t p1, void *workspace,
                         uint32_t thread);
+
+/* --- one row ---------------------------------------------------------------------------------- */
+
+/* A product of one row that the calling thread computes alone, with all that does not change from
+ * run to run worked out: for small ones, where working it out takes as long as a tenth of the
+ * product. */
+typedef struct lt_gemm_row {
+    lt_gemm_tile first; /* the first panel's, but for the three pointers of a run */
+    void (*row)(const lt_gemm_tile *tile, size_t panels); /* as lt_gemm_kernels.row */
+    lt_gemm_kernel_fn full, last;
+    size_t panels;                    /* whole ones, ... */
+    uint32_t last_n;                  /* ... then one of so many columns; 0: there is none */
+    size_t b_step, bias_step, c_step; /* bytes from panel to panel */
+} lt_gemm_row;
+
+/* false when the job is none for it: more than a row, so large that threads share it, or rows that
+ * are copied first, cut, or not finished by the kernel. Reads all but the job's a, c and residual;
+ * `job` and what it points to but those must live as long as `out_row`. */
+bool lt_gemm_row_prepare(const lt_gemm_job *job, lt_gemm_row *out_row);
+
+/* residual NULL for none. */
+void lt_gemm_row_run(const lt_gemm_row *row, const void *a, const void *residual, void *c);
 
 #endif

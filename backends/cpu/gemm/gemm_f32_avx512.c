@@ -12,6 +12,7 @@
 #define TABLE_PACK lt_gemm_pack_f32
 #define TABLE_DTYPE LEAT_DTYPE_F32
 #define TABLE_ACTIVATE lt_cpu_activate_tile_f32_avx512
+#define TABLE_ROW lt_cpu_gemm_row_f32_avx512
 #include "gemm/gemm_kernel.inc"
 
 const lt_gemm_kernels lt_cpu_gemm_f32_14x32q_avx512 = TABLE_WITH(&lt_cpu_gemm_quarters_f32_avx512);

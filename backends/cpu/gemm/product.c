@@ -32,6 +32,8 @@ typedef struct product {
     bool per_batch;   /* B differs: products go to the threads whole */
     size_t a_elements;
     parts parts;
+    lt_gemm_job row_job; /* of a small product of one row ... */
+    lt_gemm_row row;     /* ... which is all that a launch needs then */
 } product;
 
 /* --- packing and bias ---------------------------------------------------------------------------
@@ -241,8 +243,32 @@ static leat_status product_launch(const void *state, const leat_kernel_args *arg
     return LEAT_OK;
 }
 
+static leat_status row_launch(const void *state, const leat_kernel_args *args, leat_error *err)
+{
+    const product *p = state;
+    const uint32_t residual = p->desc.residual_input;
+    (void)err;
+    lt_gemm_row_run(&p->row, args->inputs[0],
+                    residual != LT_PRODUCT_NONE ? args->inputs[residual] : NULL, args->outputs[0]);
+    return LEAT_OK;
+}
+
 /* --- prepare ------------------------------------------------------------------------------------
  */
+
+/* Whether row_launch serves; prepares for it. */
+static bool prepare_row(product *p)
+{
+    const lt_product_desc *d = &p->desc;
+    const bool settled = p->packed != NULL && p->strassen == NULL && !p->per_batch && !d->trans_a &&
+                         (d->bias_input == LT_PRODUCT_NONE || p->bias_row != NULL);
+    const launch l = {.p = p, .bias_row = p->bias_row};
+    if (!settled || d->batch != 1 || d->m != 1) {
+        return false;
+    }
+    p->row_job = job_of(&l, 1, 0, 0, p->packed);
+    return lt_gemm_row_prepare(&p->row_job, &p->row);
+}
 
 static size_t take(size_t *total, size_t elements, size_t element)
 {
@@ -374,7 +400,7 @@ static leat_status prepare_way(const leat_kernel_node *node, void *device, const
         return status;
     }
     out_kernel->name = p->strassen ? p->strassen->name : p->kernels->name;
-    out_kernel->launch = product_launch;
+    out_kernel->launch = prepare_row(p) ? row_launch : product_launch;
     out_kernel->state = p;
     out_kernel->workspace_bytes = plan_workspace(p, node, host->pool_threads(host->pool));
     out_kernel->flops = 2 * (uint64_t)(desc->batch * desc->m * desc->n) * desc->k;

@@ -299,6 +299,86 @@ static void matmul_with_bias_residual_and_relu_matches(void **state)
     }
 }
 
+/* --- one row ------------------------------------------------------------------------------------
+ */
+
+/* 0 none; a residual; Relu behind it; Gelu behind it, which no clamp is. */
+enum {
+    ROW_PLAIN,
+    ROW_RESIDUAL,
+    ROW_RELU,
+    ROW_GELU,
+    ROW_FORMS
+};
+
+static void check_row(leat_dtype dtype, lt_cpu_isa isa, int64_t n, int64_t k, int form, bool bias)
+{
+    int64_t shape_a[] = {1, k}, shape_b[] = {k, n}, shape_y[] = {1, n};
+    leat_array in[4] = {new_array(dtype, 2, shape_a), new_array(dtype, 2, shape_b),
+                        bias ? new_array(dtype, 1, &n) : (leat_array){0},
+                        form != ROW_PLAIN ? new_array(dtype, 2, shape_y) : (leat_array){0}};
+    leat_array y = new_array(dtype, 2, shape_y);
+    for (int j = 0; j < 4; j++) {
+        if (in[j].data != NULL) {
+            oracle_fill(&in[j], (uint64_t)(n * 3 + k + j));
+        }
+    }
+    leat_attr attrs[] = {test_attr_int("residual", form != ROW_PLAIN),
+                         test_attr_string("activation", form == ROW_GELU ? "Gelu" : "Relu")};
+    test_kernel kernel = {.op = "Gemm",
+                          .domain = "leat",
+                          .opset = 1,
+                          .attrs = attrs,
+                          .n_attrs = form >= ROW_RELU ? 2 : 1,
+                          .inputs = in,
+                          .n_inputs = form != ROW_PLAIN ? 4
+                                      : bias            ? 3
+                                                        : 2,
+                          .constants = 0x6,
+                          .outputs = &y,
+                          .n_outputs = 1,
+                          .isa = isa,
+                          .threads = 2};
+    leat_error err = {0};
+    assert_ok(test_kernel_run(&kernel, NULL, &err), &err);
+    double *expected = calloc((size_t)n, sizeof(*expected));
+    gemm_oracle(&in[0], &in[1], bias ? &in[2] : NULL, false, false, 1, 1, expected, 1, n, k);
+    for (int64_t j = 0; j < n; j++) {
+        double v = expected[j] + (form != ROW_PLAIN ? oracle_get(&in[3], (size_t)j) : 0);
+        expected[j] = form == ROW_RELU   ? fmax(v, 0)
+                      : form == ROW_GELU ? v * 0.5 * (1 + erf(v * sqrt(0.5)))
+                                         : v;
+    }
+    oracle_assert_close(&y, expected, oracle_rtol(dtype, (size_t)k + 2),
+                        oracle_atol(dtype, (size_t)k + 2));
+    free(expected);
+    free(y.data);
+    for (int j = 0; j < 4; j++) {
+        free(in[j].data);
+    }
+}
+
+/* Whole and half panels, with and without a last one; k around the steps that go together; sizes
+ * that threads share and sizes that they do not. */
+static void one_row_matches_double_loops(void **state)
+{
+    static const int64_t ns[] = {1, 15, 16, 17, 31, 32, 33, 64, 95, 100, 256, 700},
+                         ks[] = {1, 3, 15, 16, 17, 64, 77, 256};
+    static const leat_dtype dtypes[] = {LEAT_DTYPE_F32, LEAT_DTYPE_F64, LEAT_DTYPE_F16,
+                                        LEAT_DTYPE_BF16};
+    (void)state;
+    for (size_t c = 0; c < 3 * 4 * ROW_FORMS * 2; c++) {
+        const leat_dtype dtype = dtypes[c / 3 % 4];
+        const int form = (int)(c / 12 % ROW_FORMS);
+        if (form == ROW_GELU && dtype == LEAT_DTYPE_F64) {
+            continue; /* passes make none */
+        }
+        for (size_t i = 0; i < sizeof(ns) / sizeof(ns[0]) * sizeof(ks) / sizeof(ks[0]); i++) {
+            check_row(dtype, isas[c % 3], ns[i % 12], ks[i / 12], form, c / 48 != 0);
+        }
+    }
+}
+
 /* --- MatMulInteger ------------------------------------------------------------------------------
  */
 
@@ -392,6 +472,7 @@ int main(void)
         cmocka_unit_test(matmul_batches_and_vectors_match_double_loops),
         cmocka_unit_test(matmul_integers_are_exact),
         cmocka_unit_test(matmul_with_bias_residual_and_relu_matches),
+        cmocka_unit_test(one_row_matches_double_loops),
         cmocka_unit_test(matmul_integer_zero_points_are_exact),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
