@@ -84,7 +84,7 @@ static void print_table(const world *w, uint64_t seed, const leat_policy_weights
 {
     const leat_policy_weights bad = wrecked(weights);
     int wins = 0, level = 0, guarded = 0;
-    static uint32_t times[TIME_STEPS];
+    static uint32_t times[TIME_STEPS], submit_times[TIME_STEPS];
     printf("%-12s %6s %6s %6s %6s %6s %-33s %7s %5s %6s %8s %8s %6s\n", "goodput %", "EDF", "FIFO",
            "SJF", "FAIR", "best", "(of the grid)", "learned", "ratio", "bound", "busy", "wrecked",
            "/EDF");
@@ -109,6 +109,7 @@ static void print_table(const world *w, uint64_t seed, const leat_policy_weights
         }
         world timed = *w;
         timed.times = times;
+        timed.submit_times = submit_times;
         const result own = simulate(&timed, t, seed,
                                     (leat_scheduler_desc){.policy = LEAT_POLICY_LEARNED,
                                                           .weights = weights,
@@ -132,8 +133,10 @@ static void print_table(const world *w, uint64_t seed, const leat_policy_weights
         guarded += wreck.goodput >= 0.99 * fixed[0];
     }
     printf("learned: at least 0.99 of the best fixed on %d of 5, at least 1.10 on %d; wrecked "
-           "within 1 %% of EDF on %d\nleat_scheduler_begin: median %d ns, 99 %% %d ns\n",
-           level, wins, guarded, quantile(times, 0.5), quantile(times, 0.99));
+           "within 1 %% of EDF on %d\nleat_scheduler_begin: median %d ns, 99 %% %d ns; submit: %d, "
+           "%d\n",
+           level, wins, guarded, quantile(times, 0.5), quantile(times, 0.99),
+           quantile(submit_times, 0.5), quantile(submit_times, 0.99));
 }
 
 /* ---- settings ---------------------------------------------------------------------------------

@@ -57,7 +57,7 @@ void print_highest(const world *w, uint64_t seed, const leat_policy_weights *wei
         {.policy = LEAT_POLICY_LEARNED, .weights = weights, .guard_loss = 1},
     };
     printf("%-12s %6s %6s %6s %6s %6s %6s %6s %7s %7s %6s\n", "99 % in time", "EDF", "admit",
-           "hold 1", "FIFO", "hold", "SJF", "FAIR", "learned", "alone", "bound");
+           "hold 1", "FIFO", "strict", "SJF", "FAIR", "learned", "alone", "bound");
     for (int t = 0; t < N_TRACES; t++) {
         printf("%-12s", trace_names[t]);
         for (size_t i = 0; i < sizeof(descs) / sizeof(descs[0]); i++) {

@@ -47,7 +47,8 @@ typedef struct world {
     bool grid;    /* is searched */
     leat_context *context;
     FILE *log;
-    uint32_t *times; /* as in simulation */
+    uint32_t *times;        /* as in simulation */
+    uint32_t *submit_times; /* likewise, of leat_scheduler_submit */
 } world;
 
 typedef struct result {

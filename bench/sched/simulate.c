@@ -117,6 +117,12 @@ result result_of(const world *w, leat_scheduler *scheduler, double time_ns,
                     .takeovers = stats.takeovers};
 }
 
+static void count_time(uint32_t *times, uint64_t begin)
+{
+    const uint64_t step = (lt_clock_ns() - begin) / 16;
+    times[step < TIME_STEPS ? step : TIME_STEPS - 1]++;
+}
+
 result simulate(const world *w, int trace, uint64_t seed, leat_scheduler_desc desc)
 {
     void *items[MOST_BATCH];
@@ -160,8 +166,12 @@ result simulate(const world *w, int trace, uint64_t seed, leat_scheduler_desc de
         s.now = next > s.now ? next : s.now;
         if (device < 0) {
             const stream *t = &w->streams[first];
+            const uint64_t begin = w->submit_times ? lt_clock_ns() : 0;
             (void)!leat_scheduler_submit(scheduler, (uint32_t)first, NULL,
                                          (uint64_t)(t->deadline_ms * 1e6), NULL);
+            if (w->submit_times != NULL) {
+                count_time(w->submit_times, begin);
+            }
             arrival[first] = next_arrival(w, trace, t, arrival[first], &seeds[first]);
         } else if (busy[device]) {
             (void)!leat_scheduler_end(scheduler, (uint32_t)device, NULL);
@@ -177,8 +187,7 @@ result simulate(const world *w, int trace, uint64_t seed, leat_scheduler_desc de
                 fail("begin", NULL);
             }
             if (s.times != NULL) {
-                const uint64_t step = (lt_clock_ns() - begin) / 16;
-                s.times[step < TIME_STEPS ? step : TIME_STEPS - 1]++;
+                count_time(s.times, begin);
             }
             until[d] = out.until_ns;
             if (out.rows > 0) {
