@@ -85,6 +85,7 @@ static leat_batcher_stats stats_of(bench *b)
 static void ask_many(bench *b, leat_status wanted)
 {
     float in[REQUESTS][WIDTH], out[REQUESTS][WIDTH];
+    leat_array y[REQUESTS]; /* the batcher's until it has answered */
     leat_request *handles[REQUESTS];
     leat_error err = {0};
     for (int i = 0; i < REQUESTS; i++) {
@@ -92,11 +93,11 @@ static void ask_many(bench *b, leat_status wanted)
             in[i][k] = (float)(k == 1 ? -i : i + k);
         }
         const leat_array x = test_f32(in[i], "1x3");
-        leat_array y = test_f32(out[i], "1x3");
+        y[i] = test_f32(out[i], "1x3");
         const leat_request_desc desc = {.struct_size = sizeof(desc),
                                         .inputs = &x,
                                         .n_inputs = 1,
-                                        .outputs = &y,
+                                        .outputs = &y[i],
                                         .n_outputs = 1};
         assert_ok(leat_batcher_submit(b->batcher, &desc, &handles[i], &err), &err);
     }
