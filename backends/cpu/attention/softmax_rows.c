@@ -11,10 +11,11 @@ typedef float vec __attribute__((vector_size(VL * sizeof(float)), may_alias));
 
 static inline vec largest(vec a, vec b)
 {
+    vec most;
     for (int i = 0; i < VL; i++) {
-        a[i] = a[i] > b[i] ? a[i] : b[i];
+        most[i] = a[i] > b[i] ? a[i] : b[i];
     }
-    return a;
+    return most;
 }
 
 #include "attention/softmax_floats.inc"
