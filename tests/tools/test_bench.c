@@ -45,7 +45,8 @@ static void policies_run_live(void **state)
     int traces = 0;
     (void)state;
     assert_int_equal(run("sched --live null --seconds 0.05 --seed 3", out, sizeof(out)), 0);
-    for (const char *line = strstr(out, "live, goodput"); line != NULL; line = strchr(line + 1, '\n')) {
+    for (const char *line = strstr(out, "live, goodput"); line != NULL;
+         line = strchr(line + 1, '\n')) {
         double edf;
         if (sscanf(line, "\nburst %lf", &edf) == 1 || sscanf(line, "\nPoisson %lf", &edf) == 1) {
             assert_true(edf > 0 && edf < 101);
