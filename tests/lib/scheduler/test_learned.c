@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The learned policy: what guards it, how it learns, its weights in files. */
+#include "load.h"
+
+static void the_same_calls_give_the_same_decisions(void **state)
+{
+    (void)state;
+    uint64_t hash[2];
+    for (int i = 0; i < 2; i++) {
+        open_bench((leat_scheduler_desc){.policy = LEAT_POLICY_LEARNED});
+        run_load(20000);
+        hash[i] = b.hash;
+        assert_true(b.n_decisions > 1000);
+        close_bench();
+    }
+    assert_int_equal(hash[0], hash[1]);
+}
+
+static void a_wrecked_policy_stays_near_edf(void **state)
+{
+    (void)state;
+    leat_policy_weights wrecked = *leat_policy_default();
+    uint64_t done[3];
+    for (int i = 0; i < LEAT_POLICY_WEIGHTS; i++) {
+        wrecked.weights[i] *= -1;
+    }
+    wrecked.weights[20] = 100; /* never begins if it may wait */
+    const leat_scheduler_desc descs[3] = {
+        {.policy = LEAT_POLICY_EDF, .admit = 1},
+        {.policy = LEAT_POLICY_LEARNED, .weights = &wrecked},
+        {.policy = LEAT_POLICY_LEARNED, .weights = &wrecked, .guard_loss = 1}};
+    for (int i = 0; i < 3; i++) {
+        open_bench(descs[i]);
+        run_load(100000);
+        const leat_scheduler_stats s = stats();
+        done[i] = s.work_on_time_ns;
+        assert_in_range(s.takeovers, 0, 2); /* of 11 s: it hardly ever gets as far */
+        assert_int_equal(s.guarded, i == 1);
+        close_bench();
+    }
+    assert_true((double)done[1] > 0.99 * (double)done[0]);
+    assert_true((double)done[2] < 0.99 * (double)done[0]); /* so it was bad indeed */
+}
+
+static void every_request_has_one_end(void **state)
+{
+    (void)state;
+    static const leat_policy policies[] = {LEAT_POLICY_EDF, LEAT_POLICY_FIFO, LEAT_POLICY_SJF,
+                                           LEAT_POLICY_FAIR, LEAT_POLICY_LEARNED};
+    for (int i = 0; i < 10; i++) {
+        open_bench((leat_scheduler_desc){.policy = policies[i % 5], .admit = i >= 5});
+        run_load(20000);
+        const leat_scheduler_stats s = stats();
+        uint64_t submitted = 0, ended = s.waiting;
+        for (int c = 0; c < 2; c++) {
+            submitted += s.submitted[c];
+            ended += s.on_time[c] + s.late[c] + s.expired[c] + s.refused[c];
+        }
+        assert_int_equal(submitted, 20000);
+        assert_in_range(submitted - ended, 0, 16); /* what runs */
+        close_bench();
+    }
+}
+
+/* ---- learning -------------------------------------------------------------------------------- */
+
+/* Work in time of so many requests of the load, by weights that nobody watches. */
+static uint64_t worth(const leat_policy_weights *weights)
+{
+    open_bench(
+        (leat_scheduler_desc){.policy = LEAT_POLICY_LEARNED, .weights = weights, .guard_loss = 1});
+    run_load(50000);
+    const uint64_t done = stats().work_on_time_ns;
+    close_bench();
+    return done;
+}
+
+/* Weights after so many requests of the load, from none at all. */
+static leat_policy_weights learn(int n, uint64_t seed)
+{
+    const leat_policy_weights none = {{0}};
+    leat_policy_weights learned;
+    open_bench((leat_scheduler_desc){
+        .policy = LEAT_POLICY_LEARNED, .weights = &none, .learn_step = 0.125f, .seed = seed});
+    run_load(n);
+    leat_scheduler_read_weights(b.scheduler, &learned);
+    const leat_scheduler_stats s = stats();
+    assert_true(s.steps > 0 && s.steps <= s.trials);
+    for (int i = 0; i < LEAT_POLICY_WEIGHTS; i++) { /* each step by as much */
+        const float steps = learned.weights[i] / 0.125f;
+        assert_true(steps == (float)(int)steps && steps * steps <= (float)(s.steps * s.steps));
+    }
+    close_bench();
+    return learned;
+}
+
+static void weights_that_know_nothing_are_learned(void **state)
+{
+    (void)state;
+    const leat_policy_weights none = {{0}}, learned = learn(200000, 1);
+    const uint64_t before = worth(&none), after = worth(&learned);
+    print_message("work in time %.4f s, learned %.4f s, as they come %.4f s\n",
+                  (double)before / 1e9, (double)after / 1e9,
+                  (double)worth(leat_policy_default()) / 1e9);
+    assert_true((double)after > 1.02 * (double)before);
+}
+
+static void the_same_calls_and_seed_learn_the_same(void **state)
+{
+    (void)state;
+    const leat_policy_weights first = learn(60000, 5), again = learn(60000, 5),
+                              other = learn(60000, 6);
+    assert_memory_equal(&first, &again, sizeof(first));
+    assert_memory_not_equal(&first, &other, sizeof(first));
+}
+
+/* Work in time that the last requests had, after the device has changed and so many decisions. */
+static uint64_t after_drift(leat_scheduler_desc desc, uint64_t n_decisions)
+{
+    load l;
+    open_bench(desc);
+    open_load(&l);
+    go_on(&l, 30000);
+    l.drifted = true;
+    l.most_gap *= 4;
+    const uint64_t begun = b.n_decisions;
+    while (b.n_decisions < begun + n_decisions) {
+        go_on(&l, 1);
+    }
+    assert_true(l.arrives < 14000 * MS);
+    /* The requests that are counted are the same ones, whoever decides. */
+    while (l.arrives < 14000 * MS) {
+        go_on(&l, 1);
+    }
+    const uint64_t before = stats().work_on_time_ns;
+    go_on(&l, 60000);
+    const uint64_t done = stats().work_on_time_ns - before;
+    close_bench();
+    return done;
+}
+
+static void a_device_that_changed_is_learned(void **state)
+{
+    (void)state;
+    const double edf = (double)after_drift((leat_scheduler_desc){.admit = 1}, 2000);
+    const double own =
+        (double)after_drift((leat_scheduler_desc){.policy = LEAT_POLICY_LEARNED}, 2000);
+    const double learning = (double)after_drift(
+        (leat_scheduler_desc){.policy = LEAT_POLICY_LEARNED, .learn_step = 0.125f}, 2000);
+    print_message("EDF %.4f s, the policy %.4f s, learning %.4f s\n", edf / 1e9, own / 1e9,
+                  learning / 1e9);
+    assert_true(own > 0.99 * edf);
+    assert_true(learning > 0.99 * edf);
+}
+
+/* ---- weights --------------------------------------------------------------------------------- */
+
+static void weights_come_back_as_they_were_written(void **state)
+{
+    (void)state;
+    const char *path = TEST_BUILD "/tests/policy.txt";
+    leat_policy_weights weights, read;
+    char text[512];
+    open_bench((leat_scheduler_desc){.policy = LEAT_POLICY_EDF});
+    for (int i = 0; i < LEAT_POLICY_WEIGHTS; i++) {
+        weights.weights[i] = (float)(i - 7) / 3;
+    }
+    assert_ok(leat_policy_save(b.context, path, &weights, &b.err), &b.err);
+    assert_ok(leat_policy_load(b.context, path, &read, &b.err), &b.err);
+    assert_memory_equal(&weights, &read, sizeof(read));
+    FILE *file = fopen(path, "r");
+    const size_t bytes = fread(text, 1, sizeof(text), file);
+    fclose(file);
+    for (size_t i = 0; i <= bytes; i++) { /* every letter wrong; and one more, and one less */
+        file = fopen(path, "w");
+        const char kept = text[i];
+        text[i] = kept == 'f' ? 'e' : 'f';
+        fwrite(text, 1, i < bytes ? bytes : bytes + 1, file);
+        text[i] = kept;
+        fclose(file);
+        assert_int_equal(leat_policy_load(b.context, path, &read, &b.err), LEAT_CORRUPT);
+    }
+    assert_int_equal(leat_policy_load(b.context, "/no/where", &read, &b.err), LEAT_NOT_FOUND);
+    weights.weights[5] = 1.f / (float)b.n_expired; /* infinity, with its checksum right */
+    assert_ok(leat_policy_save(b.context, path, &weights, &b.err), &b.err);
+    assert_int_equal(leat_policy_load(b.context, path, &read, &b.err), LEAT_CORRUPT);
+    close_bench();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_same_calls_give_the_same_decisions),
+        cmocka_unit_test(a_wrecked_policy_stays_near_edf),
+        cmocka_unit_test(every_request_has_one_end),
+        cmocka_unit_test(weights_that_know_nothing_are_learned),
+        cmocka_unit_test(the_same_calls_and_seed_learn_the_same),
+        cmocka_unit_test(a_device_that_changed_is_learned),
+        cmocka_unit_test(weights_come_back_as_they_were_written),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
