@@ -3,19 +3,15 @@
  * of a device that is lost go on where others run. */
 #include "base/error.h"
 #include "batcher/batcher.h"
+#include "batcher/sizes.h"
 
 #include <string.h>
-
-static bool is_cpu(const char *device)
-{
-    return strcmp(device, "cpu") == 0;
-}
 
 int32_t lt_batcher_count_places(const leat_batcher_desc *d)
 {
     int32_t n = 0;
     for (size_t i = 0; d->spread_devices && d->session != NULL && i < d->session->n_devices; i++) {
-        n += !is_cpu(d->session->devices[i]);
+        n += !lt_is_cpu(d->session->devices[i]);
     }
     return n > 1 ? n : 1;
 }
@@ -26,7 +22,7 @@ static size_t devices_of(const leat_session_desc *wanted, int32_t place, const c
     size_t n = 1;
     for (size_t i = 0; i < wanted->n_devices; i++) {
         const char *device = wanted->devices[i];
-        if (is_cpu(device)) {
+        if (lt_is_cpu(device)) {
             out[1] = device;
             n = 2;
         } else if (place-- == 0) {
@@ -48,18 +44,27 @@ static leat_status open_one(leat_batcher *b, lt_instance *at, leat_error *err)
     return leat_session_create(b->model, &desc, &at->session, err);
 }
 
-/* The names are kept: what is lost is opened elsewhere, later. */
-static leat_status copy_names(leat_batcher *b, leat_error *err)
+static const char *copy_string(leat_batcher *b, const char *string)
 {
-    const size_t n = b->session.n_devices;
-    const char **names = lt_arena_array(&b->arena, n, sizeof(*names));
-    for (size_t i = 0; names != NULL && i < n; i++) {
-        const char *name = b->session.devices[i];
-        names[i] = lt_arena_copy(&b->arena, name, strlen(name) + 1);
-        names = names[i] != NULL ? names : NULL;
+    return lt_arena_copy(&b->arena, string, strlen(string) + 1);
+}
+
+/* The caller's strings are copied: what is lost is opened elsewhere, later. */
+static leat_status copy_strings(leat_batcher *b, leat_error *err)
+{
+    leat_session_desc *d = &b->session;
+    const char **names = lt_arena_array(&b->arena, d->n_devices, sizeof(*names));
+    bool ok = names != NULL;
+    for (size_t i = 0; ok && i < d->n_devices; i++) {
+        names[i] = copy_string(b, d->devices[i]);
+        ok = names[i] != NULL;
     }
-    b->session.devices = names;
-    return names != NULL ? LEAT_OK : lt_fail(err, LEAT_NO_MEMORY, "no memory for a batcher");
+    d->devices = names;
+    if (d->cache_directory != NULL) {
+        d->cache_directory = copy_string(b, d->cache_directory);
+        ok = ok && d->cache_directory != NULL;
+    }
+    return ok ? LEAT_OK : lt_fail(err, LEAT_NO_MEMORY, "no memory for a batcher");
 }
 
 leat_status lt_batcher_open(leat_batcher *b, leat_model *model, const leat_session_desc *wanted,
@@ -77,7 +82,7 @@ leat_status lt_batcher_open(leat_batcher *b, leat_model *model, const leat_sessi
     if (b->session.max_plans == 0) {
         b->session.max_plans = 2 * (uint32_t)b->desc.max_batch_size + 16;
     }
-    leat_status status = b->n_places > 1 ? copy_names(b, err) : LEAT_OK;
+    leat_status status = b->n_places > 1 ? copy_strings(b, err) : LEAT_OK;
     for (int32_t i = 0; i < b->desc.n_instances && status == LEAT_OK; i++) {
         status = open_one(b, &b->instances[i], err);
     }

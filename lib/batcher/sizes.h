@@ -7,11 +7,16 @@
 #include <stdbool.h>
 #include <string.h>
 
+static inline bool lt_is_cpu(const char *device)
+{
+    return strcmp(device, "cpu") == 0;
+}
+
 /* Whether sessions run on the CPU alone. */
 static inline bool lt_on_cpu(const leat_session_desc *session)
 {
     return session == NULL || session->n_devices == 0 ||
-           (session->n_devices == 1 && strcmp(session->devices[0], "cpu") == 0);
+           (session->n_devices == 1 && lt_is_cpu(session->devices[0]));
 }
 
 /* The least of 1, 2, 3, 4, 6, 8, 12, ... that is not less than n; max at most. */

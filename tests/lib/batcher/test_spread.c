@@ -7,6 +7,7 @@
 #include "support/run.h"
 
 #include <dlfcn.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define FAKE TEST_BUILD "/tests/plugins/backend_fake.so"
@@ -48,7 +49,7 @@ typedef struct bench {
     leat_batcher *batcher;
 } bench;
 
-/* y = Relu(x) on the devices named. */
+/* y = Relu(x) on the devices named. What the descriptor points to is gone afterwards. */
 static leat_status open_bench(bench *b, leat_batcher_desc desc, const char *const *names, size_t n)
 {
     b->batcher = NULL;
@@ -58,12 +59,21 @@ static leat_status open_bench(bench *b, leat_batcher_desc desc, const char *cons
     onnx_builder_output(b->builder, "y", LEAT_DTYPE_F32, "Nx3");
     test_run_load(&b->run, b->builder);
     assert_ok(leat_context_load_backend(b->run.context, FAKE, &b->run.err), &b->run.err);
-    const leat_session_desc session = {
-        .struct_size = sizeof(session), .devices = names, .n_devices = n};
+    const char **devices = malloc(n * sizeof(*devices));
+    char *directory = strdup(TEST_BUILD);
+    assert_non_null(devices);
+    memcpy(devices, names, n * sizeof(*devices));
+    const leat_session_desc session = {.struct_size = sizeof(session),
+                                       .devices = devices,
+                                       .n_devices = n,
+                                       .cache_directory = directory};
     desc.struct_size = sizeof(desc);
     desc.session = &session;
     desc.spread_devices = 1;
-    return leat_batcher_create(b->run.model, &desc, &b->batcher, &b->run.err);
+    leat_status status = leat_batcher_create(b->run.model, &desc, &b->batcher, &b->run.err);
+    free(devices);
+    free(directory);
+    return status;
 }
 
 static void close_bench(bench *b)
