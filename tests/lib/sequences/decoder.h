@@ -77,6 +77,22 @@ static inline void heads(onnx_builder *b, const char *x, const char *weight, con
     onnx_builder_node(b, "Transpose", split, out, &perm, 1);
 }
 
+/* A model with the inputs that every decoder has, and the weights. */
+static inline onnx_builder *begin_decoder(int opset, const weights *w)
+{
+    onnx_builder *b = onnx_builder_create(opset);
+    onnx_builder_input(b, "input_ids", LEAT_DTYPE_I64, "NxS");
+    onnx_builder_input(b, "position_ids", LEAT_DTYPE_I64, "NxS");
+    onnx_builder_input(b, "past_length", LEAT_DTYPE_I64, "N");
+    onnx_builder_floats(b, "words", "13x8", w->words);
+    onnx_builder_floats(b, "places", "40x8", w->places);
+    onnx_builder_floats(b, "wq", "8x8", w->q);
+    onnx_builder_floats(b, "wk", "8x4", w->k);
+    onnx_builder_floats(b, "wv", "8x4", w->v);
+    onnx_builder_floats(b, "wo", "8x13", w->out);
+    return b;
+}
+
 /* past, present: of the caches' names. */
 static inline onnx_builder *build_decoder(const weights *w, const char *past, const char *present)
 {
@@ -88,16 +104,7 @@ static inline onnx_builder *build_decoder(const weights *w, const char *past, co
     const leat_attr perm = test_attr_ints("perm", order, 4);
     const leat_attr range[2] = {test_attr_int("start", 1), test_attr_int("end", 2)};
     char name[2][2][40], in[256];
-    onnx_builder *b = onnx_builder_create(24);
-    onnx_builder_input(b, "input_ids", LEAT_DTYPE_I64, "NxS");
-    onnx_builder_input(b, "position_ids", LEAT_DTYPE_I64, "NxS");
-    onnx_builder_input(b, "past_length", LEAT_DTYPE_I64, "N");
-    onnx_builder_floats(b, "words", "13x8", w->words);
-    onnx_builder_floats(b, "places", "40x8", w->places);
-    onnx_builder_floats(b, "wq", "8x8", w->q);
-    onnx_builder_floats(b, "wk", "8x4", w->k);
-    onnx_builder_floats(b, "wv", "8x4", w->v);
-    onnx_builder_floats(b, "wo", "8x13", w->out);
+    onnx_builder *b = begin_decoder(24, w);
     onnx_builder_ints(b, "many", "4", many);
     onnx_builder_ints(b, "single", "4", one);
     onnx_builder_ints(b, "merged", "3", merged);

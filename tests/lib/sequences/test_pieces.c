@@ -169,19 +169,10 @@ static onnx_builder *build_group_query(const weights *w)
     const leat_attr range[2] = {test_attr_int("start", 1), test_attr_int("end", 2)};
     const leat_attr numbers[2] = {test_attr_int("num_heads", HEADS),
                                   test_attr_int("kv_num_heads", 1)};
-    onnx_builder *b = onnx_builder_create(21);
+    onnx_builder *b = begin_decoder(21, w);
     onnx_builder_import(b, "com.microsoft", 1);
-    onnx_builder_input(b, "input_ids", LEAT_DTYPE_I64, "NxS");
-    onnx_builder_input(b, "position_ids", LEAT_DTYPE_I64, "NxS");
-    onnx_builder_input(b, "past_length", LEAT_DTYPE_I64, "N");
     onnx_builder_input(b, "past_key_values.0.key", LEAT_DTYPE_F32, "Nx1xCx4");
     onnx_builder_input(b, "past_key_values.0.value", LEAT_DTYPE_F32, "Nx1xCx4");
-    onnx_builder_floats(b, "words", "13x8", w->words);
-    onnx_builder_floats(b, "places", "40x8", w->places);
-    onnx_builder_floats(b, "wq", "8x8", w->q);
-    onnx_builder_floats(b, "wk", "8x4", w->k);
-    onnx_builder_floats(b, "wv", "8x4", w->v);
-    onnx_builder_floats(b, "wo", "8x13", w->out);
     onnx_builder_ints(b, "flat", "2", flat);
     onnx_builder_ints(b, "vocabulary", "1", &vocabulary);
     onnx_builder_ints(b, "one", "", &one);
