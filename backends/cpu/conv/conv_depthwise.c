@@ -54,21 +54,6 @@ typedef struct line_ring {
     int64_t first, next; /* made first, and to be made next */
 } line_ring;
 
-static size_t whole_lines(size_t bytes)
-{
-    return (bytes + 63) & ~(size_t)63;
-}
-
-static int64_t divide_up(int64_t a, int64_t b)
-{
-    return (a + b - 1) / b;
-}
-
-static int64_t least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
 /* --- launch -------------------------------------------------------------------------------------
  */
 
@@ -92,7 +77,7 @@ static void expect_lines(const conv_depthwise_launch *l, int64_t image, int64_t 
     }
     while (ring->next <= last) {
         int64_t slot = ring->next % d->ring;
-        int64_t count = least(last + 1 - ring->next, d->ring - slot);
+        int64_t count = lt_least(last + 1 - ring->next, d->ring - slot);
         size_t pixel = (size_t)((image * g->in[1] + ring->next) * g->in[2]);
         lt_gemm_job job =
             lt_igemm_matrix_job(&d->parts.first, l->x, pixel, (size_t)(count * g->in[2]),
@@ -133,7 +118,7 @@ static void run_task(void *argument, uint32_t task, uint32_t thread)
     int64_t end = d->all_lines * (task % d->chunks + 1) / d->chunks;
     while (i < end) {
         int64_t image = i / g->out[1], y0 = i % g->out[1];
-        int64_t count = least(least(d->step, end - i), g->out[1] - y0);
+        int64_t count = lt_least(lt_least(d->step, end - i), g->out[1] - y0);
         lt_depthwise_band band = {.x = (const float *)(const void *)own,
                                   .ring = d->ring,
                                   .out = (float *)(void *)(own + d->y_at),
@@ -146,7 +131,7 @@ static void run_task(void *argument, uint32_t task, uint32_t thread)
         } else {
             int64_t top = y0 * g->stride[1] - g->pad[1];
             int64_t last = top + (count - 1) * g->stride[1] + lt_depthwise_reach(g) - 1;
-            expect_lines(l, image, top > 0 ? top : 0, least(last, g->in[1] - 1), own);
+            expect_lines(l, image, top > 0 ? top : 0, lt_least(last, g->in[1] - 1), own);
         }
         run_lines(l, image, &band, block, by_block ? block + 1 : d->parts.lines.n_blocks);
         i += count;
@@ -206,15 +191,15 @@ static void plan_lines(conv_depthwise *d, bool whole, const lt_cpu_device *devic
     d->e_line = g->in[2] * g->in_channels;
     d->y_line = g->out[2] * g->out_channels;
     if (by_block && d->parts.lines.n_blocks > 0) {
-        tasks = divide_up(tasks, d->parts.lines.n_blocks);
+        tasks = lt_divide_up(tasks, d->parts.lines.n_blocks);
     }
     d->all_lines = lines;
-    d->chunks = lines < 1 ? 1 : least(tasks, lines);
-    d->step = least(d->parts.lines.most_lines, divide_up(lines, d->chunks));
+    d->chunks = lines < 1 ? 1 : lt_least(tasks, lines);
+    d->step = lt_least(d->parts.lines.most_lines, lt_divide_up(lines, d->chunks));
     d->step = d->step < 1 ? 1 : d->step;
     if (!whole) {
-        d->step = least(ring_step(g, device), d->step);
-        d->ring = least((d->step - 1) * g->stride[1] + lt_depthwise_reach(g), g->in[1]);
+        d->step = lt_least(ring_step(g, device), d->step);
+        d->ring = lt_least((d->step - 1) * g->stride[1] + lt_depthwise_reach(g), g->in[1]);
         d->ring = d->ring < 1 ? 1 : d->ring;
     }
 }
@@ -225,22 +210,22 @@ static size_t plan_workspace(conv_depthwise *d, uint32_t threads)
     lt_gemm_job job = lt_igemm_matrix_job(&d->parts.first, NULL, 0, d->parts.first.window.m, NULL);
     bool wide = d->parts.y_dtype == LEAT_DTYPE_F32;
     size_t line = (size_t)d->e_line * sizeof(float);
-    size_t at = whole_lines((size_t)d->ring * line);
+    size_t at = lt_whole_lines((size_t)d->ring * line);
     d->has_at = at;
-    at += whole_lines(sizeof(line_ring));
+    at += lt_whole_lines(sizeof(line_ring));
     d->y_at = at;
-    at += wide ? 0 : whole_lines((size_t)(d->step * d->y_line) * sizeof(float));
+    at += wide ? 0 : lt_whole_lines((size_t)(d->step * d->y_line) * sizeof(float));
     d->table_at = at;
-    at += whole_lines(d->parts.lines.table_count * sizeof(void *));
+    at += lt_whole_lines(d->parts.lines.table_count * sizeof(void *));
     d->gemm_at = at;
     if (d->ring == 0) {
-        d->e_bytes = whole_lines((size_t)(g->batch * g->in[1]) * line);
-        d->gemm_bytes = whole_lines(lt_igemm_workspace(&d->parts.first, &job, threads));
+        d->e_bytes = lt_whole_lines((size_t)(g->batch * g->in[1]) * line);
+        d->gemm_bytes = lt_whole_lines(lt_igemm_workspace(&d->parts.first, &job, threads));
     } else {
         /* The workspace is not the same for every m: a product's calls differ in theirs. */
         for (int64_t n = 1; n <= d->ring; n++) {
             job.m = (size_t)(n * g->in[2]);
-            size_t bytes = whole_lines(lt_gemm_workspace(&job, 1));
+            size_t bytes = lt_whole_lines(lt_gemm_workspace(&job, 1));
             at = d->gemm_at + bytes > at ? d->gemm_at + bytes : at;
         }
     }
@@ -378,7 +363,7 @@ leat_status lt_cpu_conv_depthwise_prepare(const leat_kernel_node *node, void *de
     twice *=
         (double)(lt_depthwise_reach(&g) > g.stride[1] ? lt_depthwise_reach(&g) - g.stride[1] : 0);
     double calls = LT_CONV_DEPTHWISE_CALL_NS * (lines + twice) / threads;
-    double step = (double)least(ring_step(&g, device), g.out[1] > 0 ? g.out[1] : 1);
+    double step = (double)lt_least(ring_step(&g, device), g.out[1] > 0 ? g.out[1] : 1);
     double seen_again =
         (double)(lt_depthwise_reach(&g) - g.stride[1]) / (step * (double)g.stride[1]);
     double again = seen_again > 0 ? seen_again * e_bytes / AGAIN_BYTES_PER_NS / threads : 0;

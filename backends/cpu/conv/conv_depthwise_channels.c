@@ -32,21 +32,6 @@ typedef struct channels_launch {
     char *workspace;
 } channels_launch;
 
-static int64_t divide_up(int64_t a, int64_t b)
-{
-    return (a + b - 1) / b;
-}
-
-static int64_t least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-static int64_t most(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
-
 /* --- launch -------------------------------------------------------------------------------------
  */
 
@@ -62,8 +47,8 @@ static void run_lines(const channels_launch *l, int64_t unit, int64_t y0, int64_
     size_t p1 = last ? lt_gemm_panels(d->parts.first.kernels, n) : p0 + d->how.panels;
     int64_t c0 = (int64_t)(p0 * d->parts.first.kernels->nr);
     int64_t c1 = last ? g->in_channels : (int64_t)(p1 * d->parts.first.kernels->nr);
-    int64_t e0 = most(y0 * g->stride[1] - g->pad[1], 0);
-    int64_t e1 = least((y1 - 1) * g->stride[1] - g->pad[1] + lt_depthwise_reach(g), g->in[1]);
+    int64_t e0 = lt_most(y0 * g->stride[1] - g->pad[1], 0);
+    int64_t e1 = lt_least((y1 - 1) * g->stride[1] - g->pad[1] + lt_depthwise_reach(g), g->in[1]);
     if (e1 > e0) {
         size_t pixel = (size_t)((image * g->in[1] + e0) * g->in[2]);
         lt_gemm_job job =
@@ -76,7 +61,7 @@ static void run_lines(const channels_launch *l, int64_t unit, int64_t y0, int64_
                               .first = e0,
                               .table = (const float **)(void *)(own + d->table_at)};
     for (band.y0 = y0; band.y0 < y1; band.y0 = band.y1) {
-        band.y1 = least(band.y0 + lines->most_lines, y1);
+        band.y1 = lt_least(band.y0 + lines->most_lines, y1);
         band.out = l->y + (image * g->out[1] + band.y0) * g->out[2] * g->in_channels;
         lt_depthwise_part_run(lines, &band, c0, c1);
     }
@@ -120,7 +105,7 @@ static leat_status channels_run(const void *state, const leat_kernel_args *args,
 /* Blocks of so many channels; what is left joins the last one where it is no vector. */
 static int64_t count_blocks(int64_t all, int64_t width)
 {
-    int64_t blocks = divide_up(all, width);
+    int64_t blocks = lt_divide_up(all, width);
     return blocks > 1 && all - (blocks - 1) * width < LEAST_CHANNELS ? blocks - 1 : blocks;
 }
 
@@ -139,7 +124,7 @@ static lt_conv_depthwise_channels cut_work(const lt_conv_geometry *g, int64_t wi
         left_channels = (double)(g->in_channels - how.per_thread * threads * width);
     }
     double arithmetic = image_ns * (double)width / (double)g->in_channels;
-    double twice = (double)most(lt_depthwise_reach(g) - g->stride[1], 0) / (double)g->in[1];
+    double twice = (double)lt_most(lt_depthwise_reach(g) - g->stride[1], 0) / (double)g->in[1];
     double in_parts = image_ns * left_channels / (double)g->in_channels;
     in_parts = in_parts * (1.0 / threads + twice) + left * unit_ns;
     double at_once = left > 0 ? arithmetic + unit_ns : 0;
@@ -166,9 +151,9 @@ lt_conv_depthwise_channels_plan(const lt_conv *first, const lt_conv_geometry *g,
     double k = (double)first->g.in_channels, x_bytes = (double)pixels * k * sizeof(float);
     double image_ns = 2 * (double)pixels * k * (double)g->in_channels;
     image_ns /= LT_CONV_DEPTHWISE_FLOPS_PER_NS;
-    double strips_ns = STRIP_NS * (double)(g->out[1] * divide_up(g->out[2], 7));
+    double strips_ns = STRIP_NS * (double)(g->out[1] * lt_divide_up(g->out[2], 7));
     int64_t most_channels = lt_depthwise_block_channels(g);
-    double others_ns = strips_ns * (double)(g->batch * divide_up(g->in_channels, most_channels));
+    double others_ns = strips_ns * (double)(g->batch * lt_divide_up(g->in_channels, most_channels));
     for (int64_t width = nr; width == nr || width <= most_channels; width += nr) {
         double e_bytes = (double)(pixels * width) * sizeof(float);
         double unit_ns = LT_CONV_DEPTHWISE_CALL_NS + strips_ns + x_bytes / X_BYTES_PER_NS;
@@ -187,18 +172,13 @@ lt_conv_depthwise_channels_plan(const lt_conv *first, const lt_conv_geometry *g,
 /* --- prepare ------------------------------------------------------------------------------------
  */
 
-static size_t whole_lines(size_t bytes)
-{
-    return (bytes + 63) & ~(size_t)63;
-}
-
 static size_t plan_workspace(channels *d)
 {
     const lt_conv_geometry *g = &d->parts.lines.g;
     int64_t width = (int64_t)(d->how.panels * d->parts.first.kernels->nr);
-    int64_t widest = most(width, g->in_channels - (d->how.blocks - 1) * width);
-    d->table_at = whole_lines((size_t)(g->in[1] * g->in[2] * widest) * sizeof(float));
-    d->gemm_at = d->table_at + whole_lines(d->parts.lines.table_count * sizeof(void *));
+    int64_t widest = lt_most(width, g->in_channels - (d->how.blocks - 1) * width);
+    d->table_at = lt_whole_lines((size_t)(g->in[1] * g->in[2] * widest) * sizeof(float));
+    d->gemm_at = d->table_at + lt_whole_lines(d->parts.lines.table_count * sizeof(void *));
     size_t gemm_bytes = 0;
     for (int64_t lines = d->how.cut == 1 ? g->in[1] : 1; lines <= g->in[1]; lines++) {
         lt_gemm_job job =
@@ -206,7 +186,7 @@ static size_t plan_workspace(channels *d)
         size_t bytes = lt_gemm_workspace(&job, 1); /* not the same for every m */
         gemm_bytes = bytes > gemm_bytes ? bytes : gemm_bytes;
     }
-    d->thread_bytes = d->gemm_at + whole_lines(gemm_bytes);
+    d->thread_bytes = d->gemm_at + lt_whole_lines(gemm_bytes);
     return d->thread_bytes * d->threads;
 }
 

@@ -24,16 +24,6 @@
 #define AHEAD_STEPS 400
 #define LANES 16
 
-static int64_t divide_up(int64_t a, int64_t b)
-{
-    return (a + b - 1) / b;
-}
-
-static int64_t least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
 /* The width of a strip: 7 or 4 by the fewer steps for a whole line; each strip costs about two
  * pixels more. */
 static int64_t strip_pixels(const lt_conv_geometry *g)
@@ -43,7 +33,7 @@ static int64_t strip_pixels(const lt_conv_geometry *g)
     if (g->dilation[2] != 1 || g->in_channels < LANES || w < 4) {
         return 1;
     }
-    return known && w >= 7 && divide_up(w, 7) * 9 <= divide_up(w, 4) * 6 ? 7 : 4;
+    return known && w >= 7 && lt_divide_up(w, 7) * 9 <= lt_divide_up(w, 4) * 6 ? 7 : 4;
 }
 
 /* Columns of a strip: those that its windows cover, or just the filter's where it is one pixel. */
@@ -56,7 +46,7 @@ int64_t lt_depthwise_block_channels(const lt_conv_geometry *g)
 {
     int64_t weights = WEIGHT_BYTES / (g->taps * 4);
     int64_t window = WINDOW_BYTES / (g->kernel[1] * strip_columns(g, strip_pixels(g)) * 4);
-    int64_t most = least(weights, window) / LANES;
+    int64_t most = lt_least(weights, window) / LANES;
     return (most < 2 ? 2 : most) * LANES;
 }
 
@@ -64,8 +54,8 @@ static void choose_blocks(lt_depthwise_plan *d)
 {
     const lt_conv_geometry *g = &d->g;
     int64_t most = lt_depthwise_block_channels(g) / LANES, vectors = g->in_channels / LANES;
-    d->n_blocks = vectors <= most ? 1 : divide_up(vectors, most);
-    int64_t steps = divide_up(vectors, d->n_blocks) * d->n_pixels * g->taps;
+    d->n_blocks = vectors <= most ? 1 : lt_divide_up(vectors, most);
+    int64_t steps = lt_divide_up(vectors, d->n_blocks) * d->n_pixels * g->taps;
     d->ahead = 1 + AHEAD_STEPS / (steps < 1 ? 1 : steps);
 }
 
@@ -91,9 +81,9 @@ leat_status lt_depthwise_plan_make(const lt_conv_geometry *g, const lt_cpu_activ
     d.n_pixels = strip_pixels(g);
     d.columns = strip_columns(g, d.n_pixels);
     choose_blocks(&d);
-    d.most_lines = least(g->out[1], BAND_LINES);
+    d.most_lines = lt_least(g->out[1], BAND_LINES);
     int64_t lines = (d.most_lines - 1) * g->stride[1] + lt_depthwise_reach(g);
-    lines = least(lines, g->in[1]);
+    lines = lt_least(lines, g->in[1]);
     d.table_count = (size_t)((lines < 1 ? 1 : lines) * d.columns);
     size_t zeros_bytes = (size_t)g->in_channels * sizeof(float);
     float *zeros = host->plan_alloc(plan, zeros_bytes);
@@ -115,7 +105,7 @@ static line_range band_lines(const lt_conv_geometry *g, const lt_depthwise_band 
 {
     line_range range = {b->y0 * g->stride[1] - g->pad[1],
                         (b->y1 - 1) * g->stride[1] - g->pad[1] + lt_depthwise_reach(g)};
-    range.r0 = range.r0 < 0 ? 0 : least(range.r0, g->in[1]);
+    range.r0 = range.r0 < 0 ? 0 : lt_least(range.r0, g->in[1]);
     range.r1 = range.r1 > g->in[1] ? g->in[1] : range.r1;
     range.r1 = range.r1 < range.r0 ? range.r0 : range.r1;
     return range;
@@ -201,7 +191,7 @@ static void run_channels(const lt_depthwise_plan *d, const lt_depthwise_band *b,
                                 .alpha = d->activation.alpha,
                                 .beta = d->activation.beta};
     for (int64_t x = 0; x < g->out[2]; x += d->n_pixels) {
-        int64_t x0 = least(x, g->out[2] - d->n_pixels);
+        int64_t x0 = lt_least(x, g->out[2] - d->n_pixels);
         fill_table(d, b, c, lines, x0);
         for (int64_t y = b->y0; y < b->y1; y++) {
             int64_t at = (y - b->y0) * out_line + x0 * channels + c->c0;
