@@ -221,6 +221,38 @@ static void inspect_and_devices_say_where(void **state)
     assert_non_null(strstr(out, "\"available\": true"));
 }
 
+/* A window of 2 does not fit in sizes that are taken as 1. */
+static void inspect_without_sizes_tells_inputs_and_asks_for_them(void **state)
+{
+    char out[8192], path[128], arguments[256];
+    onnx_builder *b = onnx_builder_create(17);
+    static const int64_t two[] = {2, 2};
+    const leat_attr window = {"kernel_shape", LEAT_ATTR_INTS, 2, {.ints = two}};
+    size_t bytes;
+    (void)state;
+    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "1x1xHxW");
+    onnx_builder_node(b, "MaxPool", "x", "y", &window, 1);
+    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "1x1xAxB");
+    const void *data = onnx_builder_finish(b, &bytes);
+    snprintf(path, sizeof(path), "%s/pool.onnx", folder);
+    test_write_file(path, data, bytes);
+    onnx_builder_destroy(b);
+
+    snprintf(arguments, sizeof(arguments), "inspect %s", path);
+    assert_int_equal(leat(arguments, out, sizeof(out)), 0);
+    assert_non_null(strstr(out, "[1, 1, H, W]"));
+    assert_non_null(strstr(out, "larger than padded axis"));
+    assert_non_null(strstr(out, "--shape"));
+    snprintf(arguments, sizeof(arguments), "inspect %s --json", path);
+    assert_int_equal(leat(arguments, out, sizeof(out)), 0);
+    assert_non_null(strstr(out, "\"nodes\": null, \"reason\": "));
+    snprintf(arguments, sizeof(arguments), "inspect %s --shape x=1x1x4x4", path);
+    assert_int_equal(leat(arguments, out, sizeof(out)), 0);
+    assert_non_null(strstr(out, "MaxPool"));
+    snprintf(arguments, sizeof(arguments), "inspect %s --shape x=1x1x1x1", path);
+    assert_int_equal(leat(arguments, out, sizeof(out)), 1);
+}
+
 static void test_ends_with_the_summed_line(void **state)
 {
     char out[4096], arguments[256];
@@ -244,6 +276,7 @@ int main(void)
         cmocka_unit_test(bench_prints_all_fields),
         cmocka_unit_test(narrow_precision_tells_its_error_and_types),
         cmocka_unit_test(inspect_and_devices_say_where),
+        cmocka_unit_test(inspect_without_sizes_tells_inputs_and_asks_for_them),
         cmocka_unit_test(test_ends_with_the_summed_line),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

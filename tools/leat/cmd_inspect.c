@@ -60,6 +60,46 @@ static void print_node(const options *o, const leat_node_report *n, bool first)
            (unsigned long long)n->flops);
 }
 
+/* Whether sizes had to be guessed (1) that the model leaves open: no --shape and no -i was given.
+ */
+static bool sizes_guessed(const options *o, const leat_model_signature *io)
+{
+    bool open_size = false;
+    for (size_t i = 0; i < io->n_inputs; i++) {
+        open_size |= io->inputs[i].rank < 0;
+        for (int32_t d = 0; d < io->inputs[i].rank; d++) {
+            open_size |= io->inputs[i].shape[d] < 0;
+        }
+    }
+    return open_size && o->n_shapes == 0 && o->n_inputs == 0;
+}
+
+static void print_nodes(const options *o, const leat_plan_report *report)
+{
+    printf(o->json ? "\"nodes\": [" : "\n");
+    for (size_t i = 0; i < report->n_nodes; i++) {
+        print_node(o, &report->nodes[i], i == 0);
+    }
+    printf(o->json
+               ? "], \"workspace_bytes\": %llu, \"output_bytes\": %llu, \"weight_bytes\": %llu}\n"
+               : "\nworkspace %llu bytes, outputs %llu bytes, packed weights %llu bytes\n",
+           (unsigned long long)report->workspace_bytes, (unsigned long long)report->output_bytes,
+           (unsigned long long)report->weight_bytes);
+}
+
+/* In place of the nodes of a model that has no plan with its open sizes taken as 1. */
+static void print_no_plan(const options *o, const leat_error *err)
+{
+    if (o->json) {
+        printf("\"nodes\": null, \"reason\": ");
+        json_string(stdout, err->message);
+        printf("}\n");
+    } else {
+        printf("\nno plan with open sizes taken as 1: %s\ngive sizes: --shape NAME=1x3x224x224\n",
+               err->message);
+    }
+}
+
 int cmd_inspect(const options *o)
 {
     opened all;
@@ -78,22 +118,18 @@ int cmd_inspect(const options *o)
     if (status == LEAT_OK) {
         status = leat_session_report(all.session, &report, &err);
     }
-    if (status == LEAT_OK) {
+    bool guess_failed = status == LEAT_INVALID && sizes_guessed(o, io);
+    if (status == LEAT_OK || guess_failed) {
         printf("%s", o->json ? "{" : "");
         print_io(o, o->json ? "inputs" : "input", io->inputs, io->n_inputs);
         print_io(o, o->json ? "outputs" : "output", io->outputs, io->n_outputs);
-        printf(o->json ? "\"nodes\": [" : "\n");
-        for (size_t i = 0; i < report.n_nodes; i++) {
-            print_node(o, &report.nodes[i], i == 0);
+        if (guess_failed) {
+            print_no_plan(o, &err);
+        } else {
+            print_nodes(o, &report);
         }
-        printf(
-            o->json
-                ? "], \"workspace_bytes\": %llu, \"output_bytes\": %llu, \"weight_bytes\": %llu}\n"
-                : "\nworkspace %llu bytes, outputs %llu bytes, packed weights %llu bytes\n",
-            (unsigned long long)report.workspace_bytes, (unsigned long long)report.output_bytes,
-            (unsigned long long)report.weight_bytes);
     }
-    code = status != LEAT_OK ? report_error(o, status, &err) : EXIT_FINE;
+    code = status != LEAT_OK && !guess_failed ? report_error(o, status, &err) : EXIT_FINE;
     inputs_free(&in);
     close_all(&all);
     return code;

@@ -18,7 +18,7 @@ static const usage commands[] = {
     {"bench", "leat bench MODEL [--device D] [--shape ...] [--batch 1,8,32] [--threads 1,2]\n"
               "         [--precision ...] [--plain] [--cache DIR] [--seconds S] [--rate R]\n"
               "         [--trace FILE] [--profile] [--no-graphs] [--json]\n"},
-    {"inspect", "leat inspect MODEL [--device D] [--json]\n"},
+    {"inspect", "leat inspect MODEL [--shape NAME=1x3x224x224] [--device D] [--json]\n"},
     {"devices", "leat devices [--device D] [--json]\n"},
     {"quantize", "leat quantize IN.onnx OUT.onnx [--data [NAME=]calib.npy|calib.npz|DIR]...\n"
                  "         [--labels y.npy] [--method dynamic|static|weights] [--max-drop 1%]\n"
