@@ -6,6 +6,8 @@
  *
  *     cc -O2 -shared -fPIC no_avx512.c -o no_avx512.so      ctypes.CDLL("no_avx512.so")
  *
+ * keep_avx_vnni set to 1 leaves AVX-VNNI of u8 by s8 as it is: a processor like Alder Lake.
+ *
  * A program has one handler of SIGILL: an illegal instruction elsewhere ends it as ever. */
 #define _GNU_SOURCE
 #include <cpuid.h>
@@ -21,7 +23,10 @@
 #define EDX_WIDE (BIT(2) | BIT(3) | BIT(8) | BIT(22) | BIT(23) | BIT(24) | BIT(25))
 /* Subleaf 1: AVX-VNNI, AVX512-BF16, AVX-IFMA; AVX-VNNI of other widths, AVX10. */
 #define EAX_1_WIDE (BIT(4) | BIT(5) | BIT(23))
+#define EAX_1_VNNI BIT(4)
 #define EDX_1_WIDE (BIT(4) | BIT(5) | BIT(10) | BIT(19))
+
+int keep_avx_vnni = 0;
 
 static void answer(int signal_number, siginfo_t *info, void *context)
 {
@@ -36,7 +41,7 @@ static void answer(int signal_number, siginfo_t *info, void *context)
     if (leaf == 7 && subleaf == 0) {
         b &= ~EBX_WIDE, c &= ~ECX_WIDE, d &= ~EDX_WIDE;
     } else if (leaf == 7 && subleaf == 1) {
-        a &= ~EAX_1_WIDE, d &= ~EDX_1_WIDE;
+        a &= ~(EAX_1_WIDE & ~(keep_avx_vnni ? EAX_1_VNNI : 0)), d &= ~EDX_1_WIDE;
     }
     r[REG_RAX] = a, r[REG_RBX] = b, r[REG_RCX] = c, r[REG_RDX] = d;
     r[REG_RIP] += 2;

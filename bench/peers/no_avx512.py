@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ONNX Runtime held to AVX2 on a machine that has AVX-512, for the peer ort-avx2.
+"""ONNX Runtime held to AVX2, or to AVX2 and AVX-VNNI, on a machine that has AVX-512: the peers ort-avx2 and
+ort-avxvnni.
 
 MLAS takes its kernels by CPUID, has no option for less, and CPUID cannot be made to fault in a virtual
 machine.  So a copy of the package is made whose CPUID instructions, found by objdump, are UD2, and
@@ -59,9 +60,9 @@ def patch(path, target):
     os.replace(target + ".tmp", target)
 
 
-def prepare():
+def prepare(avx_vnni):
     """Makes what is missing, installs the handler and puts the copy first on the path: a following
-    `import onnxruntime` gets it."""
+    `import onnxruntime` gets it, and may see AVX-VNNI or not."""
     package = os.path.dirname(importlib.util.find_spec("onnxruntime").origin)
     copy = os.path.join(FOLDER, "onnxruntime")
     extension = link_package(package, copy)
@@ -72,5 +73,5 @@ def prepare():
     if not os.path.exists(handler) or os.path.getmtime(handler) < os.path.getmtime(source):
         subprocess.run(os.environ.get("CC", "cc").split() + ["-O2", "-shared", "-fPIC", source, "-o", handler],
                        check=True)
-    ctypes.CDLL(handler)
+    ctypes.c_int.in_dll(ctypes.CDLL(handler), "keep_avx_vnni").value = avx_vnni
     sys.path.insert(0, FOLDER)

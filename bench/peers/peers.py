@@ -5,7 +5,7 @@
   ov-f32    OpenVINO, latency hint, one stream, f32                        ov-bf16    in bf16
   leat      this library, its defaults (f32 as the model says)             leat-ns    workers never poll
   leat-bf16 precision bf16                                                 leat-plain plain algorithms only
-  ort-avx2, leat-avx2: held to AVX2 (no_avx512.py; LEAT_CPU_ISA)
+  ort-avx2, leat-avx2: held to AVX2 (no_avx512.py; LEAT_CPU_ISA); ort-avxvnni, leat-avxvnni: and AVX-VNNI
 """
 import json
 import mmap
@@ -19,7 +19,9 @@ import numpy as np
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 LIBRARY = os.path.join(HERE, "..", "..", "build", "libleat.so")
-PEERS = ("ort", "ort-ns", "ort-avx2", "ov-f32", "ov-bf16", "leat", "leat-ns", "leat-bf16", "leat-plain", "leat-avx2")
+HELD = ("avx2", "avxvnni")
+PEERS = ("ort", "ort-ns", "ov-f32", "ov-bf16", "leat", "leat-ns", "leat-bf16", "leat-plain") + tuple(
+    runtime + "-" + isa for isa in HELD for runtime in ("ort", "leat"))
 
 
 def memory(key):
@@ -113,18 +115,19 @@ def open_leat(path, feeds, threads, peer):
 
 def import_runtime(peer):
     """Loads the runtime's code, whose memory and time are not the model's."""
-    if peer == "ort-avx2":
+    runtime, _, isa = peer.partition("-")
+    if runtime == "ort" and isa in HELD:
         import no_avx512
-        no_avx512.prepare()
-    if peer.startswith("ort"):
+        no_avx512.prepare(isa == "avxvnni")
+    if runtime == "ort":
         import onnxruntime  # noqa: F401
         return open_ort
     if peer.startswith("ov"):
         import openvino
         openvino.Core()
         return open_ov
-    if peer == "leat-avx2":
-        os.environ["LEAT_CPU_ISA"] = "avx2"
+    if isa in HELD:
+        os.environ["LEAT_CPU_ISA"] = isa
     sys.path.insert(0, HERE)
     import leat
     leat.load(LIBRARY)
