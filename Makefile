@@ -56,6 +56,7 @@ GPU_CXXFLAGS := -std=c++17 -fno-exceptions -fno-rtti $(filter-out -std=%,$(BASE_
 AVX2_CFLAGS := -mavx2 -mfma -mf16c -mprfchw -ffp-contract=fast
 AVX512_CFLAGS := $(AVX2_CFLAGS) -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512
 isa_flags = $(if $(filter %_avx2,$*),$(AVX2_CFLAGS)) $(if $(filter %_avx512,$*),$(AVX512_CFLAGS)) \
+    $(if $(filter %_avxvnni,$*),$(AVX2_CFLAGS) -mavxvnni) \
     $(if $(filter %_avx512vnni,$*),$(AVX512_CFLAGS) -mavx512vnni) \
     $(if $(filter %_avx512bf16,$*),$(AVX512_CFLAGS) -mavx512vnni -mavx512bf16)
 # Products and convolutions are written for -O3. Other loops: vectors, but not the copies of each loop that -O3 adds.
@@ -75,8 +76,8 @@ GPU_TEST_SRC := $(sort $(wildcard tests/backends/gpu/test_*.cpp))
 FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 SUPPORT_SRC := $(sort $(filter-out tests/conformance/test_%,$(wildcard tests/support/*.c tests/conformance/*.c)))
 ifneq ($(shell uname -m),x86_64)
-CPU_SRC := $(filter-out %_avx2.c %_avx512.c %_avx512vnni.c %_avx512bf16.c,$(CPU_SRC))
-TOOL_SRC := $(filter-out %_avx2.c %_avx512.c %_avx512vnni.c %_avx512bf16.c,$(TOOL_SRC))
+CPU_SRC := $(filter-out %_avx2.c %_avxvnni.c %_avx512.c %_avx512vnni.c %_avx512bf16.c,$(CPU_SRC))
+TOOL_SRC := $(filter-out %_avx2.c %_avxvnni.c %_avx512.c %_avx512vnni.c %_avx512bf16.c,$(TOOL_SRC))
 endif
 
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))

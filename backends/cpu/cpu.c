@@ -12,12 +12,12 @@ typedef struct cpu_instance {
     char description[80];
 } cpu_instance;
 
-static const char *const isa_names[] = {"portable", "avx2", "avx512"};
+static const char *const isa_names[] = {"portable", "avx2", "avx512", "avxvnni"};
 
 static lt_cpu_isa isa_limit(void)
 {
     const char *wanted = getenv("LEAT_CPU_ISA");
-    for (int i = 0; wanted != NULL && i < 3; i++) {
+    for (int i = 0; wanted != NULL && i <= LT_CPU_AVXVNNI; i++) {
         if (strcmp(wanted, isa_names[i]) == 0) {
             return (lt_cpu_isa)i;
         }

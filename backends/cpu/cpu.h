@@ -11,7 +11,8 @@
  *
  * Kernels come in up to three forms: FILE.c is portable C, FILE_avx2.c (AVX2, FMA, F16C) and
  * FILE_avx512.c (F, BW, DQ, VL) are compiled with those flags by the Makefile and are called only
- * when device->isa allows. A family's kernel text that serves several forms is a FILE.inc.
+ * when device->isa allows; FILE_avxvnni.c, FILE_avx512vnni.c and FILE_avx512bf16.c when the flag of
+ * that name does. A family's kernel text that serves several forms is a FILE.inc.
  */
 #ifndef LT_CPU_CPU_H
 #define LT_CPU_CPU_H
@@ -21,8 +22,9 @@
 
 typedef enum lt_cpu_isa {
     LT_CPU_PORTABLE = 0,
-    LT_CPU_AVX2 = 1,  /* AVX2, FMA, F16C */
-    LT_CPU_AVX512 = 2 /* and AVX-512 F, BW, DQ, VL */
+    LT_CPU_AVX2 = 1,   /* AVX2, FMA, F16C */
+    LT_CPU_AVX512 = 2, /* and AVX-512 F, BW, DQ, VL */
+    LT_CPU_AVXVNNI = 3 /* a limit only: isa is AVX2 then, and avx_vnni is left as it is */
 } lt_cpu_isa;
 
 /* The opened device: what prepare gets as `device`. Read only. */
@@ -30,7 +32,7 @@ typedef struct lt_cpu_device {
     lt_cpu_isa isa;
     bool avx512_vnni;
     bool avx512_bf16;
-    bool avx_vnni;
+    bool avx_vnni; /* dot products of bytes in 256 bits, without AVX-512 */
     uint32_t cores;
     size_t l1_bytes; /* data cache of one core */
     size_t l2_bytes; /* of one core */
@@ -39,8 +41,8 @@ typedef struct lt_cpu_device {
     const leat_host *host;
 } lt_cpu_device;
 
-/* Reads the machine's abilities. `limit` caps isa (tests; the variable LEAT_CPU_ISA=portable, avx2
- * or avx512 does the same for users). */
+/* Reads the machine's abilities. `limit` caps isa (tests; the variable LEAT_CPU_ISA=portable,
+ * avx2, avxvnni or avx512 does the same for users). */
 void lt_cpu_device_detect(lt_cpu_device *device, lt_cpu_isa limit);
 
 /* Writes a printf-formatted message; returns status. err may be NULL. */

@@ -96,14 +96,15 @@ void lt_cpu_device_detect(lt_cpu_device *device, lt_cpu_isa limit)
     detect_isa(device);
     memcpy(device->name, "host processor", sizeof("host processor"));
     read_name(device->name);
-    if (device->isa > limit) {
-        device->isa = limit;
+    const lt_cpu_isa most = limit == LT_CPU_AVXVNNI ? LT_CPU_AVX2 : limit;
+    if (device->isa > most) {
+        device->isa = most;
     }
     if (device->isa < LT_CPU_AVX512) {
         device->avx512_vnni = false;
         device->avx512_bf16 = false;
     }
-    if (device->isa < LT_CPU_AVX2) {
+    if (limit < LT_CPU_AVX512) {
         device->avx_vnni = false;
     }
     device->cores = count_cores();

@@ -87,6 +87,7 @@ const lt_gemm_kernels *lt_int8_kernels_for(const lt_cpu_device *device, uint32_t
 extern const lt_gemm_kernels lt_cpu_gemm_u8s8_4x8_portable[2];
 #if defined(__x86_64__)
 extern const lt_gemm_kernels lt_cpu_gemm_u8s8_4x16_avx2[2];
+extern const lt_gemm_kernels lt_cpu_gemm_u8s8_6x16_avxvnni[2];
 extern const lt_gemm_kernels lt_cpu_gemm_u8s8_14x32_avx512vnni[2];
 #endif
 
@@ -114,6 +115,9 @@ typedef void (*lt_int8_finish_fn)(const lt_gemm_tile *tile, const int32_t *sums,
                                   size_t rows);
 void lt_int8_finish_portable(const lt_gemm_tile *tile, const int32_t *sums, size_t ld, size_t rows);
 void lt_int8_finish_avx2(const lt_gemm_tile *tile, const int32_t *sums, size_t ld, size_t rows);
+
+/* The same for rows of 16 sums that lie side by side, readable to the end whatever tile->n is. */
+void lt_int8_finish_16_avx2(const lt_gemm_tile *tile, const int32_t *sums, size_t rows);
 
 /* Sum of the row's elements, tile->a_bytes each, in all taps. */
 int32_t lt_int8_row_sum(const lt_gemm_tile *tile, size_t row);

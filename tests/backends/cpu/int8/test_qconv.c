@@ -3,7 +3,8 @@
  * in both layouts. */
 #include "backends/cpu/int8/quantized_case.h"
 
-static const lt_cpu_isa isas[] = {LT_CPU_PORTABLE, LT_CPU_AVX2, LT_CPU_AVX512};
+static const lt_cpu_isa isas[] = {LT_CPU_PORTABLE, LT_CPU_AVX2, LT_CPU_AVXVNNI, LT_CPU_AVX512};
+#define N_ISAS (sizeof(isas) / sizeof(isas[0]))
 
 typedef struct conv_case {
     const char *name;
@@ -239,10 +240,11 @@ static void qconv_every_shape_and_epilogue_matches_loops(void **state)
     static const uint64_t constants[] = {0x1ffe, 0x1ff8, 0};
     (void)state;
     for (size_t c = 0; c < sizeof(cases) / sizeof(cases[0]); c++) {
-        for (unsigned e = 0; e < sizeof(epilogues) / sizeof(epilogues[0]) * 3; e++) {
+        for (size_t e = 0; e < sizeof(epilogues) / sizeof(epilogues[0]) * N_ISAS; e++) {
             for (unsigned i = 0; i < 3; i++) {
                 unsigned variant = (unsigned)(c * 19 + e * 7 + i * 21) % 64;
-                check_qconv(&cases[c], &epilogues[e / 3], variant, isas[e % 3], constants[i]);
+                check_qconv(&cases[c], &epilogues[e / N_ISAS], variant, isas[e % N_ISAS],
+                            constants[i]);
             }
         }
     }
@@ -284,9 +286,9 @@ static void qconv_whole_tiles_match_loops(void **state)
     (void)state;
     for (size_t c = 0; c < sizeof(whole) / sizeof(whole[0]); c++) {
         for (unsigned e = 0; e < sizeof(ends) / sizeof(ends[0]); e++) {
-            for (unsigned i = 0; i < 3; i++) { /* u8 and s8 data, u8 and s8 weights, both layouts */
+            for (unsigned i = 0; i < 4; i++) { /* u8 and s8 data, u8 and s8 weights, both layouts */
                 unsigned variant = (unsigned)(c + e * 5 + i * 25) % 64 & ~4u;
-                check_qconv(&whole[c], &ends[e], variant, isas[2 - i / 2], 0x1ffe);
+                check_qconv(&whole[c], &ends[e], variant, isas[N_ISAS - 1 - i / 2 - i / 3], 0x1ffe);
             }
         }
     }
@@ -297,8 +299,8 @@ static void conv_integer_is_exact(void **state)
 {
     q_epilogue none = {{0}, {0}, {0}, NULL};
     (void)state;
-    for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]) * 12; i++) {
-        const conv_case *c = &cases[i / 12];
+    for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]) * 16; i++) {
+        const conv_case *c = &cases[i / 16];
         qconv_run r;
         leat_error err = {0};
         leat_attr attrs[8];
@@ -318,7 +320,7 @@ static void conv_integer_is_exact(void **state)
                               .constants = i & 1 ? 0xe : 0,
                               .outputs = &r.y,
                               .n_outputs = 1,
-                              .isa = isas[i % 3]};
+                              .isa = isas[(i + i / 4) % N_ISAS]};
         assert_ok(test_kernel_run(&kernel, NULL, &err), &err);
         r.in[1] = r.in[3];
         check_elements(c, &r, &none, c->name);

@@ -3,7 +3,8 @@
  * sets: tails, extreme values that would saturate in 16 bits, every epilogue. */
 #include "backends/cpu/int8/quantized_case.h"
 
-static const lt_cpu_isa isas[] = {LT_CPU_PORTABLE, LT_CPU_AVX2, LT_CPU_AVX512};
+static const lt_cpu_isa isas[] = {LT_CPU_PORTABLE, LT_CPU_AVX2, LT_CPU_AVXVNNI, LT_CPU_AVX512};
+#define N_ISAS (sizeof(isas) / sizeof(isas[0]))
 
 typedef struct size_case {
     int64_t m, k, n;
@@ -77,8 +78,8 @@ static void matmul_integer_is_exact(void **state)
 {
     static const leat_dtype types[] = {LEAT_DTYPE_U8, LEAT_DTYPE_I8};
     (void)state;
-    for (size_t c = 0; c < sizeof(sizes) / sizeof(sizes[0]) * 3 * 8; c++) {
-        size_t size = c / 24, isa = c / 8 % 3, types_of = c % 4, extreme = c / 4 % 2;
+    for (size_t c = 0; c < sizeof(sizes) / sizeof(sizes[0]) * N_ISAS * 8; c++) {
+        size_t size = c / 8 / N_ISAS, isa = c / 8 % N_ISAS, types_of = c % 4, extreme = c / 4 % 2;
         for (int zeros = 0; zeros < 9; zeros++) {
             check_integer(&sizes[size], types[types_of & 1], types[types_of >> 1], zeros / 3,
                           zeros % 3, isas[isa], zeros & 1, extreme);
@@ -222,10 +223,11 @@ static void qmatmul_every_epilogue_matches_loops(void **state)
     static const uint64_t constants[] = {0x1ffe, 0x1ff8, 0};
     (void)state;
     for (size_t e = 0; e < sizeof(epilogues) / sizeof(epilogues[0]); e++) {
-        for (unsigned c = 0; c < sizeof(sizes) / sizeof(sizes[0]) * 3; c++) {
+        for (size_t c = 0; c < sizeof(sizes) / sizeof(sizes[0]) * N_ISAS; c++) {
             for (unsigned i = 0; i < 3; i++) {
                 unsigned variant = (unsigned)(c * 37 + e * 11 + i * 5) % 128;
-                check_qmatmul(&sizes[c / 3], &epilogues[e], variant, isas[c % 3], constants[i]);
+                check_qmatmul(&sizes[c / N_ISAS], &epilogues[e], variant, isas[c % N_ISAS],
+                              constants[i]);
             }
         }
     }
@@ -235,7 +237,7 @@ static void qmatmul_every_epilogue_matches_loops(void **state)
 static void qmatmul_enormous_scale_saturates(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < N_ISAS; i++) {
         uint8_t a[4] = {255, 255, 0, 0}, y[2] = {9, 9}, zero = 0;
         int8_t b[4] = {127, -128, 127, -128};
         float x_scale = 1e20f, w_scale = 1e10f, y_scale = 1.0f;
