@@ -286,28 +286,57 @@ static void run_line(const lt_int8_depthwise_call *call, const block *b, int64_t
     }
 }
 
+static void run_lines(const lt_int8_depthwise_call *call, size_t index, int64_t begin, int64_t end,
+                      char *cells)
+{
+    block b;
+    load_block(call, index * call->d->kernels->channels, &b);
+    for (int64_t y = begin; y < end; y++) {
+        run_line(call, &b, y, cells);
+    }
+}
+
+static int64_t count_lines(const lt_conv_geometry *g)
+{
+    return g->batch * g->out[0] * g->out[1];
+}
+
 /* Items count lines of the output, then blocks of channels. */
 static void run_items(void *argument, int64_t begin, int64_t end)
 {
     const lt_int8_depthwise_call *call = argument;
-    const lt_conv_geometry *g = call->d->g;
-    const int64_t lines = g->batch * g->out[0] * g->out[1];
+    const int64_t lines = count_lines(call->d->g);
     _Alignas(64) char cells[CELL_BYTES];
-    block b;
-    for (int64_t i = begin; i < end; i++) {
-        if (i == begin || i % lines == 0) {
-            load_block(call, (size_t)(i / lines) * call->d->kernels->channels, &b);
-        }
-        run_line(call, &b, i % lines, cells);
+    for (int64_t i = begin, next; i < end; i = next) {
+        next = (i / lines + 1) * lines < end ? (i / lines + 1) * lines : end;
+        run_lines(call, (size_t)(i / lines), i % lines, i % lines + next - i, cells);
     }
 }
 
+/* Items are lines of the output with all their channels. */
+static void run_whole_lines(void *argument, int64_t begin, int64_t end)
+{
+    const lt_int8_depthwise_call *call = argument;
+    _Alignas(64) char cells[CELL_BYTES];
+    for (size_t i = 0; i < block_count(call->d); i++) {
+        run_lines(call, i, begin, end, cells);
+    }
+}
+
+/* Threads share lines, or channels of all lines, as the product in front shares its result (cut in
+ * gemm/gemm.c, for tiles of about 14 pixels by 32 channels), so that each finds what it wrote. */
 void lt_int8_depthwise_run(const lt_int8_depthwise_call *call, const leat_kernel_args *args)
 {
     const lt_conv_geometry *g = call->d->g;
     lt_int8_depthwise_call copy = *call;
-    int64_t items = g->batch * g->out[0] * g->out[1] * (int64_t)block_count(call->d);
+    const int64_t lines = count_lines(g), blocks = (int64_t)block_count(call->d);
+    const int64_t pixels = g->batch * g->in[0] * g->in[1] * g->in[2];
+    const bool whole = pixels / 14 >= g->in_channels / 32;
     /* About as many bytes as products and sums of bytes take time. */
     double cost = 2.0 * (double)g->out[2] * (double)call->d->kernels->channels * (double)g->taps;
-    lt_cpu_parallel_range(args, items, 1, cost, run_items, &copy);
+    if (whole) {
+        lt_cpu_parallel_range(args, lines, 1, cost * (double)blocks, run_whole_lines, &copy);
+    } else {
+        lt_cpu_parallel_range(args, lines * blocks, 1, cost, run_items, &copy);
+    }
 }
