@@ -8,6 +8,17 @@
 
 #define OBJECTIVE 0.99
 
+const leat_scheduler_desc objective_rules[] = {
+    {.policy = LEAT_POLICY_EDF},
+    {.policy = LEAT_POLICY_EDF, .admit = 1},
+    {.policy = LEAT_POLICY_EDF, .hold_ns = 1000000},
+    {.policy = LEAT_POLICY_FIFO},
+    {.policy = LEAT_POLICY_FIFO, .hold_ns = 12000000, .chunk_ns = 8000000, .strict_classes = 1},
+    {.policy = LEAT_POLICY_SJF},
+    {.policy = LEAT_POLICY_FAIR},
+};
+const size_t n_objective_rules = sizeof(objective_rules) / sizeof(objective_rules[0]);
+
 typedef struct attempt {
     bool met;
     double goodput;
@@ -45,14 +56,7 @@ static double highest(const world *w, int trace, uint64_t seed, const leat_sched
 
 void print_highest(const world *w, uint64_t seed, const leat_policy_weights *weights)
 {
-    const leat_scheduler_desc descs[] = {
-        {.policy = LEAT_POLICY_EDF},
-        {.policy = LEAT_POLICY_EDF, .admit = 1},
-        {.policy = LEAT_POLICY_EDF, .hold_ns = 1000000},
-        {.policy = LEAT_POLICY_FIFO},
-        {.policy = LEAT_POLICY_FIFO, .hold_ns = 12000000, .chunk_ns = 8000000, .strict_classes = 1},
-        {.policy = LEAT_POLICY_SJF},
-        {.policy = LEAT_POLICY_FAIR},
+    const leat_scheduler_desc learned[] = {
         {.policy = LEAT_POLICY_LEARNED, .weights = weights},
         {.policy = LEAT_POLICY_LEARNED, .weights = weights, .guard_loss = 1},
     };
@@ -60,8 +64,10 @@ void print_highest(const world *w, uint64_t seed, const leat_policy_weights *wei
            "hold 1", "FIFO", "strict", "SJF", "FAIR", "learned", "alone", "bound");
     for (int t = 0; t < N_TRACES; t++) {
         printf("%-12s", trace_names[t]);
-        for (size_t i = 0; i < sizeof(descs) / sizeof(descs[0]); i++) {
-            printf(" %6.1f", 100 * highest(w, t, seed, &descs[i]));
+        for (size_t i = 0; i < n_objective_rules + 2; i++) {
+            const leat_scheduler_desc *desc =
+                i < n_objective_rules ? &objective_rules[i] : &learned[i - n_objective_rules];
+            printf(" %6.1f", 100 * highest(w, t, seed, desc));
             fflush(stdout);
         }
         printf("  %6.1f\n", 100 * highest(w, t, seed, NULL));

@@ -93,6 +93,9 @@ typedef struct oracle {
     double asked;
 } oracle;
 oracle most_possible(const world *w, int trace, uint64_t seed);
+/* The rules that are tried for the highest load at which 99 % of each class is in time. */
+extern const leat_scheduler_desc objective_rules[];
+extern const size_t n_objective_rules;
 void print_highest(const world *w, uint64_t seed, const leat_policy_weights *weights);
 
 void train(const world *w, int generations, int threads, const char *path,

@@ -99,14 +99,25 @@ typedef struct leat_batcher_desc {
     const int64_t
         *pad_lengths; /* ascending; longer ones are not padded; NULL: 16, 24, 32, 48, ... */
     uint32_t n_pad_lengths;
-    uint32_t pad_buckets; /* 0: all of pad_lengths are padded to. Else so many of them at most,
-                             chosen by cost after the first 64 requests and then after every 256:
-                             those with which the lengths seen take the least time by the runs
-                             measured so far, padding and smaller batches weighed against each
-                             other. Of 128 pad_lengths at most; NULL: 16, 32, ... 256, 288, ...
-                             Until enough is measured it is as with 0. A new length has its plan
-                             made when a batch of it first runs */
-    leat_batch_fn run;    /* instead of sessions of the model; NULL: none */
+    uint32_t pad_buckets;  /* 0: all of pad_lengths are padded to. Else so many of them at most,
+                              chosen by cost after the first 64 requests and then after every 256:
+                              those with which the lengths seen take the least time by the runs
+                              measured so far, padding and smaller batches weighed against each
+                              other. Of 128 pad_lengths at most; NULL: 16, 32, ... 256, 288, ...
+                              Until enough is measured it is as with 0. A new length has its plan
+                              made when a batch of it first runs */
+    uint64_t answer_bytes; /* memory for answers that are kept, taken at once; 0: none are. A
+                              request whose inputs are, byte by byte, those of an earlier one of its
+                              group, is answered from there, without a run; one equal to a request
+                              that waits or runs gets a copy of what that gets, unless it is more
+                              urgent (when that one fails, is cancelled or expires the next one
+                              runs). For models that give the same for the same inputs, alone or in
+                              any batch, and whose `run` has no other effect. Failures are not kept.
+                              What was not asked for lately goes when room is needed (CLOCK). Inputs
+                              are kept, too, to be compared; a request takes the time to read them
+                              once more. `done` may be called before leat_batcher_submit returns. At
+                              least 4096 */
+    leat_batch_fn run;     /* instead of sessions of the model; NULL: none */
     void *run_user;
     leat_group_fn group; /* NULL: leat_request_desc.group alone */
     void *group_user;
@@ -124,7 +135,8 @@ LEAT_API leat_status leat_batcher_create(leat_model *model, const leat_batcher_d
                                          leat_batcher **out_batcher,
                                          leat_error *err) LEAT_MUST_CHECK;
 
-/* Told of a completion, on the thread that ran the batch or cancelled the request. outputs is NULL
+/* Told of a completion, on the thread that ran the batch or cancelled the request, or that
+ * submitted one whose answer was kept. outputs is NULL
  * unless status is LEAT_OK. It may submit but must not wait for, flush, poll or destroy the
  * batcher.
  */
@@ -255,6 +267,14 @@ typedef struct leat_batcher_stats {
     uint64_t running;      /* now: batches under way */
     uint64_t n_instances;
     uint64_t pad_changes; /* times that other lengths to pad to were chosen */
+    /* With answer_bytes: requests answered by what was kept, by an equal one under way, and those
+     * queued for a run, which of all accepted are the rest. */
+    uint64_t answer_hits;
+    uint64_t answer_joins;
+    uint64_t answer_misses;
+    uint64_t answer_evictions; /* answers that had to go */
+    uint64_t answers;          /* now: kept */
+    uint64_t answer_bytes;     /* now: theirs */
     /* By class; misses are requests refused, expired or complete too late for their deadline. */
     uint64_t accepted_by_class[LEAT_MAX_CLASSES];
     uint64_t missed_by_class[LEAT_MAX_CLASSES];

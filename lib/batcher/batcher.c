@@ -34,6 +34,10 @@ static leat_status check_desc(const leat_batcher_desc *d, leat_error *err)
             "left to all",
             d->reserved_instances, d->n_instances);
     }
+    if (d->answer_bytes > 0 && d->answer_bytes < LT_LEAST_ANSWERS) {
+        return lt_fail(err, LEAT_INVALID, "leat_batcher_desc: answer_bytes is %llu: 0, or %d",
+                       (unsigned long long)d->answer_bytes, LT_LEAST_ANSWERS);
+    }
     if (d->clock != NULL && !d->no_threads) {
         return lt_fail(err, LEAT_INVALID, "leat_batcher_desc: a clock needs no_threads");
     }
@@ -206,6 +210,16 @@ static leat_status find_rules(leat_batcher *b, const leat_batcher_desc *d, leat_
     return status || d->pad_dimension == NULL ? status : find_padded(b, d, err);
 }
 
+static leat_status keep_answers(leat_batcher *b, leat_error *err)
+{
+    leat_status status = b->desc.answer_bytes > 0 ? lt_key_check_types(b->io, err) : LEAT_OK;
+    if (status == LEAT_OK && b->desc.answer_bytes > 0 && !lt_flights_make(b)) {
+        status = lt_fail(err, LEAT_NO_MEMORY, "no memory for answers of %llu bytes",
+                         (unsigned long long)b->desc.answer_bytes);
+    }
+    return status;
+}
+
 static leat_status start_threads(leat_batcher *b, leat_error *err)
 {
     b->threads = lt_arena_array(&b->arena, (size_t)b->desc.n_instances, sizeof(*b->threads));
@@ -291,6 +305,7 @@ leat_status leat_batcher_create(leat_model *model, const leat_batcher_desc *desc
     if (status == LEAT_OK && !lt_slots_make(b)) {
         status = lt_fail(err, LEAT_NO_MEMORY, "no memory for a batcher");
     }
+    status = status ? status : keep_answers(b, err);
     status = status ? status : start_threads(b, err);
     if (status == LEAT_OK) {
         *out_batcher = b;
@@ -321,6 +336,11 @@ void leat_batcher_read_stats(leat_batcher *b, leat_batcher_stats *out_stats)
     const size_t size = out_stats->struct_size;
     pthread_mutex_lock(&b->lock);
     leat_batcher_stats stats = b->stats;
+    if (b->answers != NULL) {
+        stats.answers = b->answers->n_listed;
+        stats.answer_bytes = b->answers->listed_bytes;
+        stats.answer_evictions = b->answers->n_evicted;
+    }
     pthread_mutex_unlock(&b->lock);
     stats.struct_size = size;
     stats.n_instances = (uint64_t)b->desc.n_instances;
@@ -363,6 +383,9 @@ void leat_batcher_destroy(leat_batcher *b)
     }
     for (int32_t i = 0; i < b->n_threads; i++) {
         pthread_cond_destroy(&b->threads[i].wake);
+    }
+    if (b->answers != NULL) {
+        lt_answers_free(b->answers);
     }
     lt_slots_free(b);
     free_instances(b);

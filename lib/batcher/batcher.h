@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The batcher's parts, as its files share them: batcher.c its life, submit.c what callers do with
  * requests, process.c many at once, keys.c which queues there are, pick.c which batch is begun
- * when, serve.c running one, thread.c the threads that do, warm.c running all sizes ahead of
- * traffic. */
+ * when, serve.c running one, hand_out.c its results, thread.c the threads that do, warm.c running
+ * all sizes ahead of traffic, flight.c requests that need no run of their own. */
 #ifndef LT_BATCHER_BATCHER_H
 #define LT_BATCHER_BATCHER_H
 
 #include "base/memory.h"
 #include "base/trace.h"
+#include "batcher/answers.h"
 #include "batcher/curve.h"
 #include "batcher/heap.h"
 #include "batcher/key.h"
@@ -57,7 +58,14 @@ struct leat_request {
     uint32_t class_index;
     lt_slot *slot; /* NULL: its inputs are the caller's alone */
     uint32_t slot_row;
-    _Atomic int writing; /* its inputs are being copied to the slot */
+    _Atomic int writing; /* its inputs are being copied to the slot, or read: it must not end */
+    /* Only where answers are kept (flight.c). */
+    uint64_t hash;           /* of its inputs; 0: its answer is not to be kept */
+    uint64_t group;          /* of its key */
+    bool leads;              /* equal ones may follow it */
+    leat_request *flight;    /* leads: the next one in its bucket */
+    leat_request *followers; /* by next */
+    leat_request *leader;    /* NULL: it follows none */
     leat_array *inputs;
     leat_array *outputs;        /* [n_outputs]: what the request gets */
     leat_array *caller_outputs; /* where they go at last; NULL: to the callback alone */
@@ -158,6 +166,9 @@ struct leat_batcher {
     lt_slot *slots;      /* [n_slots] */
     uint32_t n_slots;    /* 0: inputs are put together when a batch runs */
     lt_slot *free_slots;
+    lt_answers *answers;    /* NULL: none are kept */
+    leat_request **flights; /* [n_flights]: the first leader of those with a hash */
+    uint32_t n_flights;     /* a power of two */
     uint32_t n_warming;     /* callers that wait for an instance of their own */
     leat_request *requests; /* [queue_limit] */
     uint64_t next_order;
@@ -268,6 +279,36 @@ bool lt_batcher_has_room(leat_batcher *batcher);
  * lock. outputs: NULL unless the status is LEAT_OK. */
 void lt_batcher_complete(leat_request *request, leat_status status, const leat_array *outputs,
                          const leat_error *error);
+
+/* hand_out.c: what rows [row, row + request->rows) of a batch's outputs are to a request: copied to
+ * its memory, or where they lie; in request->outputs. INVALID when its memory is too small. */
+leat_status lt_batcher_hand_out(const leat_batcher *batcher, const leat_array *outputs,
+                                leat_request *request, uint32_t row,
+                                leat_error *err) LEAT_MUST_CHECK;
+
+/* What a request gets of outputs that are wholly its own. */
+leat_status lt_batcher_copy_out(const leat_batcher *batcher, const leat_array *outputs,
+                                leat_request *request, leat_error *err) LEAT_MUST_CHECK;
+
+/* A free request, filled in as WAITING, but in no queue. The caller holds the lock, and one is
+ * free. */
+leat_request *lt_batcher_fill(leat_batcher *batcher, const leat_request_desc *desc,
+                              const lt_request_kind *kind);
+
+/* flight.c: makes what answers are kept in. False: no memory. */
+bool lt_flights_make(leat_batcher *batcher);
+/* Takes a request whose answer is known, which is complete then, or whose equal is under way. False
+ * where neither is: it is to be queued. Without the lock. */
+bool lt_flight_take(leat_batcher *batcher, const leat_request_desc *desc,
+                    const lt_request_kind *kind, uint64_t hash, leat_request **out_request);
+/* A request with a hash and a group is queued: equal ones may follow it. The caller holds the lock.
+ */
+void lt_flight_lead(leat_batcher *batcher, leat_request *request);
+/* One that follows is taken out; it is RUNNING then. The caller holds the lock. */
+void lt_flight_leave(leat_request *request);
+/* A request with a hash has come to this, nobody being told yet: what follows it is complete, or
+ * waits in its place. Without the lock. */
+void lt_flight_end(leat_request *request, leat_status status, const leat_array *outputs);
 
 /* Queues a request: leat_batcher_submit; `wake`: a thread is to begin it. */
 leat_status lt_batcher_enqueue(leat_batcher *batcher, const leat_request_desc *desc, bool wake,

@@ -21,6 +21,18 @@ static leat_status check_type(const leat_io *io, leat_error *err)
                          io->name, leat_dtype_name(io->dtype));
 }
 
+leat_status lt_key_check_types(const leat_model_signature *io, leat_error *err)
+{
+    leat_status status = LEAT_OK;
+    for (size_t i = 0; status == LEAT_OK && i < io->n_inputs; i++) {
+        status = check_type(&io->inputs[i], err);
+    }
+    for (size_t o = 0; status == LEAT_OK && o < io->n_outputs; o++) {
+        status = check_type(&io->outputs[o], err);
+    }
+    return status;
+}
+
 /* Whether the first dimension is not known, and not known to be another than `symbol`. */
 static bool may_be_batch(const leat_io *io, const char *symbol)
 {

@@ -36,6 +36,10 @@ typedef struct lt_key_rules {
     const lt_buckets *buckets; /* to which lengths dimensions are padded */
 } lt_key_rules;
 
+/* Whether all inputs and outputs can be moved by whole bytes.
+ * Errors:   UNSUPPORTED. */
+leat_status lt_key_check_types(const leat_model_signature *io, leat_error *err) LEAT_MUST_CHECK;
+
 /* Fills batched from the model.
  * Errors:   UNSUPPORTED when no input has rows, when an output's first dimension is fixed, or for a
  *           type that cannot be put in rows. */

@@ -39,6 +39,9 @@ static void tell(leat_request *r, leat_status status, const leat_array *outputs,
                  const leat_error *error)
 {
     const size_t n_outputs = r->batcher->io->n_outputs;
+    if (r->hash != 0) {
+        lt_flight_end(r, status, outputs);
+    }
     lt_slot_settle(r);
     if (outputs != NULL && r->caller_outputs != NULL) {
         memcpy(r->caller_outputs, outputs, n_outputs * sizeof(*outputs));
@@ -201,53 +204,6 @@ static leat_status check_outputs(const lt_instance *at, uint32_t rows, leat_erro
     return LEAT_OK;
 }
 
-/* Cuts an output's padded dimensions back to the request's length. Returns whether it is shorter.
- */
-static bool cut_back(const leat_batcher *b, const leat_request *r, size_t o, leat_array *y)
-{
-    const uint32_t axes = r->length != 0 ? b->rules.padded_out[o] : 0;
-    size_t count = 1;
-    bool shorter = false;
-    for (int32_t d = 0; d < y->rank; d++) {
-        if ((axes >> d & 1) != 0 && y->shape[d] == r->padded) {
-            shorter |= y->shape[d] != r->length;
-            y->shape[d] = r->length;
-        }
-        count *= (size_t)y->shape[d];
-    }
-    y->bytes = leat_dtype_bytes(y->dtype, count);
-    return shorter;
-}
-
-/* What rows [row, row + r->rows) of the batch's outputs are to a request: copied to its memory, or
- * where they lie. */
-static leat_status hand_out(const lt_instance *at, leat_request *r, uint32_t row, leat_error *err)
-{
-    const leat_model_signature *io = at->batcher->io;
-    for (size_t o = 0; o < io->n_outputs; o++) {
-        leat_array rows = at->outputs[o];
-        const size_t row_bytes = lt_key_row_bytes(&rows);
-        rows.data = (unsigned char *)rows.data + row * row_bytes;
-        rows.bytes = row_bytes * r->rows;
-        rows.shape[0] = r->rows;
-        leat_array y = rows;
-        const bool shorter = cut_back(at->batcher, r, o, &y);
-        if (r->caller_outputs != NULL) {
-            const leat_array *own = &r->outputs[o];
-            if (own->bytes < y.bytes) {
-                return lt_fail(err, LEAT_INVALID, "output '%s' needs %zu bytes, %zu were given",
-                               io->outputs[o].name, y.bytes, own->bytes);
-            }
-            y.data = own->data;
-        }
-        if (y.bytes > 0 && (shorter || y.data != rows.data)) {
-            lt_pad_copy(&rows, &y);
-        }
-        r->outputs[o] = y;
-    }
-    return LEAT_OK;
-}
-
 static void complete_all(leat_request *first, leat_status status, const leat_error *err)
 {
     for (leat_request *r = first; r != NULL; r = r->next) {
@@ -341,7 +297,7 @@ static void hand_out_all(lt_instance *at, leat_request *first)
         leat_error err = {0};
         next = r->next;
         const uint64_t start = lt_trace_begin(trace);
-        leat_status status = hand_out(at, r, row, &err);
+        leat_status status = lt_batcher_hand_out(at->batcher, at->outputs, r, row, &err);
         lt_trace_end(trace, LT_LANE_COPY, "hand out", start);
         row += r->rows;
         for (size_t o = 0; o < at->batcher->io->n_outputs; o++) {

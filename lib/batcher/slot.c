@@ -159,7 +159,7 @@ void lt_slot_reserve(leat_batcher *b, lt_batch_key *key, leat_request *r)
     r->slot_row = r->slot->rows;
     r->slot->rows += r->rows;
     r->slot->n_users++;
-    atomic_store_explicit(&r->writing, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&r->writing, 1, memory_order_relaxed);
 }
 
 void lt_slot_write(leat_request *r)
@@ -175,7 +175,7 @@ void lt_slot_write(leat_request *r)
             lt_pad_copy(&r->inputs[i], &x);
         }
     }
-    atomic_store_explicit(&r->writing, 0, memory_order_release);
+    atomic_fetch_sub_explicit(&r->writing, 1, memory_order_release);
 }
 
 void lt_slot_settle(const leat_request *r)

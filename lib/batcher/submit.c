@@ -75,26 +75,26 @@ static uint64_t add(uint64_t a, uint64_t b)
     return a > LT_NEVER - b ? LT_NEVER : a + b;
 }
 
-/* The caller holds the lock; a request is free. */
-static leat_request *enqueue(leat_batcher *b, lt_batch_key *key, const leat_request_desc *d,
-                             const lt_request_kind *kind)
+leat_request *lt_batcher_fill(leat_batcher *b, const leat_request_desc *d,
+                              const lt_request_kind *kind)
 {
     const uint64_t now = lt_batcher_now(b);
     const uint64_t patience = add(now, b->desc.max_wait_ns[d->class_index]);
     leat_request *r = b->free;
     b->free = r->next;
     r->state = LT_REQUEST_WAITING;
-    r->key = (uint32_t)(key - b->keys);
     r->rows = kind->rows;
     r->length = kind->length;
     r->padded = kind->padded;
     r->arrived = now;
     r->class_index = d->class_index;
-    b->classes |= d->class_index > 0;
     r->deadline = d->deadline_ns ? add(now, d->deadline_ns) : LT_NEVER;
     r->node.due = r->deadline < patience ? r->deadline : patience;
     r->node.order = b->next_order++;
     r->slot = NULL;
+    r->hash = 0;
+    r->leads = false;
+    r->followers = r->leader = NULL;
     r->done = d->done;
     r->done_user = d->done_user;
     r->caller_outputs = d->outputs;
@@ -104,11 +104,28 @@ static leat_request *enqueue(leat_batcher *b, lt_batch_key *key, const leat_requ
     } else {
         memset(r->outputs, 0, b->io->n_outputs * sizeof(*r->outputs));
     }
-    lt_keys_add(b, key, r);
-    lt_curve_arrival(&key->curve, now, kind->rows);
-    lt_buckets_arrival(&b->pads, kind->length, kind->rows);
     b->stats.accepted++;
     b->stats.accepted_by_class[d->class_index]++;
+    return r;
+}
+
+/* hash: of its inputs; 0: its answer is not to be kept. The caller holds the lock; a request is
+ * free. */
+static leat_request *enqueue(leat_batcher *b, lt_batch_key *key, const leat_request_desc *d,
+                             const lt_request_kind *kind, uint64_t hash)
+{
+    leat_request *r = lt_batcher_fill(b, d, kind);
+    r->key = (uint32_t)(key - b->keys);
+    b->classes |= d->class_index > 0;
+    lt_keys_add(b, key, r);
+    lt_curve_arrival(&key->curve, r->arrived, kind->rows);
+    lt_buckets_arrival(&b->pads, kind->length, kind->rows);
+    if (hash != 0) {
+        r->hash = hash;
+        r->group = kind->words[0];
+        lt_flight_lead(b, r);
+        b->stats.answer_misses++;
+    }
     return r;
 }
 
@@ -151,6 +168,13 @@ leat_status lt_batcher_enqueue(leat_batcher *b, const leat_request_desc *desc, b
     if (status != LEAT_OK) {
         return status;
     }
+    uint64_t hash = 0;
+    if (b->answers != NULL) {
+        hash = lt_answers_hash(b->io, kind.words[0], desc->inputs);
+        if (lt_flight_take(b, desc, &kind, hash, out_request)) {
+            return LEAT_OK;
+        }
+    }
     pthread_mutex_lock(&b->lock);
     leat_request *staged = NULL;
     lt_sleeper *called = NULL;
@@ -158,7 +182,7 @@ leat_status lt_batcher_enqueue(leat_batcher *b, const leat_request_desc *desc, b
     status = admit(b, key, kind.rows, desc->deadline_ns, err);
     if (status == LEAT_OK) {
         key = key ? key : lt_keys_claim(b, &kind);
-        leat_request *r = enqueue(b, key, desc, &kind);
+        leat_request *r = enqueue(b, key, desc, &kind, hash);
         if (wake || lt_batcher_busy_for(b, r->class_index)) {
             lt_slot_reserve(b, key, r);
         }
@@ -283,7 +307,9 @@ leat_status leat_request_cancel(leat_request *r, leat_error *err)
     leat_batcher *b = r->batcher;
     pthread_mutex_lock(&b->lock);
     const bool waits = r->state == LT_REQUEST_WAITING;
-    if (waits) {
+    if (waits && r->leader != NULL) {
+        lt_flight_leave(r);
+    } else if (waits) {
         lt_keys_remove(b, r);
     }
     pthread_mutex_unlock(&b->lock);

@@ -63,9 +63,11 @@ static void assert_line(const char *line)
     }
 }
 
+static float x[8 * 4];
+
 static void submit(uint32_t rows, uint64_t deadline_ns, leat_request **out)
 {
-    static float x[8 * 4], memory[8][8 * 3];
+    static float memory[8][8 * 3];
     static leat_array outputs[8];
     static int n;
     leat_array *y = &outputs[n++ % 8];
@@ -113,6 +115,46 @@ static void batchers_requests_are_counted(void **state)
     assert_line("# TYPE leat_batches_closed_total counter");
     assert_null(strstr(b.text, "leat_gpu_"));
     assert_null(strstr(b.text, "budget"));
+    close_bench();
+}
+
+static void kept_answers_are_counted(void **state)
+{
+    (void)state;
+    const leat_batcher_desc kept = {
+        .struct_size = sizeof(kept), .no_threads = 1, .answer_bytes = 4096};
+    open_bench();
+    leat_batcher_destroy(b.batcher);
+    assert_ok(leat_batcher_create(b.run.model, &kept, &b.batcher, &b.err), &b.err);
+    submit(2, 0, NULL);
+    submit(2, 0, NULL); /* while the other waits */
+    assert_ok(leat_batcher_drain(b.batcher, 0, &b.err), &b.err);
+    submit(2, 0, NULL);
+    for (uint32_t i = 0; i < 16; i++) { /* each its own but one; they do not fit all */
+        x[0] = (float)(i / 8);
+        submit(i % 8 + 1, 0, NULL);
+        assert_ok(leat_batcher_drain(b.batcher, 0, &b.err), &b.err);
+    }
+    leat_batcher_stats stats = {.struct_size = sizeof(stats)};
+    leat_batcher_read_stats(b.batcher, &stats);
+    char line[128];
+    const leat_metrics_batcher named = {"m", b.batcher};
+    const leat_metrics_desc desc = describe(&named);
+    write_all(&desc);
+    assert_line("# TYPE leat_response_cache_hits_total counter");
+    assert_line("leat_response_cache_hits_total{model=\"m\",source=\"kept\"} 2");
+    assert_line("leat_response_cache_hits_total{model=\"m\",source=\"under_way\"} 1");
+    assert_line("leat_response_cache_misses_total{model=\"m\"} 16");
+    assert_true(stats.answer_evictions > 0 && stats.answers + stats.answer_evictions == 16);
+    snprintf(line, sizeof(line), "leat_response_cache_evictions_total{model=\"m\"} %llu",
+             (unsigned long long)stats.answer_evictions);
+    assert_line(line);
+    snprintf(line, sizeof(line), "leat_response_cache_entries{model=\"m\"} %llu",
+             (unsigned long long)stats.answers);
+    assert_line(line);
+    snprintf(line, sizeof(line), "leat_response_cache_bytes{model=\"m\"} %llu",
+             (unsigned long long)stats.answer_bytes);
+    assert_line(line);
     close_bench();
 }
 
@@ -462,6 +504,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(batchers_requests_are_counted),
+        cmocka_unit_test(kept_answers_are_counted),
         cmocka_unit_test(a_buffer_that_is_too_small_tells_its_need),
         cmocka_unit_test(bad_descriptors_are_refused),
         cmocka_unit_test(schedulers_work_is_written),
