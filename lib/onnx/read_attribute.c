@@ -142,16 +142,9 @@ static leat_status read_list(lt_reader *reader, lt_wire wire, leat_attr *attr, l
         return lt_read_no_memory(err);
     }
     attr->u.ints = (const int64_t *)(void *)list;
-    for (;;) {
-        lt_field field;
-        bool more;
-        leat_status status = lt_wire_next(&wire, &field, &more, err);
-        if (status != LEAT_OK || !more) {
-            return status;
-        }
-        if (field.number != number) {
-            continue;
-        }
+    leat_status status = LEAT_OK;
+    lt_field field;
+    while (lt_wire_find(&wire, number, &field, &status, err)) {
         if (attr->type == LEAT_ATTR_STRINGS) {
             leat_string s = {(const char *)field.bytes.at, lt_wire_left(&field.bytes)};
             memcpy(list + at++ * element, &s, sizeof(s));
@@ -174,6 +167,7 @@ static leat_status read_list(lt_reader *reader, lt_wire wire, leat_attr *attr, l
             }
         }
     }
+    return status;
 }
 
 static leat_status read_subgraph(lt_reader *reader, lt_wire wire, lt_scope *scope, leat_attr *attr,
@@ -262,19 +256,13 @@ leat_status lt_read_attribute(lt_reader *reader, lt_wire message, lt_scope *scop
     raw_attr raw = {.type = 0};
     lt_wire wire = message;
     memset(attr, 0, sizeof(*attr));
-    for (;;) {
-        lt_field field;
-        bool more;
-        leat_status status = lt_wire_next(&wire, &field, &more, err);
-        if (status == LEAT_OK && more) {
-            status = read_attr_field(&field, &wire, &raw, err);
-        }
-        if (status != LEAT_OK) {
-            return status;
-        }
-        if (!more) {
-            break;
-        }
+    leat_status status = LEAT_OK;
+    lt_field field;
+    while (lt_wire_more(&wire, &field, &status, err)) {
+        status = read_attr_field(&field, &wire, &raw, err);
+    }
+    if (status != LEAT_OK) {
+        return status;
     }
     attr->name =
         lt_arena_string_n(reader->arena, raw.name.data ? raw.name.data : "", raw.name.bytes);

@@ -15,18 +15,12 @@ static leat_status bind_formals(lt_reader *reader, lt_wire wire, uint32_t number
                                 const uint32_t *values, uint32_t n_values, lt_scope *inner,
                                 leat_error *err)
 {
-    for (uint32_t i = 0;;) {
-        lt_field field;
+    uint32_t i = 0;
+    leat_status status = LEAT_OK;
+    lt_field field;
+    while (lt_wire_find(&wire, number, &field, &status, err)) {
         leat_string name;
-        bool more;
         uint32_t value;
-        leat_status status = lt_wire_next(&wire, &field, &more, err);
-        if (status != LEAT_OK || !more) {
-            return status;
-        }
-        if (field.number != number) {
-            continue;
-        }
         status = lt_read_string(&field, &wire, "a function's value", &name, err);
         if (status != LEAT_OK) {
             return status;
@@ -40,10 +34,8 @@ static leat_status bind_formals(lt_reader *reader, lt_wire wire, uint32_t number
             !lt_names_put(&inner->names, &reader->scratch, name.data, name.bytes, value)) {
             status = lt_read_no_memory(err);
         }
-        if (status != LEAT_OK) {
-            return status;
-        }
     }
+    return status;
 }
 
 static leat_status read_defaults(lt_reader *reader, lt_wire message, lt_scope *inner,
@@ -56,16 +48,11 @@ static leat_status read_defaults(lt_reader *reader, lt_wire message, lt_scope *i
         status = lt_read_no_memory(err);
     }
     lt_scope none = {.graph = inner->graph};
-    for (size_t at = 0; status == LEAT_OK;) {
-        lt_field field;
-        bool more;
-        status = lt_wire_next(&message, &field, &more, err);
-        if (status != LEAT_OK || !more) {
-            break;
-        }
-        if (field.number == FUNCTION_ATTRIBUTE_PROTO && field.type == LT_WIRE_BYTES) {
-            status = lt_read_attribute(reader, field.bytes, &none, &attrs[at++], err);
-            inner->n_defaults = at;
+    lt_field field;
+    while (lt_wire_find(&message, FUNCTION_ATTRIBUTE_PROTO, &field, &status, err)) {
+        if (field.type == LT_WIRE_BYTES) {
+            status =
+                lt_read_attribute(reader, field.bytes, &none, &attrs[inner->n_defaults++], err);
         }
     }
     inner->defaults = attrs;

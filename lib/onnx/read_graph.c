@@ -20,16 +20,13 @@ enum {
 
 leat_status lt_count_fields(lt_wire message, uint32_t number, size_t *out_count, leat_error *err)
 {
+    leat_status status = LEAT_OK;
     lt_field field;
-    bool more;
     *out_count = 0;
-    for (;;) {
-        leat_status status = lt_wire_next(&message, &field, &more, err);
-        if (status != LEAT_OK || !more) {
-            return status;
-        }
-        *out_count += field.number == number;
+    while (lt_wire_find(&message, number, &field, &status, err)) {
+        ++*out_count;
     }
+    return status;
 }
 
 /* --- scopes -------------------------------------------------------------------------------------
@@ -141,6 +138,14 @@ static leat_status read_initializer(lt_reader *reader, const lt_field *field, co
     return status;
 }
 
+static leat_status refuse_type(const char *what, leat_string name, uint32_t kind, leat_error *err)
+{
+    return lt_fail(err, LEAT_UNSUPPORTED,
+                   "%s '%.*s' is a %s; tensors, maps and sequences of tensors and optionals of "
+                   "tensors and sequences are supported",
+                   what, (int)(name.bytes < 80 ? name.bytes : 80), name.data, lt_type_name(kind));
+}
+
 /* An input, unless a constant of that name is its default: leat takes that. */
 static leat_status read_input(lt_reader *reader, const lt_field *field, const lt_wire *wire,
                               lt_scope *scope, leat_error *err)
@@ -161,11 +166,7 @@ static leat_status read_input(lt_reader *reader, const lt_field *field, const lt
         return LEAT_OK;
     }
     if (!lt_type_is_supported(kind) && (kind != 0 || graph->parent == NULL)) {
-        return lt_fail(
-            err, LEAT_UNSUPPORTED,
-            "input '%.*s' is a %s; tensors, maps and sequences of tensors and optionals of "
-            "tensors and sequences are supported",
-            (int)(name.bytes < 80 ? name.bytes : 80), name.data, lt_type_name(kind));
+        return refuse_type("input", name, kind, err);
     }
     status = lt_scope_define(reader, scope, name, &value, err);
     if (status == LEAT_OK) {
@@ -190,11 +191,7 @@ static leat_status read_output(lt_reader *reader, const lt_field *field, const l
         return status;
     }
     if (kind != 0 && !lt_type_is_supported(kind)) {
-        return lt_fail(
-            err, LEAT_UNSUPPORTED,
-            "output '%.*s' is a %s; tensors, maps and sequences of tensors and optionals of "
-            "tensors and sequences are supported",
-            (int)(name.bytes < 80 ? name.bytes : 80), name.data, lt_type_name(kind));
+        return refuse_type("output", name, kind, err);
     }
     status = lt_scope_resolve(reader, scope, name, &value, err);
     if (status == LEAT_OK && value == LEAT_NO_VALUE) {
@@ -237,17 +234,12 @@ typedef leat_status (*part_fn)(lt_reader *reader, const lt_field *field, const l
 static leat_status each(lt_reader *reader, lt_wire wire, uint32_t number, part_fn fn,
                         lt_scope *scope, leat_error *err)
 {
-    for (;;) {
-        lt_field field;
-        bool more;
-        leat_status status = lt_wire_next(&wire, &field, &more, err);
-        if (status == LEAT_OK && more && field.number == number) {
-            status = fn(reader, &field, &wire, scope, err);
-        }
-        if (status != LEAT_OK || !more) {
-            return status;
-        }
+    leat_status status = LEAT_OK;
+    lt_field field;
+    while (lt_wire_find(&wire, number, &field, &status, err)) {
+        status = fn(reader, &field, &wire, scope, err);
     }
+    return status;
 }
 
 static leat_status read_name(lt_reader *reader, const lt_field *field, const lt_wire *wire,

@@ -33,13 +33,9 @@ static leat_status read_raw_node(lt_wire wire, raw_node *node, leat_error *err)
 {
     memset(node, 0, sizeof(*node));
     node->name.data = node->op.data = node->domain.data = node->overload.data = "";
-    for (;;) {
-        lt_field field;
-        bool more;
-        leat_status status = lt_wire_next(&wire, &field, &more, err);
-        if (status != LEAT_OK || !more) {
-            return status;
-        }
+    leat_status status = LEAT_OK;
+    lt_field field;
+    while (lt_wire_more(&wire, &field, &status, err)) {
         switch (field.number) {
         case NODE_INPUT:
             node->n_inputs++;
@@ -65,54 +61,36 @@ static leat_status read_raw_node(lt_wire wire, raw_node *node, leat_error *err)
         default:
             break;
         }
-        if (status != LEAT_OK) {
-            return status;
-        }
     }
+    return status;
 }
 
 /* Input or output values of a node. */
 static leat_status read_values(lt_reader *reader, lt_wire wire, uint32_t number, lt_scope *scope,
                                uint32_t *values, leat_error *err)
 {
-    for (;;) {
-        lt_field field;
+    leat_status status = LEAT_OK;
+    lt_field field;
+    while (lt_wire_find(&wire, number, &field, &status, err)) {
         leat_string name;
-        bool more;
-        leat_status status = lt_wire_next(&wire, &field, &more, err);
-        if (status != LEAT_OK || !more) {
-            return status;
-        }
-        if (field.number != number) {
-            continue;
-        }
         status = lt_read_string(&field, &wire, "a value's name", &name, err);
         *values = LEAT_NO_VALUE;
         if (status == LEAT_OK && name.bytes != 0) {
             status = lt_scope_resolve(reader, scope, name, values, err);
         }
-        if (status != LEAT_OK) {
-            return status;
-        }
         values++;
     }
+    return status;
 }
 
 /* Defines the outputs of all nodes, so that names can be looked up in any order. */
 static leat_status define_outputs(lt_reader *reader, lt_wire wire, lt_scope *scope, leat_error *err)
 {
-    for (;;) {
-        lt_field field;
+    leat_status status = LEAT_OK;
+    lt_field field;
+    while (lt_wire_find(&wire, NODE_OUTPUT, &field, &status, err)) {
         leat_string name;
-        bool more;
         uint32_t value;
-        leat_status status = lt_wire_next(&wire, &field, &more, err);
-        if (status != LEAT_OK || !more) {
-            return status;
-        }
-        if (field.number != NODE_OUTPUT) {
-            continue;
-        }
         status = lt_read_string(&field, &wire, "a value's name", &name, err);
         /* The formal outputs of a function are there already: the call's own. */
         bool formal =
@@ -121,36 +99,25 @@ static leat_status define_outputs(lt_reader *reader, lt_wire wire, lt_scope *sco
         if (status == LEAT_OK && name.bytes != 0 && !formal) {
             status = lt_scope_define(reader, scope, name, &value, err);
         }
-        if (status != LEAT_OK) {
-            return status;
-        }
     }
+    return status;
 }
 
 static leat_status read_attrs(lt_reader *reader, lt_wire wire, lt_scope *scope, leat_attr *attrs,
                               size_t *out_count, leat_error *err)
 {
     *out_count = 0;
-    for (;;) {
-        lt_field field;
-        bool more;
-        leat_status status = lt_wire_next(&wire, &field, &more, err);
-        if (status != LEAT_OK || !more) {
-            return status;
-        }
-        if (field.number != NODE_ATTRIBUTE) {
-            continue;
-        }
+    leat_status status = LEAT_OK;
+    lt_field field;
+    while (lt_wire_find(&wire, NODE_ATTRIBUTE, &field, &status, err)) {
         leat_attr *attr = &attrs[*out_count];
         status = lt_wire_expect(&field, &wire, LT_WIRE_BYTES, "an attribute", err);
         if (status == LEAT_OK) {
             status = lt_read_attribute(reader, field.bytes, scope, attr, err);
         }
-        if (status != LEAT_OK) {
-            return status;
-        }
-        *out_count += attr->type != 0;
+        *out_count += status == LEAT_OK && attr->type != 0;
     }
+    return status;
 }
 
 /* Constant nodes become constants: the value that they make gets the data. */
@@ -314,26 +281,17 @@ static leat_status read_node(lt_reader *reader, lt_wire message, lt_scope *scope
 leat_status lt_read_nodes(lt_reader *reader, lt_wire message, uint32_t node_field, lt_scope *scope,
                           leat_error *err)
 {
+    leat_status status = LEAT_OK;
     for (int pass = 0; pass < 2; pass++) {
         lt_wire wire = message;
-        for (;;) {
-            lt_field field;
-            bool more;
-            leat_status status = lt_wire_next(&wire, &field, &more, err);
-            if (status == LEAT_OK && more && field.number == node_field) {
-                status = lt_wire_expect(&field, &wire, LT_WIRE_BYTES, "a node", err);
-                if (status == LEAT_OK) {
-                    status = pass == 0 ? define_outputs(reader, field.bytes, scope, err)
-                                       : read_node(reader, field.bytes, scope, err);
-                }
-            }
-            if (status != LEAT_OK) {
-                return status;
-            }
-            if (!more) {
-                break;
+        lt_field field;
+        while (lt_wire_find(&wire, node_field, &field, &status, err)) {
+            status = lt_wire_expect(&field, &wire, LT_WIRE_BYTES, "a node", err);
+            if (status == LEAT_OK) {
+                status = pass == 0 ? define_outputs(reader, field.bytes, scope, err)
+                                   : read_node(reader, field.bytes, scope, err);
             }
         }
     }
-    return LEAT_OK;
+    return status;
 }

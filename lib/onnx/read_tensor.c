@@ -79,14 +79,10 @@ static leat_status read_dims(const lt_field *field, leat_array *array, const lt_
 
 static leat_status read_header(lt_wire wire, header *h, leat_error *err)
 {
+    leat_status status = LEAT_OK;
     lt_field field;
-    bool more;
     memset(h, 0, sizeof(*h));
-    for (;;) {
-        leat_status status = lt_wire_next(&wire, &field, &more, err);
-        if (status != LEAT_OK || !more) {
-            return status;
-        }
+    while (lt_wire_more(&wire, &field, &status, err)) {
         switch (field.number) {
         case TENSOR_DIMS:
             status = read_dims(&field, &h->array, &wire, err);
@@ -114,10 +110,8 @@ static leat_status read_header(lt_wire wire, header *h, leat_error *err)
         default:
             break;
         }
-        if (status != LEAT_OK) {
-            return status;
-        }
     }
+    return status;
 }
 
 /* --- typed fields -------------------------------------------------------------------------------
@@ -202,23 +196,17 @@ static leat_status read_typed(lt_reader *reader, lt_wire wire, leat_array *array
     }
     entry_sink sink = {array->data, entry_bytes, array->bytes / entry_bytes, 0};
     size_t start = lt_wire_offset(&wire);
-    for (;;) {
-        lt_field field;
-        bool more;
-        leat_status status = lt_wire_next(&wire, &field, &more, err);
-        if (status == LEAT_OK && more && field.number == number) {
-            if (field.type == LT_WIRE_BYTES) {
-                status = read_packed(field.bytes, number, &sink, err);
-            } else {
-                put_entry(&sink, field.value);
-            }
+    leat_status status = LEAT_OK;
+    lt_field field;
+    while (lt_wire_find(&wire, number, &field, &status, err)) {
+        if (field.type == LT_WIRE_BYTES) {
+            status = read_packed(field.bytes, number, &sink, err);
+        } else {
+            put_entry(&sink, field.value);
         }
-        if (status != LEAT_OK) {
-            return status;
-        }
-        if (!more) {
-            break;
-        }
+    }
+    if (status != LEAT_OK) {
+        return status;
     }
     if (sink.count != sink.entries) {
         return lt_fail(err, LEAT_CORRUPT, "byte %zu: a tensor has %zu elements where %zu belong",
@@ -239,23 +227,20 @@ static leat_status read_strings(lt_reader *reader, lt_wire wire, leat_array *arr
         return lt_read_no_memory(err);
     }
     size_t start = lt_wire_offset(&wire);
-    for (;;) {
-        lt_field field;
-        bool more;
-        leat_status status = lt_wire_next(&wire, &field, &more, err);
-        if (status != LEAT_OK) {
-            return status;
+    leat_status status = LEAT_OK;
+    lt_field field;
+    while (lt_wire_find(&wire, TENSOR_STRING_DATA, &field, &status, err)) {
+        if (field.type != LT_WIRE_BYTES) {
+            continue;
         }
-        if (!more) {
-            break;
+        if (found < count) {
+            strings[found].data = (const char *)field.bytes.at;
+            strings[found].bytes = lt_wire_left(&field.bytes);
         }
-        if (field.number == TENSOR_STRING_DATA && field.type == LT_WIRE_BYTES) {
-            if (found < count) {
-                strings[found].data = (const char *)field.bytes.at;
-                strings[found].bytes = lt_wire_left(&field.bytes);
-            }
-            found++;
-        }
+        found++;
+    }
+    if (status != LEAT_OK) {
+        return status;
     }
     array->data = strings;
     if (found != count) {
@@ -325,19 +310,15 @@ static bool string_is(leat_string s, const char *text)
 static leat_status read_external_entry(lt_wire wire, external_entry *entry, leat_error *err)
 {
     leat_string pair[2] = {{"", 0}, {"", 0}};
-    for (;;) {
-        lt_field field;
-        bool more;
-        leat_status status = lt_wire_next(&wire, &field, &more, err);
-        if (status == LEAT_OK && more && (field.number == 1 || field.number == 2)) {
+    leat_status status = LEAT_OK;
+    lt_field field;
+    while (lt_wire_more(&wire, &field, &status, err)) {
+        if (field.number == 1 || field.number == 2) {
             status = lt_read_string(&field, &wire, "external data", &pair[field.number - 1], err);
         }
-        if (status != LEAT_OK) {
-            return status;
-        }
-        if (!more) {
-            break;
-        }
+    }
+    if (status != LEAT_OK) {
+        return status;
     }
     if (string_is(pair[0], "location")) {
         entry->location = pair[1];
@@ -387,22 +368,16 @@ static leat_status read_external(lt_reader *reader, lt_wire wire, leat_array *ar
                                  leat_error *err)
 {
     external_entry entry = {{"", 0}, 0, 0, false};
-    for (;;) {
-        lt_field field;
-        bool more;
-        leat_status status = lt_wire_next(&wire, &field, &more, err);
-        if (status == LEAT_OK && more && field.number == TENSOR_EXTERNAL_DATA) {
-            status = lt_wire_expect(&field, &wire, LT_WIRE_BYTES, "external_data", err);
-            if (status == LEAT_OK) {
-                status = read_external_entry(field.bytes, &entry, err);
-            }
+    leat_status status = LEAT_OK;
+    lt_field field;
+    while (lt_wire_find(&wire, TENSOR_EXTERNAL_DATA, &field, &status, err)) {
+        status = lt_wire_expect(&field, &wire, LT_WIRE_BYTES, "external_data", err);
+        if (status == LEAT_OK) {
+            status = read_external_entry(field.bytes, &entry, err);
         }
-        if (status != LEAT_OK) {
-            return status;
-        }
-        if (!more) {
-            break;
-        }
+    }
+    if (status != LEAT_OK) {
+        return status;
     }
     if (array->dtype == LEAT_DTYPE_STRING) {
         return lt_fail(err, LEAT_CORRUPT, "strings cannot be external data");
@@ -411,7 +386,7 @@ static leat_status read_external(lt_reader *reader, lt_wire wire, leat_array *ar
         return lt_fail(err, LEAT_CORRUPT, "external data has %llu bytes where %zu belong",
                        (unsigned long long)entry.length, array->bytes);
     }
-    leat_status status = fetch_external(reader, &entry, array, err);
+    status = fetch_external(reader, &entry, array, err);
     size_t element = lt_dtype_bits(array->dtype) / 8;
     if (status == LEAT_OK && element > 1 && (uintptr_t)array->data % element != 0 &&
         array->bytes < LT_COPY_UNALIGNED_BELOW) {
@@ -497,14 +472,9 @@ static leat_status read_elements(lt_reader *reader, lt_wire wire, leat_dtype dty
     if (elements == NULL) {
         return lt_read_no_memory(err);
     }
-    while (status == LEAT_OK) {
-        lt_field field;
+    lt_field field;
+    while (lt_wire_more(&wire, &field, &status, err)) {
         leat_string name;
-        bool more;
-        status = lt_wire_next(&wire, &field, &more, err);
-        if (status != LEAT_OK || !more) {
-            break;
-        }
         if (field.type != LT_WIRE_BYTES) {
             continue;
         }

@@ -20,26 +20,19 @@ static leat_status read_dim(lt_graph *graph, lt_wire wire, int64_t *out_dim, lea
     leat_string symbol = {NULL, 0};
     char name[256];
     *out_dim = -1;
-    for (;;) {
-        lt_field field;
-        bool more;
-        leat_status status = lt_wire_next(&wire, &field, &more, err);
-        if (status == LEAT_OK && more && field.number == 2) {
+    leat_status status = LEAT_OK;
+    lt_field field;
+    while (lt_wire_more(&wire, &field, &status, err)) {
+        if (field.number == 2) {
             status = lt_read_string(&field, &wire, "dim_param", &symbol, err);
-        }
-        if (status != LEAT_OK) {
-            return status;
-        }
-        if (!more) {
-            break;
         }
         /* Exporters write -1 and the like for "not known". */
         if (field.number == 1 && field.type == LT_WIRE_VARINT && field.value <= INT64_MAX) {
             *out_dim = (int64_t)field.value;
         }
     }
-    if (*out_dim >= 0) {
-        return LEAT_OK;
+    if (status != LEAT_OK || *out_dim >= 0) {
+        return status;
     }
     if (symbol.bytes >= sizeof(name)) {
         return lt_fail(err, LEAT_LIMIT, "a dimension's name has %zu bytes", symbol.bytes);
@@ -56,16 +49,9 @@ static leat_status read_dim(lt_graph *graph, lt_wire wire, int64_t *out_dim, lea
 static leat_status read_shape(lt_graph *graph, lt_wire wire, leat_value *type, leat_error *err)
 {
     type->rank = 0;
-    for (;;) {
-        lt_field field;
-        bool more;
-        leat_status status = lt_wire_next(&wire, &field, &more, err);
-        if (status != LEAT_OK || !more) {
-            return status;
-        }
-        if (field.number != 1) {
-            continue;
-        }
+    leat_status status = LEAT_OK;
+    lt_field field;
+    while (lt_wire_find(&wire, 1, &field, &status, err)) {
         if (type->rank == LEAT_MAX_RANK) {
             return lt_fail(err, LEAT_UNSUPPORTED, "byte %zu: a tensor of more than %d dimensions",
                            lt_wire_offset(&wire), LEAT_MAX_RANK);
@@ -74,23 +60,17 @@ static leat_status read_shape(lt_graph *graph, lt_wire wire, leat_value *type, l
         if (status == LEAT_OK) {
             status = read_dim(graph, field.bytes, &type->shape[type->rank++], err);
         }
-        if (status != LEAT_OK) {
-            return status;
-        }
     }
+    return status;
 }
 
 /* TypeProto.Tensor. */
 static leat_status read_tensor_type(lt_graph *graph, lt_wire wire, leat_value *type,
                                     leat_error *err)
 {
-    for (;;) {
-        lt_field field;
-        bool more;
-        leat_status status = lt_wire_next(&wire, &field, &more, err);
-        if (status != LEAT_OK || !more) {
-            return status;
-        }
+    leat_status status = LEAT_OK;
+    lt_field field;
+    while (lt_wire_more(&wire, &field, &status, err)) {
         if (field.number == 1 && field.type == LT_WIRE_VARINT) {
             type->dtype =
                 field.value < LEAT_DTYPE_COUNT ? (leat_dtype)field.value : LEAT_DTYPE_UNDEFINED;
@@ -100,44 +80,36 @@ static leat_status read_tensor_type(lt_graph *graph, lt_wire wire, leat_value *t
                 status = read_shape(graph, field.bytes, type, err);
             }
         }
-        if (status != LEAT_OK) {
-            return status;
-        }
     }
+    return status;
 }
 
 /* The field of a TypeProto that holds the type, and what is in it. */
 static leat_status peek_kind(lt_wire wire, uint32_t *out_kind, lt_wire *out_inner, leat_error *err)
 {
-    for (;;) {
-        lt_field field;
-        bool more;
-        leat_status status = lt_wire_next(&wire, &field, &more, err);
-        if (status != LEAT_OK || !more) {
-            return status;
-        }
+    leat_status status = LEAT_OK;
+    lt_field field;
+    while (lt_wire_more(&wire, &field, &status, err)) {
         if (field.number != TYPE_DENOTATION && field.type == LT_WIRE_BYTES) {
             *out_kind = field.number;
             *out_inner = field.bytes;
         }
     }
+    return status;
 }
 
 /* The element type that a TypeProto.Tensor says; UNDEFINED when it says none. */
 static leat_status tensor_dtype(lt_wire wire, leat_dtype *out_dtype, leat_error *err)
 {
     *out_dtype = LEAT_DTYPE_UNDEFINED;
-    for (;;) {
-        lt_field field;
-        bool more;
-        leat_status status = lt_wire_next(&wire, &field, &more, err);
-        if (status != LEAT_OK || !more) {
-            return status;
-        }
+    leat_status status = LEAT_OK;
+    lt_field field;
+    while (lt_wire_more(&wire, &field, &status, err)) {
         if (field.number == 1 && field.type == LT_WIRE_VARINT && field.value < LEAT_DTYPE_COUNT) {
             *out_dtype = (leat_dtype)field.value;
         }
     }
+    return status;
 }
 
 /* The kind of the elements of a TypeProto.Sequence or TypeProto.Optional; 0 when it has none. */
@@ -145,17 +117,14 @@ static leat_status element_kind(lt_wire wire, uint32_t *out_kind, lt_wire *out_i
                                 leat_error *err)
 {
     *out_kind = 0;
-    for (;;) {
-        lt_field field;
-        bool more;
-        leat_status status = lt_wire_next(&wire, &field, &more, err);
-        if (status == LEAT_OK && more && field.number == 1 && field.type == LT_WIRE_BYTES) {
+    leat_status status = LEAT_OK;
+    lt_field field;
+    while (lt_wire_find(&wire, 1, &field, &status, err)) {
+        if (field.type == LT_WIRE_BYTES) {
             status = peek_kind(field.bytes, out_kind, out_inner, err);
         }
-        if (status != LEAT_OK || !more) {
-            return status;
-        }
     }
+    return status;
 }
 
 /* TypeProto.Sequence (of tensors) or TypeProto.Optional (of tensors or of sequences of tensors): an
@@ -194,25 +163,24 @@ static leat_status read_map(lt_wire wire, leat_value *type, uint32_t *out_kind, 
     uint32_t inner = 0;
     leat_dtype key = LEAT_DTYPE_UNDEFINED, value = LEAT_DTYPE_UNDEFINED;
     lt_wire of_value = {0};
-    for (bool more = true; more;) {
-        lt_field field;
-        leat_status status = lt_wire_next(&wire, &field, &more, err);
-        if (status == LEAT_OK && more && field.number == 2 && field.type == LT_WIRE_BYTES) {
+    leat_status status = LEAT_OK;
+    lt_field field;
+    while (lt_wire_more(&wire, &field, &status, err)) {
+        if (field.number == 2 && field.type == LT_WIRE_BYTES) {
             status = peek_kind(field.bytes, &inner, &of_value, err);
-        }
-        if (status != LEAT_OK) {
-            return status;
-        }
-        if (more && field.number == 1 && field.type == LT_WIRE_VARINT &&
-            field.value < LEAT_DTYPE_COUNT) {
+        } else if (field.number == 1 && field.type == LT_WIRE_VARINT &&
+                   field.value < LEAT_DTYPE_COUNT) {
             key = (leat_dtype)field.value;
         }
+    }
+    if (status != LEAT_OK) {
+        return status;
     }
     if (inner != TYPE_TENSOR || (key != LEAT_DTYPE_STRING && key != LEAT_DTYPE_I64)) {
         *out_kind = 0;
         return LEAT_OK;
     }
-    leat_status status = tensor_dtype(of_value, &value, err);
+    status = tensor_dtype(of_value, &value, err);
     if (status != LEAT_OK) {
         return status;
     }
@@ -227,13 +195,9 @@ static leat_status read_map(lt_wire wire, leat_value *type, uint32_t *out_kind, 
 static leat_status read_type(lt_graph *graph, lt_wire wire, leat_value *type, uint32_t *out_kind,
                              leat_error *err)
 {
-    for (;;) {
-        lt_field field;
-        bool more;
-        leat_status status = lt_wire_next(&wire, &field, &more, err);
-        if (status != LEAT_OK || !more) {
-            return status;
-        }
+    leat_status status = LEAT_OK;
+    lt_field field;
+    while (lt_wire_more(&wire, &field, &status, err)) {
         if (field.number == TYPE_DENOTATION || field.type != LT_WIRE_BYTES) {
             continue;
         }
@@ -246,10 +210,8 @@ static leat_status read_type(lt_graph *graph, lt_wire wire, leat_value *type, ui
         } else if (field.number == TYPE_MAP) {
             status = read_map(field.bytes, type, out_kind, err);
         }
-        if (status != LEAT_OK) {
-            return status;
-        }
     }
+    return status;
 }
 
 bool lt_type_is_supported(uint32_t kind)
@@ -281,13 +243,9 @@ leat_status lt_read_value_info(lt_graph *graph, lt_wire wire, leat_string *name,
     type->rank = -1;
     *name = (leat_string){"", 0};
     *out_kind = 0;
-    for (;;) {
-        lt_field field;
-        bool more;
-        leat_status status = lt_wire_next(&wire, &field, &more, err);
-        if (status != LEAT_OK || !more) {
-            return status;
-        }
+    leat_status status = LEAT_OK;
+    lt_field field;
+    while (lt_wire_more(&wire, &field, &status, err)) {
         if (field.number == 1) {
             status = lt_read_string(&field, &wire, "a value's name", name, err);
         } else if (field.number == 2) {
@@ -296,8 +254,6 @@ leat_status lt_read_value_info(lt_graph *graph, lt_wire wire, leat_string *name,
                 status = read_type(graph, field.bytes, type, out_kind, err);
             }
         }
-        if (status != LEAT_OK) {
-            return status;
-        }
     }
+    return status;
 }

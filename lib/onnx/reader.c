@@ -58,14 +58,10 @@ static leat_status read_opset(lt_reader *reader, lt_wire wire, lt_opset *opset, 
 {
     opset->domain = "";
     opset->version = 0;
-    for (;;) {
-        lt_field field;
+    leat_status status = LEAT_OK;
+    lt_field field;
+    while (lt_wire_more(&wire, &field, &status, err)) {
         leat_string domain;
-        bool more;
-        leat_status status = lt_wire_next(&wire, &field, &more, err);
-        if (status != LEAT_OK || !more) {
-            return status;
-        }
         if (field.number == 1) {
             status = lt_read_string(&field, &wire, "a domain", &domain, err);
             if (status == LEAT_OK &&
@@ -76,10 +72,8 @@ static leat_status read_opset(lt_reader *reader, lt_wire wire, lt_opset *opset, 
         } else if (field.number == 2 && field.type == LT_WIRE_VARINT) {
             opset->version = (int64_t)field.value;
         }
-        if (status != LEAT_OK) {
-            return status;
-        }
     }
+    return status;
 }
 
 leat_status lt_read_opsets(lt_reader *reader, lt_wire message, uint32_t number, lt_opset **out,
@@ -90,18 +84,11 @@ leat_status lt_read_opsets(lt_reader *reader, lt_wire message, uint32_t number, 
     if (status == LEAT_OK && *out == NULL) {
         status = lt_read_no_memory(err);
     }
-    for (size_t i = 0; status == LEAT_OK;) {
-        lt_field field;
-        bool more;
-        status = lt_wire_next(&message, &field, &more, err);
-        if (status != LEAT_OK || !more) {
-            break;
-        }
-        if (field.number == number) {
-            status = lt_wire_expect(&field, &message, LT_WIRE_BYTES, "an opset import", err);
-            if (status == LEAT_OK) {
-                status = read_opset(reader, field.bytes, &(*out)[i++], err);
-            }
+    lt_field field;
+    for (size_t i = 0; lt_wire_find(&message, number, &field, &status, err); i++) {
+        status = lt_wire_expect(&field, &message, LT_WIRE_BYTES, "an opset import", err);
+        if (status == LEAT_OK) {
+            status = read_opset(reader, field.bytes, &(*out)[i], err);
         }
     }
     return status;
@@ -113,22 +100,16 @@ static leat_status read_function(lt_reader *reader, const lt_field *field, leat_
     lt_wire wire = field->bytes;
     f->name = f->domain = f->overload = (leat_string){"", 0};
     f->body = wire;
-    for (;;) {
-        lt_field part;
-        bool more;
-        leat_status status = lt_wire_next(&wire, &part, &more, err);
-        if (status != LEAT_OK || !more) {
-            return status;
-        }
+    leat_status status = LEAT_OK;
+    lt_field part;
+    while (lt_wire_more(&wire, &part, &status, err)) {
         leat_string *to = part.number == 1    ? &f->name
                           : part.number == 10 ? &f->domain
                           : part.number == 13 ? &f->overload
                                               : NULL;
         status = to ? lt_read_string(&part, &wire, "a function's name", to, err) : LEAT_OK;
-        if (status != LEAT_OK) {
-            return status;
-        }
     }
+    return status;
 }
 
 /* Everything but the graph. */
@@ -150,14 +131,9 @@ static leat_status read_preamble(lt_reader *reader, lt_wire wire, lt_wire *out_g
                               1u << MODEL_VERSION | 1u << MODEL_DOC_STRING | 1u << MODEL_METADATA;
         status = lt_read_kept(reader, wire, kept, &root->kept_model, err);
     }
-    while (status == LEAT_OK) {
-        lt_field field;
+    lt_field field;
+    while (lt_wire_more(&wire, &field, &status, err)) {
         leat_string text;
-        bool more;
-        status = lt_wire_next(&wire, &field, &more, err);
-        if (status != LEAT_OK || !more) {
-            break;
-        }
         if (field.number == MODEL_IR_VERSION && field.type == LT_WIRE_VARINT) {
             root->ir_version = (int64_t)field.value;
         } else if (field.number == MODEL_PRODUCER) {
@@ -217,6 +193,9 @@ leat_status lt_onnx_read(lt_memory *memory, const lt_onnx_source *source, lt_gra
         reader.root = graph;
         reader.arena = lt_graph_arena(graph);
         status = read_preamble(&reader, wire, &message, err);
+        if (status == LEAT_CORRUPT) {
+            status = lt_fail_within(err, status, "this is no ONNX model, or a damaged one");
+        }
     }
     if (status == LEAT_OK) {
         status = check_versions(graph, err);

@@ -80,6 +80,26 @@ leat_status lt_wire_next(lt_wire *wire, lt_field *out_field, bool *out_more, lea
     }
 }
 
+bool lt_wire_more(lt_wire *wire, lt_field *out_field, leat_status *status, leat_error *err)
+{
+    bool more = false;
+    if (*status == LEAT_OK) {
+        *status = lt_wire_next(wire, out_field, &more, err);
+    }
+    return *status == LEAT_OK && more;
+}
+
+bool lt_wire_find(lt_wire *wire, uint32_t number, lt_field *out_field, leat_status *status,
+                  leat_error *err)
+{
+    while (lt_wire_more(wire, out_field, status, err)) {
+        if (out_field->number == number) {
+            return true;
+        }
+    }
+    return false;
+}
+
 leat_status lt_wire_expect(const lt_field *field, const lt_wire *wire, lt_wire_type type,
                            const char *what, leat_error *err)
 {

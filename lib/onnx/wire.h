@@ -45,6 +45,22 @@ static inline size_t lt_wire_left(const lt_wire *wire)
 leat_status lt_wire_next(lt_wire *wire, lt_field *out_field, bool *out_more,
                          leat_error *err) LEAT_MUST_CHECK;
 
+/* The next field, for loops over a message; false at its end, and on an error, which is in *status
+ * then. *status must be LEAT_OK before the first call; a body that sets it to an error ends the
+ * loop too:
+ *
+ *     leat_status status = LEAT_OK;
+ *     lt_field field;
+ *     while (lt_wire_more(&wire, &field, &status, err)) {
+ *         status = ...;
+ *     }
+ */
+bool lt_wire_more(lt_wire *wire, lt_field *out_field, leat_status *status, leat_error *err);
+
+/* The same, for the fields of one number. */
+bool lt_wire_find(lt_wire *wire, uint32_t number, lt_field *out_field, leat_status *status,
+                  leat_error *err);
+
 /* Reads a bare varint (an element of a packed field).
  * Errors:   CORRUPT. */
 leat_status lt_wire_varint(lt_wire *wire, uint64_t *out_value, leat_error *err) LEAT_MUST_CHECK;

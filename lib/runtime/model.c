@@ -127,6 +127,7 @@ static leat_status read_file(leat_model *model, const char *path, leat_error *er
                                        .directory = directory,
                                        .files = model->files};
         status = read_model(model, &source, err);
+        status = status ? lt_fail_within(err, status, "'%s'", path) : LEAT_OK;
     } else {
         model->files = NULL;
     }
@@ -157,7 +158,7 @@ leat_status leat_model_load(leat_context *context, const char *path, const leat_
     status = read_file(model, path, err);
     if (status != LEAT_OK) {
         leat_model_destroy(model);
-        return lt_fail_within(err, status, "'%s'", path);
+        return status;
     }
     *out_model = model;
     return LEAT_OK;
