@@ -125,8 +125,8 @@ static void command_line_refuses_clearly(void **state)
     } cases[] = {
         {"m.onnx out.onnx --data gone.npy", 1, "gone.npy"},
         {"m.onnx out.onnx --data empty", 1, "no .npy"},
-        {"m.onnx out.onnx --data text.npy", 3, "text.npy"},
-        {"m.onnx out.onnx --data cut.npy", 3, "cut.npy"},
+        {"m.onnx out.onnx --data text.npy", 1, "text.npy"},
+        {"m.onnx out.onnx --data cut.npy", 1, "cut.npy"},
         {"m.onnx out.onnx --data wide.npy", 1, "12x60"},
         {"m.onnx out.onnx --data ids.npy", 1, "i64[6x64]"},
         {"m.onnx out.onnx --data nan.npy", 1, "input 'x' holds NaN"},

@@ -96,7 +96,7 @@ static leat_status measure(const options *o, opened *all, const inputs *in, samp
 static void print_point(const options *o, const opened *all, const samples *s, int threads,
                         int batch, const leat_array *first, double compile_ms)
 {
-    char shape[160] = "";
+    char shape[160] = "", precision[16];
     size_t used = 0;
     for (int32_t i = 0; first != NULL && i < first->rank; i++) {
         used += (size_t)snprintf(shape + used, sizeof(shape) - used, "%s%lld", i ? "x" : "",
@@ -113,8 +113,9 @@ static void print_point(const options *o, const opened *all, const samples *s, i
     json_string(stdout, o->paths[0]);
     printf(", \"device\": ");
     json_string(stdout, o->device);
-    printf(", \"precision\": \"%s\", \"threads\": %d, \"shape\": \"%s\", \"batch\": %d",
-           o->precision_name, threads, shape, batch);
+    precision_name(o->precision, precision, sizeof(precision));
+    printf(", \"precision\": \"%s\", \"threads\": %d, \"shape\": \"%s\", \"batch\": %d", precision,
+           threads, shape, batch);
     printf(", \"load_ms\": %.3f, \"compile_ms\": %.3f, \"first_ms\": %.3f, \"min_ms\": %.6f",
            all->load_ms, compile_ms, s->first_ms, percentile(s, 0));
     printf(", \"median_ms\": %.6f, \"p90_ms\": %.6f, \"p95_ms\": %.6f, \"p99_ms\": %.6f",

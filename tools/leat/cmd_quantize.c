@@ -167,29 +167,21 @@ static int write_report(const options *o, const leat_quantizer_report *r)
     return EXIT_FINE;
 }
 
-/* ------------------------------------------------------------------------------------------------
- */
-
 static leat_status feed(const options *o, leat_quantizer *q, leat_error *err)
 {
     leat_quantizer_file files[MAX_LIST];
     for (int i = 0; i < o->n_data; i++) {
         files[i] = (leat_quantizer_file){o->data[i].name, o->data[i].value};
     }
-    return o->n_data == 0 ? LEAT_OK
-                          : leat_quantizer_feed_files(q, files, (size_t)o->n_data, o->labels, err);
+    if (o->n_data == 0) {
+        return LEAT_OK;
+    }
+    return data_status(leat_quantizer_feed_files(q, files, (size_t)o->n_data, o->labels, err));
 }
 
 int cmd_quantize(const options *o)
 {
     leat_error err = {0};
-    if (o->n_paths != 2 || (o->labels != NULL && o->n_data == 0)) {
-        fprintf(stderr,
-                o->n_paths != 2
-                    ? "leat quantize: give two paths, IN.onnx and OUT.onnx; see leat --help\n"
-                    : "leat quantize: --labels belongs to --data, which is missing\n");
-        return EXIT_USAGE;
-    }
     const bool shown = isatty(STDERR_FILENO) != 0;
     leat_context *context = NULL;
     leat_model *model = NULL;

@@ -45,6 +45,11 @@ int exit_code(leat_status status)
     }
 }
 
+leat_status data_status(leat_status status)
+{
+    return status == LEAT_CORRUPT || status == LEAT_UNSUPPORTED ? LEAT_INVALID : status;
+}
+
 int report_error(const options *o, leat_status status, const leat_error *err)
 {
     fprintf(stderr, "leat %s: %s\n", o->command,
@@ -71,7 +76,7 @@ leat_session_desc describe_session(const options *o, int32_t profile)
     return (leat_session_desc){.struct_size = sizeof(leat_session_desc),
                                .devices = &o->device,
                                .n_devices = 1,
-                               .precision = o->precision,
+                               .precision = (leat_precision)o->precision,
                                .profile = profile,
                                .cache_directory = o->cache,
                                .plain_algorithms = o->plain,

@@ -182,7 +182,7 @@ leat_status inputs_make(const options *o, const leat_model *model, int batch, in
         status = make_input(o, io, i, batch, out, err);
     }
     out->count = io->n_inputs;
-    return status;
+    return data_status(status);
 }
 
 void inputs_free(inputs *in)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "leat/tool.h"
 
+#include <math.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,7 +20,8 @@ static const usage commands[] = {
     {"bench", "leat bench MODEL [--device D] [--shape ...] [--batch 1,8,32] [--threads 1,2]\n"
               "         [--precision ...] [--plain] [--cache DIR] [--seconds S] [--rate R]\n"
               "         [--trace FILE] [--profile] [--no-graphs] [--json]\n"},
-    {"inspect", "leat inspect MODEL [--shape NAME=1x3x224x224] [--device D] [--json]\n"},
+    {"inspect", "leat inspect MODEL [--device D] [--shape ...] [--threads N] [--precision ...]\n"
+                "         [--plain] [--cache DIR] [--json]\n"},
     {"devices", "leat devices [--device D] [--json]\n"},
     {"quantize", "leat quantize IN.onnx OUT.onnx [--data [NAME=]calib.npy|calib.npz|DIR]...\n"
                  "         [--labels y.npy] [--method dynamic|static|weights] [--max-drop 1%]\n"
@@ -27,7 +30,7 @@ static const usage commands[] = {
                  "         [--keep NODE]... [--sensitivity] [--any-speed] [--cache FILE]\n"
                  "         [--equalize] [--smooth] [--feedback]\n"
                  "         [--report FILE] [--threads N] [--json]\n"},
-    {"test", "leat test PATH... [--device D] [--rtol R] [--atol A]\n"},
+    {"test", "leat test PATH... [--device D] [--rtol R] [--atol A] [--threads N]\n"},
 };
 
 static const usage notes[] = {
@@ -40,16 +43,29 @@ static const usage notes[] = {
      "--equalize: even out the channels of weights between products in a chain.\n"
      "--smooth: static too: even out the channels of what matrix products read (SmoothQuant).\n"
      "--feedback: round weights so that errors make up for each other on the data (GPTQ).\n"},
-    {"", "--plugins DIR: where the backend of --device is looked for (libleat_NAME.so).\n"
-         "Exit codes: 0 fine, 1 failed or mismatched, 2 usage, 3 model refused, 4 no device.\n"},
+    {"run bench inspect devices test",
+     "--plugins DIR: where the backend of --device is looked for (libleat_NAME.so).\n"},
+    {"", "Exit codes: 0 fine, 1 failed or mismatched, 2 usage, 3 model refused, 4 no device.\n"},
 };
+
+/* Whether a command is among words with a space between. */
+static bool is_among(const char *words, const char *command)
+{
+    const size_t n = strlen(command);
+    for (const char *at = words; (at = strstr(at, command)) != NULL; at += n) {
+        if ((at == words || at[-1] == ' ') && (at[n] == ' ' || at[n] == '\0')) {
+            return true;
+        }
+    }
+    return false;
+}
 
 /* Lines that are about a command (NULL: any). */
 static void print_lines(FILE *to, const usage *lines, size_t n, const char *command)
 {
     for (size_t i = 0; i < n; i++) {
         bool all = command == NULL || lines[i].commands[0] == '\0';
-        if (all || strstr(lines[i].commands, command) != NULL) {
+        if (all || is_among(lines[i].commands, command)) {
             fputs(lines[i].text, to);
         }
     }
@@ -62,11 +78,8 @@ void print_usage(FILE *to, const char *command)
     print_lines(to, notes, sizeof(notes) / sizeof(notes[0]), command);
 }
 
-static int usage_error(const char *command, const char *what, const char *value)
-{
-    fprintf(stderr, "leat %s: %s '%s'; see leat --help\n", command, what, value);
-    return EXIT_USAGE;
-}
+/* --- values -------------------------------------------------------------------------------------
+ */
 
 static pair split_pair(char *text)
 {
@@ -80,7 +93,7 @@ static pair split_pair(char *text)
     return p;
 }
 
-/* "1,8,32"; false for anything that is not a list of positive numbers. */
+/* "1,8,32"; false for anything that is not a list of numbers from `least` on. */
 static bool parse_list(const char *text, int least, int *out, int *out_count)
 {
     *out_count = 0;
@@ -102,161 +115,247 @@ static bool parse_list(const char *text, int least, int *out, int *out_count)
     return false;
 }
 
-static bool parse_number(const char *text, double *out)
+/* "0.01", or as a share also "1%". */
+static bool parse_number(const char *text, bool share, double *out)
 {
     char *end;
     *out = strtod(text, &end);
-    return end != text && *end == '\0' && *out >= 0;
-}
-
-/* "1%" or "0.01" */
-static bool parse_share(const char *text, double *out)
-{
-    char *end;
-    *out = strtod(text, &end);
-    if (end != text && *end == '%') {
+    if (share && end != text && *end == '%') {
         *out /= 100;
         end++;
     }
-    return end != text && *end == '\0' && *out >= 0;
+    return end != text && *end == '\0' && *out >= 0 && isfinite(*out);
 }
 
-/* Position of the text among `count` names; false when it is none of them. */
-static bool parse_choice(const char *text, const char *const *names, int count, int *out)
+/* Digits alone. */
+static bool parse_whole(const char *text, uint64_t most, uint64_t *out)
 {
-    for (int i = 0; i < count; i++) {
-        if (names[i] != NULL && strcmp(names[i], text) == 0) {
-            *out = i;
+    char *end;
+    *out = strtoull(text, &end, 10);
+    return text[0] >= '0' && text[0] <= '9' && *end == '\0' && *out <= most;
+}
+
+/* --- options ------------------------------------------------------------------------------------
+ */
+
+enum {
+    RUN = 1,
+    BENCH = 2,
+    INSPECT = 4,
+    DEVICES = 8,
+    TEST = 16,
+    QUANTIZE = 32,
+    SESSION = RUN | BENCH | INSPECT,
+    ANY = SESSION | DEVICES | TEST | QUANTIZE
+};
+
+static const char *const command_names[] = {"run",     "bench", "inspect",
+                                            "devices", "test",  "quantize"};
+
+typedef enum kind {
+    FLAG,
+    TEXT,
+    PAIRS,  /* [NAME=]TEXT, many times: what is at `count` is how many */
+    TEXTS,  /* many times */
+    LIST,   /* 1,8,32 */
+    NUMBER, /* not negative */
+    SHARE,
+    SEED,   /* a whole number */
+    SMALL,  /* one from 1 to 256 */
+    CHOICE, /* one of words with a space between, as its position among them */
+} kind;
+
+typedef struct option {
+    const char *name;
+    unsigned commands; /* that know it */
+    kind kind;
+    size_t at, count; /* offsets in options */
+    const char *what; /* what a value must be; of a CHOICE the words */
+    int least;        /* of a LIST */
+} option;
+
+/* In the order of leat_precision. */
+#define PRECISIONS "model f32 bf16 f16 auto tf32"
+
+#define AT(field) offsetof(options, field)
+
+static const option table[] = {
+    {"--help", ANY, FLAG, AT(help), 0, NULL, 0},
+    {"-h", ANY, FLAG, AT(help), 0, NULL, 0},
+    {"--json", ANY & ~TEST, FLAG, AT(json), 0, NULL, 0},
+    {"--plugins", ANY & ~QUANTIZE, TEXT, AT(plugins), 0, NULL, 0},
+    {"--device", ANY & ~QUANTIZE, TEXT, AT(device), 0, NULL, 0},
+    {"--threads", ANY & ~DEVICES, LIST, AT(threads), AT(n_threads), "numbers from 0, such as 1,2",
+     0},
+    {"--cache", SESSION | QUANTIZE, TEXT, AT(cache), 0, NULL, 0},
+    {"--shape", SESSION, PAIRS, AT(shapes), AT(n_shapes), "64 times at most", 0},
+    {"-i", SESSION, PAIRS, AT(inputs), AT(n_inputs), "64 times at most", 0},
+    {"--seed", SESSION, SEED, AT(seed), 0, "a whole number", 0},
+    {"--precision", SESSION, CHOICE, AT(precision), 0, PRECISIONS, 0},
+    {"--plain", SESSION, FLAG, AT(plain), 0, NULL, 0},
+    {"--no-graphs", SESSION, FLAG, AT(no_graphs), 0, NULL, 0},
+    {"-o", RUN, TEXT, AT(out_directory), 0, NULL, 0},
+    {"--batch", BENCH, LIST, AT(batches), AT(n_batches), "numbers from 1, such as 1,8", 1},
+    {"--seconds", BENCH, NUMBER, AT(seconds), 0, "a number from 0", 0},
+    {"--rate", BENCH, NUMBER, AT(rate), 0, "a number from 0", 0},
+    {"--trace", BENCH, TEXT, AT(trace), 0, NULL, 0},
+    {"--profile", BENCH, FLAG, AT(profile), 0, NULL, 0},
+    {"--rtol", TEST, NUMBER, AT(rtol), 0, "a number from 0", 0},
+    {"--atol", TEST, NUMBER, AT(atol), 0, "a number from 0", 0},
+    {"--data", QUANTIZE, PAIRS, AT(data), AT(n_data), "64 times at most", 0},
+    {"--labels", QUANTIZE, TEXT, AT(labels), 0, NULL, 0},
+    {"--method", QUANTIZE, CHOICE, AT(method), 0, "auto dynamic static weights", 0},
+    {"--target", QUANTIZE, CHOICE, AT(target), 0, "cpu cuda any", 0},
+    {"--range", QUANTIZE, CHOICE, AT(range), 0, "best min-max percentile mse entropy", 0},
+    {"--bits", QUANTIZE, SMALL, AT(bits), 0, "8 or 4", 0},
+    {"--block", QUANTIZE, SMALL, AT(block), 0, "16, 32, 64, 128 or 256", 0},
+    {"--max-drop", QUANTIZE, SHARE, AT(max_drop), 0, "a share such as 1% or 0.01", 0},
+    {"--keep", QUANTIZE, TEXTS, AT(keep), AT(n_keep), "64 times at most", 0},
+    {"--report", QUANTIZE, TEXT, AT(report), 0, NULL, 0},
+    {"--sensitivity", QUANTIZE, FLAG, AT(sensitivity), 0, NULL, 0},
+    {"--any-speed", QUANTIZE, FLAG, AT(any_speed), 0, NULL, 0},
+    {"--equalize", QUANTIZE, FLAG, AT(equalize), 0, NULL, 0},
+    {"--smooth", QUANTIZE, FLAG, AT(smooth), 0, NULL, 0},
+    {"--feedback", QUANTIZE, FLAG, AT(feedback), 0, NULL, 0},
+};
+
+/* Position of a text among words with a space between; false when it is none of them. */
+static bool parse_choice(const char *text, const char *words, int *out)
+{
+    const size_t n = strlen(text);
+    *out = 0;
+    for (const char *at = words; *at != '\0'; (*out)++) {
+        const size_t length = strcspn(at, " ");
+        if (length == n && memcmp(at, text, n) == 0) {
             return true;
         }
+        at += length + (at[length] == ' ');
     }
     return false;
 }
 
-static bool parse_precision(const char *text, leat_precision *out)
+/* False for a value that is none, or one too many. */
+static bool take_value(options *o, const option *option, char *value)
 {
-    static const struct {
-        const char *name;
-        leat_precision precision;
-    } names[] = {{"model", LEAT_PRECISION_MODEL}, {"f32", LEAT_PRECISION_F32},
-                 {"bf16", LEAT_PRECISION_BF16},   {"f16", LEAT_PRECISION_F16},
-                 {"auto", LEAT_PRECISION_AUTO},   {"tf32", LEAT_PRECISION_TF32}};
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        if (strcmp(names[i].name, text) == 0) {
-            *out = names[i].precision;
-            return true;
+    void *at = (char *)o + option->at;
+    int *count = (int *)(void *)((char *)o + option->count);
+    uint64_t whole;
+    switch (option->kind) {
+    case TEXT:
+        *(const char **)at = value;
+        return true;
+    case PAIRS:
+        return *count < MAX_LIST && (((pair *)at)[(*count)++] = split_pair(value), true);
+    case TEXTS:
+        return *count < MAX_LIST && (((const char **)at)[(*count)++] = value, true);
+    case LIST:
+        return parse_list(value, option->least, at, count);
+    case NUMBER:
+    case SHARE:
+        return parse_number(value, option->kind == SHARE, at);
+    case SEED:
+        return parse_whole(value, UINT64_MAX, at);
+    case SMALL:
+        *(int *)at = parse_whole(value, 256, &whole) ? (int)whole : 0;
+        return *(int *)at > 0;
+    default:
+        return parse_choice(value, option->what, at);
+    }
+}
+
+/* --- the command line ---------------------------------------------------------------------------
+ */
+
+static unsigned command_bit(const char *command)
+{
+    for (size_t i = 0; i < sizeof(command_names) / sizeof(command_names[0]); i++) {
+        if (strcmp(command_names[i], command) == 0) {
+            return 1u << i;
         }
     }
-    return false;
+    return 0;
 }
 
-/* Options of `leat quantize`; *known is false when it is none. */
-static bool take_quantize_value(options *o, const char *name, char *value, bool *known)
+static int usage_error(const options *o, const char *text)
 {
-    static const char *const methods[] = {"auto", "dynamic", "static", "weights"};
-    static const char *const targets[] = {"cpu", "cuda", "any"};
-    static const char *const ranges[] = {"best", "min-max", "percentile", "mse", "entropy"};
-    if (strcmp(name, "--data") == 0 && o->n_data < MAX_LIST) {
-        o->data[o->n_data++] = split_pair(value);
-        return true;
-    }
-    if (strcmp(name, "--keep") == 0 && o->n_keep < MAX_LIST) {
-        o->keep[o->n_keep++] = value;
-        return true;
-    }
-    if (strcmp(name, "--labels") == 0) {
-        o->labels = value;
-        return true;
-    }
-    if (strcmp(name, "--report") == 0) {
-        o->report = value;
-        return true;
-    }
-    if (strcmp(name, "--method") == 0) {
-        return parse_choice(value, methods, 4, &o->method);
-    }
-    if (strcmp(name, "--target") == 0) {
-        return parse_choice(value, targets, 3, &o->target);
-    }
-    if (strcmp(name, "--range") == 0) {
-        return parse_choice(value, ranges, 5, &o->range);
-    }
-    if (strcmp(name, "--bits") == 0 || strcmp(name, "--block") == 0) {
-        char *end;
-        long number = strtol(value, &end, 10);
-        *(name[3] == 'i' ? &o->bits : &o->block) = (int)number;
-        return *value != '\0' && *end == '\0' && number > 0 && number <= 256;
-    }
-    if (strcmp(name, "--max-drop") == 0) {
-        return parse_share(value, &o->max_drop);
-    }
-    *known = false;
-    return false;
+    fprintf(stderr, "leat %s: %s; see leat %s --help\n", o->command, text, o->command);
+    return EXIT_USAGE;
 }
 
-/* An option with a value; *known is false when there is no such option. */
-static bool take_value(options *o, const char *name, char *value, bool *known)
+/* The option of that name if the command knows it; NULL: an error was printed. */
+static const option *find_option(const options *o, const char *name)
 {
-    double number;
-    *known = true;
-    if (strcmp(name, "-i") == 0 && o->n_inputs < MAX_LIST) {
-        o->inputs[o->n_inputs++] = split_pair(value);
-        return true;
+    char text[256];
+    const unsigned command = command_bit(o->command);
+    const option *other = NULL;
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        if (strcmp(table[i].name, name) == 0) {
+            if (table[i].commands & command) {
+                return &table[i];
+            }
+            other = &table[i];
+        }
     }
-    if (strcmp(name, "--shape") == 0 && o->n_shapes < MAX_LIST) {
-        o->shapes[o->n_shapes++] = split_pair(value);
-        return true;
+    for (size_t i = 0; other != NULL; i++) {
+        if (other->commands >> i & 1) {
+            snprintf(text, sizeof(text), "'%.40s' is an option of 'leat %s'", name,
+                     command_names[i]);
+            (void)usage_error(o, text);
+            return NULL;
+        }
     }
-    if (strcmp(name, "-o") == 0) {
-        o->out_directory = value;
-        return true;
+    snprintf(text, sizeof(text), "there is no option '%.80s'", name);
+    (void)usage_error(o, text);
+    return NULL;
+}
+
+/* Takes argv[i], an option, and its value; *out_next is behind it. */
+static int take_option(options *o, int argc, char **argv, int i, int *out_next)
+{
+    char text[512], value[80];
+    const option *option = find_option(o, argv[i]);
+    if (option == NULL) {
+        return EXIT_USAGE;
     }
-    if (strcmp(name, "--device") == 0) {
-        o->device = value;
-        return true;
+    *out_next = i + 1;
+    if (option->kind == FLAG) {
+        *(bool *)((char *)o + option->at) = true;
+        return EXIT_FINE;
     }
-    if (strcmp(name, "--plugins") == 0) {
-        o->plugins = value;
-        return true;
+    if (i + 1 == argc) {
+        snprintf(text, sizeof(text), "a value is missing after '%s'", option->name);
+        return usage_error(o, text);
     }
-    if (strcmp(name, "--cache") == 0) {
-        o->cache = value;
-        return true;
+    *out_next = i + 2;
+    snprintf(value, sizeof(value), "%s", argv[i + 1]); /* as it was: a pair is split */
+    if (!take_value(o, option, argv[i + 1])) {
+        snprintf(text, sizeof(text), "'%s' is no value for %s, which takes %s%s", value,
+                 option->name, option->kind == CHOICE ? "one of: " : "", option->what);
+        return usage_error(o, text);
     }
-    if (strcmp(name, "--trace") == 0) {
-        o->trace = value;
-        return true;
+    return EXIT_FINE;
+}
+
+/* Paths that a command takes; the most of `test` is no bound. */
+static int check_paths(const options *o)
+{
+    const unsigned command = command_bit(o->command);
+    char text[256];
+    if (command == QUANTIZE && o->n_paths != 2) {
+        return usage_error(o, "give two paths, IN.onnx and OUT.onnx");
     }
-    if (strcmp(name, "--precision") == 0) {
-        o->precision_name = value;
-        return parse_precision(value, &o->precision);
+    if (command == QUANTIZE && o->labels != NULL && o->n_data == 0) {
+        return usage_error(o, "--labels belongs to --data, which is missing");
     }
-    if (strcmp(name, "--threads") == 0) {
-        return parse_list(value, 0, o->threads, &o->n_threads);
+    if (command != DEVICES && o->n_paths == 0) {
+        return usage_error(o, "which model? A path is missing");
     }
-    if (strcmp(name, "--batch") == 0) {
-        return parse_list(value, 1, o->batches, &o->n_batches);
+    const int most = command == DEVICES ? 0 : command & SESSION ? 1 : o->n_paths;
+    if (command != QUANTIZE && o->n_paths > most) {
+        snprintf(text, sizeof(text), "'%.80s' is one path too many", o->paths[most]);
+        return usage_error(o, text);
     }
-    if (strcmp(name, "--seed") == 0 && parse_number(value, &number)) {
-        o->seed = strtoull(value, NULL, 10);
-        return true;
-    }
-    if (strcmp(name, "--seconds") == 0) {
-        return parse_number(value, &o->seconds);
-    }
-    if (strcmp(name, "--rate") == 0) {
-        return parse_number(value, &o->rate);
-    }
-    if (strcmp(name, "--rtol") == 0) {
-        return parse_number(value, &o->rtol);
-    }
-    if (strcmp(name, "--atol") == 0) {
-        return parse_number(value, &o->atol);
-    }
-    if (strcmp(name, "--seed") == 0) {
-        return false;
-    }
-    return take_quantize_value(o, name, value, known);
+    return EXIT_FINE;
 }
 
 int options_parse(int argc, char **argv, options *o)
@@ -265,47 +364,26 @@ int options_parse(int argc, char **argv, options *o)
     o->command = argv[1];
     o->paths = argv + 2;
     o->device = "cpu";
-    o->precision_name = "model";
     o->seconds = 1;
     o->rtol = o->atol = -1;
-    for (int i = 2; i < argc; i++) {
-        bool known;
-        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
-            o->help = true;
-            return EXIT_FINE;
-        } else if (strcmp(argv[i], "--json") == 0) {
-            o->json = true;
-        } else if (strcmp(argv[i], "--profile") == 0) {
-            o->profile = true;
-        } else if (strcmp(argv[i], "--sensitivity") == 0) {
-            o->sensitivity = true;
-        } else if (strcmp(argv[i], "--any-speed") == 0) {
-            o->any_speed = true;
-        } else if (strcmp(argv[i], "--equalize") == 0) {
-            o->equalize = true;
-        } else if (strcmp(argv[i], "--smooth") == 0) {
-            o->smooth = true;
-        } else if (strcmp(argv[i], "--feedback") == 0) {
-            o->feedback = true;
-        } else if (strcmp(argv[i], "--plain") == 0) {
-            o->plain = true;
-        } else if (strcmp(argv[i], "--no-graphs") == 0) {
-            o->no_graphs = true;
-        } else if (argv[i][0] == '-' && argv[i][1] != '\0') {
-            if (i + 1 == argc) {
-                return usage_error(o->command, "a value is missing after", argv[i]);
-            }
-            if (!take_value(o, argv[i], argv[i + 1], &known)) {
-                return known ? usage_error(o->command, "not a good value:", argv[i + 1])
-                             : usage_error(o->command, "unknown option", argv[i]);
-            }
-            i++;
-        } else {
-            o->paths[o->n_paths++] = argv[i]; /* never overtakes i */
+    for (int i = 2; i < argc;) {
+        if (argv[i][0] != '-' || argv[i][1] == '\0') {
+            o->paths[o->n_paths++] = argv[i++]; /* never overtakes i */
+            continue;
+        }
+        int code = take_option(o, argc, argv, i, &i);
+        if (code != EXIT_FINE || o->help) {
+            return code;
         }
     }
-    if (o->n_paths == 0 && strcmp(o->command, "devices") != 0) {
-        return usage_error(o->command, "which model? A path is missing after", o->command);
+    return check_paths(o);
+}
+
+void precision_name(int precision, char *out, size_t room)
+{
+    const char *at = PRECISIONS;
+    for (int i = 0; i < precision; i++) {
+        at += strcspn(at, " ") + 1;
     }
-    return EXIT_FINE;
+    snprintf(out, room, "%.*s", (int)strcspn(at, " "), at);
 }

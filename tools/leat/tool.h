@@ -37,8 +37,7 @@ typedef struct options {
     const char *out_directory; /* -o */
     const char *device;
     const char *plugins; /* directory of plugins; NULL: the installed one */
-    leat_precision precision;
-    const char *precision_name;
+    int precision;       /* a leat_precision */
     int threads[MAX_LIST];
     int n_threads;
     int batches[MAX_LIST];
@@ -69,9 +68,13 @@ typedef struct options {
 int options_parse(int argc, char **argv, options *out);
 /* What a command takes; NULL: all of them. */
 void print_usage(FILE *to, const char *command);
+/* Its name on the command line, of `room` bytes. */
+void precision_name(int precision, char *out, size_t room);
 
 /* Exit code of a status, at load or session creation. */
 int exit_code(leat_status status);
+/* Of reading data: a bad file of data is no model that is refused. */
+leat_status data_status(leat_status status);
 /* Prints "leat COMMAND: MESSAGE" to standard error; returns exit_code. */
 int report_error(const options *o, leat_status status, const leat_error *err);
 
@@ -103,7 +106,8 @@ typedef struct inputs {
 /* Reads or makes the inputs: -i files, else seeded random numbers of the shape that --shape, or the
  * model with 1 for unknown dimensions, gives. batch > 0 replaces the first dimension where it is
  * unknown. Free with inputs_free.
- * Errors:   NOT_FOUND for a name that the model does not have; those of the files. */
+ * Errors:   NOT_FOUND for a name that the model does not have, or a file; INVALID for what is wrong
+ *           with one; LIMIT for a model of more than MAX_LIST inputs or outputs; NO_MEMORY. */
 leat_status inputs_make(const options *o, const leat_model *model, int batch, inputs *out,
                         leat_error *err);
 void inputs_free(inputs *in);
