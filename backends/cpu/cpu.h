@@ -101,6 +101,12 @@ static inline size_t lt_cpu_element_bytes(leat_dtype dtype)
     }
 }
 
+/* p + bytes; NULL stays NULL, as in jobs whose room is planned before there is data. */
+static inline void *lt_cpu_offset(const void *p, size_t bytes)
+{
+    return p == NULL ? NULL : (char *)p + bytes;
+}
+
 /* Least work, in bytes touched, that is worth a second thread. */
 #define LT_CPU_GRAIN_BYTES (64u << 10)
 

@@ -60,37 +60,34 @@ static lt_gemm_job group_job(const lt_igemm *w, size_t group, const lt_conv_rows
 {
     const lt_conv_window *window = &w->window;
     size_t n = window->n;
-    lt_gemm_job job = {.kernels = w->kernels,
-                       .m = window->m,
-                       .n = n,
-                       .k = window->k,
-                       .taps = window->taps,
-                       .rows = window->matrix ? NULL : lt_conv_window_rows,
-                       .rows_argument = source,
-                       .a = source->data,
-                       .lda = (size_t)window->g.in_channels,
-                       .b = (const char *)w->conv.weights + group * w->group_packed,
-                       .bias = w->conv.bias ? (const char *)w->conv.bias +
-                                                  group * w->group_bias * w->kernels->bias_bytes
-                                            : NULL,
-                       .c = (char *)c + group * n * lt_cpu_element_bytes(w->conv.y_dtype),
-                       .ldc = (size_t)window->g.out_channels,
-                       .ldr = (size_t)window->g.out_channels,
-                       .activation = w->conv.activation,
-                       .copy = w->copies_rows ? lt_gemm_mixed_copy_row : NULL,
-                       .copy_argument = &w->copy,
-                       .copy_bytes = (uint32_t)lt_cpu_element_bytes(w->row_dtype),
-                       .epilogue = &w->types};
+    lt_gemm_job job = {
+        .kernels = w->kernels,
+        .m = window->m,
+        .n = n,
+        .k = window->k,
+        .taps = window->taps,
+        .rows = window->matrix ? NULL : lt_conv_window_rows,
+        .rows_argument = source,
+        .a = source->data,
+        .lda = (size_t)window->g.in_channels,
+        .b = lt_cpu_offset(w->conv.weights, group * w->group_packed),
+        .bias = lt_cpu_offset(w->conv.bias, group * w->group_bias * w->kernels->bias_bytes),
+        .c = lt_cpu_offset(c, group * n * lt_cpu_element_bytes(w->conv.y_dtype)),
+        .ldc = (size_t)window->g.out_channels,
+        .ldr = (size_t)window->g.out_channels,
+        .activation = w->conv.activation,
+        .copy = w->copies_rows ? lt_gemm_mixed_copy_row : NULL,
+        .copy_argument = &w->copy,
+        .copy_bytes = (uint32_t)lt_cpu_element_bytes(w->row_dtype),
+        .epilogue = &w->types};
     return job;
 }
 
 lt_gemm_job lt_igemm_matrix_job(const lt_igemm *w, const void *data, size_t first, size_t count,
                                 void *c)
 {
-    const lt_conv_rows source = {&w->window,
-                                 (const char *)data + first * (size_t)w->window.g.in_channels *
-                                                          lt_cpu_element_bytes(w->row_dtype),
-                                 w->zeros};
+    const size_t row = (size_t)w->window.g.in_channels * lt_cpu_element_bytes(w->row_dtype);
+    const lt_conv_rows source = {&w->window, lt_cpu_offset(data, first * row), w->zeros};
     lt_gemm_job job = group_job(w, 0, &source, c);
     job.m = count;
     job.rows_argument = NULL;
