@@ -39,6 +39,7 @@ for target in "$build"/tests/fuzz/fuzz_*; do
     case $name in
     fuzz_npy) cp "$build"/seeds/npy/* "$own" ;;
     fuzz_external) cp "$build"/seeds/external/* "$own" ;;
+    fuzz_sequences) cp "$build"/seeds/sequences/* "$own" ;;
     *) cp "$build"/seeds/models/* "$own" ;;
     esac
     [ ! -d "$root/tests/fuzz/corpus/$name" ] || cp "$root/tests/fuzz/corpus/$name"/* "$own"

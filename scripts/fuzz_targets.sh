@@ -37,7 +37,7 @@ weight() {
     case $1 in
     fuzz_run) echo 6 ;;
     fuzz_load) echo 5 ;;
-    fuzz_external) echo 3 ;;
+    fuzz_external | fuzz_sequences) echo 3 ;;
     *) echo 2 ;;
     esac
 }
