@@ -19,6 +19,7 @@
  * layer whose own are larger is rounded to the nearest. */
 #include "base/error.h"
 #include "base/tensor.h"
+#include "graph/shape/shape.h"
 #include "quantizer/quantizer.h"
 
 #include <math.h>
@@ -130,34 +131,31 @@ typedef struct patches {
     uint64_t rows;
 } patches;
 
-/* False for what is not known here: then the layer is rounded to the nearest. */
-static bool read_window(const leat_node *node, const leat_value *w, const leat_array *x,
-                        patches *out)
+/* Where the windows of a convolution lie; false: attributes that do not fit the data. */
+static bool read_window(const leat_quantizer *q, const leat_node *node, const leat_value *w,
+                        const leat_array *x, patches *out)
 {
-    const bool padded = leat_node_attr(node, "auto_pad") != NULL &&
-                        !leat_node_string_is(node, "auto_pad", "NOTSET");
-    const leat_attr *pads = leat_node_attr(node, "pads");
-    const leat_attr *strides = leat_node_attr(node, "strides");
-    const leat_attr *dilations = leat_node_attr(node, "dilations");
+    lt_graph *graph = q->model->graph;
+    lt_infer infer = {.graph = graph, .values = graph->values, .node = node, .concrete = true};
+    lt_window window;
     out->dims = w->rank - 2;
     out->rows = (uint64_t)x->shape[0];
-    if (out->dims > DIMS || x->rank != w->rank || padded) {
+    if (out->dims > DIMS || x->rank != w->rank ||
+        lt_window_read(&infer, out->dims, w->shape + 2, &window, NULL) != LEAT_OK) {
         return false;
     }
     for (int32_t d = 0; d < out->dims; d++) {
-        const size_t n = (size_t)out->dims, i = (size_t)d;
-        const int64_t after = pads != NULL && pads->count == 2 * n ? pads->u.ints[n + i] : 0;
-        out->before[d] = pads != NULL && pads->count == 2 * n ? pads->u.ints[i] : 0;
-        out->stride[d] = strides != NULL && strides->count == n ? strides->u.ints[i] : 1;
-        out->dilation[d] = dilations != NULL && dilations->count == n ? dilations->u.ints[i] : 1;
         out->in[d] = x->shape[d + 2];
-        out->kernel[d] = w->shape[d + 2];
-        const int64_t reach = (out->kernel[d] - 1) * out->dilation[d];
-        const int64_t room = out->in[d] + out->before[d] + after - reach - 1;
-        if (out->stride[d] <= 0 || room < 0) {
+        out->kernel[d] = window.kernel[d];
+        out->stride[d] = window.stride[d];
+        out->dilation[d] = window.dilation[d];
+        if (lt_window_output(&infer, &window, d, out->in[d], &out->out[d], NULL) != LEAT_OK) {
             return false;
         }
-        out->out[d] = room / out->stride[d] + 1;
+        const int64_t reach = (out->kernel[d] - 1) * out->dilation[d] + 1;
+        const int64_t least = (out->out[d] - 1) * out->stride[d] + reach - out->in[d];
+        const int64_t all = least > 0 ? least : 0;
+        out->before[d] = window.same ? (all + window.lower) / 2 : window.pad[d];
         out->rows *= (uint64_t)out->out[d];
     }
     return true;
@@ -181,7 +179,7 @@ static bool open_patches(const leat_quantizer *q, const moments *m, const leat_a
     out->inputs = (size_t)w->shape[1];
     out->channels = out->inputs * m->groups;
     return x->rank > 2 && x->shape[1] == (int64_t)out->channels &&
-           read_window(layer->node, w, x, out);
+           read_window(q, layer->node, w, x, out);
 }
 
 /* Row `row` of one group, k numbers. */

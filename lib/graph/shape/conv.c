@@ -5,15 +5,6 @@
 /* Longest axis under a window, so that sizes stay far from overflow. */
 #define MAX_EXTENT ((int64_t)1 << 40)
 
-/* Attributes of a window over `spatial` axes. */
-typedef struct window {
-    int32_t spatial;
-    int64_t kernel[LEAT_MAX_RANK], stride[LEAT_MAX_RANK], dilation[LEAT_MAX_RANK];
-    int64_t pad[2 * LEAT_MAX_RANK]; /* all begins, then all ends */
-    bool same;                      /* auto_pad SAME_*: output is input / stride, rounded up */
-    bool ceil;
-} window;
-
 static leat_status read_list(const lt_infer *infer, const char *name, size_t count,
                              int64_t otherwise, int64_t least, int64_t *out, leat_error *err)
 {
@@ -31,8 +22,8 @@ static leat_status read_list(const lt_infer *infer, const char *name, size_t cou
     return LEAT_OK;
 }
 
-static leat_status read_window(const lt_infer *infer, int32_t spatial, const int64_t *kernel,
-                               window *w, leat_error *err)
+leat_status lt_window_read(const lt_infer *infer, int32_t spatial, const int64_t *kernel,
+                           lt_window *w, leat_error *err)
 {
     size_t n = (size_t)spatial;
     w->spatial = spatial;
@@ -66,8 +57,8 @@ static leat_status read_window(const lt_infer *infer, int32_t spatial, const int
     if (status != LEAT_OK) {
         return status;
     }
-    w->same = leat_node_string_is(infer->node, "auto_pad", "SAME_UPPER") ||
-              leat_node_string_is(infer->node, "auto_pad", "SAME_LOWER");
+    w->lower = leat_node_string_is(infer->node, "auto_pad", "SAME_LOWER");
+    w->same = w->lower || leat_node_string_is(infer->node, "auto_pad", "SAME_UPPER");
     if (leat_node_string_is(infer->node, "auto_pad", "VALID")) {
         memset(w->pad, 0, sizeof(w->pad));
     } else if (!w->same && leat_node_attr(infer->node, "auto_pad") != NULL &&
@@ -78,9 +69,8 @@ static leat_status read_window(const lt_infer *infer, int32_t spatial, const int
     return LEAT_OK;
 }
 
-/* Output size of axis i; a fresh symbol when the input's is not known. */
-static leat_status window_output(lt_infer *infer, const window *w, int32_t i, int64_t in,
-                                 int64_t *out, leat_error *err)
+leat_status lt_window_output(lt_infer *infer, const lt_window *w, int32_t i, int64_t in,
+                             int64_t *out, leat_error *err)
 {
     if (in < 0 || w->kernel[i] < 0) {
         return lt_fresh(infer, out, err);
@@ -114,7 +104,7 @@ static uint32_t bias_input(const lt_infer *infer)
 }
 
 /* Sets output 0 (and 1 for MaxPool) of a window over data x with `channels` output channels. */
-static leat_status set_windowed(lt_infer *infer, const window *w, const leat_value *x_value,
+static leat_status set_windowed(lt_infer *infer, const lt_window *w, const leat_value *x_value,
                                 int64_t channels, leat_dtype dtype, leat_error *err)
 {
     leat_value x = *x_value;
@@ -123,7 +113,8 @@ static leat_status set_windowed(lt_infer *infer, const window *w, const leat_val
     int32_t first = last ? 1 : 2;
     shape[last ? x.rank - 1 : 1] = channels;
     for (int32_t i = 0; i < w->spatial; i++) {
-        leat_status status = window_output(infer, w, i, x.shape[first + i], &shape[first + i], err);
+        leat_status status =
+            lt_window_output(infer, w, i, x.shape[first + i], &shape[first + i], err);
         if (status != LEAT_OK) {
             return status;
         }
@@ -135,12 +126,12 @@ static leat_status set_windowed(lt_infer *infer, const window *w, const leat_val
 static leat_status conv(lt_infer *infer, const leat_value *x, const leat_value *weights,
                         uint32_t bias, leat_dtype dtype, leat_error *err)
 {
-    window w;
+    lt_window w;
     int64_t group = leat_node_int(infer->node, "group", 1);
     if (x->rank < 3 || weights->rank != x->rank) {
         return lt_bad(infer, err, "data of rank %d and weights of rank %d", x->rank, weights->rank);
     }
-    leat_status status = read_window(infer, x->rank - 2, weights->shape + 2, &w, err);
+    leat_status status = lt_window_read(infer, x->rank - 2, weights->shape + 2, &w, err);
     if (status != LEAT_OK) {
         return status;
     }
@@ -258,7 +249,7 @@ leat_status lt_infer_qconv(lt_infer *infer, leat_error *err)
 }
 
 /* Output size of one axis of a transposed convolution. */
-static leat_status transposed_output(lt_infer *infer, const window *w, int32_t i, int64_t in,
+static leat_status transposed_output(lt_infer *infer, const lt_window *w, int32_t i, int64_t in,
                                      const int64_t *output_padding, int64_t *out, leat_error *err)
 {
     size_t n;
@@ -289,12 +280,12 @@ leat_status lt_infer_conv_transpose(lt_infer *infer, leat_error *err)
 {
     leat_value x = *lt_in(infer, 0);
     const leat_value *weights = lt_in(infer, 1);
-    window w;
+    lt_window w;
     int64_t group = leat_node_int(infer->node, "group", 1), extra[LEAT_MAX_RANK];
     if (x.rank < 3 || weights->rank != x.rank) {
         return lt_bad(infer, err, "data of rank %d and weights of rank %d", x.rank, weights->rank);
     }
-    leat_status status = read_window(infer, x.rank - 2, weights->shape + 2, &w, err);
+    leat_status status = lt_window_read(infer, x.rank - 2, weights->shape + 2, &w, err);
     if (status == LEAT_OK) {
         status = read_list(infer, "output_padding", (size_t)w.spatial, 0, 0, extra, err);
     }
@@ -335,8 +326,8 @@ leat_status lt_infer_conv_transpose(lt_infer *infer, leat_error *err)
 leat_status lt_infer_pool(lt_infer *infer, leat_error *err)
 {
     leat_value x = *lt_in(infer, 0);
-    window w;
-    leat_status status = read_window(infer, x.rank - 2, NULL, &w, err);
+    lt_window w;
+    leat_status status = lt_window_read(infer, x.rank - 2, NULL, &w, err);
     int64_t channels = x.rank >= 2 ? x.shape[lt_channels_last(infer) ? x.rank - 1 : 1] : 0;
     return status != LEAT_OK ? status : set_windowed(infer, &w, &x, channels, x.dtype, err);
 }

@@ -89,6 +89,26 @@ leat_dtype lt_quantized_type(const lt_infer *infer);
 /* Whether data is N, spatial..., C. */
 bool lt_channels_last(const lt_infer *infer);
 
+/* Attributes of a window over `spatial` axes. */
+typedef struct lt_window {
+    int32_t spatial;
+    int64_t kernel[LEAT_MAX_RANK], stride[LEAT_MAX_RANK], dilation[LEAT_MAX_RANK];
+    int64_t pad[2 * LEAT_MAX_RANK]; /* all begins, then all ends */
+    bool same;                      /* auto_pad SAME_*: output is input / stride, rounded up; */
+    bool lower;                     /* SAME_LOWER: what is odd of the padding lies in front */
+    bool ceil;
+} lt_window;
+
+/* Reads the attributes of infer->node; kernel: the weights' spatial sizes, NULL: of kernel_shape.
+ * Errors:   INVALID. */
+leat_status lt_window_read(const lt_infer *infer, int32_t spatial, const int64_t *kernel,
+                           lt_window *w, leat_error *err) LEAT_MUST_CHECK;
+
+/* Output size of axis i; a fresh symbol when the input's is not known.
+ * Errors:   INVALID for a window larger than the padded axis. */
+leat_status lt_window_output(lt_infer *infer, const lt_window *w, int32_t i, int64_t in,
+                             int64_t *out, leat_error *err) LEAT_MUST_CHECK;
+
 /* The inference functions that ops.def names. */
 #define LT_OP(domain, name, since, min_in, max_in, min_out, max_out, infer)                        \
     leat_status infer(lt_infer *, leat_error *);

@@ -130,6 +130,7 @@ static void products_of_8_bits_err_no_more(void **state)
 
 typedef struct window {
     int64_t groups, stride[2], dilation[2], pads[4];
+    const char *auto_pad; /* what the pads come from; NULL: they are given */
 } window;
 
 /* Images whose neighbours are alike. */
@@ -183,9 +184,11 @@ static double quantize_conv(const window *v, bool feedback)
 {
     const leat_quantizer_desc desc = {
         .struct_size = sizeof(desc), .range = LEAT_RANGE_MIN_MAX, .feedback = feedback};
-    const leat_attr attrs[] = {
-        test_attr_int("group", v->groups), test_attr_ints("strides", v->stride, 2),
-        test_attr_ints("dilations", v->dilation, 2), test_attr_ints("pads", v->pads, 4)};
+    const leat_attr attrs[] = {test_attr_int("group", v->groups),
+                               test_attr_ints("strides", v->stride, 2),
+                               test_attr_ints("dilations", v->dilation, 2),
+                               v->auto_pad ? test_attr_string("auto_pad", v->auto_pad)
+                                           : test_attr_ints("pads", v->pads, 4)};
     onnx_builder *b = onnx_builder_create(13);
     test_run run;
     float data[IMAGE];
@@ -209,10 +212,13 @@ static double quantize_conv(const window *v, bool feedback)
 
 static void convolutions_err_less_on_their_patches(void **state)
 {
-    static const window windows[] = {{1, {1, 1}, {1, 1}, {1, 1, 1, 1}},
-                                     {2, {1, 1}, {1, 1}, {0, 0, 0, 0}},
-                                     {2, {2, 1}, {1, 2}, {0, 2, 1, 1}},
-                                     {1, {1, 3}, {3, 1}, {2, 0, 3, 1}}};
+    static const window windows[] = {{1, {1, 1}, {1, 1}, {1, 1, 1, 1}, NULL},
+                                     {2, {1, 1}, {1, 1}, {0, 0, 0, 0}, NULL},
+                                     {2, {2, 1}, {1, 2}, {0, 2, 1, 1}, NULL},
+                                     {1, {1, 3}, {3, 1}, {2, 0, 3, 1}, NULL},
+                                     {1, {7, 1}, {3, 1}, {0, 1, 1, 1}, "SAME_UPPER"},
+                                     {1, {7, 1}, {3, 1}, {1, 1, 0, 1}, "SAME_LOWER"},
+                                     {2, {2, 2}, {1, 1}, {0, 0, 0, 0}, "VALID"}};
     (void)state;
     for (size_t i = 0; i < sizeof(windows) / sizeof(windows[0]); i++) {
         assert_true(quantize_conv(&windows[i], true) < 0.75 * quantize_conv(&windows[i], false));
