@@ -38,6 +38,9 @@ typedef void *blaslt_handle;
       (blaslt_handle handle, const blaslt_matmul_desc *desc, const blaslt_layout *a,               \
        const blaslt_layout *b, const blaslt_layout *c, const blaslt_layout *d,                     \
        const blaslt_preference *preference, int wanted, blaslt_proposal *out, int *out_count))     \
+    X(config_get, "cublasLtMatmulAlgoConfigGetAttribute",                                          \
+      (const blaslt_algorithm *algorithm, int attribute, void *out, size_t bytes,                  \
+       size_t *out_bytes))                                                                         \
     X(matmul, "cublasLtMatmul",                                                                    \
       (blaslt_handle handle, const blaslt_matmul_desc *desc, const void *alpha, const void *a,     \
        const blaslt_layout *a_layout, const void *b, const blaslt_layout *b_layout,                \
@@ -67,7 +70,8 @@ typedef struct lt_cuda_blaslt_plan {
  * not look for the library. */
 bool lt_cuda_blaslt_takes(const lt_cuda_gemm_desc *desc);
 
-/* Plans by the proposal-th of the library's proposals.
+/* Plans by the proposal-th of the library's proposals; of large products one of tiles that take
+ * little energy comes before all others.
  * Errors:   UNSUPPORTED where there is no library, or no such proposal; NO_MEMORY. */
 leat_status lt_cuda_blaslt_plan_product(const lt_cuda_device *device, const lt_cuda_gemm_desc *desc,
                                         uint32_t proposal, lt_cuda_blaslt_plan *out,

@@ -29,6 +29,12 @@ enum {
     BLASLT_PREF_REDUCTION_SCHEME_MASK = 3,
     BLASLT_PREF_MIN_ALIGNMENT_A_BYTES = 5, /* and of B, C, D behind it */
 
+    BLASLT_CONFIG_TILE_ID = 1, /* cublasLtMatmulAlgoConfigAttributes_t */
+    BLASLT_CONFIG_CLUSTER_SHAPE_ID = 8,
+
+    BLASLT_TILE_256X128 = 24,       /* cublasLtMatmulTile_t, a column is 256 high */
+    BLASLT_CLUSTER_SHAPE_1X2X1 = 5, /* cublasLtClusterShape_t */
+
     BLASLT_REDUCTION_COMPUTE_TYPE = 2, /* cublasLtReductionScheme_t */
 
     BLASLT_EPILOGUE_DEFAULT = 1, /* cublasLtEpilogue_t */

@@ -47,11 +47,17 @@ _Static_assert(sizeof(desc) <= sizeof(blaslt_matmul_desc) &&
                    sizeof(preference) <= sizeof(blaslt_preference),
                "they fit");
 
-static _Atomic size_t matmuls, handles;
+static _Atomic size_t matmuls, frugals, handles;
 
 EXPORT size_t fake_blaslt_matmuls(void)
 {
     return matmuls;
+}
+
+/* Of those the second proposal's. */
+EXPORT size_t fake_blaslt_frugals(void)
+{
+    return frugals;
 }
 
 EXPORT size_t fake_blaslt_handles(void)
@@ -216,6 +222,24 @@ EXPORT int cublasLtMatmulAlgoGetHeuristic(blaslt_handle handle, const desc *w, c
     return *out_count > 0 ? 0 : UNSUPPORTED;
 }
 
+/* The second proposal is a frugal one. */
+EXPORT int cublasLtMatmulAlgoConfigGetAttribute(const blaslt_algorithm *algorithm, int attribute,
+                                                void *out, size_t bytes, size_t *out_bytes)
+{
+    const bool frugal = algorithm->words[1] == 1;
+    const uint32_t tile = frugal ? BLASLT_TILE_256X128 : BLASLT_TILE_256X128 - 1;
+    const uint16_t cluster = BLASLT_CLUSTER_SHAPE_1X2X1;
+    const bool is_tile = attribute == BLASLT_CONFIG_TILE_ID;
+    if (algorithm->words[0] != MADE_ALGORITHM ||
+        (!is_tile && attribute != BLASLT_CONFIG_CLUSTER_SHAPE_ID) ||
+        bytes != (is_tile ? sizeof(tile) : sizeof(cluster))) {
+        return INVALID;
+    }
+    memcpy(out, is_tile ? (const void *)&tile : &cluster, bytes);
+    *out_bytes = bytes;
+    return 0;
+}
+
 /* ---- the product ------------------------------------------------------------------------------
  */
 
@@ -342,5 +366,6 @@ EXPORT int cublasLtMatmul(blaslt_handle handle, const desc *w, const void *alpha
     memcpy(&p.alpha, alpha, sizeof(p.alpha));
     memcpy(&p.beta, beta, sizeof(p.beta));
     matmuls++;
+    frugals += algorithm->words[1] == 1;
     return queue(stream, multiply, &p, sizeof(p)) ? 13 : 0;
 }

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 static size_t (*matmuls)(void); /* NULL: the real library */
+static size_t (*frugals)(void);
 static size_t (*handles)(void);
 static const char *plugin = FAKES "/libleat_cuda.so";
 
@@ -265,6 +266,25 @@ static void other_products_are_left_alone(void **state)
     }
 }
 
+/* Of large products the tiles that take the least energy come first, wherever they are proposed. */
+static void large_products_take_the_frugal_proposal(void **state)
+{
+    const product large = {LEAT_DTYPE_F16, 0, 400, 496, 16, 0, 0, 1, 0, LINEAR};
+    const product *const all[] = {&products[0], &large};
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        onnx_builder *b = build(all[i]);
+        test_run r;
+        open_product(&r, b, NULL);
+        size_t before = frugals ? frugals() : 0, wrong = 0;
+        size_t launches = run_product(all[i], &r, &wrong);
+        assert_int_equal(wrong, 0);
+        assert_true(is_theirs(r.session, &r.err));
+        assert_true(frugals == NULL || frugals() - before == (i == 1 ? launches : 0));
+        close_product(&r, b);
+    }
+}
+
 /* Without the library, a symbol of it, a handle or a proposal results come from the own kernels. */
 static void missing_library_is_borne(void **state)
 {
@@ -340,14 +360,16 @@ static void proposals_are_measured(void **state)
 static int find_library(void **state)
 {
     void *library = dlopen("libcublasLt.so.13", RTLD_NOW | RTLD_LOCAL);
-    void *symbols[2] = {NULL, NULL};
+    void *symbols[3] = {NULL, NULL, NULL};
     (void)state;
     if (library != NULL) {
         symbols[0] = dlsym(library, "fake_blaslt_matmuls");
         symbols[1] = dlsym(library, "fake_blaslt_handles");
+        symbols[2] = dlsym(library, "fake_blaslt_frugals");
     }
     memcpy(&matmuls, &symbols[0], sizeof(symbols[0]));
     memcpy(&handles, &symbols[1], sizeof(symbols[1]));
+    memcpy(&frugals, &symbols[2], sizeof(symbols[2]));
     return getenv("LEAT_CUDA_PLUGIN") == NULL && matmuls == NULL ? -1 : 0;
 }
 
@@ -358,6 +380,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         TEST(products_agree_with_sums_in_double),
         TEST(other_products_are_left_alone),
+        TEST(large_products_take_the_frugal_proposal),
         TEST(missing_library_is_borne),
         TEST(failing_launch_is_an_error),
         TEST(proposals_are_measured),
