@@ -1,8 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "serve/load.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* What is wrong with the command line (NULL: nothing, it was asked for), and what would be right.
+ */
+static _Noreturn void explain(const char *what, const char *value)
+{
+    FILE *to = what != NULL ? stderr : stdout;
+    if (what != NULL) {
+        fprintf(to, "serve: %s%s%s\n", what, value ? " " : "", value ? value : "");
+    }
+    fprintf(to,
+            "usage: serve MODEL.onnx --rate R | --light R | --p99 MS | --users N | --trace FILE\n"
+            "  [--device D]... [--plugins DIR] [--threads N] [--seconds 2] [--every S]\n"
+            "  [--shape NAME=1x3x8x8]... [--mixed NAME=1x3x9x9]... [--groups 1 | --group-rows 1]\n"
+            "  [--lengths FILE --length DIMENSION] [--max-batch 32] [--step N] [--instances N]\n"
+            "  [--pad DIMENSION] [--poll US] [--fifo 1] [--null A:B] [--senders 1]\n"
+            "  [--bursts ON_MS:OFF_MS] [--deadline MS] [--urgent R [--urgent-deadline MS]]\n"
+            "  [--overload 2] [--from R] [--growth 2] [--json 1]\n");
+    exit(what != NULL ? 2 : 0);
+}
 
 static bool read_text(settings *s, const char *name, const char *value)
 {
@@ -96,18 +116,24 @@ settings read_settings(int argc, char **argv)
             s.model = name;
             continue;
         }
-        if (value == NULL || !(read_text(&s, name, value) || read_number(&s, name, value))) {
-            fail(name, NULL);
+        if (strcmp(name, "--help") == 0) {
+            explain(NULL, NULL);
+        }
+        if (value == NULL) {
+            explain("nothing follows", name);
+        }
+        if (!read_text(&s, name, value) && !read_number(&s, name, value)) {
+            explain("no such option, too many of it, or no value for it:", name);
         }
         i++;
     }
     s.groups = s.groups < 1 ? 1 : s.groups;
     if (s.model == NULL ||
         (s.rate <= 0 && s.light <= 0 && s.p99_ms <= 0 && s.users <= 0 && s.trace == NULL)) {
-        fail("MODEL and --rate, --light, --p99, --users or --trace are needed", NULL);
+        explain("MODEL and --rate, --light, --p99, --users or --trace are needed", NULL);
     }
     if (s.fifo != 0 && (s.users > 0 || s.light > 0)) {
-        fail("--fifo takes no --users and no --light", NULL);
+        explain("--fifo takes no --users and no --light", NULL);
     }
     return s;
 }
