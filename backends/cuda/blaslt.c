@@ -219,14 +219,15 @@ static int set_preference(const functions *f, blaslt_preference *out)
     return result;
 }
 
-/* Products of two tiles of 128 x 256 a multiprocessor and more, one after the other, hold an H100
- * at its limit of power, where what takes the least energy is fastest: such tiles, in clusters of
- * two that share their columns. 12288 x 3072 x 1024 of F16 takes 127 to 131 us so, by the first
- * proposal 133. */
+/* Products of several tiles of 128 x 256 a multiprocessor, one after the other, hold an H100 at its
+ * limit of power, where what takes the least energy is fastest: such tiles, in clusters of two that
+ * share their columns. 12288 x 3072 x 1024 of F16 (9 tiles) takes 127 to 131 us so, by the first
+ * proposal 133; of 24576 rows the two are alike, and the model of 64 sequences is no faster. */
 static bool is_large(const lt_cuda_device *device, const lt_cuda_gemm_desc *d)
 {
     const double tiles = (double)d->m * (double)d->n * (double)d->batch / (128 * 256);
-    return is_half(d->dtype) && tiles >= 2.0 * device->processors;
+    return is_half(d->dtype) && tiles >= 2.0 * device->processors &&
+           tiles <= 12.0 * device->processors;
 }
 
 static bool is_frugal(const functions *f, const blaslt_proposal *p)

@@ -70,8 +70,8 @@ typedef struct lt_cuda_blaslt_plan {
  * not look for the library. */
 bool lt_cuda_blaslt_takes(const lt_cuda_gemm_desc *desc);
 
-/* Plans by the proposal-th of the library's proposals; of large products one of tiles that take
- * little energy comes before all others.
+/* Plans by the proposal-th of the library's proposals; of products of 2 to 12 tiles of 128 x
+ * 256 a multiprocessor one of tiles that take little energy comes before all others.
  * Errors:   UNSUPPORTED where there is no library, or no such proposal; NO_MEMORY. */
 leat_status lt_cuda_blaslt_plan_product(const lt_cuda_device *device, const lt_cuda_gemm_desc *desc,
                                         uint32_t proposal, lt_cuda_blaslt_plan *out,
