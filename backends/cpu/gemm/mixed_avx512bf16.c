@@ -8,8 +8,8 @@
  * With one or two rows, where the latency of a chain would, pairs go to four chains in turn. C, the
  * residual and the next panel are asked for meanwhile, as in gemm_kernel.inc.
  *
- * Full panels are finished in registers; partial ones, and activations that are no clamp, through
- * lt_gemm_mixed_finish, but for Gelu of whole tiles. */
+ * Full panels are finished in registers, partial ones by masks; activations that are no clamp
+ * through lt_gemm_mixed_finish, but for Gelu of whole tiles. */
 #include "elementwise/gelu_avx512.h"
 #include "gemm/mixed.h"
 
@@ -37,15 +37,26 @@ static inline __m512i broadcast_single(const char *a)
     return _mm512_set1_epi32(single);
 }
 
+static inline __m512 widened(leat_dtype dtype, __m256i h)
+{
+    return dtype == LEAT_DTYPE_F16
+               ? _mm512_cvtph_ps(h)
+               : _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16));
+}
+
 static inline __m512 load_any(leat_dtype dtype, const void *data, size_t at)
 {
     if (dtype == LEAT_DTYPE_F32) {
         return _mm512_loadu_ps((const float *)data + at);
     }
-    __m256i h = _mm256_loadu_si256((const __m256i *)(const void *)((const uint16_t *)data + at));
-    return dtype == LEAT_DTYPE_F16
-               ? _mm512_cvtph_ps(h)
-               : _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16));
+    const uint16_t *from = (const uint16_t *)data + at;
+    return widened(dtype, _mm256_loadu_si256((const __m256i *)(const void *)from));
+}
+
+static inline __m256i narrowed(leat_dtype dtype, __m512 v)
+{
+    return dtype == LEAT_DTYPE_F16 ? _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT)
+                                   : (__m256i)_mm512_cvtneps_pbh(v);
 }
 
 static inline void store_any(leat_dtype dtype, void *data, size_t at, __m512 v)
@@ -54,9 +65,25 @@ static inline void store_any(leat_dtype dtype, void *data, size_t at, __m512 v)
         _mm512_storeu_ps((float *)data + at, v);
         return;
     }
-    __m256i h = dtype == LEAT_DTYPE_F16 ? _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT)
-                                        : (__m256i)_mm512_cvtneps_pbh(v);
-    _mm256_storeu_si256((__m256i *)(void *)((uint16_t *)data + at), h);
+    _mm256_storeu_si256((__m256i *)(void *)((uint16_t *)data + at), narrowed(dtype, v));
+}
+
+/* The same for the elements in `mask`; the others are not touched, 0 where loaded. */
+static inline __m512 load_some(leat_dtype dtype, const void *data, size_t at, __mmask16 mask)
+{
+    if (dtype == LEAT_DTYPE_F32) {
+        return _mm512_maskz_loadu_ps(mask, (const float *)data + at);
+    }
+    return widened(dtype, _mm256_maskz_loadu_epi16(mask, (const uint16_t *)data + at));
+}
+
+static inline void store_some(leat_dtype dtype, void *data, size_t at, __mmask16 mask, __m512 v)
+{
+    if (dtype == LEAT_DTYPE_F32) {
+        _mm512_mask_storeu_ps((float *)data + at, mask, v);
+        return;
+    }
+    _mm256_mask_storeu_epi16((uint16_t *)data + at, mask, narrowed(dtype, v));
 }
 
 /* NaN passes: the second operand is what min and max return then. */
@@ -92,6 +119,29 @@ finish_whole(const lt_gemm_tile *tile, const __m512 (*sum)[2], const int mr, con
     }
 }
 
+/* rows of nv vectors, the last of which is not whole: without activation. */
+static __attribute__((noinline)) void finish_partial(const lt_gemm_tile *tile, const float *sums,
+                                                     int rows, int nv)
+{
+    const lt_gemm_mixed *mixed = tile->epilogue;
+    const leat_dtype c_dtype = mixed->c_dtype, r_dtype = lt_gemm_mixed_residual(tile);
+    const __m512 low = _mm512_set1_ps((float)tile->low), high = _mm512_set1_ps((float)tile->high);
+    for (int v = 0; v < nv; v++) {
+        const size_t column = tile->column + (size_t)v * 16;
+        const uint32_t left = tile->n - (uint32_t)v * 16;
+        const __mmask16 mask = left >= 16 ? 0xffff : (__mmask16)((1u << left) - 1);
+        for (int r = 0; r < rows; r++) {
+            const size_t row = tile->row + (size_t)r;
+            __m512 x = _mm512_loadu_ps(sums + (r * nv + v) * 16);
+            if (tile->residual != NULL) {
+                size_t at = row * tile->ldr + column;
+                x = _mm512_add_ps(x, load_some(r_dtype, tile->residual, at, mask));
+            }
+            store_some(c_dtype, tile->c, row * tile->ldc + column, mask, clamp(x, low, high));
+        }
+    }
+}
+
 /* rows of nv whole vectors, with Gelu, to bf16. */
 static __attribute__((noinline)) void finish_gelu(const lt_gemm_tile *tile, const float *sums,
                                                   int rows, int nv)
@@ -121,6 +171,10 @@ finish(const lt_gemm_tile *tile, const __m512 (*sum)[2], const int mr, const int
         for (int v = 0; v < nv; v++) {
             _mm512_storeu_ps(out + (r * nv + v) * 16, sum[r][v]);
         }
+    }
+    if (tile->activation == NULL) {
+        finish_partial(tile, out, mr, nv);
+        return;
     }
     if (whole && tile->activation->kind == LT_CPU_ACTIVATION_GELU &&
         mixed->c_dtype == LEAT_DTYPE_BF16) {
