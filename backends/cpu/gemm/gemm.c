@@ -24,6 +24,9 @@
 #define MAX_BLOCK_TILES 16u
 /* Tasks a thread, so that a slow core can be helped. */
 #define TASKS_PER_THREAD 4u
+/* Tiles that a task of rows has at least, if threads leave it as many, where B passes from afar for
+ * every task. */
+#define FAR_TASK_TILES 6u
 /* Tiles that one call of kernels->chain gets. */
 #define MAX_CHAIN 16u
 /* Of a tile's rows, how many may share a set of the first cache (of 64 sets, 8 ways at least). */
@@ -491,13 +494,24 @@ size_t lt_gemm_tasks(size_t count, size_t threads)
     return count >= want ? want : count > threads ? count / threads * threads : count;
 }
 
+/* Tasks of whole tiles of rows. */
+static size_t row_tasks(const runner *run, size_t threads)
+{
+    const size_t tasks = lt_gemm_tasks(run->blocking.tiles, threads);
+    const size_t most = run->blocking.tiles / FAR_TASK_TILES / threads * threads;
+    if (run->tiles_outermost || tasks <= most) {
+        return tasks;
+    }
+    return most > threads ? most : threads;
+}
+
 /* Cuts rows when there are enough tiles, panels otherwise. */
 static uint32_t cut(runner *run, uint32_t threads)
 {
     size_t tiles = run->blocking.tiles;
     run->row_tasks = run->panel_tasks = 1;
     if (threads > 1 && tiles >= 2 * threads && tiles >= run->panels) {
-        run->row_tasks = lt_gemm_tasks(tiles, threads);
+        run->row_tasks = row_tasks(run, threads);
     } else if (threads > 1) {
         run->panel_tasks = lt_gemm_tasks(run->panels, threads);
     }
