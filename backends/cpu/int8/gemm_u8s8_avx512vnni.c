@@ -421,9 +421,9 @@ static inline __attribute__((always_inline)) void tile_run(const lt_gemm_tile *t
     }
 ROWS(DEFINE_KERNELS)
 
-static void chain(const lt_gemm_tile *tiles, size_t count)
+static void chain_any(const lt_gemm_tile *tiles, size_t count, bool wide)
 {
-    if (lt_int8_chain_avx512vnni(tiles, count)) {
+    if (lt_int8_chain_avx512vnni(tiles, count, wide)) {
         return;
     }
     for (size_t i = 0; i < count; i++) {
@@ -431,12 +431,23 @@ static void chain(const lt_gemm_tile *tiles, size_t count)
     }
 }
 
+static void chain(const lt_gemm_tile *tiles, size_t count)
+{
+    chain_any(tiles, count, false);
+}
+
+static void chain_wide(const lt_gemm_tile *tiles, size_t count)
+{
+    chain_any(tiles, count, true);
+}
+
 #define FULL(rows) full_##rows,
 #define HALF(rows) half_##rows,
-#define TABLE(bytes)                                                                               \
+#define TABLE(bytes, by_chain)                                                                     \
     {                                                                                              \
         .name = "gemm_u8s8_14x32_avx512vnni", .dtype = LEAT_DTYPE_U8, .a_bytes = 1, .b_bytes = 1,  \
         .c_bytes = bytes, .bias_bytes = 4, .k_group = 4, .mr = MR, .nr = 2 * VL,                   \
-        .full = {ROWS(FULL)}, .half = {ROWS(HALF)}, .chain = chain, .pack = lt_int8_pack           \
+        .full = {ROWS(FULL)}, .half = {ROWS(HALF)}, .chain = by_chain, .pack = lt_int8_pack        \
     }
-const lt_gemm_kernels lt_cpu_gemm_u8s8_14x32_avx512vnni[2] = {TABLE(4), TABLE(1)};
+const lt_gemm_kernels lt_cpu_gemm_u8s8_14x32_avx512vnni[4] = {
+    TABLE(4, chain), TABLE(1, chain), TABLE(4, chain_wide), TABLE(1, chain_wide)};
