@@ -32,7 +32,7 @@ typedef struct lt_cpu_device {
     lt_cpu_isa isa;
     bool avx512_vnni;
     bool avx512_bf16;
-    bool wide_512; /* 512 bits a pipe, not 256 twice (Zen 4) */
+    bool full_width; /* two multiply-adds of 512 bits a cycle, where others do one (Zen 4) */
     bool avx_vnni; /* dot products of bytes in 256 bits, without AVX-512 */
     uint32_t cores;
     size_t l1_bytes; /* data cache of one core */

@@ -16,13 +16,17 @@ static uint64_t enabled_state(void)
     return (uint64_t)high << 32 | low;
 }
 
-/* AMD's say whether 512 bits pass at once (bit 3), and then that 256 do (bit 2); some virtual
- * machines say neither, where the family tells: 0x1a is Zen 5. Intel's all do. */
-static bool is_wide(void)
+/* Where AVX-512 is there. AMD's say whether 512 bits pass at once (bit 3), else that 256 do (bit 2);
+ * some virtual machines say neither, where the family tells: 0x1a is Zen 5. Of Intel's those with
+ * instructions for bf16 are servers, which have two such units. */
+static bool has_full_width(bool bf16)
 {
     uint32_t a, b, c, d;
-    if (!__get_cpuid(0, &a, &b, &c, &d) || b != signature_AMD_ebx) {
-        return true;
+    if (!__get_cpuid(0, &a, &b, &c, &d)) {
+        return false;
+    }
+    if (b != signature_AMD_ebx) {
+        return b == signature_INTEL_ebx && bf16;
     }
     if (__get_cpuid(0x8000001au, &a, &b, &c, &d) && (a & (3u << 2)) != 0) {
         return (a & (1u << 3)) != 0;
@@ -52,7 +56,7 @@ static void detect_isa(lt_cpu_device *device)
         device->avx_vnni = avx2 && (a & (1u << 4));
         device->avx512_bf16 = avx512 && (a & (1u << 5));
     }
-    device->wide_512 = avx512 && is_wide();
+    device->full_width = avx512 && has_full_width(device->avx512_bf16);
 }
 
 /* The processor's name without spaces around it. */
@@ -118,7 +122,7 @@ void lt_cpu_device_detect(lt_cpu_device *device, lt_cpu_isa limit)
     if (device->isa < LT_CPU_AVX512) {
         device->avx512_vnni = false;
         device->avx512_bf16 = false;
-        device->wide_512 = false;
+        device->full_width = false;
     }
     if (limit < LT_CPU_AVX512) {
         device->avx_vnni = false;

@@ -177,8 +177,15 @@ leat_status lt_conv_winograd_2x2_prepare(const leat_kernel_node *node, const lt_
 /* --- blocks ------------------------------------------------------------------------------------
  */
 
-/* Tiles of a block at least: below, a panel read from the third-level cache serves too few. */
-static size_t least_block(const lt_gemm_kernels *gemm)
+/* Tiles of a block at least: below, a panel read from the third-level cache serves too few. Units
+ * of full width use it up twice as fast. */
+static size_t least_block(const lt_gemm_kernels *gemm, const lt_cpu_device *device)
+{
+    return gemm->mr < 8 || device->full_width ? 2 * gemm->mr : 8;
+}
+
+/* Tiles below which all threads share one block. */
+static size_t least_own_block(const lt_gemm_kernels *gemm)
 {
     return gemm->mr < 8 ? 2 * gemm->mr : 8;
 }
@@ -188,11 +195,12 @@ lt_winograd_blocking lt_winograd_cut(const lt_winograd *w, const lt_cpu_device *
                                      uint32_t threads)
 {
     size_t tile_bytes = (w->lda + w->ldm) * w->positions * sizeof(float);
-    size_t least = least_block(w->gemm), fit = device->l2_bytes / 4 / tile_bytes;
+    size_t least = least_block(w->gemm, device), fit = device->l2_bytes / 4 / tile_bytes;
     fit = fit < least ? least : fit;
-    lt_winograd_blocking cut = {.blocks = w->tiles < fit ? 1 : w->tiles / fit, .parts = 1};
+    lt_winograd_blocking cut = {
+        .blocks = w->tiles < fit ? 1 : w->tiles / fit, .parts = 1, .ahead = device->full_width};
     if (threads > 1) {
-        cut.phases = w->tiles < 2 * threads * least;
+        cut.phases = w->tiles < 2 * threads * least_own_block(w->gemm);
         cut.blocks = cut.phases ? 1 : (cut.blocks + threads - 1) / threads * threads;
     }
     if (cut.phases) { /* 4 tasks a thread or more */

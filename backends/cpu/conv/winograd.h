@@ -99,6 +99,7 @@ typedef struct lt_winograd_blocking {
     bool phases;   /* one block, all threads together on each of the three steps; else a block is a
                       task */
     size_t parts;  /* phases: tasks that the panels of one position are cut into */
+    bool ahead;    /* products ask for the panel behind theirs */
 } lt_winograd_blocking;
 
 /* A layer at fixed shapes: what launch needs. */

@@ -3,7 +3,8 @@
  * where nothing was measured.
  *
  *     arithmetic   multiply-adds at the micro-kernel's rate, and its overhead a call
- *     transforms   cycles a channel of a tile, measured on Zen 4
+ *     transforms   cycles a channel of a tile, measured on Zen 4 and Zen 5: loads and stores bound
+ *                  them, so that units of full width take as long
  *     weights      from memory once a run: a network's other layers have driven them out
  *
  * Arithmetic and the stream of weights overlap for the most part. */
@@ -15,11 +16,13 @@
 #define MEMORY_BYTES_SHARED 12.0 /* of all cores together */
 #define CONVERT_CYCLES 4.0       /* of a channel of a tile, to f32 and back */
 #define STEP_CYCLES 10e3         /* to start and join all threads */
-/* Weights of one layer that are worth their memory: 4 times (F(4x4)) those of the definition. */
-#define MOST_WEIGHT_BYTES (24.0 * (1 << 20))
+/* Weights of one layer that are worth their memory: 4 times (F(4x4)) those of the definition, up to
+ * 512 x 512 channels. */
+#define MOST_WEIGHT_BYTES (36.0 * (1 << 20))
 
 typedef struct machine {
-    double macs; /* a cycle */
+    double macs;  /* a cycle */
+    double lanes; /* of the transforms' vectors, those of 16 counting once a cycle */
     uint32_t threads;
 } machine;
 
@@ -63,7 +66,8 @@ static double winograd_ns(const lt_conv *conv, const lt_gemm_kernels *gemm, cons
     /* Vectors of a whole register's width; a narrow machine takes as many times longer. */
     bool converts = conv->dtype != LEAT_DTYPE_F32 || conv->y_dtype != LEAT_DTYPE_F32;
     double transforms = groups * tiles * (padded(in, 16) + padded(out, 16)) *
-                        ((tile == 4 ? 15.0 : 6.0) + (converts ? CONVERT_CYCLES : 0)) * 16 / m->macs;
+                        ((tile == 4 ? 15.0 : 6.0) + (converts ? CONVERT_CYCLES : 0)) * 16 /
+                        m->lanes;
     return total(m, macs / m->macs + calls * CALL_CYCLES + transforms, weights);
 }
 
@@ -71,7 +75,8 @@ lt_conv_costs lt_winograd_costs(const lt_conv *conv, const lt_cpu_device *device
 {
     const lt_conv_geometry *g = &conv->g;
     const lt_gemm_kernels *gemm = lt_gemm_kernels_for(device, LEAT_DTYPE_F32);
-    const machine m = {device->isa == LT_CPU_PORTABLE ? 4 : 16, threads};
+    const double lanes = device->isa == LT_CPU_PORTABLE ? 4 : 16;
+    const machine m = {device->full_width ? 32 : lanes, lanes, threads};
     double groups = (double)g->groups, k = 9.0 * (double)g->in_channels / groups;
     double columns = padded((double)g->out_channels / groups, gemm->nr / 2.0);
     double rows = (double)g->batch * (double)g->out[1] * (double)g->out[2];

@@ -124,6 +124,21 @@ static void transform_input(const block *b, size_t t0, size_t t1, size_t c0, siz
     }
 }
 
+/* Asks the products of panel `tile->b`, whose position is p, for what comes behind it: the next
+ * panel, or the first of the next position. Each of `cuts` products asks for a part. */
+static void expect_behind(const block *b, size_t p, bool last_panel, size_t cuts,
+                          lt_gemm_tile *tile)
+{
+    const lt_winograd *w = b->l->w;
+    const float *panel = tile->b;
+    if (!w->blocking.ahead || (last_panel && p + 1 == w->positions)) {
+        tile->next = NULL;
+        return;
+    }
+    tile->next = last_panel ? panel - tile->column * w->in + w->u_stride : panel + tile->n * w->in;
+    tile->next_step = (w->gemm->nr * sizeof(float) + cuts - 1) / cuts;
+}
+
 /* Panels [p0, p1) of positions [first, last). The tiles are cut evenly: a short last tile would
  * load as much of the panel for fewer products. */
 static void multiply(const block *b, size_t first, size_t last, size_t p0, size_t p1)
@@ -145,6 +160,7 @@ static void multiply(const block *b, size_t first, size_t last, size_t p0, size_
             tile.n = full ? gemm->nr : gemm->nr / 2; /* M has room for whole panels */
             tile.b = weights + p * w->u_stride + column * w->in;
             tile.column = column;
+            expect_behind(b, p, column + gemm->nr >= w->out, cuts, &tile);
             for (size_t i = 0; i < cuts; i++) {
                 size_t t0 = b->count * i / cuts, count = b->count * (i + 1) / cuts - t0;
                 for (size_t r = 0; r < count; r++) {
@@ -153,6 +169,7 @@ static void multiply(const block *b, size_t first, size_t last, size_t p0, size_
                 tile.row = t0;
                 tile.c = m + t0 * w->ldm + column;
                 table[count - 1](&tile);
+                tile.next = tile.next ? (const char *)tile.next + tile.next_step * w->in : NULL;
             }
         }
     }

@@ -18,7 +18,7 @@ typedef enum lt_int8_addend {
 
 /* Computes the tiles of one job and returns true; or false, having done nothing, where their
  * results are not bytes by sums and scale, perhaps with a residual of bytes, or k is too short.
- * `wide`: for processors as lt_cpu_device.wide_512 says. */
+ * `wide`: for processors as lt_cpu_device.full_width says. */
 bool lt_int8_chain_avx512vnni(const lt_gemm_tile *tiles, size_t count, bool wide);
 
 #endif

@@ -57,7 +57,7 @@ const lt_gemm_kernels *lt_int8_kernels_for(const lt_cpu_device *device, uint32_t
     const lt_gemm_kernels *pair = lt_cpu_gemm_u8s8_4x8_portable;
 #if defined(__x86_64__)
     if (device->avx512_vnni) {
-        pair = &lt_cpu_gemm_u8s8_14x32_avx512vnni[device->wide_512 ? 2 : 0];
+        pair = &lt_cpu_gemm_u8s8_14x32_avx512vnni[device->full_width ? 2 : 0];
     } else if (device->avx_vnni) {
         pair = lt_cpu_gemm_u8s8_6x16_avxvnni;
     } else if (device->isa >= LT_CPU_AVX2) {

@@ -88,7 +88,7 @@ extern const lt_gemm_kernels lt_cpu_gemm_u8s8_4x8_portable[2];
 #if defined(__x86_64__)
 extern const lt_gemm_kernels lt_cpu_gemm_u8s8_4x16_avx2[2];
 extern const lt_gemm_kernels lt_cpu_gemm_u8s8_6x16_avxvnni[2];
-extern const lt_gemm_kernels lt_cpu_gemm_u8s8_14x32_avx512vnni[4]; /* two more for wide_512 */
+extern const lt_gemm_kernels lt_cpu_gemm_u8s8_14x32_avx512vnni[4]; /* two more for full_width */
 #endif
 
 /* lt_gemm_pack_fn: s8 or u8 in groups of four; u8 has 128 taken away. */
