@@ -18,8 +18,11 @@
 #include <math.h>
 
 #define A_BLOCK_BYTES (320u << 10)
-/* B that may stay in the second-level cache beside a tile of A. */
-#define B_RESIDENT_BYTES (128u << 10)
+/* B that may stay in the second-level cache beside a tile of A, of 4-byte and of narrower types. */
+#define B_RESIDENT_BYTES (256u << 10)
+#define B_RESIDENT_NARROW (128u << 10)
+/* A residual that no cache has kept. */
+#define FAR_BYTES (8u << 20)
 #define CHUNK_ROW_BYTES 4096u
 #define MAX_BLOCK_TILES 16u
 /* Tasks a thread, so that a slow core can be helped. */
@@ -116,6 +119,7 @@ typedef struct runner {
     bool activate;      /* by function, after the tile */
     bool by_kernel;     /* likewise costly, but the kernel's own */
     bool tiles_outermost;
+    bool far_residual; /* and contiguous */
     size_t tile_rows, higher_tiles;
     size_t panels;
     size_t c_column;               /* of the product, with which C and the residual begin */
@@ -394,6 +398,19 @@ static void panels_outermost(const runner *run, const chunk *c)
     run_chain(run, &waiting);
 }
 
+/* Asks for part `part` of `parts` of the residual of tile t, in the order of memory: so the second
+ * cache's own prefetcher joins in, whose reach from far memory no kernel's requests have. */
+static void expect_residual(const runner *run, size_t t, size_t part, size_t parts)
+{
+    const lt_gemm_job *job = run->job;
+    const size_t row_bytes = job->ldr * job->kernels->c_bytes, first = tile_row(run, t);
+    const char *residual = (const char *)job->residual + first * row_bytes;
+    const size_t lines = (tile_row(run, t + 1) - first) * row_bytes / 64;
+    for (size_t i = lines * part / parts; i < lines * (part + 1) / parts; i++) {
+        __builtin_prefetch(residual + i * 64, 0, 2);
+    }
+}
+
 static void tiles_outermost(const runner *run, const chunk *c)
 {
     const lt_gemm_job *job = run->job;
@@ -411,6 +428,9 @@ static void tiles_outermost(const runner *run, const chunk *c)
         tile.next = tile_rows(run, c, t + 1 < c->t1 ? t + 1 : t)[0];
         set_panel(run, c, c->p0, &tile);
         for (size_t p = c->p0; p < c->p1;) {
+            if (run->far_residual && t + 1 < c->t1) {
+                expect_residual(run, t + 1, p - c->p0, panels);
+            }
             run_tile(run, c, count, &tile, &waiting);
             tile.next = (const char *)tile.next + part;
             if (++p < c->p1) {
@@ -484,7 +504,10 @@ static runner prepare_run(const lt_gemm_job *job, void *workspace)
     run.by_kernel = costly && job->kernels->activate == NULL;
     run.panels = lt_gemm_panels(job->kernels, job->n);
     run.tiles_outermost =
-        lt_gemm_packed_bytes(job->kernels, job->taps, job->k, job->n) <= B_RESIDENT_BYTES;
+        lt_gemm_packed_bytes(job->kernels, job->taps, job->k, job->n) <=
+        (job->kernels->b_bytes == sizeof(float) ? B_RESIDENT_BYTES : B_RESIDENT_NARROW);
+    run.far_residual = run.tiles_outermost && job->residual != NULL && job->ldr == job->n &&
+                       job->m * job->n * job->kernels->c_bytes > FAR_BYTES;
     return run;
 }
 
