@@ -14,8 +14,6 @@
 
 #include <math.h>
 
-/* Steps of a chunk, of half of k: every chunk updates all of C. */
-#define CHUNK_K 512u
 /* Pairs of rows in a block. Its factors of A for a chunk take 0.7 to 1 MB. */
 #define BLOCK_PAIRS 70u
 
@@ -54,7 +52,8 @@ const lt_strassen_kernels *lt_strassen_kernels_for(const lt_cpu_device *device)
 {
 #if defined(__x86_64__)
     if (device->isa == LT_CPU_AVX512) {
-        return &lt_cpu_strassen_f32_14x32_avx512;
+        return device->full_width ? &lt_cpu_strassen_f32_14x32_full_avx512
+                                  : &lt_cpu_strassen_f32_14x32_avx512;
     }
     if (device->isa == LT_CPU_AVX2) {
         return &lt_cpu_strassen_f32_6x16_avx2;
@@ -62,6 +61,12 @@ const lt_strassen_kernels *lt_strassen_kernels_for(const lt_cpu_device *device)
 #endif
     (void)device;
     return &lt_cpu_strassen_f32_4x8_portable;
+}
+
+/* Of a row of a factor of A, for a chunk of whole lines. */
+static size_t row_floats(size_t chunk_k)
+{
+    return chunk_k / LT_STRASSEN_LINE * LT_STRASSEN_PITCH;
 }
 
 /* Whether threads that take blocks of tiles wait less for one another than with ranges of units. */
@@ -75,7 +80,7 @@ static cutting cut(const lt_strassen_kernels *kernels, size_t m, size_t n, size_
 {
     const size_t mr = kernels->gemm->mr, nr = kernels->gemm->nr;
     cutting c = {.half_k = k / 2, .pairs = divide_up(m, 2), .units = n / (2 * nr)};
-    c.chunks = divide_up(c.half_k, CHUNK_K);
+    c.chunks = divide_up(c.half_k, kernels->speed.chunk_k);
     c.chunk_k = c.chunks ? whole_lines(divide_up(c.half_k, c.chunks)) : 0;
     c.tiles = divide_up(c.pairs, mr);
     c.blocks = divide_up(c.pairs, BLOCK_PAIRS);
@@ -86,7 +91,7 @@ static cutting cut(const lt_strassen_kernels *kernels, size_t m, size_t n, size_
     }
     c.block_tiles = c.blocks ? divide_up(c.tiles, c.blocks) : 0;
     c.rest = n - c.units * 2 * nr;
-    c.factors = LT_STRASSEN_PRODUCTS * c.block_tiles * mr * c.chunk_k;
+    c.factors = whole_lines(LT_STRASSEN_PRODUCTS * c.block_tiles * mr * row_floats(c.chunk_k));
     c.difference = c.chunk_k * nr;
     c.quadrant = c.block_tiles * mr * nr;
     c.own = LT_STRASSEN_LINE + c.factors + c.difference + 4 * c.quadrant + mr * nr;
@@ -122,29 +127,25 @@ size_t lt_strassen_workspace(const lt_strassen_kernels *kernels, const lt_gemm_j
     return c.own * threads * sizeof(float) + lt_gemm_workspace(&plain, threads);
 }
 
-/* Cycles of a core that does 16 multiply-adds in one (4 in portable C). Those a byte were measured
- * on Zen 4. */
-#define GHZ 3.5
-#define UPDATE_CYCLES 0.16 /* a byte of C brought up to date */
-#define MINUS_CYCLES 0.03  /* a byte of a difference of quadrants of B */
-#define SPLIT_CYCLES 0.06  /* a byte of factors of A */
+#define GHZ 3.5 /* nominal: only ratios matter */
 
 lt_strassen_costs lt_strassen_estimate(const lt_strassen_kernels *kernels, const lt_gemm_job *job,
                                        uint32_t threads)
 {
     const cutting c = cut(kernels, job->m, job->n, job->k, threads);
-    const double macs = kernels->gemm->nr > 8 ? 16 : 4, each = 1 / GHZ / threads;
+    const lt_strassen_speed *speed = &kernels->speed;
+    const double macs = speed->macs, each = 1 / GHZ / threads;
     double columns = (double)(job->n - c.rest);
     double rest = (double)job->m * (double)job->k * (double)c.rest / macs;
     double plain = (double)job->m * (double)job->k * columns / macs;
     double pairs = (double)c.pairs, steps = (double)c.half_k;
     double strassen = 7 * pairs * steps * columns / 2 / macs;
-    strassen += 12 * pairs * columns / 2 * sizeof(float) * (double)c.chunks * UPDATE_CYCLES;
-    plain += 2 * pairs * columns * sizeof(float) * UPDATE_CYCLES;
-    strassen += 5 * steps * columns / 2 * sizeof(float) * (double)c.blocks * MINUS_CYCLES;
+    strassen += 12 * pairs * columns / 2 * sizeof(float) * (double)c.chunks * speed->update;
+    plain += 2 * pairs * columns * sizeof(float) * speed->update;
+    strassen += 5 * steps * columns / 2 * sizeof(float) * (double)c.blocks * speed->minus;
     /* As if threads took ranges of units and waited for the one with most of them: what blocks gain
      * beyond that is less than two threads lose that share one second-level cache. */
-    strassen += threads * LT_STRASSEN_PRODUCTS * pairs * steps * sizeof(float) * SPLIT_CYCLES;
+    strassen += threads * LT_STRASSEN_PRODUCTS * pairs * steps * sizeof(float) * speed->split;
     strassen *= (double)(divide_up(c.units, threads) * threads) / (double)c.units;
     return (lt_strassen_costs){(plain + rest) * each, (strassen + rest) * each};
 }
@@ -223,7 +224,7 @@ static float *factor_at(const runner *run, const scratch *own, size_t product, s
 {
     size_t p0 = tile_pair(run, run->t0), p1 = tile_pair(run, run->t1);
     size_t row = product * (p1 - p0) + tile_pair(run, tile) - p0;
-    return own->factors + row * run->cut.chunk_k;
+    return own->factors + row * row_floats(run->cut.chunk_k);
 }
 
 /* Makes the factors of one pair of rows. */
@@ -239,8 +240,8 @@ static float split_pair(const runner *run, const scratch *own, size_t tile, size
         .quadrant = {a, a + half, lower, lower + half},
         .has_lower = has_lower,
         .k = run->chunk_k,
-        .out = factor_at(run, own, 0, tile) + (pair - first) * LT_STRASSEN_LINE,
-        .line_stride = count * LT_STRASSEN_LINE,
+        .out = factor_at(run, own, 0, tile) + (pair - first) * LT_STRASSEN_PITCH,
+        .line_stride = count * LT_STRASSEN_PITCH,
         .factor_stride = (size_t)(factor_at(run, own, 1, tile) - factor_at(run, own, 0, tile))};
     return run->kernels->split(&split);
 }

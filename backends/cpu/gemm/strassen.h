@@ -44,6 +44,7 @@
 
 #define LT_STRASSEN_PRODUCTS 7
 #define LT_STRASSEN_LINE 16  /* steps that lie together in a row of A */
+#define LT_STRASSEN_PITCH 17 /* from one row's line to the next row's: see strassen_kernel.inc */
 #define LT_STRASSEN_RMS 1.75 /* see "Error" above */
 
 /* Where a product's tile goes: to = sign * product + from, and clamp(that + bias) when complete. */
@@ -61,7 +62,7 @@ typedef struct lt_strassen_target {
 
 /* One call of a micro-kernel. */
 typedef struct lt_strassen_tile {
-    const float *a; /* [k / 16, rounded up][rows][16] */
+    const float *a; /* [k / 16, rounded up][rows][LT_STRASSEN_PITCH] */
     size_t k;
     const float *b;       /* k steps of nr columns: the factor, or ... */
     const float *b_minus; /* ... what is to be taken from b for it ... */
@@ -83,8 +84,18 @@ typedef struct lt_strassen_split {
     size_t line_stride, factor_stride;
 } lt_strassen_split;
 
+/* How a machine fares, in cycles of a core. */
+typedef struct lt_strassen_speed {
+    uint32_t chunk_k; /* steps of a chunk, of half of k: every chunk updates all of C */
+    double macs;      /* multiply-adds a cycle */
+    double update;    /* a byte of C brought up to date */
+    double minus;     /* a byte of a difference of quadrants of B */
+    double split;     /* a byte of factors of A */
+} lt_strassen_speed;
+
 typedef struct lt_strassen_kernels {
     const char *name;
+    lt_strassen_speed speed;
     const lt_gemm_kernels *gemm; /* same panels; for the columns that are left over */
     uint32_t least_rows;         /* of a tile; the tables begin there */
     lt_strassen_kernel_fn ready[LT_GEMM_MAX_MR];
@@ -97,6 +108,7 @@ extern const lt_strassen_kernels lt_cpu_strassen_f32_4x8_portable;
 #if defined(__x86_64__)
 extern const lt_strassen_kernels lt_cpu_strassen_f32_6x16_avx2;
 extern const lt_strassen_kernels lt_cpu_strassen_f32_14x32_avx512;
+extern const lt_strassen_kernels lt_cpu_strassen_f32_14x32_full_avx512; /* for full_width */
 #endif
 
 const lt_strassen_kernels *lt_strassen_kernels_for(const lt_cpu_device *device);
