@@ -33,7 +33,7 @@ typedef struct lt_cpu_device {
     bool avx512_vnni;
     bool avx512_bf16;
     bool full_width; /* two multiply-adds of 512 bits a cycle, where others do one (Zen 4) */
-    bool avx_vnni; /* dot products of bytes in 256 bits, without AVX-512 */
+    bool avx_vnni;   /* dot products of bytes in 256 bits, without AVX-512 */
     uint32_t cores;
     size_t l1_bytes; /* data cache of one core */
     size_t l2_bytes; /* of one core */

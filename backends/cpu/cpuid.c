@@ -16,9 +16,9 @@ static uint64_t enabled_state(void)
     return (uint64_t)high << 32 | low;
 }
 
-/* Where AVX-512 is there. AMD's say whether 512 bits pass at once (bit 3), else that 256 do (bit 2);
- * some virtual machines say neither, where the family tells: 0x1a is Zen 5. Of Intel's those with
- * instructions for bf16 are servers, which have two such units. */
+/* Where AVX-512 is there. AMD's say whether 512 bits pass at once (bit 3), else that 256 do (bit
+ * 2); some virtual machines say neither, where the family tells: 0x1a is Zen 5. Of Intel's those
+ * with instructions for bf16 are servers, which have two such units. */
 static bool has_full_width(bool bf16)
 {
     uint32_t a, b, c, d;

@@ -16,13 +16,18 @@
 #define MEMORY_BYTES_SHARED 12.0 /* of all cores together */
 #define CONVERT_CYCLES 4.0       /* of a channel of a tile, to f32 and back */
 #define STEP_CYCLES 10e3         /* to start and join all threads */
+#define EXPOSED 0.25             /* of the shorter one of arithmetic and the stream of weights */
+#define EXPOSED_WIDE 0.75        /* the same beside dot products of bf16 at full width */
+#define PASSED_BYTES_CYCLE 4.0   /* of one core, for what one thread writes and another reads */
+#define OWN_TILES 16             /* of a thread: with fewer all threads share one block */
 /* Weights of one layer that are worth their memory: 4 times (F(4x4)) those of the definition, up to
  * 512 x 512 channels. */
 #define MOST_WEIGHT_BYTES (36.0 * (1 << 20))
 
 typedef struct machine {
-    double macs;  /* a cycle */
-    double lanes; /* of the transforms' vectors, those of 16 counting once a cycle */
+    double macs;      /* a cycle */
+    double lanes;     /* of the transforms' vectors, those of 16 counting once a cycle */
+    bool beside_dots; /* the other way has dot products of bf16 at full width: a narrow choice */
     uint32_t threads;
 } machine;
 
@@ -32,7 +37,8 @@ static double total(const machine *m, double cycles, double weight_bytes)
     double shared = weight_bytes / MEMORY_BYTES_SHARED;
     double memory = own > shared ? own : shared, each = cycles / m->threads;
     double longer = each > memory ? each : memory, shorter = each > memory ? memory : each;
-    return (longer + 0.25 * shorter + (m->threads > 1 ? STEP_CYCLES : 0)) / GHZ;
+    double exposed = m->beside_dots ? EXPOSED_WIDE : EXPOSED;
+    return (longer + exposed * shorter + (m->threads > 1 ? STEP_CYCLES : 0)) / GHZ;
 }
 
 /* How many times faster than f32 the other way's products are. */
@@ -68,21 +74,26 @@ static double winograd_ns(const lt_conv *conv, const lt_gemm_kernels *gemm, cons
     double transforms = groups * tiles * (padded(in, 16) + padded(out, 16)) *
                         ((tile == 4 ? 15.0 : 6.0) + (converts ? CONVERT_CYCLES : 0)) * 16 /
                         m->lanes;
-    return total(m, macs / m->macs + calls * CALL_CYCLES + transforms, weights);
+    double cycles = macs / m->macs + calls * CALL_CYCLES + transforms;
+    if (m->beside_dots && m->threads > 1 && tiles < OWN_TILES * m->threads) {
+        cycles += tiles * positions * (in + out) * sizeof(float) / PASSED_BYTES_CYCLE;
+        cycles += 2 * STEP_CYCLES * m->threads;
+    }
+    return total(m, cycles, weights);
 }
 
 lt_conv_costs lt_winograd_costs(const lt_conv *conv, const lt_cpu_device *device, uint32_t threads)
 {
     const lt_conv_geometry *g = &conv->g;
     const lt_gemm_kernels *gemm = lt_gemm_kernels_for(device, LEAT_DTYPE_F32);
-    const double lanes = device->isa == LT_CPU_PORTABLE ? 4 : 16;
-    const machine m = {device->full_width ? 32 : lanes, lanes, threads};
+    const double lanes = device->isa == LT_CPU_PORTABLE ? 4 : 16, rate = igemm_rate(conv, device);
+    const machine m = {device->full_width ? 32 : lanes, lanes, device->full_width && rate > 1,
+                       threads};
     double groups = (double)g->groups, k = 9.0 * (double)g->in_channels / groups;
     double columns = padded((double)g->out_channels / groups, gemm->nr / 2.0);
     double rows = (double)g->batch * (double)g->out[1] * (double)g->out[2];
     double calls =
         groups * padded(columns, gemm->nr) / gemm->nr * padded(rows, gemm->mr) / gemm->mr;
-    double rate = igemm_rate(conv, device);
     double cycles = groups * rows * k * columns / m.macs / rate + calls * CALL_CYCLES;
     double bytes = groups * k * columns * (conv->compute == LEAT_DTYPE_F32 ? 4 : 2);
     return (lt_conv_costs){.igemm_ns = total(&m, cycles, bytes),
