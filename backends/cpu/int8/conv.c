@@ -20,13 +20,6 @@ typedef struct parts {
     size_t total;
 } parts;
 
-/* Runs of bytes that make one row. */
-typedef struct gather {
-    const int64_t *offsets; /* [lines] from the first */
-    size_t lines, line;     /* how many, and bytes of each */
-    lt_gemm_copy_fn then;   /* what the kernels do with rows */
-} gather;
-
 typedef struct qconv {
     lt_int8_node q;
     lt_conv_window window;
@@ -42,9 +35,7 @@ typedef struct qconv {
     size_t y_element, residual_element;
     bool by_channel; /* one filter a channel: by ... */
     lt_int8_depthwise depthwise;
-    lt_gemm_copy_fn copy; /* of rows, or NULL */
-    gather gather;        /* of the lines of a filter; lines 0: not so */
-    const void *w_zeros;  /* constant zero points, for packing */
+    const void *w_zeros; /* constant zero points, for packing */
 } qconv;
 
 static size_t channel_bytes(const lt_conv_geometry *g)
@@ -75,13 +66,11 @@ static void pack_weights(const qconv *w, const void *weights, const void *zeros,
         pack_depthwise(w, weights, zeros, out);
         return;
     }
-    size_t packed_k = lt_gemm_padded_k(w->kernels, w->window.k) * w->window.taps;
     lt_conv_window_pack(&w->window, w->kernels, weights, w->q.w_type, w->group_packed, scratch,
                         out);
     for (size_t g = 0; g < w->q.groups; g++) {
-        int32_t *sums = (int32_t *)(void *)(out + w->sums_at) + g * w->q.columns;
-        lt_int8_column_sums(w->kernels, out + g * w->group_packed, packed_k, w->q.n, sums,
-                            w->q.pairs ? sums + w->q.groups * w->q.columns : NULL);
+        int32_t *sums = (int32_t *)(void *)(out + w->sums_at);
+        lt_int8_column_sums(&w->q, w->kernels, out + g * w->group_packed, g, sums);
     }
 }
 
@@ -100,49 +89,6 @@ static leat_status fill_weights(void *out, size_t bytes, const leat_value *const
         w->host->free(w->host->context, scratch, scratch_bytes);
     }
     return LEAT_OK;
-}
-
-/* --- rows in one piece --------------------------------------------------------------------------
- *
- * Padded data (conv/window.h) has one run of bytes for each line of the filter: 7 of 21 for 7x7
- * over 3 channels. A product by runs fills each up to whole groups of four, here 168 instead of
- * 147; gathered side by side all of them are filled up once, to 148, and there is one tap instead
- * of seven. That pays where kernels want rows copied anyway: with AVX2 the first layer of ResNet-50
- * takes 1.76 instead of 2.32 ms; with VNNI, whose rows stay where they are, 0.72 instead of 0.70.
- */
-
-/* Most bytes of a row. */
-#define GATHER_MAX 512
-
-/* lt_gemm_copy_fn. 32 bytes at a time: the padded data has as many behind its last run. */
-static void gather_row(const void *argument, const void *from, size_t row, size_t k, void *to)
-{
-    const gather *g = argument;
-    uint8_t bytes[GATHER_MAX + 32], *out = bytes;
-    for (size_t i = 0; i < g->lines; i++, out += g->line) {
-        const uint8_t *run = (const uint8_t *)from + g->offsets[i];
-        for (size_t j = 0; j < g->line; j += 32) {
-            memcpy(out + j, run + j, 32);
-        }
-    }
-    g->then(NULL, bytes, row, k, to);
-}
-
-/* Makes one tap of all lines of the filter where that saves products. */
-static void choose_gather(qconv *w)
-{
-    lt_conv_window *window = &w->window;
-    size_t k = window->k * window->taps;
-    bool fewer =
-        lt_gemm_padded_k(w->kernels, k) < lt_gemm_padded_k(w->kernels, window->k) * window->taps;
-    w->copy = lt_int8_copy_for(w->kernels);
-    if (w->copy == NULL || !window->padded || !fewer || k > GATHER_MAX) {
-        return;
-    }
-    w->gather = (gather){window->offsets, window->taps, window->k, w->copy};
-    window->k = k;
-    window->taps = 1;
-    w->copy = gather_row;
 }
 
 /* --- launch -------------------------------------------------------------------------------------
@@ -252,9 +198,6 @@ static void run_products(const qconv *w, const leat_kernel_args *args, const cha
                            .rows_argument = &source,
                            .a = source.data,
                            .lda = (size_t)g->in_channels,
-                           .copy = w->copy,
-                           .copy_argument = &w->gather,
-                           .copy_bytes = 1,
                            .b = packed + i * w->group_packed,
                            .bias = params->offset + i * w->q.columns,
                            .c = result + i * w->q.n * w->y_element,
@@ -367,8 +310,7 @@ static void plan_parts(qconv *w, uint32_t threads)
                              .n = w->window.n,
                              .k = w->product_k,
                              .taps = w->window.taps,
-                             .rows = w->window.matrix ? NULL : lt_conv_window_rows,
-                             .copy = w->copy};
+                             .rows = w->window.matrix ? NULL : lt_conv_window_rows};
     at->total = total + lt_gemm_workspace(&job, threads);
 }
 
@@ -403,7 +345,7 @@ static leat_status prepare_constants(qconv *w, const leat_kernel_node *node, lea
         return LEAT_OK;
     }
     uint64_t key = 0x800 | (uint64_t)w->kernels->nr << 16 | (uint64_t)groups << 24;
-    key ^= (uint64_t)w->window.taps << 48;
+    key ^= (uint64_t)w->window.taps << 48 ^ (uint64_t)(w->q.limits != NULL) << 14;
     if (w->by_channel) {
         key ^= depthwise_key(w);
     }
@@ -458,15 +400,16 @@ leat_status lt_cpu_qconv_prepare(const leat_kernel_node *node, void *device, con
                           : w->q.residual_type == LEAT_DTYPE_F32 ? 4
                                                                  : 1;
     w->kernels = lt_int8_kernels_for(device, (uint32_t)w->y_element);
-    w->q.columns = lt_gemm_panels(w->kernels, w->q.n) * w->kernels->nr;
-    choose_gather(w);
+    w->q.panels = lt_gemm_panels(w->kernels, w->q.n);
+    w->q.columns = w->q.panels * w->kernels->nr;
+    w->q.packed_k = lt_gemm_padded_k(w->kernels, w->window.k) * w->window.taps;
     const leat_value *w_zeros = leat_kernel_input(node, w->q.in.w_zero);
     w->w_zeros = w_zeros ? w_zeros->data : NULL;
     status = choose_depthwise(w, device, plan, err);
     if (status != LEAT_OK) {
         return status;
     }
-    w->q.pairs = lt_int8_pairs(w->kernels) && !w->by_channel;
+    w->q.limits = w->by_channel ? NULL : lt_int8_limits_for(w->kernels);
     w->q.constant_weights &= !w->by_channel || w_zeros == NULL || w_zeros->data != NULL;
     w->q.fixed &= w->q.constant_weights;
     double low, high;
@@ -474,8 +417,7 @@ leat_status lt_cpu_qconv_prepare(const leat_kernel_node *node, void *device, con
     w->q.activate = clamp ? NULL : lt_cpu_activate_for(device);
     status = prepare_constants(w, node, plan, err);
     /* The copy may be read beyond a row, where weights are 0, unless rows are summed up. */
-    bool over = w->window.padded && w->gather.lines == 0 && w->q.fixed &&
-                w->params.epilogue.column_zero == NULL;
+    bool over = w->window.padded && w->q.fixed && w->params.epilogue.column_zero == NULL;
     w->product_k = over ? lt_gemm_padded_k(w->kernels, w->window.k) : w->window.k;
     w->outside_bytes = w->by_channel ? LT_INT8_DEPTHWISE_CHANNELS : w->product_k;
     plan_parts(w, host->pool_threads(host->pool));

@@ -7,9 +7,9 @@ int32_t lt_int8_row_sum(const lt_gemm_tile *tile, size_t row)
 {
     uint32_t sum = 0;
     for (size_t t = 0; t < tile->taps; t++) {
-        const void *a = tile->rows[t * LT_GEMM_MAX_MR + row];
+        const uint8_t *a = tile->rows[t * LT_GEMM_MAX_MR + row];
         for (size_t j = 0; j < tile->k; j++) {
-            sum += tile->a_bytes == 2 ? ((const uint16_t *)a)[j] : ((const uint8_t *)a)[j];
+            sum += a[j];
         }
     }
     return (int32_t)sum;

@@ -61,7 +61,7 @@ const lt_gemm_kernels *lt_int8_kernels_for(const lt_cpu_device *device, uint32_t
     } else if (device->avx_vnni) {
         pair = lt_cpu_gemm_u8s8_6x16_avxvnni;
     } else if (device->isa >= LT_CPU_AVX2) {
-        pair = lt_cpu_gemm_u8s8_4x16_avx2;
+        pair = lt_cpu_gemm_u8s8_6x16_avx2;
     }
 #endif
     (void)device;
@@ -152,38 +152,15 @@ void lt_int8_pack(const lt_gemm_source *piece, size_t width, void *out)
     }
 }
 
-/* Rows that are packed in fours, then taken apart, at a time. */
-#define PAIR_ROWS 64
-#define PAIR_WIDTH 16
-
-void lt_int8_pack_pairs(const lt_gemm_source *piece, size_t width, void *out)
-{
-    int8_t fours[PAIR_ROWS * PAIR_WIDTH];
-    int16_t *to = out;
-    lt_gemm_source part = *piece;
-    for (size_t j0 = 0; j0 < piece->k; j0 += PAIR_ROWS) {
-        part.data = (const char *)piece->data + j0 * piece->row_stride;
-        part.k = piece->k - j0 < PAIR_ROWS ? piece->k - j0 : PAIR_ROWS;
-        lt_int8_pack(&part, width, fours);
-        const int8_t *from = fours;
-        for (size_t i = 0; i < (part.k + 3) / 4 * width / 8; i++, to += 32) {
-            for (size_t c = 0; c < 8; c++, from += 4) {
-                to[2 * c] = from[1];
-                to[2 * c + 1] = from[3];
-                to[16 + 2 * c] = from[0];
-                to[16 + 2 * c + 1] = from[2];
-            }
-        }
-    }
-}
-
-lt_gemm_copy_fn lt_int8_copy_for(const lt_gemm_kernels *kernels)
-{
 #if defined(__x86_64__)
-    if (lt_int8_pairs(kernels)) {
-        return lt_int8_pair_row_avx2;
-    }
-#endif
+lt_int8_limits_fn lt_int8_limits_for(const lt_gemm_kernels *kernels)
+{
+    return kernels->full[0] == lt_cpu_gemm_u8s8_6x16_avx2[0].full[0] ? lt_int8_limits_avx2 : NULL;
+}
+#else
+lt_int8_limits_fn lt_int8_limits_for(const lt_gemm_kernels *kernels)
+{
     (void)kernels;
     return NULL;
 }
+#endif

@@ -11,8 +11,9 @@
 
 #include <immintrin.h>
 
-#define MR 6
-#define VL 8
+#define KERNELS lt_cpu_gemm_u8s8_6x16_avxvnni
+#define NAME "gemm_u8s8_6x16_avxvnni"
+#include "int8/gemm_u8s8_6x16.inc"
 
 /* Four k at byte `at` of every row. */
 static inline __attribute__((always_inline)) void step_run(__m256i sum[][2],
@@ -33,9 +34,9 @@ static inline __attribute__((always_inline)) void step_run(__m256i sum[][2],
     }
 }
 
-/* Adds the products of all taps to the sums. */
+/* Adds the products of all taps to the sums of three rows and more. */
 static inline __attribute__((always_inline)) void
-sum_run(const lt_gemm_tile *tile, __m256i sum[MR][2], const int mr, const int nv)
+sum_many(const lt_gemm_tile *tile, __m256i sum[MR][2], const int mr, const int nv)
 {
     const __m256i *b = tile->b;
     const char *next = tile->next;
@@ -93,53 +94,12 @@ sum_few(const lt_gemm_tile *tile, __m256i sum[MR][2], const int mr, const int nv
     }
 }
 
-/* mr and nv (vectors a row) are constants at every call, so that sums stay in registers. */
-static inline __attribute__((always_inline)) void tile_run(const lt_gemm_tile *tile, const int mr,
-                                                           const int nv)
+static inline __attribute__((always_inline)) void
+sum_run(const lt_gemm_tile *tile, __m256i sum[MR][2], const int mr, const int nv)
 {
-    __m256i sum[MR][2];
-#pragma GCC unroll 6
-    for (int r = 0; r < mr; r++) {
-        for (int v = 0; v < nv; v++) {
-            const int32_t *start = (const int32_t *)tile->bias + v * VL;
-            sum[r][v] = tile->bias ? _mm256_loadu_si256((const __m256i *)(const void *)start)
-                                   : _mm256_setzero_si256();
-        }
-    }
     if (mr <= 2) {
         sum_few(tile, sum, mr, nv, mr == 1 ? 4 : 2);
     } else {
-        sum_run(tile, sum, mr, nv);
+        sum_many(tile, sum, mr, nv);
     }
-    int32_t stored[MR * 2 * VL];
-#pragma GCC unroll 6
-    for (int r = 0; r < mr; r++) {
-        for (int v = 0; v < nv; v++) {
-            _mm256_storeu_si256((__m256i *)(void *)(stored + r * 2 * VL + v * VL), sum[r][v]);
-        }
-    }
-    lt_int8_finish_16_avx2(tile, stored, (size_t)mr);
 }
-
-#define ROWS(X) X(1) X(2) X(3) X(4) X(5) X(6)
-#define DEFINE_KERNELS(rows)                                                                       \
-    static void full_##rows(const lt_gemm_tile *tile)                                              \
-    {                                                                                              \
-        tile_run(tile, rows, 2);                                                                   \
-    }                                                                                              \
-    static void half_##rows(const lt_gemm_tile *tile)                                              \
-    {                                                                                              \
-        tile_run(tile, rows, 1);                                                                   \
-    }
-ROWS(DEFINE_KERNELS)
-
-#define FULL(rows) full_##rows,
-#define HALF(rows) half_##rows,
-#define TABLE(bytes)                                                                               \
-    {                                                                                              \
-        .name = "gemm_u8s8_6x16_avxvnni", .dtype = LEAT_DTYPE_U8, .a_bytes = 1, .b_bytes = 1,      \
-        .c_bytes = bytes, .bias_bytes = 4, .k_group = 4, .mr = MR, .nr = 2 * VL,                   \
-        .full = {ROWS(FULL)}, .half = {ROWS(HALF)}, .pack = lt_int8_pack,                          \
-        .activate = lt_cpu_activate_tile_f32_avx2                                                  \
-    }
-const lt_gemm_kernels lt_cpu_gemm_u8s8_6x16_avxvnni[2] = {TABLE(4), TABLE(1)};

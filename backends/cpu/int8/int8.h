@@ -56,6 +56,8 @@ typedef struct lt_int8_epilogue {
     const int32_t *column_sum;  /* ... what each is multiplied with; NULL otherwise */
     const float *scale;         /* by column */
     const float *bias;          /* by column, or NULL */
+    const uint8_t *limits;      /* by panel and k, for kernels that want them; and ... */
+    size_t panel_limits;        /* ... how many a panel has */
     bool mid;
     float mid_low, mid_high, mid_factor;
     lt_int8_residual residual_kind;
@@ -86,7 +88,7 @@ const lt_gemm_kernels *lt_int8_kernels_for(const lt_cpu_device *device, uint32_t
 /* Tables with c_bytes 4 and 1. */
 extern const lt_gemm_kernels lt_cpu_gemm_u8s8_4x8_portable[2];
 #if defined(__x86_64__)
-extern const lt_gemm_kernels lt_cpu_gemm_u8s8_4x16_avx2[2];
+extern const lt_gemm_kernels lt_cpu_gemm_u8s8_6x16_avx2[2];
 extern const lt_gemm_kernels lt_cpu_gemm_u8s8_6x16_avxvnni[2];
 extern const lt_gemm_kernels lt_cpu_gemm_u8s8_14x32_avx512vnni[4]; /* two more for full_width */
 #endif
@@ -94,20 +96,13 @@ extern const lt_gemm_kernels lt_cpu_gemm_u8s8_14x32_avx512vnni[4]; /* two more f
 /* lt_gemm_pack_fn: s8 or u8 in groups of four; u8 has 128 taken away. */
 void lt_int8_pack(const lt_gemm_source *piece, size_t width, void *out);
 
-/* For kernels that multiply sums of pairs (gemm_u8s8_avx2.c): 16-bit words, of four rows and eight
- * columns (b1 b3) of each column, then (b0 b2) of each. `width` 8 or 16. */
-void lt_int8_pack_pairs(const lt_gemm_source *piece, size_t width, void *out);
+/* Makes the limits of one product's packed panels, packed_k bytes for each: for each k the largest
+ * byte of A whose products with the panel do not saturate (gemm_u8s8_avx2.c). */
+typedef void (*lt_int8_limits_fn)(const void *packed, size_t packed_k, size_t n, uint8_t *limits);
 
-/* Whether kernels multiply sums of pairs. They need the products of lt_int8_column_sums taken from
- * their sums, and rows that pass through lt_int8_copy_for. */
-static inline bool lt_int8_pairs(const lt_gemm_kernels *kernels)
-{
-    return kernels->b_bytes == 2;
-}
-
-/* lt_gemm_job.copy of u8 rows for these kernels, or NULL. */
-lt_gemm_copy_fn lt_int8_copy_for(const lt_gemm_kernels *kernels);
-void lt_int8_pair_row_avx2(const void *argument, const void *from, size_t row, size_t k, void *to);
+/* What makes the limits that kernels want in their epilogue; NULL: they want none. */
+lt_int8_limits_fn lt_int8_limits_for(const lt_gemm_kernels *kernels);
+void lt_int8_limits_avx2(const void *packed, size_t packed_k, size_t n, uint8_t *limits);
 
 /* Finishes a tile of `rows` rows whose sums lie `ld` apart: everything that the formula above says
  * after S's first two terms. */
@@ -119,7 +114,7 @@ void lt_int8_finish_avx2(const lt_gemm_tile *tile, const int32_t *sums, size_t l
 /* The same for rows of 16 sums that lie side by side, readable to the end whatever tile->n is. */
 void lt_int8_finish_16_avx2(const lt_gemm_tile *tile, const int32_t *sums, size_t rows);
 
-/* Sum of the row's elements, tile->a_bytes each, in all taps. */
+/* Sum of the row's bytes in all taps. */
 int32_t lt_int8_row_sum(const lt_gemm_tile *tile, size_t row);
 
 #endif

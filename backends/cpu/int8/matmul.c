@@ -32,8 +32,7 @@ static void pack_matrix(const qmatmul *w, const void *b, char *out)
                              .scale = 1};
     lt_gemm_pack(w->kernels, &source, out, 0, lt_gemm_panels(w->kernels, d->n));
     int32_t *sums = (int32_t *)(void *)(out + w->sums_at);
-    lt_int8_column_sums(w->kernels, out, lt_gemm_padded_k(w->kernels, d->k), d->n, sums,
-                        sums + w->q.columns);
+    lt_int8_column_sums(&w->q, w->kernels, out, 0, sums);
 }
 
 static leat_status fill_weights(void *out, size_t bytes, const leat_value *constant,
@@ -66,8 +65,6 @@ static void run_product(const qmatmul *w, const leat_kernel_args *args, const ch
                        .taps = 1,
                        .a = a,
                        .lda = d->k,
-                       .copy = lt_int8_copy_for(w->kernels),
-                       .copy_bytes = 1,
                        .b = packed,
                        .bias = params->offset,
                        .c = (char *)args->outputs[0] + c0 * w->kernels->c_bytes,
@@ -163,6 +160,7 @@ static leat_status prepare_constants(qmatmul *w, const leat_kernel_node *node,
         return LEAT_OK;
     }
     uint64_t key = 0x801 | (uint64_t)w->kernels->nr << 16 | (uint64_t)d->trans_b << 24;
+    key |= (uint64_t)(w->q.limits != NULL) << 25;
     leat_status status = host->plan_pack(plan, leat_kernel_input(node, w->q.in.w), key, block,
                                          fill_weights, w, &w->packed, err);
     if (status != LEAT_OK || !w->q.fixed) {
@@ -197,8 +195,7 @@ static void plan_parts(qmatmul *w, const leat_kernel_node *node, uint32_t thread
                              .m = d->b_offsets ? d->m : d->batch * d->m,
                              .n = d->n,
                              .k = d->k,
-                             .taps = 1,
-                             .copy = lt_int8_copy_for(w->kernels)};
+                             .taps = 1};
     at->total = total + lt_gemm_workspace(&job, threads);
 }
 
@@ -228,8 +225,10 @@ leat_status lt_cpu_qmatmul_prepare(const leat_kernel_node *node, void *device,
     }
     w->q.fixed &= d->b_offsets == NULL;
     w->kernels = lt_int8_kernels_for(device, w->q.result == LT_INT8_RESULT_BYTE ? 1 : 4);
-    w->q.columns = lt_gemm_panels(w->kernels, d->n) * w->kernels->nr;
-    w->q.pairs = lt_int8_pairs(w->kernels);
+    w->q.panels = lt_gemm_panels(w->kernels, d->n);
+    w->q.columns = w->q.panels * w->kernels->nr;
+    w->q.packed_k = lt_gemm_padded_k(w->kernels, d->k);
+    w->q.limits = lt_int8_limits_for(w->kernels);
     double low, high;
     bool clamp = lt_cpu_activation_clamp(&w->q.activation, &low, &high);
     w->q.activate = clamp ? NULL : lt_cpu_activate_for(device);

@@ -270,17 +270,12 @@ static bool fill_integers(const lt_int8_node *q, const void *const *inputs, cons
 }
 
 /* Where sums start. */
-static void fill_offsets(const lt_int8_node *q, const void *const *inputs, const int32_t *sums,
-                         const arrays *a)
+static void fill_offsets(const lt_int8_node *q, const void *const *inputs, const arrays *a)
 {
     const int32_t *bias = q->bias_type == LEAT_DTYPE_I32 ? lt_int8_input(inputs, q->in.bias) : NULL;
     uint32_t zero = q->x_zeros > 1 ? 0 : (uint32_t)data_zero(inputs, q->in.x_zero, q->x_type);
     for (size_t i = 0; i < q->groups * q->columns; i++) {
         a->offset[i] = (int32_t)(0u - zero * (uint32_t)a->column_sum[i]);
-    }
-    const uint32_t *products = (const uint32_t *)sums + q->groups * q->columns;
-    for (size_t i = 0; q->pairs && i < q->groups * q->columns; i++) {
-        a->offset[i] = (int32_t)((uint32_t)a->offset[i] - products[i]);
     }
     for (size_t g = 0; bias != NULL && g < q->groups; g++) {
         uint32_t *to = (uint32_t *)a->offset + g * q->columns;
@@ -370,8 +365,12 @@ void lt_int8_make_params(const lt_int8_node *q, const void *const *inputs, const
     double clamp[2] = {-INFINITY, INFINITY};
     float divisor = 1;
     out->offset = a.offset;
+    if (q->limits != NULL) {
+        e.limits = (const uint8_t *)(sums + q->groups * q->columns);
+        e.panel_limits = q->packed_k;
+    }
     e.column_zero = fill_integers(q, inputs, sums, &a) ? a.column_zero : NULL;
-    fill_offsets(q, inputs, sums, &a);
+    fill_offsets(q, inputs, &a);
     if (q->x_zeros > 1) {
         for (size_t i = 0; i < q->x_zeros; i++) {
             a.row_zero[i] =
@@ -422,6 +421,7 @@ lt_int8_epilogue lt_int8_group(const lt_int8_node *q, const lt_int8_params *para
     e.column_zero = e.column_zero ? e.column_zero + at : NULL;
     e.scale = e.scale ? e.scale + at : NULL;
     e.bias = e.bias ? e.bias + at : NULL;
+    e.limits = e.limits ? e.limits + group * q->panels * q->packed_k : NULL;
     if (e.residual != NULL) {
         e.residual = (const char *)e.residual +
                      group * q->n * (e.residual_kind == LT_INT8_RESIDUAL_F32 ? sizeof(float) : 1);
@@ -444,35 +444,19 @@ static const char *panel_sums(const char *panel, size_t packed_k, size_t width, 
     return (const char *)b;
 }
 
-/* The same of lt_int8_pack_pairs. */
-static const char *panel_pairs(const char *panel, size_t packed_k, size_t width, int32_t *s,
-                               uint32_t *products)
-{
-    const int16_t *odd = (const int16_t *)(const void *)panel;
-    for (size_t i = 0; i < packed_k / 4 * width; i += 8, odd += 32) {
-        const int16_t *even = odd + 16;
-        for (size_t c = 0; c < 8; c++) {
-            int32_t p = odd[2 * c] * even[2 * c] + odd[2 * c + 1] * even[2 * c + 1];
-            s[i % width + c] += odd[2 * c] + odd[2 * c + 1] + even[2 * c] + even[2 * c + 1];
-            products[i % width + c] += (uint32_t)p;
-        }
-    }
-    return (const char *)odd;
-}
-
-void lt_int8_column_sums(const lt_gemm_kernels *kernels, const void *packed, size_t packed_k,
-                         size_t n, int32_t *sums, int32_t *products)
+void lt_int8_column_sums(const lt_int8_node *q, const lt_gemm_kernels *kernels, const void *packed,
+                         size_t group, int32_t *sums)
 {
     const char *b = packed;
-    for (size_t column = 0; column < n; column += kernels->nr) {
-        size_t width = n - column > kernels->nr / 2 ? kernels->nr : kernels->nr / 2;
-        memset(sums + column, 0, kernels->nr * sizeof(*sums));
-        if (lt_int8_pairs(kernels)) {
-            memset(products + column, 0, kernels->nr * sizeof(*products));
-            b = panel_pairs(b, packed_k, width, sums + column, (uint32_t *)products + column);
-        } else {
-            b = panel_sums(b, packed_k, width, sums + column);
-        }
+    int32_t *own = sums + group * q->columns;
+    for (size_t column = 0; column < q->n; column += kernels->nr) {
+        size_t width = q->n - column > kernels->nr / 2 ? kernels->nr : kernels->nr / 2;
+        memset(own + column, 0, kernels->nr * sizeof(*own));
+        b = panel_sums(b, q->packed_k, width, own + column);
+    }
+    if (q->limits != NULL) {
+        uint8_t *limits = (uint8_t *)(sums + q->groups * q->columns);
+        q->limits(packed, q->packed_k, q->n, limits + group * q->panels * q->packed_k);
     }
 }
 

@@ -29,7 +29,9 @@ typedef struct lt_int8_node {
     lt_cpu_activate_fn activate; /* NULL for a clamp */
     size_t groups, m, n, k;      /* of one group's product; k of all taps */
     size_t columns;              /* n filled up to whole panels */
-    bool pairs;                  /* lt_int8_pairs of the kernels */
+    lt_int8_limits_fn limits;    /* of the kernels, or NULL */
+    size_t packed_k;             /* of all taps as the product sees it: limits of a panel */
+    size_t panels;               /* of one group */
     bool constant_weights;       /* and zero points of theirs */
     bool fixed;                  /* all that the epilogue needs is constant */
 } lt_int8_node;
@@ -58,22 +60,22 @@ typedef struct lt_int8_params {
 
 size_t lt_int8_params_bytes(const lt_int8_node *q);
 /* Makes them from data: inputs as launch gets them (with those of constants set, and others NULL
- * where q->fixed), `sums` the column sums of the packed weights, with q->pairs the products behind.
- */
+ * where q->fixed), `sums` what lt_int8_column_sums made. */
 void lt_int8_make_params(const lt_int8_node *q, const void *const *inputs, const int32_t *sums,
                          void *memory, lt_int8_params *out);
 /* The epilogue of one group. */
 lt_int8_epilogue lt_int8_group(const lt_int8_node *q, const lt_int8_params *params, size_t group);
 
-/* Column sums of one group's packed panels, to columns elements; where lt_int8_pairs(kernels), also
- * the sums over pairs of b[2i] * b[2i + 1], to `products`. */
-void lt_int8_column_sums(const lt_gemm_kernels *kernels, const void *packed, size_t packed_k,
-                         size_t n, int32_t *sums, int32_t *products);
+/* Column sums of one group's packed panels to its place in `sums`, and behind those of all groups
+ * the limits of its panels (q->limits). */
+void lt_int8_column_sums(const lt_int8_node *q, const lt_gemm_kernels *kernels, const void *packed,
+                         size_t group, int32_t *sums);
 
-/* Bytes of both arrays for all groups. */
+/* Bytes of both for all groups; limits are readable to whole blocks of 32. */
 static inline size_t lt_int8_sums_bytes(const lt_int8_node *q)
 {
-    return q->groups * q->columns * sizeof(int32_t) * (q->pairs ? 2 : 1);
+    size_t limits = q->limits != NULL ? q->groups * q->panels * q->packed_k + 32 : 0;
+    return q->groups * q->columns * sizeof(int32_t) + limits;
 }
 
 /* out = x with the sign bits turned over, on the pool. */
