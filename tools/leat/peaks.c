@@ -67,6 +67,9 @@ static void choose_kernels(plan *p, const char *features)
         p->kinds[2] = peak_u8s8_avx2;
         p->read = avx512 ? peak_read_avx512 : peak_read_avx2;
     }
+    if (strstr(features, "avxvnni") != NULL) {
+        p->kinds[2] = peak_u8s8_avxvnni;
+    }
     if (strstr(features, "avx512bf16") != NULL) {
         p->kinds[1] = peak_bf16_avx512bf16;
     }

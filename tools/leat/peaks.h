@@ -55,6 +55,7 @@ uint64_t peak_read_portable(const void *data, size_t bytes);
 #if defined(__x86_64__)
 double peak_f32_avx2(void);
 double peak_u8s8_avx2(void); /* vpmaddubsw, vpmaddwd, vpaddd */
+double peak_u8s8_avxvnni(void);
 uint64_t peak_read_avx2(const void *data, size_t bytes);
 double peak_f32_avx512(void);
 uint64_t peak_read_avx512(const void *data, size_t bytes);

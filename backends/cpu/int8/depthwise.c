@@ -85,6 +85,8 @@ static void choose_kernels(const lt_cpu_device *device, bool narrow, lt_int8_dep
     if (device->avx512_vnni && narrow) {
         d->kernels = &lt_cpu_depthwise_u8s8_64_avx512vnni;
         d->tail = &lt_cpu_depthwise_u8s8_32_avx512vnni;
+    } else if (device->avx_vnni && narrow) {
+        d->kernels = d->tail = &lt_cpu_depthwise_u8s8_32_avxvnni;
     } else if (device->isa >= LT_CPU_AVX2) {
         d->kernels = d->tail = &lt_cpu_depthwise_u8s16_32_avx2;
     }

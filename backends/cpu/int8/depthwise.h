@@ -71,6 +71,7 @@ typedef struct lt_int8_depthwise_kernels {
 extern const lt_int8_depthwise_kernels lt_cpu_depthwise_u8s32_16_portable;
 #if defined(__x86_64__)
 extern const lt_int8_depthwise_kernels lt_cpu_depthwise_u8s16_32_avx2;
+extern const lt_int8_depthwise_kernels lt_cpu_depthwise_u8s8_32_avxvnni;
 extern const lt_int8_depthwise_kernels lt_cpu_depthwise_u8s8_32_avx512vnni;
 extern const lt_int8_depthwise_kernels lt_cpu_depthwise_u8s8_64_avx512vnni;
 #endif
