@@ -34,6 +34,14 @@
 static const int16_t ones[16]
     __attribute__((aligned(32))) = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
 
+#define FOUR(x) x, x, x, x
+#define ALL(x)                                                                                     \
+    {                                                                                              \
+        FOUR(FOUR(x)), FOUR(FOUR(x))                                                               \
+    }
+static const uint8_t low_bits[32] __attribute__((aligned(32))) = ALL(0x7f);
+static const uint8_t top_bit[32] __attribute__((aligned(32))) = ALL(0x80);
+
 /* Sums of two products each, of u8 by s8, which do not saturate. */
 static inline __attribute__((always_inline)) void add_pairs(__m256i *sum, __m256i x, __m256i w)
 {
@@ -68,19 +76,31 @@ static inline __attribute__((always_inline)) void step_run(__m256i sum[][2],
     }
 }
 
-/* The same for any bytes. */
+/* Products of the bits of `mask` of each byte, with all but x and the sum in memory: the sums of a
+ * tile stay in registers on both ways. */
+static inline __attribute__((always_inline)) void add_masked(__m256i *sum, __m256i x,
+                                                             const uint8_t *mask, const __m256i *w)
+{
+    __m256i pairs;
+    __asm__("vpand %3, %2, %0\n\tvpmaddubsw %4, %0, %0\n\tvpmaddwd %5, %0, %0\n\t"
+            "vpaddd %0, %1, %1"
+            : "=&x"(pairs), "+x"(*sum)
+            : "x"(x), "m"(*(const __m256i *)(const void *)mask), "m"(*w),
+              "m"(*(const __m256i *)(const void *)ones));
+}
+
+/* Four k at byte `at` of every row, for any bytes. */
 static inline __attribute__((always_inline)) void step_large(__m256i sum[][2],
                                                              const uint8_t *const rows[], size_t at,
                                                              const __m256i *b, const int mr,
                                                              const int nv)
 {
-    const __m256i top = _mm256_set1_epi8((char)0x80);
 #pragma GCC unroll 6
     for (int r = 0; r < mr; r++) {
         const __m256i x = four_bytes(rows[r] + at);
         for (int v = 0; v < nv; v++) {
-            add_pairs(&sum[r][v], _mm256_andnot_si256(top, x), _mm256_load_si256(b + v));
-            add_pairs(&sum[r][v], _mm256_and_si256(top, x), _mm256_load_si256(b + v));
+            add_masked(&sum[r][v], x, low_bits, b + v);
+            add_masked(&sum[r][v], x, top_bit, b + v);
         }
     }
 }
