@@ -23,7 +23,7 @@
  *
  * "bound" is what no policy can exceed on these arrivals (sched/oracle.c). --trace takes one trace
  * only, --grid 0 leaves out the grid. --highest finds for each policy the highest load at which
- * 99 % of each class is in time.
+ * 99 % of each class is in time; with --live null live, by five steps of --seconds each.
  *
  * --live runs the same in real time, each policy for S seconds: "null" with devices that wait for
  * what a batch takes, a FOLDER with the models in it on the CPU, whose costs are measured first.
@@ -120,12 +120,14 @@ static void print_table(const world *w, uint64_t seed, const leat_policy_weights
         char name[64];
         name_policy(&at, name, sizeof(name));
         printf("%-12s %6.2f %6.2f %6.2f %6.2f %6.2f %-33s %7.2f %5.3f %6.2f %8.2f %8.2f %6.4f"
-               "  takeovers %llu, %llu; on time %.1f %%, %.1f %%; %llu steps of %llu\n",
+               "  takeovers %llu, %llu; other stand-ins %llu, %llu; on time %.1f %%, %.1f %%; %llu "
+               "steps of %llu\n",
                trace_names[t], 100 * fixed[0], 100 * fixed[1], 100 * fixed[2], 100 * fixed[3],
                100 * best.goodput, name, 100 * own.goodput, ratio,
                100 * most_possible(w, t, seed).most, 100 * own.busy, 100 * wreck.goodput,
                wreck.goodput / fixed[0], (unsigned long long)own.takeovers,
-               (unsigned long long)wreck.takeovers, 100 * own.on_time, 100 * best.on_time,
+               (unsigned long long)wreck.takeovers, (unsigned long long)own.changes,
+               (unsigned long long)wreck.changes, 100 * own.on_time, 100 * best.on_time,
                (unsigned long long)own.steps, (unsigned long long)own.trials);
         fflush(stdout);
         wins += ratio >= 1.10;
@@ -285,7 +287,7 @@ int main(int argc, char **argv)
     }
     w.log = log_path ? fopen(log_path, "w") : NULL;
     if (at_objective) {
-        print_highest(&w, seed, &weights);
+        print_highest(&w, seed, &weights, live != NULL);
     } else if (live != NULL) {
         print_live(&w, seed, &weights, strcmp(live, "null") == 0 ? NULL : live);
     } else {

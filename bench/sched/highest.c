@@ -25,7 +25,7 @@ typedef struct attempt {
 } attempt;
 
 static attempt try_load(const world *w, double load, int trace, uint64_t seed,
-                        const leat_scheduler_desc *desc)
+                        const leat_scheduler_desc *desc, bool live)
 {
     world at = *w;
     at.load = load;
@@ -34,16 +34,17 @@ static attempt try_load(const world *w, double load, int trace, uint64_t seed,
         const oracle o = most_possible(&at, trace, seed);
         return (attempt){o.most >= OBJECTIVE * o.asked, o.most};
     }
-    const result r = simulate(&at, trace, seed, *desc);
+    const result r = live ? run_live(&at, trace, seed, *desc) : simulate(&at, trace, seed, *desc);
     return (attempt){r.worst_class >= OBJECTIVE, r.goodput};
 }
 
-static double highest(const world *w, int trace, uint64_t seed, const leat_scheduler_desc *desc)
+static double highest(const world *w, int trace, uint64_t seed, const leat_scheduler_desc *desc,
+                      bool live)
 {
-    double low = 0, high = 1.28, best = 0;
-    for (int i = 0; i < 7; i++) {
+    double low = 0, high = live ? 0.96 : 1.28, best = 0;
+    for (int i = 0; i < (live ? 5 : 7); i++) {
         const double load = (low + high) / 2;
-        const attempt a = try_load(w, load, trace, seed, desc);
+        const attempt a = try_load(w, load, trace, seed, desc, live);
         if (a.met) {
             low = load;
             best = a.goodput;
@@ -54,7 +55,30 @@ static double highest(const world *w, int trace, uint64_t seed, const leat_sched
     return best;
 }
 
-void print_highest(const world *w, uint64_t seed, const leat_policy_weights *weights)
+static void print_live_highest(const world *w, uint64_t seed, const leat_policy_weights *weights)
+{
+    const leat_scheduler_desc descs[] = {
+        {.policy = LEAT_POLICY_EDF, .admit = 1},
+        {.policy = LEAT_POLICY_EDF, .hold_ns = 1000000},
+        {.policy = LEAT_POLICY_LEARNED, .weights = weights},
+    };
+    printf("%-12s %6s %6s %7s, live, on a device that waits\n", "99 % in time", "admit", "hold 1",
+           "learned");
+    for (int t = 0; t < N_TRACES; t++) {
+        if (w->only >= 0 && w->only != t) {
+            continue;
+        }
+        printf("%-12s", trace_names[t]);
+        for (size_t i = 0; i < sizeof(descs) / sizeof(descs[0]); i++) {
+            printf(" %6.1f", 100 * highest(w, t, seed, &descs[i], true));
+            fflush(stdout);
+        }
+        printf("\n");
+    }
+}
+
+static void print_simulated_highest(const world *w, uint64_t seed,
+                                    const leat_policy_weights *weights)
 {
     const leat_scheduler_desc learned[] = {
         {.policy = LEAT_POLICY_LEARNED, .weights = weights},
@@ -63,14 +87,26 @@ void print_highest(const world *w, uint64_t seed, const leat_policy_weights *wei
     printf("%-12s %6s %6s %6s %6s %6s %6s %6s %7s %7s %6s\n", "99 % in time", "EDF", "admit",
            "hold 1", "FIFO", "strict", "SJF", "FAIR", "learned", "alone", "bound");
     for (int t = 0; t < N_TRACES; t++) {
+        if (w->only >= 0 && w->only != t) {
+            continue;
+        }
         printf("%-12s", trace_names[t]);
         for (size_t i = 0; i < n_objective_rules + 2; i++) {
             const leat_scheduler_desc *desc =
                 i < n_objective_rules ? &objective_rules[i] : &learned[i - n_objective_rules];
-            printf(" %6.1f", 100 * highest(w, t, seed, desc));
+            printf(" %6.1f", 100 * highest(w, t, seed, desc, false));
             fflush(stdout);
         }
-        printf("  %6.1f\n", 100 * highest(w, t, seed, NULL));
+        printf("  %6.1f\n", 100 * highest(w, t, seed, NULL, false));
         fflush(stdout);
+    }
+}
+
+void print_highest(const world *w, uint64_t seed, const leat_policy_weights *weights, bool live)
+{
+    if (live) {
+        print_live_highest(w, seed, weights);
+    } else {
+        print_simulated_highest(w, seed, weights);
     }
 }

@@ -159,8 +159,8 @@ static void run_batch(void *user, uint32_t device, uint32_t queue, void *const *
     }
 }
 
-/* Submits what comes, when it comes. Nothing is late by more than the machine makes it. */
-static result run_live(world *w, int trace, uint64_t seed, leat_scheduler_desc desc)
+/* Nothing is late by more than the machine makes it. */
+result run_live(world *w, int trace, uint64_t seed, leat_scheduler_desc desc)
 {
     double arrival[MOST_STREAMS];
     uint64_t seeds[MOST_STREAMS];

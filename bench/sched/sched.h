@@ -52,12 +52,12 @@ typedef struct world {
 } world;
 
 typedef struct result {
-    double goodput;     /* of the devices' time */
-    double busy;        /* of the devices' time */
-    double on_time;     /* of the requests */
-    double worst_class; /* of the requests of the class with the fewest on time */
-    uint64_t takeovers;
-    uint64_t trials, steps; /* of weights */
+    double goodput;              /* of the devices' time */
+    double busy;                 /* of the devices' time */
+    double on_time;              /* of the requests */
+    double worst_class;          /* of the requests of the class with the fewest on time */
+    uint64_t takeovers, changes; /* of the stand-in */
+    uint64_t trials, steps;      /* of weights */
     uint64_t decisions;
 } result;
 
@@ -96,13 +96,16 @@ oracle most_possible(const world *w, int trace, uint64_t seed);
 /* The rules that are tried for the highest load at which 99 % of each class is in time. */
 extern const leat_scheduler_desc objective_rules[];
 extern const size_t n_objective_rules;
-void print_highest(const world *w, uint64_t seed, const leat_policy_weights *weights);
+/* live: in real time, on a device that waits; of the rules those that hold or admit only. */
+void print_highest(const world *w, uint64_t seed, const leat_policy_weights *weights, bool live);
 
 void train(const world *w, int generations, int threads, const char *path,
            leat_policy_weights *weights);
 
 /* The table in real time. folder: of the streams' models, run on the CPU; NULL: nothing is run, the
  * device waits for what a batch would take. */
+/* A policy in real time: what comes is submitted when it comes. */
+result run_live(world *w, int trace, uint64_t seed, leat_scheduler_desc desc);
 void print_live(world *w, uint64_t seed, const leat_policy_weights *weights, const char *folder);
 /* Measures the streams' costs with the models of a folder. */
 void measure_costs(world *w, const char *folder);

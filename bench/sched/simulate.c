@@ -114,7 +114,8 @@ result result_of(const world *w, leat_scheduler *scheduler, double time_ns,
                     .worst_class = worst,
                     .trials = stats.trials,
                     .steps = stats.steps,
-                    .takeovers = stats.takeovers};
+                    .takeovers = stats.takeovers,
+                    .changes = stats.stand_in_changes};
 }
 
 static void count_time(uint32_t *times, uint64_t begin)

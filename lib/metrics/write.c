@@ -308,8 +308,8 @@ static const struct scheduler_family {
      AT(work_on_time_ns), 1, LT_UNIT_NANOSECONDS},
     {"leat_scheduler_busy_seconds_total", "counter", "Time that devices ran batches.", "device",
      AT(busy_ns), LEAT_MAX_DEVICES, LT_UNIT_NANOSECONDS},
-    {"leat_scheduler_takeovers_total", "counter", "Times that EDF took over.", NULL, AT(takeovers),
-     1, LT_UNIT_ONE},
+    {"leat_scheduler_takeovers_total", "counter", "Times that a rule took over.", NULL,
+     AT(takeovers), 1, LT_UNIT_ONE},
 #undef AT
 };
 

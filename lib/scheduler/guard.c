@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The guard: two schedulers decide in the real one's shadow about the same requests, each batch
- * taking what the table of costs says: EDF with admission, and the policy. The policy decides for
- * the devices only while its shadow is ahead of EDF's, so that it must have shown itself before.
+/* The guard: other schedulers decide in the real one's shadow about the same requests, each batch
+ * taking what the table of costs says: a few rules that are safe, and the policy. The policy
+ * decides for the devices only while its shadow is ahead of the best rule's, so that it must have
+ * shown itself before; else that rule does. (Admission helps where too much is asked for, holding
+ * where batches can grow, neither where the load is light.)
  *
- * What is compared is work in time, of requests whose deadlines have passed: by then both have done
- * or lost them all. (A policy that leaves for later what is due later has done less at any moment,
- * but lost nothing; one that starves it has done more, and will have lost it.) */
+ * What is compared is work in time, of requests whose deadlines have passed: by then all have done
+ * or lost them. (A policy that leaves for later what is due later has done less at any moment, but
+ * lost nothing; one that starves it has done more, and will have lost it.) */
 #include "scheduler/scheduler.h"
 
 #include <math.h>
@@ -17,33 +19,41 @@ enum {
 
 #define LONGEST_NS (1ull << 40) /* of a deadline; one beyond counts as none */
 
+const lt_rule lt_rules[LT_N_RULES] = {{.admit = true}, {.holds = true}, {.admit = false}};
+
 static uint64_t tick_of(const leat_scheduler *s, uint64_t time)
 {
     return time >> s->tick_shift;
 }
 
-/* Work of a request that is complete in time. */
-static void credit(const leat_scheduler *s, lt_ledger *l, uint64_t deadline, double work)
+/* One has done more than the other of requests with deadlines in the same tick. */
+static void note(lt_ledger *l, double more)
 {
-    const uint64_t tick = tick_of(s, deadline);
-    if (tick >= l->tick && tick < l->tick + LT_OPEN_TICKS) {
-        l->open[tick % LT_OPEN_TICKS] += work;
-    } else {
-        l->gain += work;
-    }
+    l->gain += more;
+    l->squares += more * more;
 }
 
-static void close_ticks(const leat_scheduler *s, lt_ledger *l, uint64_t now, double most)
+static void bound(lt_ledger *l, double most)
+{
+    l->gain = l->gain > most ? most : l->gain < -most ? -most : l->gain;
+}
+
+static void close_ticks(leat_scheduler *s, uint64_t now)
 {
     const uint64_t tick = tick_of(s, now);
-    for (int i = 0; i < LT_OPEN_TICKS && l->tick < tick; i++, l->tick++) {
-        const double part = l->open[l->tick % LT_OPEN_TICKS];
-        l->gain += part;
-        l->squares += part * part;
-        l->open[l->tick % LT_OPEN_TICKS] = 0;
+    for (int i = 0; i < LT_OPEN_TICKS && s->tick < tick; i++, s->tick++) {
+        double done[LT_N_SHADOWS + 1];
+        for (int k = 0; k <= LT_N_SHADOWS; k++) {
+            double *open = &s->open[k][s->tick % LT_OPEN_TICKS];
+            done[k] = *open;
+            *open = 0;
+        }
+        for (int k = 0; k < LT_N_LEDGERS; k++) {
+            const uint32_t to = k == LT_TRIAL_TO_POLICY ? LT_SHADOW_POLICY : s->stand_in;
+            note(&s->ledgers[k], done[k] - done[to]);
+        }
     }
-    l->tick = tick;
-    l->gain = l->gain > most ? most : l->gain < -most ? -most : l->gain;
+    s->tick = tick;
 }
 
 /* Twice as long ticks, until a deadline so far ahead has one. */
@@ -54,15 +64,14 @@ static void reach(leat_scheduler *s, uint64_t ahead)
     }
     s->horizon = ahead;
     while (ahead >> s->tick_shift >= LT_OPEN_TICKS - 1) {
-        for (int k = 0; k < LT_N_LEDGERS; k++) {
-            lt_ledger *l = &s->ledgers[k];
+        for (int k = 0; k <= LT_N_SHADOWS; k++) {
             double merged[LT_OPEN_TICKS] = {0};
-            for (uint64_t t = l->tick; t < l->tick + LT_OPEN_TICKS; t++) {
-                merged[t / 2 % LT_OPEN_TICKS] += l->open[t % LT_OPEN_TICKS];
+            for (uint64_t t = s->tick; t < s->tick + LT_OPEN_TICKS; t++) {
+                merged[t / 2 % LT_OPEN_TICKS] += s->open[k][t % LT_OPEN_TICKS];
             }
-            memcpy(l->open, merged, sizeof(merged));
-            l->tick /= 2;
+            memcpy(s->open[k], merged, sizeof(merged));
         }
+        s->tick /= 2;
         s->tick_shift++;
     }
 }
@@ -71,24 +80,12 @@ void lt_shadow_credit(leat_scheduler *s, const lt_core *c, uint32_t device, uint
 {
     const lt_running *r = &c->devices[device];
     const double work = c->queues[r->queue].work;
+    double *open = s->open[c == &s->core ? LT_REAL : c - s->shadows];
     for (uint32_t i = 0; i < r->rows; i++) {
-        const uint64_t deadline = r->batch[i].deadline;
-        if (deadline < end) {
-            continue;
-        }
-        if (c == &s->core) {
-            credit(s, &s->ledgers[LT_REAL_TO_EDF], deadline, work);
-        } else if (c == &s->shadows[LT_SHADOW_EDF]) {
-            credit(s, &s->ledgers[LT_REAL_TO_EDF], deadline, -work);
-            credit(s, &s->ledgers[LT_POLICY_TO_EDF], deadline, -work);
-        } else {
-            const bool trial = c == &s->shadows[LT_SHADOW_TRIAL];
-            if (!trial) {
-                credit(s, &s->ledgers[LT_POLICY_TO_EDF], deadline, work);
-            }
-            if (s->learning.active) {
-                credit(s, &s->ledgers[LT_TRIAL_TO_POLICY], deadline, trial ? work : -work);
-            }
+        const uint64_t deadline = r->batch[i].deadline, tick = tick_of(s, deadline);
+        if (deadline >= end) { /* without one, or far ahead: at once */
+            const bool known = tick >= s->tick && tick < s->tick + LT_OPEN_TICKS;
+            open[(known ? tick : s->tick) % LT_OPEN_TICKS] += work;
         }
     }
 }
@@ -146,7 +143,8 @@ void lt_shadow_submit(leat_scheduler *s, uint32_t queue, uint64_t now, uint64_t 
     for (uint32_t k = 0; k < s->n_shadows; k++) {
         lt_core *c = &s->shadows[k];
         follow(s, c, now);
-        (void)!lt_scheduler_take(c, k == LT_SHADOW_EDF, queue, now, deadline, NULL, NULL);
+        (void)!lt_scheduler_take(c, k < LT_N_RULES && lt_rules[k].admit, queue, now, deadline, NULL,
+                                 NULL);
         for (uint32_t d = 0; c->stats.waiting > 0 && d < c->n_devices; d++) {
             if (!c->devices[d].busy && !c->devices[d].lost) {
                 begin_shadow(c, d, now);
@@ -165,30 +163,73 @@ void lt_shadow_lose(leat_scheduler *s, uint32_t device, bool lost, uint64_t now)
     }
 }
 
-/* The policy decides once it is ahead by more than chance makes it (four times the square root of
- * the squares of what they differed by in every tick; some batches at most), and does so until it
- * is behind; or until the devices have done so much less than EDF's shadow (the table was wrong
- * about what the policy does). Each time that it has to go it must show twice as much; as long as
- * it is ahead by all that counts, half. */
+/* What somebody must be ahead by: more than chance makes it, in standard deviations. */
+static double enough(const leat_scheduler *s, const lt_ledger *l, double deviations)
+{
+    return deviations * sqrt(l->squares) + 2 * s->largest_work;
+}
+
+/* Another rule stands in: all are compared with that now. */
+static void change(leat_scheduler *s, uint32_t rule)
+{
+    const double ahead = s->ledgers[rule].gain, squares = s->ledgers[rule].squares;
+    for (int k = 0; k < LT_N_LEDGERS; k++) {
+        s->ledgers[k].gain -= k == LT_TRIAL_TO_POLICY ? 0 : ahead;
+    }
+    s->ledgers[s->stand_in].squares = squares;
+    s->ledgers[rule] = (lt_ledger){0};
+    s->stand_in_done +=
+        s->shadows[rule].stats.work_on_time_ns - s->shadows[s->stand_in].stats.work_on_time_ns;
+    s->stand_in = rule;
+    s->stand_in_changes++;
+    s->core.hold_ns = s->shadows[rule].hold_ns;
+}
+
+/* Rules come and go by what chance does not make, however long that takes to see. */
+static void choose_rule(leat_scheduler *s)
+{
+    uint32_t best = s->stand_in;
+    for (uint32_t k = 0; k < LT_N_RULES; k++) {
+        lt_ledger *l = &s->ledgers[k];
+        const double need = enough(s, l, 2.5);
+        bound(l, 2 * need);
+        if (l->gain > need && l->gain > s->ledgers[best].gain) {
+            best = k;
+        }
+    }
+    if (best != s->stand_in) {
+        change(s, best);
+    }
+}
+
+/* The policy comes when its shadow is ahead by more than chance makes it, at least once as long as
+ * the longest deadline after the beginning (of what is due later it may have done less); it goes
+ * when that is lost, or when the devices have done so much less than the stand-in's shadow (the
+ * table was wrong about what the policy does). Each time that it has to go it must show twice as
+ * much; as long as it is ahead by all that counts, half. */
 void lt_shadow_guard(leat_scheduler *s, uint64_t now)
 {
-    const double bound = 4 * (double)s->core.chunk_ns + 8 * s->largest_work;
-    lt_ledger *shown = &s->ledgers[LT_POLICY_TO_EDF], *real = &s->ledgers[LT_REAL_TO_EDF];
-    const double chance = 4 * sqrt(shown->squares) + 2 * s->largest_work;
-    const double need = ldexp(fmin(chance, 2 * bound), (int)s->doubts);
-    close_ticks(s, shown, now, 2 * need);
-    close_ticks(s, real, now, 4 * bound);
-    close_ticks(s, &s->ledgers[LT_TRIAL_TO_POLICY], now, INFINITY);
+    const double batches = 4 * (double)s->core.chunk_ns + 8 * s->largest_work;
+    lt_ledger *shown = &s->ledgers[LT_POLICY_TO_STAND_IN], *real = &s->ledgers[LT_REAL_TO_STAND_IN];
+    const bool settled = now - s->first_ns >= s->horizon;
+    close_ticks(s, now);
+    if (settled) {
+        choose_rule(s);
+    }
+    const double need = ldexp(fmin(enough(s, shown, 4), 2 * batches), (int)s->doubts);
+    bound(shown, 2 * need);
+    bound(real, 4 * batches);
+    const uint64_t done = s->shadows[s->stand_in].stats.work_on_time_ns;
     if (s->core.policy != LEAT_POLICY_LEARNED) {
-        if (shown->gain > need && now - s->first_ns >= s->horizon) {
+        if (shown->gain > need && settled) {
             s->core.policy = LEAT_POLICY_LEARNED;
-            s->edf_done = s->shadows[LT_SHADOW_EDF].stats.work_on_time_ns;
+            s->stand_in_done = done;
             real->gain = 0;
         }
         return;
     }
-    const double done = (double)(s->shadows[LT_SHADOW_EDF].stats.work_on_time_ns - s->edf_done);
-    const bool worse = real->gain < -bound - s->desc.guard_loss * done;
+    const bool worse =
+        real->gain < -batches - s->desc.guard_loss * (double)(done - s->stand_in_done);
     if (worse || shown->gain < 0) {
         s->core.policy = LEAT_POLICY_EDF;
         s->takeovers++;

@@ -68,7 +68,8 @@ static void begin_trial(leat_scheduler *s, uint64_t now)
         l->tried.weights[i] = w > MOST_WEIGHT ? MOST_WEIGHT : w < -MOST_WEIGHT ? -MOST_WEIGHT : w;
     }
     copy_core(&s->shadows[LT_SHADOW_TRIAL], &s->shadows[LT_SHADOW_POLICY]);
-    *ledger = (lt_ledger){.tick = now >> s->tick_shift};
+    memcpy(s->open[LT_SHADOW_TRIAL], s->open[LT_SHADOW_POLICY], sizeof(s->open[0]));
+    *ledger = (lt_ledger){0};
     l->begun = now;
     l->batches = s->shadows[LT_SHADOW_TRIAL].stats.batches;
     l->active = true;

@@ -50,8 +50,8 @@ leat_status leat_scheduler_submit(leat_scheduler *s, uint32_t queue, void *item,
             lt_scheduler_learn(s, now);
         }
     }
-    const bool guarded = s->n_shadows > 0 && c->policy != LEAT_POLICY_LEARNED;
-    status = lt_scheduler_take(c, s->desc.admit || guarded, queue, now, deadline, item, err);
+    const bool admit = s->desc.admit || (lt_scheduler_guarded(s) && lt_rules[s->stand_in].admit);
+    status = lt_scheduler_take(c, admit, queue, now, deadline, item, err);
     if (status == LEAT_OK) {
         pthread_cond_signal(&s->work);
     }
@@ -188,9 +188,11 @@ void leat_scheduler_read_stats(leat_scheduler *s, leat_scheduler_stats *out)
     pthread_mutex_lock(&s->lock);
     *out = s->core.stats;
     out->takeovers = s->takeovers;
+    out->stand_in_changes = s->stand_in_changes;
     out->trials = s->learning.trials;
     out->steps = s->learning.steps;
-    out->guarded = s->n_shadows > 0 && s->core.policy != LEAT_POLICY_LEARNED;
+    out->guarded = lt_scheduler_guarded(s);
+    out->stand_in = (int32_t)s->stand_in;
     pthread_mutex_unlock(&s->lock);
     out->struct_size = sizeof(*out);
 }

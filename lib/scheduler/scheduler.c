@@ -60,19 +60,21 @@ static leat_status init_core(leat_scheduler *s, lt_core *c, leat_policy policy, 
     return LEAT_OK;
 }
 
-/* The policy begins in the shadow: EDF decides until it has shown itself there. */
+/* The policy begins in the shadow: a rule decides until it has shown itself there. */
 static leat_status init_cores(leat_scheduler *s, leat_error *err)
 {
-    static const leat_policy policies[LT_N_SHADOWS] = {LEAT_POLICY_EDF, LEAT_POLICY_LEARNED,
-                                                       LEAT_POLICY_LEARNED};
     const leat_policy own = s->desc.policy;
     if (own == LEAT_POLICY_LEARNED && s->desc.guard_loss < 1) {
         s->n_shadows = s->desc.learn_step > 0 ? LT_N_SHADOWS : LT_SHADOW_TRIAL;
     }
     s->learning.seed = s->desc.seed;
     leat_status status = init_core(s, &s->core, s->n_shadows ? LEAT_POLICY_EDF : own, err);
+    s->core.hold_ns = s->n_shadows ? 0 : s->core.hold_ns;
     for (uint32_t k = 0; status == LEAT_OK && k < s->n_shadows; k++) {
-        status = init_core(s, &s->shadows[k], policies[k], err);
+        const bool rule = k < LT_N_RULES;
+        lt_core *c = &s->shadows[k];
+        status = init_core(s, c, rule ? LEAT_POLICY_EDF : LEAT_POLICY_LEARNED, err);
+        c->hold_ns = rule && lt_rules[k].holds ? c->chunk_ns / 2 : 0;
     }
     s->shadows[LT_SHADOW_TRIAL].weights = s->learning.tried.weights;
     return status;

@@ -8,29 +8,37 @@
 #include "runtime/context.h"
 #include "scheduler/core.h"
 
+/* A rule that may stand in for the learned policy: EDF, and what else. */
+typedef struct lt_rule {
+    bool admit;
+    bool holds; /* batches that are not full, for half a chunk */
+} lt_rule;
+
 /* Who decides in the real scheduler's shadow about the same requests. */
 enum {
-    LT_SHADOW_EDF,    /* with admission */
-    LT_SHADOW_POLICY, /* the learned policy */
-    LT_SHADOW_TRIAL,  /* with weights that are tried; only where it learns */
-    LT_N_SHADOWS
+    LT_N_RULES = 3, /* they are the first shadows */
+    LT_SHADOW_POLICY = LT_N_RULES,
+    LT_SHADOW_TRIAL, /* the policy with weights that are tried; only where it learns */
+    LT_N_SHADOWS,
+    LT_REAL = LT_N_SHADOWS, /* not a shadow; behind them in what is counted of each */
+    LT_OPEN_TICKS = 256
 };
+
+extern const lt_rule lt_rules[LT_N_RULES];
 
 /* Who is compared with whom. */
 enum {
-    LT_POLICY_TO_EDF, /* both in the shadow */
-    LT_REAL_TO_EDF,
+    LT_RULE_TO_STAND_IN,                /* and the other rules behind it */
+    LT_POLICY_TO_STAND_IN = LT_N_RULES, /* both in the shadow */
     LT_TRIAL_TO_POLICY,
-    LT_N_LEDGERS,
-    LT_OPEN_TICKS = 256
+    LT_REAL_TO_STAND_IN,
+    LT_N_LEDGERS
 };
 
 /* What one has done more than another, in nanoseconds of work in time. */
 typedef struct lt_ledger {
-    double gain;                /* of requests whose deadlines have passed */
-    double squares;             /* of what came to it in each tick */
-    uint64_t tick;              /* the first that has not */
-    double open[LT_OPEN_TICKS]; /* of those with deadlines in each of the next ticks */
+    double gain;    /* of requests whose deadlines have passed */
+    double squares; /* of what came to it in each tick */
 } lt_ledger;
 
 /* What is being tried, learn.c. */
@@ -67,16 +75,27 @@ struct leat_scheduler {
 
     uint32_t n_shadows; /* 0: not LEARNED, or no guard */
     lt_core shadows[LT_N_SHADOWS];
+    uint32_t stand_in; /* of the rules: decides while the policy does not */
+    uint64_t stand_in_changes;
     lt_ledger ledgers[LT_N_LEDGERS];
-    uint32_t tick_shift; /* a tick takes 1 << tick_shift nanoseconds */
-    uint64_t first_ns;   /* when the first request came; 0: none has */
-    uint64_t horizon;    /* the longest deadline */
-    double largest_work; /* of any request */
-    uint64_t edf_done;   /* by EDF's shadow, when the policy last began to decide */
+    double open[LT_N_SHADOWS + 1][LT_OPEN_TICKS]; /* work in time that each has done, of requests
+                                                     with deadlines in the next ticks */
+    uint64_t tick;                                /* the first that has not passed */
+    uint32_t tick_shift;                          /* a tick takes 1 << tick_shift nanoseconds */
+    uint64_t first_ns;                            /* when the first request came; 0: none has */
+    uint64_t horizon;                             /* the longest deadline */
+    double largest_work;                          /* of any request */
+    uint64_t stand_in_done; /* in its shadow, when the policy last began to decide */
     uint64_t takeovers;
     lt_learning learning;
     uint32_t doubts; /* doublings of what the policy must be ahead by */
 };
+
+/* Whether a rule stands in for the learned policy. */
+static inline bool lt_scheduler_guarded(const leat_scheduler *s)
+{
+    return s->n_shadows > 0 && s->core.policy != LEAT_POLICY_LEARNED;
+}
 
 static inline uint64_t lt_scheduler_now(const leat_scheduler *s)
 {
@@ -109,7 +128,7 @@ void lt_shadow_credit(leat_scheduler *scheduler, const lt_core *core, uint32_t d
                       uint64_t end);
 /* A device is lost or there again. */
 void lt_shadow_lose(leat_scheduler *scheduler, uint32_t device, bool lost, uint64_t now);
-/* Lets the policy decide, or EDF. */
+/* Lets the policy decide, or the rule that does best. */
 void lt_shadow_guard(leat_scheduler *scheduler, uint64_t now);
 
 /* learn.c: a trial begins, goes on or is judged. The caller holds the lock. */

@@ -42,6 +42,47 @@ static void a_wrecked_policy_stays_near_edf(void **state)
     assert_true((double)done[2] < 0.99 * (double)done[0]); /* so it was bad indeed */
 }
 
+/* Work in time of requests that come so often, on average half of that apart. */
+static uint64_t done_at(leat_scheduler_desc desc, uint64_t most_gap, leat_scheduler_stats *out)
+{
+    load l;
+    open_bench(desc);
+    open_load(&l);
+    l.most_gap = most_gap;
+    go_on(&l, 100000);
+    *out = stats();
+    close_bench();
+    return out->work_on_time_ns;
+}
+
+/* With a policy that never shows itself the best of the rules decides, whichever that is. */
+static void the_rule_that_does_best_stands_in(void **state)
+{
+    (void)state;
+    leat_policy_weights wrecked = {{0}};
+    uint64_t changes = 0;
+    wrecked.weights[20] = 100; /* never begins if it may wait */
+    const leat_scheduler_desc descs[] = {{.policy = LEAT_POLICY_EDF, .admit = 1},
+                                         {.policy = LEAT_POLICY_EDF, .hold_ns = MS},
+                                         {.policy = LEAT_POLICY_EDF},
+                                         {.policy = LEAT_POLICY_LEARNED, .weights = &wrecked}};
+    for (uint64_t gap = 200000; gap <= 900000; gap = gap * 3 / 2) {
+        uint64_t done[4], best = 0;
+        leat_scheduler_stats s;
+        for (int i = 0; i < 4; i++) {
+            done[i] = done_at(descs[i], gap, &s);
+            best = i < 3 && done[i] > best ? done[i] : best;
+        }
+        print_message("gaps to %.2f ms: admission %.4f s, holding %.4f s, EDF %.4f s; guarded "
+                      "%.4f s, by rule %d\n",
+                      (double)gap / 1e6, (double)done[0] / 1e9, (double)done[1] / 1e9,
+                      (double)done[2] / 1e9, (double)done[3] / 1e9, s.stand_in);
+        assert_true((double)done[3] > 0.98 * (double)best);
+        changes += s.stand_in_changes;
+    }
+    assert_true(changes > 0);
+}
+
 static void every_request_has_one_end(void **state)
 {
     (void)state;
@@ -192,6 +233,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_same_calls_give_the_same_decisions),
         cmocka_unit_test(a_wrecked_policy_stays_near_edf),
+        cmocka_unit_test(the_rule_that_does_best_stands_in),
         cmocka_unit_test(every_request_has_one_end),
         cmocka_unit_test(weights_that_know_nothing_are_learned),
         cmocka_unit_test(the_same_calls_and_seed_learn_the_same),
