@@ -3,7 +3,9 @@
  *
  * A node's time belongs to the layer whose name it has; one that puts data on a grid to the layers
  * that read the data. Layers that are slower in 8 bits by their own times go back to f32, as long
- * as the whole becomes faster: where a layer goes back its neighbours may have to convert. */
+ * as the whole becomes faster: where a layer goes back its neighbours may have to convert. A
+ * pointwise convolution that f32 runs as one with the depthwise one behind it goes back with that
+ * one: in 8 bits they are two. */
 #include "base/clock.h"
 #include "base/error.h"
 #include "quantizer/quantizer.h"
@@ -149,6 +151,7 @@ static leat_status time_variant(leat_quantizer *q, uint64_t *out_ns, leat_error 
 typedef struct loser {
     int64_t loss; /* nanoseconds that the layer takes more in 8 bits */
     lt_quant_layer *layer;
+    lt_quant_layer *with; /* in 8 bits too, and part of the layer's node in f32; NULL: none */
 } loser;
 
 static int by_loss(const void *a, const void *b)
@@ -160,24 +163,79 @@ static int by_loss(const void *a, const void *b)
     return x->layer < y->layer ? -1 : 1;
 }
 
+/* Whether a node goes on with `value` of the chain that begins with `first`: beside them it reads
+ * constants only, as the parts of an activation do. */
+static bool goes_on(const lt_graph *graph, const leat_node *node, uint32_t first, uint32_t value)
+{
+    bool reads = false;
+    for (uint32_t i = 0; i < node->n_inputs; i++) {
+        const uint32_t in = node->inputs[i];
+        reads |= in == value;
+        if (in != value && in != first && in != LEAT_NO_VALUE && graph->values[in].data == NULL) {
+            return false;
+        }
+    }
+    return reads;
+}
+
+/* The depthwise convolution behind a layer, with an activation between them at most; NULL: none. */
+static lt_quant_layer *depthwise_behind(leat_quantizer *q, const lt_quant_layer *layer)
+{
+    const lt_graph *graph = q->model->graph;
+    const uint32_t first = layer->node->outputs[0];
+    uint32_t value = first;
+    for (uint32_t n = layer->position + 1; n < graph->n_nodes; n++) {
+        const leat_node *node = graph->nodes[n];
+        if (!goes_on(graph, node, first, value)) {
+            continue;
+        }
+        for (lt_quant_layer *l = q->layers; l < q->layers + q->n_layers; l++) {
+            if (l->node == node) {
+                return leat_node_int(node, "group", 1) > 1 ? l : NULL;
+            }
+        }
+        value = node->outputs[0];
+    }
+    return NULL;
+}
+
+/* For each layer the one that is part of its node in f32, of those whose times in 8 bits are known;
+ * NULL: no memory. */
+static lt_quant_layer **list_parts(leat_quantizer *q)
+{
+    lt_quant_layer **parts = lt_arena_array(&q->arena, q->n_layers + 1u, sizeof(lt_quant_layer *));
+    for (uint32_t i = 0; i < q->n_layers && parts != NULL; i++) {
+        lt_quant_layer *layer = &q->layers[i];
+        lt_quant_layer *behind = layer->on && layer->f32_ns == 0 && layer->own_ns > 0
+                                     ? depthwise_behind(q, layer)
+                                     : NULL;
+        if (behind != NULL && behind->on && behind->f32_ns > 0 && behind->own_ns > 0) {
+            parts[behind - q->layers] = layer;
+        }
+    }
+    return parts;
+}
+
 /* The layers that are on, those that lose most first; NULL: no memory. */
 static loser *list(leat_quantizer *q, uint32_t *out_count, leat_error *err)
 {
     loser *all = lt_arena_array(&q->arena, q->n_layers + 1u, sizeof(*all));
+    lt_quant_layer **parts = list_parts(q);
     *out_count = 0;
-    for (uint32_t i = 0; i < q->n_layers && all != NULL; i++) {
-        lt_quant_layer *layer = &q->layers[i];
+    for (uint32_t i = 0; i < q->n_layers && all != NULL && parts != NULL; i++) {
+        lt_quant_layer *layer = &q->layers[i], *part = parts[i];
         if (layer->on) { /* what is not known loses nothing */
             bool known = layer->f32_ns > 0 && layer->own_ns > 0;
+            uint64_t own = layer->own_ns + (part ? part->own_ns : 0);
             all[(*out_count)++] =
-                (loser){known ? (int64_t)layer->own_ns - (int64_t)layer->f32_ns : 0, layer};
+                (loser){known ? (int64_t)own - (int64_t)layer->f32_ns : 0, layer, part};
         }
     }
-    if (all == NULL) {
+    if (all == NULL || parts == NULL) {
         (void)lt_fail(err, LEAT_NO_MEMORY, "no memory to measure a model");
-    } else {
-        qsort(all, *out_count, sizeof(*all), by_loss);
+        return NULL;
     }
+    qsort(all, *out_count, sizeof(*all), by_loss);
     return all;
 }
 
@@ -185,6 +243,9 @@ static void switch_layers(const loser *all, uint32_t n, bool on)
 {
     for (uint32_t i = 0; i < n; i++) {
         all[i].layer->on = on;
+        if (all[i].with != NULL) {
+            all[i].with->on = on;
+        }
     }
 }
 
@@ -220,6 +281,9 @@ static leat_status try_without(leat_quantizer *q, const loser *all, uint32_t n, 
     }
     for (uint32_t i = 0; i < n && *out_taken; i++) {
         lt_quant_take_back(all[i].layer, why);
+        if (all[i].with != NULL) {
+            lt_quant_take_back(all[i].with, why);
+        }
     }
     return status;
 }
