@@ -208,6 +208,15 @@ static inline void open_decoder(fixture *f, const leat_sequences_desc *desc)
     assert_ok(leat_sequences_create(f->run.model, desc, &f->sequences, &f->err), &f->err);
 }
 
+/* With seeded weights. */
+static inline void begin(fixture *f, uint32_t slots, uint32_t capacity, uint32_t piece)
+{
+    const leat_sequences_desc desc = {
+        .struct_size = sizeof(desc), .n_slots = slots, .capacity = capacity, .max_piece = piece};
+    make_weights(&f->w);
+    open_decoder(f, &desc);
+}
+
 static inline void close_decoder(fixture *f)
 {
     leat_sequences_destroy(f->sequences);

@@ -5,11 +5,8 @@
 static void random_life(uint32_t slots, uint32_t piece)
 {
     fixture f = {0};
-    const leat_sequences_desc desc = {
-        .struct_size = sizeof(desc), .n_slots = slots, .capacity = PLACES - 1, .max_piece = piece};
     int results = 0, joined = 0;
-    make_weights(&f.w);
-    open_decoder(&f, &desc);
+    begin(&f, slots, PLACES - 1, piece);
     random_state = slots * 31 + piece;
     for (int s = 0; s < 600; s++) {
         for (uint32_t i = 0; i < slots; i++) {
@@ -106,11 +103,8 @@ static void slot_of_another_has_nothing_of_it(void **state)
 static void prompt_that_is_cancelled_leaves_others_alone(void **state)
 {
     fixture f = {0};
-    const leat_sequences_desc desc = {
-        .struct_size = sizeof(desc), .n_slots = 3, .capacity = 39, .max_piece = 4};
     (void)state;
-    make_weights(&f.w);
-    open_decoder(&f, &desc);
+    begin(&f, 3, 39, 4);
     for (int i = 0; i < 3; i++) {
         join(&f, &f.talks[i]);
         push(&f, &f.talks[i], i == 2 ? 1 : 21);
@@ -140,11 +134,8 @@ static void prompt_that_is_cancelled_leaves_others_alone(void **state)
 static void waiting_prompt_goes_on_with_the_others(void **state)
 {
     fixture f = {0};
-    const leat_sequences_desc desc = {
-        .struct_size = sizeof(desc), .n_slots = 3, .capacity = 39, .max_piece = 4};
     (void)state;
-    make_weights(&f.w);
-    open_decoder(&f, &desc);
+    begin(&f, 3, 39, 4);
     for (int i = 0; i < 3; i++) {
         join(&f, &f.talks[i]);
     }
@@ -165,13 +156,10 @@ static void waiting_prompt_goes_on_with_the_others(void **state)
 static void what_is_wrong_is_refused(void **state)
 {
     fixture f = {0};
-    const leat_sequences_desc desc = {
-        .struct_size = sizeof(desc), .n_slots = 2, .capacity = 6, .max_piece = 4};
     leat_array y;
     uint64_t third = 1;
     (void)state;
-    make_weights(&f.w);
-    open_decoder(&f, &desc);
+    begin(&f, 2, 6, 4);
     join(&f, &f.talks[0]);
     join(&f, &f.talks[1]);
     assert_int_equal(leat_sequences_join(f.sequences, &third, &f.err), LEAT_BUSY);
@@ -208,13 +196,10 @@ static void what_is_wrong_is_refused(void **state)
 static void bad_token_fails_its_sequence_alone(void **state)
 {
     fixture f = {0};
-    const leat_sequences_desc desc = {
-        .struct_size = sizeof(desc), .n_slots = 3, .capacity = 30, .max_piece = 4};
     const int64_t bad[3] = {1, 2, WORDS + 5};
     leat_array y;
     (void)state;
-    make_weights(&f.w);
-    open_decoder(&f, &desc);
+    begin(&f, 3, 30, 4);
     for (int n = 1; n <= 3; n += 2) { /* in a batched run, in a piece */
         for (int i = 0; i < 3; i++) {
             join(&f, &f.talks[i]);
@@ -253,12 +238,9 @@ static void bad_token_fails_its_sequence_alone(void **state)
 static void warmed_steps_allocate_nothing(void **state)
 {
     fixture f = {0};
-    const leat_sequences_desc desc = {
-        .struct_size = sizeof(desc), .n_slots = 4, .capacity = 39, .max_piece = 8};
     leat_memory_info before, after;
     (void)state;
-    make_weights(&f.w);
-    open_decoder(&f, &desc);
+    begin(&f, 4, 39, 8);
     assert_ok(leat_sequences_warm(f.sequences, &f.err), &f.err);
     leat_context_memory(f.run.context, &before);
     for (int s = 0; s < 60; s++) {
@@ -315,12 +297,9 @@ static void *come_and_go(void *argument)
 static void others_come_and_go_while_steps_run(void **state)
 {
     fixture f = {0};
-    const leat_sequences_desc desc = {
-        .struct_size = sizeof(desc), .n_slots = 6, .capacity = 39, .max_piece = 4};
     user users[3];
     (void)state;
-    make_weights(&f.w);
-    open_decoder(&f, &desc);
+    begin(&f, 6, 39, 4);
     join(&f, &f.talks[0]);
     for (int i = 0; i < 3; i++) {
         users[i] = (user){.f = &f, .seed = (uint32_t)i, .rounds = 2000};
