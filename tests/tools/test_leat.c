@@ -132,6 +132,10 @@ static void refused_models_exit_3_and_devices_4(void **state)
     assert_non_null(strstr(out, "nowhere"));
     assert_int_equal(leat("run %s --precision bf16", out, sizeof(out)), 0);
     assert_int_equal(leat("run /no/such/file.onnx", out, sizeof(out)), 1);
+    assert_int_equal(leat("run %s --shape x=1x2 --shape x=2x2", out, sizeof(out)), 1);
+    assert_non_null(strstr(out, "'x' is given twice"));
+    assert_int_equal(leat("run %s --shape 1x2 --shape 2x2", out, sizeof(out)), 1);
+    assert_non_null(strstr(out, "'x' is given twice"));
     assert_int_equal(leat("run %s --shape y=1x2", out, sizeof(out)), 1);
     assert_non_null(strstr(out, "'y'"));
 }

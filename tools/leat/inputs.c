@@ -154,6 +154,10 @@ static leat_status check_names(const pair *pairs, int count, const leat_model_si
         for (size_t j = 0; j < io->n_inputs && pairs[i].name != NULL; j++) {
             found |= strcmp(io->inputs[j].name, pairs[i].name) == 0;
         }
+        if (found && find_pair(pairs, i, pairs[i].name ? pairs[i].name : "", true) != NULL) {
+            return lt_fail(err, LEAT_INVALID, "input '%s' is given twice: '%s' is the second",
+                           pairs[i].name ? pairs[i].name : io->inputs[0].name, pairs[i].value);
+        }
         if (!found) {
             return lt_fail(err, LEAT_NOT_FOUND,
                            "the model has no input '%s' (it has %zu; see "
