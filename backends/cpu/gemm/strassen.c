@@ -24,6 +24,8 @@ typedef struct cutting {
     size_t chunks;
     size_t pairs; /* of rows */
     size_t tiles;
+    size_t tile_pairs;   /* of a tile, ... */
+    size_t higher_tiles; /* ... but of so many, the first ones, one more */
     size_t blocks;
     size_t block_tiles; /* of a block, at most */
     bool by_blocks;     /* a task is a block; otherwise a range of one's units */
@@ -83,6 +85,8 @@ static cutting cut(const lt_strassen_kernels *kernels, size_t m, size_t n, size_
     c.chunks = divide_up(c.half_k, kernels->speed.chunk_k);
     c.chunk_k = c.chunks ? whole_lines(divide_up(c.half_k, c.chunks)) : 0;
     c.tiles = divide_up(c.pairs, mr);
+    c.tile_pairs = c.tiles ? c.pairs / c.tiles : 0;
+    c.higher_tiles = c.tiles ? c.pairs % c.tiles : 0;
     c.blocks = divide_up(c.pairs, BLOCK_PAIRS);
     c.by_blocks = blocks_are_even(&c, threads);
     if (c.by_blocks) {
@@ -216,7 +220,8 @@ static scratch scratch_of(const runner *run, size_t thread)
 /* The first pair of a tile. */
 static size_t tile_pair(const runner *run, size_t tile)
 {
-    return tile * run->cut.pairs / run->cut.tiles;
+    const size_t higher = run->cut.higher_tiles;
+    return tile * run->cut.tile_pairs + (tile < higher ? tile : higher);
 }
 
 /* A factor of a tile: [product][tile][chunk_k / 16][rows][16]. */
