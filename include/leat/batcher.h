@@ -63,8 +63,8 @@ typedef struct leat_batcher_desc {
     uint32_t n_batch_sizes;
     uint64_t timeout_ns;  /* longest that a batch is held back for more requests; 0: 50 ms;
                              UINT64_MAX: never hold */
-    uint32_t queue_limit; /* requests not yet completed, and handles not
-                         yet released; 0: 1024 */
+    uint32_t queue_limit; /* requests not yet completed, and handles not yet released; the last
+                             eighth is for class 0, so that others cannot shut it out; 0: 1024 */
     uint32_t max_keys;    /* keys with waiting requests or measured times; 0: 64 */
     int32_t n_instances; /* batches under way at once, a session and a thread each; 0: 4 on a device
                             (some are filled while others run), 2 on the CPU where the context has

@@ -153,6 +153,7 @@ struct leat_batcher {
     bool classes;  /* a request of another class than 0 has come */
     leat_request *free;
     _Atomic(leat_request *) returned; /* free, too: given back without the lock */
+    _Atomic uint32_t n_taken;         /* that are neither */
     _Atomic uint32_t n_without_room;  /* callers that wait for a free one */
     lt_batch_key *keys;               /* [max_keys] */
     uint32_t *buckets;   /* [n_buckets]: the first key of those with a hash; LT_NO_KEY: none */
@@ -271,9 +272,9 @@ bool lt_batcher_move(lt_instance *instance);
  * while the batch runs. */
 bool lt_batcher_step(leat_batcher *batcher, uint64_t *out_next);
 
-/* Takes those that were given back into the free ones. Returns whether any is free. The caller
- * holds the lock. */
-bool lt_batcher_has_room(leat_batcher *batcher);
+/* Takes those that were given back into the free ones. Returns whether any is free for a request of
+ * the class: the last eighth of them is for class 0. The caller holds the lock. */
+bool lt_batcher_has_room(leat_batcher *batcher, uint32_t class_index);
 
 /* Completes a request that is RUNNING: sets the outputs, calls back, lets waiters go. Without the
  * lock. outputs: NULL unless the status is LEAT_OK. */

@@ -87,7 +87,7 @@ static bool answer_at_once(leat_batcher *b, const leat_request_desc *d, const lt
     const bool same =
         answer->group == kind->words[0] && lt_answers_same(b->io, d->inputs, answer->inputs);
     pthread_mutex_lock(&b->lock);
-    if (same && !b->closing && lt_batcher_has_room(b)) {
+    if (same && !b->closing && lt_batcher_has_room(b, d->class_index)) {
         r = lt_batcher_fill(b, d, kind);
         r->state = LT_REQUEST_RUNNING;
         r->next = NULL;
@@ -130,7 +130,7 @@ static bool follow(leat_batcher *b, const leat_request_desc *d, const lt_request
     const bool same =
         leader->group == kind->words[0] && lt_answers_same(b->io, d->inputs, leader->inputs);
     pthread_mutex_lock(&b->lock);
-    if (same && leader->leads && !b->closing && lt_batcher_has_room(b)) {
+    if (same && leader->leads && !b->closing && lt_batcher_has_room(b, d->class_index)) {
         r = lt_batcher_fill(b, d, kind);
         r->held = out_request != NULL;
         r->hash = leader->hash; /* it may have to lead */

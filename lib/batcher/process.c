@@ -47,7 +47,7 @@ static void wait_for_room(leat_batcher *b)
 {
     pthread_mutex_lock(&b->lock);
     atomic_fetch_add(&b->n_without_room, 1); /* before looking: who gives one back looks after it */
-    if (!lt_batcher_has_room(b) && !b->desc.no_threads) {
+    if (!lt_batcher_has_room(b, 0) && !b->desc.no_threads) {
         pthread_cond_wait(&b->ended, &b->lock);
     }
     atomic_fetch_sub(&b->n_without_room, 1);

@@ -72,6 +72,7 @@ static void end_all(leat_batcher *b, leat_request *first, const leat_request *en
             atomic_store_explicit(&r->state, LT_REQUEST_FREE, memory_order_relaxed);
             r->next = b->free;
             b->free = r;
+            atomic_fetch_sub_explicit(&b->n_taken, 1, memory_order_relaxed);
         }
     }
     pthread_cond_broadcast(&b->ended);

@@ -36,25 +36,35 @@ static leat_status check_desc(const leat_batcher *b, const leat_request_desc *d,
     return LEAT_OK;
 }
 
-bool lt_batcher_has_room(leat_batcher *b)
+/* How many requests of a class may be there together with all others. */
+static uint32_t most_taken(const leat_batcher *b, uint32_t class_index)
+{
+    return b->desc.queue_limit - (class_index > 0 ? b->desc.queue_limit / 8 : 0);
+}
+
+bool lt_batcher_has_room(leat_batcher *b, uint32_t class_index)
 {
     if (b->free == NULL) {
         b->free = atomic_exchange(&b->returned, NULL);
     }
-    return b->free != NULL;
+    return b->free != NULL &&
+           atomic_load_explicit(&b->n_taken, memory_order_relaxed) < most_taken(b, class_index);
 }
 
 /* Whether the request may come in: room, and time enough. key: NULL when it has none yet. The
  * caller holds the lock. */
 static leat_status admit(leat_batcher *b, const lt_batch_key *key, uint32_t rows,
-                         uint64_t deadline_ns, leat_error *err)
+                         const leat_request_desc *d, leat_error *err)
 {
+    const uint64_t deadline_ns = d->deadline_ns;
     if (b->closing) {
         return lt_fail(err, LEAT_INVALID, "the batcher is being destroyed");
     }
-    if (!lt_batcher_has_room(b)) {
-        return lt_fail(err, LEAT_BUSY, "%u requests are not complete, or not released, yet",
-                       b->desc.queue_limit);
+    if (!lt_batcher_has_room(b, d->class_index)) {
+        return lt_fail(err, LEAT_BUSY,
+                       "%u requests are not complete, or not released, yet: all that there may be "
+                       "before one of class %u",
+                       most_taken(b, d->class_index), d->class_index);
     }
     if (key == NULL && b->resting.first == NULL) {
         return lt_fail(err, LEAT_BUSY, "requests of %u keys wait", b->desc.max_keys);
@@ -82,6 +92,7 @@ leat_request *lt_batcher_fill(leat_batcher *b, const leat_request_desc *d,
     const uint64_t patience = add(now, b->desc.max_wait_ns[d->class_index]);
     leat_request *r = b->free;
     b->free = r->next;
+    atomic_fetch_add_explicit(&b->n_taken, 1, memory_order_relaxed);
     r->state = LT_REQUEST_WAITING;
     r->rows = kind->rows;
     r->length = kind->length;
@@ -179,7 +190,7 @@ leat_status lt_batcher_enqueue(leat_batcher *b, const leat_request_desc *desc, b
     leat_request *staged = NULL;
     lt_sleeper *called = NULL;
     lt_batch_key *key = lt_keys_find(b, kind.words, kind.hash);
-    status = admit(b, key, kind.rows, desc->deadline_ns, err);
+    status = admit(b, key, kind.rows, desc, err);
     if (status == LEAT_OK) {
         key = key ? key : lt_keys_claim(b, &kind);
         leat_request *r = enqueue(b, key, desc, &kind, hash);
@@ -328,6 +339,7 @@ static void give_back(leat_request *r)
     leat_batcher *b = r->batcher;
     leat_request *top = atomic_load_explicit(&b->returned, memory_order_relaxed);
     atomic_store_explicit(&r->state, LT_REQUEST_FREE, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&b->n_taken, 1, memory_order_relaxed);
     do {
         r->next = top;
     } while (!atomic_compare_exchange_weak(&b->returned, &top, r));

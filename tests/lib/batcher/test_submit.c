@@ -43,6 +43,34 @@ static void full_queue_is_busy_until_one_completes(void **state)
     close_bench(b);
 }
 
+/* The last eighth of the queue is for class 0. */
+static void full_queue_leaves_room_for_class_0(void **state)
+{
+    (void)state;
+    bench *b = open_bench((leat_batcher_desc){.queue_limit = 16});
+    asked a[17];
+    for (int i = 0; i < 14; i++) {
+        leat_request_desc desc = ask(&a[i], (float)i, 1, WIDTH);
+        desc.class_index = 1;
+        assert_ok(leat_batcher_submit(b->batcher, &desc, NULL, &b->err), &b->err);
+    }
+    leat_request_desc bulk = ask(&a[14], 14, 1, WIDTH);
+    bulk.class_index = 1;
+    assert_int_equal(leat_batcher_submit(b->batcher, &bulk, NULL, &b->err), LEAT_BUSY);
+    assert_non_null(strstr(b->err.message, "14 requests"));
+    submit(b, &a[14], 14, 1, WIDTH);
+    submit(b, &a[15], 15, 1, WIDTH);
+    leat_request_desc urgent = ask(&a[16], 16, 1, WIDTH);
+    assert_int_equal(leat_batcher_submit(b->batcher, &urgent, NULL, &b->err), LEAT_BUSY);
+    assert_ok(leat_batcher_drain(b->batcher, 0, &b->err), &b->err);
+    for (int i = 0; i < 16; i++) {
+        assert_got(&a[i], LEAT_OK);
+    }
+    assert_ok(leat_batcher_submit(b->batcher, &bulk, NULL, &b->err), &b->err);
+    assert_ok(leat_batcher_drain(b->batcher, 0, &b->err), &b->err);
+    close_bench(b);
+}
+
 /* Two keys: a third one takes the place of one that waits for nothing. */
 static void keys_are_used_again_when_nothing_waits_for_them(void **state)
 {
@@ -145,6 +173,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cancelled_request_completes_once_and_does_not_run),
         cmocka_unit_test(full_queue_is_busy_until_one_completes),
+        cmocka_unit_test(full_queue_leaves_room_for_class_0),
         cmocka_unit_test(keys_are_used_again_when_nothing_waits_for_them),
         cmocka_unit_test(refused_request_takes_no_keys_place),
         cmocka_unit_test(keys_come_and_go),
