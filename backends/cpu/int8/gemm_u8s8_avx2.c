@@ -47,37 +47,13 @@ static const uint8_t low_bits[32] __attribute__((aligned(32))) = ALL(0x7f);
 static const uint8_t top_bit[32] __attribute__((aligned(32))) = ALL(0x80);
 
 /* Sums of two products each, of u8 by s8, which do not saturate. */
-static inline __attribute__((always_inline)) void add_pairs(__m256i *sum, __m256i x, __m256i w)
+static inline __attribute__((always_inline)) void add_products(__m256i *sum, __m256i x, __m256i w)
 {
     __m256i pairs = _mm256_maddubs_epi16(x, w);
     /* In this order and with the ones in memory, or sums leave the registers. */
     __asm__("vpmaddwd %2, %0, %0\n\tvpaddd %0, %1, %1"
             : "+x"(pairs), "+x"(*sum)
             : "m"(*(const __m256i *)(const void *)ones));
-}
-
-static inline __attribute__((always_inline)) __m256i four_bytes(const uint8_t *from)
-{
-    int32_t four;
-    memcpy(&four, from, sizeof(four));
-    return _mm256_set1_epi32(four);
-}
-
-/* Four k at byte `at` of every row. */
-static inline __attribute__((always_inline)) void step_run(__m256i sum[][2],
-                                                           const uint8_t *const rows[], size_t at,
-                                                           const __m256i *b, const int mr,
-                                                           const int nv)
-{
-    const __m256i b0 = _mm256_load_si256(b), b1 = nv == 2 ? _mm256_load_si256(b + 1) : b0;
-#pragma GCC unroll 6
-    for (int r = 0; r < mr; r++) {
-        const __m256i x = four_bytes(rows[r] + at);
-        add_pairs(&sum[r][0], x, b0);
-        if (nv == 2) {
-            add_pairs(&sum[r][1], x, b1);
-        }
-    }
 }
 
 /* Products of the bits of `mask` of each byte, with all but x and the sum in memory: the sums of a

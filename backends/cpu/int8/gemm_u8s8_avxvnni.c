@@ -15,23 +15,10 @@
 #define NAME "gemm_u8s8_6x16_avxvnni"
 #include "int8/gemm_u8s8_6x16.inc"
 
-/* Four k at byte `at` of every row. */
-static inline __attribute__((always_inline)) void step_run(__m256i sum[][2],
-                                                           const uint8_t *const rows[], size_t at,
-                                                           const __m256i *b, const int mr,
-                                                           const int nv)
+/* Sums of four products each, of u8 by s8. */
+static inline __attribute__((always_inline)) void add_products(__m256i *sum, __m256i x, __m256i w)
 {
-    const __m256i b0 = _mm256_load_si256(b), b1 = nv == 2 ? _mm256_load_si256(b + 1) : b0;
-#pragma GCC unroll 6
-    for (int r = 0; r < mr; r++) {
-        int32_t four;
-        memcpy(&four, rows[r] + at, sizeof(four));
-        const __m256i x = _mm256_set1_epi32(four);
-        sum[r][0] = _mm256_dpbusd_avx_epi32(sum[r][0], x, b0);
-        if (nv == 2) {
-            sum[r][1] = _mm256_dpbusd_avx_epi32(sum[r][1], x, b1);
-        }
-    }
+    *sum = _mm256_dpbusd_avx_epi32(*sum, x, w);
 }
 
 /* Adds the products of all taps to the sums of three rows and more. */
