@@ -291,6 +291,16 @@ leat_status lt_batcher_hand_out(const leat_batcher *batcher, const leat_array *o
 leat_status lt_batcher_copy_out(const leat_batcher *batcher, const leat_array *outputs,
                                 leat_request *request, leat_error *err) LEAT_MUST_CHECK;
 
+/* Until when a request is to be complete, and when its batch has to begin. */
+typedef struct lt_request_times {
+    uint64_t deadline; /* LT_NEVER: none */
+    uint64_t due;
+} lt_request_times;
+
+/* Of a request that comes at `now`. */
+lt_request_times lt_batcher_times(const leat_batcher *batcher, const leat_request_desc *desc,
+                                  uint64_t now);
+
 /* A free request, filled in as WAITING, but in no queue. The caller holds the lock, and one is
  * free. */
 leat_request *lt_batcher_fill(leat_batcher *batcher, const leat_request_desc *desc,

@@ -114,12 +114,9 @@ static bool may_follow(const leat_batcher *b, const leat_request *leader,
     if (leader->state == LT_REQUEST_RUNNING) {
         return true;
     }
-    const uint64_t now = lt_batcher_now(b), wait = b->desc.max_wait_ns[d->class_index];
-    const uint64_t deadline =
-        d->deadline_ns && d->deadline_ns < LT_NEVER - now ? now + d->deadline_ns : LT_NEVER;
-    const uint64_t patience = wait < LT_NEVER - now ? now + wait : LT_NEVER;
-    return leader->class_index <= d->class_index && leader->deadline <= deadline &&
-           leader->node.due <= (deadline < patience ? deadline : patience);
+    const lt_request_times own = lt_batcher_times(b, d, lt_batcher_now(b));
+    return leader->class_index <= d->class_index && leader->deadline <= own.deadline &&
+           leader->node.due <= own.due;
 }
 
 /* Compares without the lock, while the leader cannot end. */

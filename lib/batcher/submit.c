@@ -85,11 +85,18 @@ static uint64_t add(uint64_t a, uint64_t b)
     return a > LT_NEVER - b ? LT_NEVER : a + b;
 }
 
+lt_request_times lt_batcher_times(const leat_batcher *b, const leat_request_desc *d, uint64_t now)
+{
+    const uint64_t patience = add(now, b->desc.max_wait_ns[d->class_index]);
+    const uint64_t deadline = d->deadline_ns ? add(now, d->deadline_ns) : LT_NEVER;
+    return (lt_request_times){deadline, deadline < patience ? deadline : patience};
+}
+
 leat_request *lt_batcher_fill(leat_batcher *b, const leat_request_desc *d,
                               const lt_request_kind *kind)
 {
     const uint64_t now = lt_batcher_now(b);
-    const uint64_t patience = add(now, b->desc.max_wait_ns[d->class_index]);
+    const lt_request_times times = lt_batcher_times(b, d, now);
     leat_request *r = b->free;
     b->free = r->next;
     atomic_fetch_add_explicit(&b->n_taken, 1, memory_order_relaxed);
@@ -99,8 +106,8 @@ leat_request *lt_batcher_fill(leat_batcher *b, const leat_request_desc *d,
     r->padded = kind->padded;
     r->arrived = now;
     r->class_index = d->class_index;
-    r->deadline = d->deadline_ns ? add(now, d->deadline_ns) : LT_NEVER;
-    r->node.due = r->deadline < patience ? r->deadline : patience;
+    r->deadline = times.deadline;
+    r->node.due = times.due;
     r->node.order = b->next_order++;
     r->slot = NULL;
     r->hash = 0;

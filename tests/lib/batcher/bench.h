@@ -199,4 +199,37 @@ static inline leat_status create(const char *x_shape, const char *y_shape, leat_
     return status;
 }
 
+/* What is created with each allocation failing in turn (walk_creation). */
+typedef struct creation {
+    onnx_builder *builder;
+    const leat_batcher_desc *desc;
+} creation;
+
+static inline leat_status create_all(void *argument, const leat_allocator *allocator,
+                                     leat_error *err)
+{
+    const creation *c = argument;
+    size_t bytes;
+    const void *data = onnx_builder_finish(c->builder, &bytes);
+    leat_context_desc desc = {.struct_size = sizeof(desc), .threads = 1, .allocator = allocator};
+    leat_context *context = NULL;
+    leat_model *model = NULL;
+    leat_batcher *batcher = NULL;
+    leat_status status = leat_context_create(&desc, &context, err);
+    status = status ? status : leat_model_load_memory(context, data, bytes, NULL, &model, err);
+    status = status ? status : leat_batcher_create(model, c->desc, &batcher, err);
+    leat_batcher_destroy(batcher);
+    leat_model_destroy(model);
+    leat_context_destroy(context);
+    return status;
+}
+
+/* A batcher of the MLP that tests have, where every allocation fails once. desc: NULL: defaults. */
+static inline void walk_creation(const leat_batcher_desc *desc)
+{
+    creation c = {test_build_mlp(), desc};
+    test_walk_allocations(create_all, &c);
+    onnx_builder_destroy(c.builder);
+}
+
 #endif

@@ -215,29 +215,10 @@ static void sizes_that_make_no_sense_are_refused(void **state)
     onnx_builder_destroy(builder);
 }
 
-static leat_status attempt(void *argument, const leat_allocator *allocator, leat_error *err)
-{
-    size_t bytes;
-    const void *data = onnx_builder_finish(argument, &bytes);
-    leat_context_desc desc = {.struct_size = sizeof(desc), .threads = 1, .allocator = allocator};
-    leat_context *context = NULL;
-    leat_model *model = NULL;
-    leat_batcher *batcher = NULL;
-    leat_status status = leat_context_create(&desc, &context, err);
-    status = status ? status : leat_model_load_memory(context, data, bytes, NULL, &model, err);
-    status = status ? status : leat_batcher_create(model, NULL, &batcher, err);
-    leat_batcher_destroy(batcher);
-    leat_model_destroy(model);
-    leat_context_destroy(context);
-    return status;
-}
-
 static void create_with_failing_allocations_leaves_nothing(void **state)
 {
     (void)state;
-    onnx_builder *builder = test_build_mlp();
-    test_walk_allocations(attempt, builder);
-    onnx_builder_destroy(builder);
+    walk_creation(NULL);
 }
 
 /* Batches of every size once; after that no submit, run or completion allocates. */
