@@ -377,9 +377,9 @@ static void packed_weights_are_counted(void **state)
     desc.n_batchers = 0;
     float x[4] = {0};
     const leat_array in = {LEAT_DTYPE_F32, 2, {1, 4}, x, sizeof(x)};
-    leat_array out = {0};
     const lt_memory *m = &b.run.context->memory;
     for (int i = 0; i < 2; i++) {
+        leat_array out = {0}; /* the session's own memory, gone with it */
         test_run_session(&b.run, NULL);
         assert_ok(leat_session_run(b.run.session, &in, 1, &out, 1, &b.err), &b.err);
         write_all(&desc);
