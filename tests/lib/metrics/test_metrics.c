@@ -8,6 +8,8 @@
 
 #include <dlfcn.h>
 #include <leat/metrics.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -464,13 +466,19 @@ static void sequences_are_counted(void **state)
     close_bench();
 }
 
-/* 20 ms of processor time of whichever thread. */
+/* 20 ms of processor time of each of two threads: no task begins before both have a thread. */
 static void burn(void *argument, uint32_t task, uint32_t thread)
 {
+    atomic_int *begun = argument;
     struct timespec begin, now;
-    (void)argument;
     (void)task;
     (void)thread;
+    atomic_fetch_add(begun, 1);
+    clock_gettime(CLOCK_MONOTONIC, &begin);
+    do { /* 60 s: a worker that never comes fails the test instead of hanging it */
+        sched_yield();
+        clock_gettime(CLOCK_MONOTONIC, &now);
+    } while (atomic_load(begun) < 2 && now.tv_sec - begin.tv_sec < 60);
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &begin);
     do {
         clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
@@ -480,6 +488,7 @@ static void burn(void *argument, uint32_t task, uint32_t thread)
 static void workers_processor_time_is_told(void **state)
 {
     const leat_context_desc two = {.struct_size = sizeof(two), .threads = 2};
+    atomic_int begun = 0;
     (void)state;
     memset(&b, 0, sizeof(b));
     assert_ok(leat_context_create(&two, &b.run.context, &b.err), &b.err);
@@ -487,14 +496,11 @@ static void workers_processor_time_is_told(void **state)
     desc.n_batchers = 0;
     write_all(&desc);
     assert_null(strstr(b.text, "leat_cpu_worker")); /* none has been needed yet */
-    double seconds = 0;
-    for (int i = 0; i < 200 && seconds < 0.02; i++) { /* the caller may be first at all tasks */
-        lt_pool_parallel(b.run.context->pool, 2, burn, NULL);
-        write_all(&desc);
-        const char *value = strstr(b.text, "leat_cpu_worker_seconds_total{worker=\"0\"} ");
-        assert_non_null(value);
-        seconds = atof(strchr(value, '}') + 2);
-    }
+    lt_pool_parallel(b.run.context->pool, 2, burn, &begun);
+    write_all(&desc);
+    const char *value = strstr(b.text, "leat_cpu_worker_seconds_total{worker=\"0\"} ");
+    assert_non_null(value);
+    const double seconds = atof(strchr(value, '}') + 2);
     assert_true(seconds >= 0.02 && seconds < 60);
     assert_null(strstr(b.text, "worker=\"1\""));
     leat_context_destroy(b.run.context);
