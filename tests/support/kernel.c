@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "support/kernel.h"
 
+#include "support/guarded.h"
+
 #include <stdlib.h>
 
 /* What stands in for a plan: blocks that prepare asked for, freed at the end of the run. */
 typedef struct block_list {
-    void *blocks[TEST_KERNEL_MAX];
+    guarded blocks[TEST_KERNEL_MAX];
     size_t count;
     const test_kernel *kernel;
     const leat_host *host;
@@ -17,12 +19,11 @@ static void *take(block_list *list, size_t bytes)
     if (list->count == TEST_KERNEL_MAX) {
         return NULL;
     }
-    void *block = NULL;
-    if (posix_memalign(&block, 64, bytes ? bytes : 1) != 0) {
-        return NULL;
+    void *block = guarded_make(&list->blocks[list->count], bytes, 64, true);
+    if (block != NULL) {
+        list->count++;
+        memset(block, 0, bytes);
     }
-    memset(block, 0, bytes);
-    list->blocks[list->count++] = block;
     return block;
 }
 
@@ -136,7 +137,7 @@ static void set_value(leat_value *value, const leat_array *array, bool constant)
     value->bytes = array->bytes;
 }
 
-leat_status test_kernel_run(const test_kernel *kernel, const char **out_name, leat_error *err)
+static leat_status run_once(const test_kernel *kernel, const char **out_name, leat_error *err)
 {
     leat_value values[TEST_KERNEL_MAX];
     uint32_t inputs[TEST_KERNEL_MAX], outputs[TEST_KERNEL_MAX];
@@ -193,17 +194,60 @@ leat_status test_kernel_run(const test_kernel *kernel, const char **out_name, le
     if (status == LEAT_OK && made.view_of != 0) {
         memcpy(out[0], in[made.view_of - 1], kernel->outputs[0].bytes);
     } else if (status == LEAT_OK) {
-        void *workspace = host_alloc(NULL, made.workspace_bytes + 64, 64);
-        memset(workspace, 0xff, made.workspace_bytes + 64);
+        void *workspace = take(&list, made.workspace_bytes);
+        memset(workspace, 0xff, made.workspace_bytes);
         leat_kernel_args args = {in, out, workspace, NULL, &pool, &host};
         status = made.launch(made.state, &args, err);
-        free(workspace);
     }
     if (out_name != NULL) {
         *out_name = made.name;
     }
+    bool whole = true;
     for (size_t i = 0; i < list.count; i++) {
-        free(list.blocks[i]);
+        whole = guarded_free(&list.blocks[i]) && whole;
     }
-    return status;
+    return whole ? status : lt_cpu_fail(err, LEAT_CORRUPT, "wrote outside of its plan's memory");
+}
+
+/* All arrays begin at a page, or end with one; an output that is an input's array stays so. */
+static leat_status run_guarded(const test_kernel *kernel, bool at_end, const char **out_name,
+                               leat_error *err)
+{
+    leat_array arrays[2 * TEST_KERNEL_MAX];
+    guarded guards[2 * TEST_KERNEL_MAX] = {{0}};
+    const uint32_t n_inputs = kernel->n_inputs, n = n_inputs + kernel->n_outputs;
+    test_kernel placed = *kernel;
+    placed.inputs = arrays;
+    placed.outputs = arrays + n_inputs;
+    for (uint32_t i = 0; i < n; i++) {
+        arrays[i] = i < n_inputs ? kernel->inputs[i] : kernel->outputs[i - n_inputs];
+        const void *data = arrays[i].data;
+        uint32_t same = i < n_inputs ? n_inputs : 0;
+        while (same < n_inputs && kernel->inputs[same].data != data) {
+            same++;
+        }
+        if (data != NULL && same < n_inputs) {
+            arrays[i].data = arrays[same].data;
+        } else if (data != NULL) {
+            arrays[i].data = guarded_make(&guards[i], arrays[i].bytes, 1, at_end);
+            memcpy(arrays[i].data, data, arrays[i].bytes);
+        }
+    }
+    leat_status status = run_once(&placed, out_name, err);
+    for (uint32_t i = n_inputs; i < n && at_end; i++) {
+        if (arrays[i].data != NULL) {
+            memcpy(kernel->outputs[i - n_inputs].data, arrays[i].data, arrays[i].bytes);
+        }
+    }
+    bool whole = true;
+    for (uint32_t i = 0; i < n; i++) {
+        whole = guarded_free(&guards[i]) && whole;
+    }
+    return whole ? status : lt_cpu_fail(err, LEAT_CORRUPT, "wrote outside of an array");
+}
+
+leat_status test_kernel_run(const test_kernel *kernel, const char **out_name, leat_error *err)
+{
+    leat_status status = run_guarded(kernel, false, out_name, err);
+    return status ? status : run_guarded(kernel, true, out_name, err);
 }

@@ -28,9 +28,11 @@ typedef struct test_kernel {
     leat_plan_options options;
 } test_kernel;
 
-/* Finds the row, calls supports, prepare and launch.  A view (view_of) is copied to output 0.
- * Workspace is filled with 0xff first. out_name (may be NULL) receives the kernel's name.
- * Errors:   UNSUPPORTED without a row; NOT_FOUND when the way is not offered; those of the row. */
+/* Finds the row, calls supports, prepare and launch, twice: on copies of the arrays that begin at a
+ * guard page, and on such that end at one (support/guarded.h). A view (view_of) is copied to output
+ * 0. Workspace is filled with 0xff first. out_name (may be NULL) receives the kernel's name.
+ * Errors:   UNSUPPORTED without a row; NOT_FOUND when the way is not offered; CORRUPT when it wrote
+ *           outside of its arrays; those of the row. */
 leat_status test_kernel_run(const test_kernel *kernel, const char **out_name, leat_error *err);
 
 #endif

@@ -382,9 +382,9 @@ static void scales_that_do_not_fit_are_invalid(void **state)
                           .n_outputs = 1};
     leat_error err = {0};
     assert_int_equal(test_kernel_run(&kernel, NULL, &err), LEAT_INVALID); /* 5 for 6 */
-    in[1].shape[0] = 6;
+    in[1] = make_array(LEAT_DTYPE_F32, 1, 6, 1, 1, scale_bytes);
     assert_int_equal(test_kernel_run(&kernel, NULL, &err), LEAT_INVALID); /* zero has 5 */
-    in[2].shape[0] = 6;
+    in[2] = make_array(LEAT_DTYPE_U8, 1, 6, 1, 1, zero_bytes);
     assert_ok(test_kernel_run(&kernel, NULL, &err), &err);
     in[2].dtype = LEAT_DTYPE_I8; /* another type than the output */
     assert_int_equal(test_kernel_run(&kernel, NULL, &err), LEAT_INVALID);
