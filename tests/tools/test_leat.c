@@ -137,7 +137,11 @@ static void refused_models_exit_3_and_devices_4(void **state)
     assert_int_equal(leat("run %s --shape 1x2 --shape 2x2", out, sizeof(out)), 1);
     assert_non_null(strstr(out, "'x' is given twice"));
     assert_int_equal(leat("run %s --shape y=1x2", out, sizeof(out)), 1);
-    assert_non_null(strstr(out, "'y'"));
+    assert_non_null(strstr(out, "no input 'y'; the inputs are 'x'\n"));
+    assert_int_equal(leat("run %s -i x.npy --shape x=1x2", out, sizeof(out)), 1);
+    assert_non_null(strstr(out, "--shape 1x2 is refused"));
+    assert_int_equal(leat("bench %s --seconds 0 --trace /no/such/file", out, sizeof(out)), 1);
+    assert_non_null(strstr(out, "'/no/such/file': No such file or directory\n"));
 }
 
 static void run_writes_outputs_and_json(void **state)

@@ -5,6 +5,9 @@
 #include "leat/profile.h"
 #include "leat/tool.h"
 
+#include "base/error.h"
+
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -190,11 +193,8 @@ static leat_status write_trace(const options *o, opened *all, leat_error *err)
     leat_status status = leat_session_report(all->session, &report, err);
     FILE *f = status == LEAT_OK ? fopen(o->trace, "w") : NULL;
     if (f == NULL) {
-        if (status == LEAT_OK) {
-            snprintf(err->message, sizeof(err->message), "cannot write '%s'", o->trace);
-            status = LEAT_IO;
-        }
-        return status;
+        return status ? status
+                      : lt_fail(err, LEAT_IO, "cannot write '%s': %s", o->trace, strerror(errno));
     }
     double at = 0;
     fprintf(f, "[");
@@ -213,10 +213,11 @@ static leat_status write_trace(const options *o, opened *all, leat_error *err)
         at += (double)n->last_ns / 1e3;
     }
     fprintf(f, "\n]\n");
-    if (fclose(f) != 0) {
-        status = LEAT_IO;
+    const bool failed = ferror(f) != 0;
+    if (fclose(f) != 0 || failed) {
+        return lt_fail(err, LEAT_IO, "cannot write '%s' whole: %s", o->trace, strerror(errno));
     }
-    return status;
+    return LEAT_OK;
 }
 
 static int bench_point(const options *o, int threads, int batch, double *ms)

@@ -7,6 +7,7 @@
 #include "base/npy.h"
 #include "base/tensor.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -116,10 +117,15 @@ static leat_status make_input(const options *o, const leat_model_signature *io, 
     leat_array *array = &in->arrays[i];
     bool only = io->n_inputs == 1;
     const pair *file = find_pair(o->inputs, o->n_inputs, want->name, only);
+    const pair *shape = find_pair(o->shapes, o->n_shapes, want->name, only);
+    if (file != NULL && shape != NULL) {
+        return lt_fail(err, LEAT_INVALID,
+                       "input '%s' has a shape by its file; --shape %s is refused", want->name,
+                       shape->value);
+    }
     if (file != NULL) {
         return read_npy(in, file->value, array, err);
     }
-    const pair *shape = find_pair(o->shapes, o->n_shapes, want->name, only);
     array->dtype = want->dtype;
     array->rank = want->rank < 0 ? 0 : want->rank;
     for (int32_t d = 0; d < array->rank; d++) {
@@ -145,6 +151,27 @@ static leat_status make_input(const options *o, const leat_model_signature *io, 
     return LEAT_OK;
 }
 
+static leat_status no_such_input(const pair *given, const leat_model_signature *io, leat_error *err)
+{
+    char names[160] = "none";
+    size_t at = 0;
+    for (size_t i = 0; i < io->n_inputs && at + 8 < sizeof(names); i++) {
+        const int n =
+            snprintf(names + at, sizeof(names) - at, "%s'%s'", i ? ", " : "", io->inputs[i].name);
+        if (n < 0 || at + (size_t)n + 6 > sizeof(names)) { /* the rest does not fit */
+            snprintf(names + at, sizeof(names) - at, ", ...");
+            break;
+        }
+        at += (size_t)n;
+    }
+    if (given->name == NULL) {
+        return lt_fail(err, LEAT_NOT_FOUND, "NAME= is missing before '%s'; the inputs are %s",
+                       given->value, names);
+    }
+    return lt_fail(err, LEAT_NOT_FOUND, "the model has no input '%s'; the inputs are %s",
+                   given->name, names);
+}
+
 /* Every NAME= on the command line must be an input. */
 static leat_status check_names(const pair *pairs, int count, const leat_model_signature *io,
                                leat_error *err)
@@ -159,10 +186,7 @@ static leat_status check_names(const pair *pairs, int count, const leat_model_si
                            pairs[i].name ? pairs[i].name : io->inputs[0].name, pairs[i].value);
         }
         if (!found) {
-            return lt_fail(err, LEAT_NOT_FOUND,
-                           "the model has no input '%s' (it has %zu; see "
-                           "leat inspect)",
-                           pairs[i].name ? pairs[i].name : pairs[i].value, io->n_inputs);
+            return no_such_input(&pairs[i], io, err);
         }
     }
     return LEAT_OK;
