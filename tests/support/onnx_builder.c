@@ -312,6 +312,60 @@ void onnx_builder_node(onnx_builder *builder, const char *op, const char *inputs
     put_message(&builder->graph, 1, &node);
 }
 
+static leat_dtype dtype_named(const char *name)
+{
+    int dtype = LEAT_DTYPE_F32;
+    while (dtype < LEAT_DTYPE_OPTIONAL && strcmp(leat_dtype_name((leat_dtype)dtype), name) != 0) {
+        dtype++;
+    }
+    return (leat_dtype)dtype;
+}
+
+/* One part of onnx_builder_text, without spaces. */
+static void add_statement(onnx_builder *builder, char *text)
+{
+    const bool is_output = strncmp(text, "->", 2) == 0;
+    char *name = is_output ? text + 2 : text;
+    char *colon = strchr(name, ':'), *equals = strchr(name, '='), *open = strchr(name, '(');
+    if (equals != NULL && open != NULL) {
+        *equals = *open = text[strlen(text) - 1] = '\0';
+        onnx_builder_node(builder, equals + 1, open + 1, name, NULL, 0);
+        return;
+    }
+    if (colon == NULL) {
+        abort();
+    }
+    char *shape = strchr(colon, '[');
+    if (shape != NULL) {
+        *shape++ = text[strlen(text) - 1] = '\0';
+    }
+    *colon = '\0';
+    (is_output ? onnx_builder_output : onnx_builder_input)(builder, name, dtype_named(colon + 1),
+                                                           shape);
+}
+
+void onnx_builder_text(onnx_builder *builder, const char *text)
+{
+    char statement[256];
+    size_t n = 0;
+    for (const char *p = text;; p++) {
+        if (*p != '\0' && *p != ';') {
+            statement[n] = *p;
+            n += *p != ' ';
+        } else if (n > 0) {
+            statement[n] = '\0';
+            add_statement(builder, statement);
+            n = 0;
+        }
+        if (*p == '\0') {
+            return;
+        }
+        if (n + 1 == sizeof(statement)) {
+            abort();
+        }
+    }
+}
+
 void onnx_builder_import(onnx_builder *builder, const char *domain, int64_t version)
 {
     message opset = {0};

@@ -43,6 +43,10 @@ void onnx_builder_ints(onnx_builder *builder, const char *name, const char *shap
 void onnx_builder_node(onnx_builder *builder, const char *op, const char *inputs,
                        const char *outputs, const leat_attr *attrs, size_t n_attrs);
 
+/* Adds inputs, nodes without attributes and outputs as one reads them, separated by semicolons:
+ * "x: f32[Nx8]; m = MatMul(x, w); y, i = TopK(m, k); -> y: f32[Nx8]". No brackets: unknown rank. */
+void onnx_builder_text(onnx_builder *builder, const char *text);
+
 /* Imports another domain. */
 void onnx_builder_import(onnx_builder *builder, const char *domain, int64_t version);
 

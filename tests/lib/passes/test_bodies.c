@@ -32,9 +32,7 @@ static void start(passes_case *c, const uint8_t *known)
     onnx_builder_output(inner_no, "e", LEAT_DTYPE_F32, "3");
     const leat_attr inner[] = {test_attr_graph("then_branch", inner_yes),
                                test_attr_graph("else_branch", inner_no)};
-    onnx_builder_node(yes, "Add", "k,k", "kk", NULL, 0);
-    onnx_builder_node(yes, "Add", "kk,x", "t", NULL, 0);
-    onnx_builder_node(yes, "Abs", "x", "unused", NULL, 0);
+    onnx_builder_text(yes, "kk = Add(k, k); t = Add(kk, x); unused = Abs(x)");
     onnx_builder_node(yes, "If", "cond2", "i", inner, 2);
     onnx_builder_output(yes, "t", LEAT_DTYPE_F32, "3");
     onnx_builder_output(yes, "i", LEAT_DTYPE_F32, "3");

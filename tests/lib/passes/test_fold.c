@@ -10,13 +10,9 @@ static void fold_constants_computes_what_constants_decide(void **state)
     passes_case c;
     onnx_builder *b = onnx_builder_create(17);
     (void)state;
-    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "2");
     onnx_builder_floats(b, "p", "2", two);
     onnx_builder_floats(b, "q", "2", three);
-    onnx_builder_node(b, "Add", "p,q", "s", NULL, 0);
-    onnx_builder_node(b, "Neg", "s", "n", NULL, 0);
-    onnx_builder_node(b, "Mul", "x,n", "y", NULL, 0);
-    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "2");
+    onnx_builder_text(b, "x: f32[2]; s = Add(p, q); n = Neg(s); y = Mul(x, n); -> y: f32[2]");
     passes_case_start(&c, b);
     passes_case_run(&c, lt_pass_fold_constants, true);
     passes_case_expect(&c, "y = Mul(x, n) : f32[2]\n");
@@ -31,12 +27,9 @@ static void fold_constants_knows_shapes(void **state)
     passes_case c;
     onnx_builder *b = onnx_builder_create(17);
     (void)state;
-    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "2x3");
-    onnx_builder_input(b, "v", LEAT_DTYPE_F32, "Nx3");
-    onnx_builder_node(b, "Shape", "x", "s", NULL, 0);
-    onnx_builder_node(b, "Shape", "v", "t", NULL, 0);
-    onnx_builder_node(b, "Add", "s,t", "y", NULL, 0);
-    onnx_builder_output(b, "y", LEAT_DTYPE_I64, "2");
+    onnx_builder_text(b, "x: f32[2x3]; v: f32[Nx3]; "
+                         "s = Shape(x); t = Shape(v); y = Add(s, t); "
+                         "-> y: i64[2]");
     passes_case_start(&c, b);
     passes_case_run(&c, lt_pass_fold_constants, true);
     passes_case_expect(&c, "t = Shape(v) : i64[2]\n"
@@ -118,14 +111,11 @@ static void fold_batchnorm_leaves_a_shared_convolution(void **state)
     passes_case c;
     onnx_builder *b = onnx_builder_create(17);
     (void)state;
-    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "1x1x2x2");
     onnx_builder_floats(b, "w", "1x1x1x1", one);
     onnx_builder_floats(b, "p", "1", one);
-    onnx_builder_node(b, "Conv", "x,w", "c", NULL, 0);
-    onnx_builder_node(b, "BatchNormalization", "c,p,p,p,p", "y", NULL, 0);
-    onnx_builder_node(b, "Relu", "c", "z", NULL, 0);
-    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "1x1x2x2");
-    onnx_builder_output(b, "z", LEAT_DTYPE_F32, "1x1x2x2");
+    onnx_builder_text(b, "x: f32[1x1x2x2]; "
+                         "c = Conv(x, w); y = BatchNormalization(c, p, p, p, p); z = Relu(c); "
+                         "-> y: f32[1x1x2x2]; -> z: f32[1x1x2x2]");
     passes_case_start(&c, b);
     passes_case_run(&c, lt_pass_fold_affine, false);
     passes_case_end(&c);
@@ -145,9 +135,7 @@ static void fold_affine_scales_a_transposed_convolution(void **state)
     onnx_builder_floats(b, "half", "1", half);
     onnx_builder_floats(b, "add", "1x4x1x1", add);
     onnx_builder_node(b, "ConvTranspose", "x,w", "c", &group, 1);
-    onnx_builder_node(b, "Mul", "half,c", "m", NULL, 0);
-    onnx_builder_node(b, "Sub", "m,add", "y", NULL, 0);
-    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "Nx4x5x5");
+    onnx_builder_text(b, "m = Mul(half, c); y = Sub(m, add); -> y: f32[Nx4x5x5]");
     passes_case_start(&c, b);
     passes_case_run(&c, lt_pass_fold_affine, true);
     passes_case_run(&c, lt_pass_fold_affine, true);
@@ -193,12 +181,9 @@ static void fold_affine_leaves_other_axes(void **state)
     passes_case c;
     onnx_builder *b = onnx_builder_create(17);
     (void)state;
-    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "1x1x2x2");
     onnx_builder_floats(b, "w", "1x1x1x1", one);
     onnx_builder_floats(b, "row", "2", row);
-    onnx_builder_node(b, "Conv", "x,w", "c", NULL, 0);
-    onnx_builder_node(b, "Add", "c,row", "y", NULL, 0);
-    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "1x1x2x2");
+    onnx_builder_text(b, "x: f32[1x1x2x2]; c = Conv(x, w); y = Add(c, row); -> y: f32[1x1x2x2]");
     passes_case_start(&c, b);
     passes_case_run(&c, lt_pass_fold_affine, false);
     passes_case_end(&c);

@@ -73,12 +73,10 @@ static void a_lone_symbol_elsewhere_is_left_over(void **state)
     passes_case c;
     onnx_builder *b = onnx_builder_create(17);
     (void)state;
-    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "6xS");
     onnx_builder_ints(b, "l1", "1", one);
     onnx_builder_ints(b, "l1000", "1", many);
     onnx_builder_ints(b, "l2", "1", two);
-    onnx_builder_node(b, "Shape", "x", "s", NULL, 0);
-    onnx_builder_node(b, "Slice", "s,l1,l1000", "d", NULL, 0);
+    onnx_builder_text(b, "x: f32[6xS]; s = Shape(x); d = Slice(s, l1, l1000)");
     onnx_builder_node(b, "Concat", "d,l2,tail", "t", &axis, 1);
     static const int64_t three[] = {3, 1};
     onnx_builder_ints(b, "tail", "2", three);

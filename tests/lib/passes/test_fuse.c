@@ -9,12 +9,9 @@ static void matmul_add_takes_a_constant_row(void **state)
     passes_case c;
     onnx_builder *b = onnx_builder_create(17);
     (void)state;
-    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "Nx2");
     onnx_builder_floats(b, "w", "2x3", numbers);
     onnx_builder_floats(b, "b", "3", numbers);
-    onnx_builder_node(b, "MatMul", "x,w", "m", NULL, 0);
-    onnx_builder_node(b, "Add", "b,m", "y", NULL, 0);
-    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "Nx3");
+    onnx_builder_text(b, "x: f32[Nx2]; m = MatMul(x, w); y = Add(b, m); -> y: f32[Nx3]");
     passes_case_start(&c, b);
     passes_case_run(&c, lt_pass_matmul_add, true);
     passes_case_expect(&c, "y = leat.MatMul(x, w, b) : f32[N,3]\n");
@@ -27,12 +24,9 @@ static void matmul_add_leaves_other_shapes(void **state)
     passes_case c;
     onnx_builder *b = onnx_builder_create(17);
     (void)state;
-    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "2x2");
     onnx_builder_floats(b, "w", "2x3", numbers);
     onnx_builder_floats(b, "b", "2x1", numbers);
-    onnx_builder_node(b, "MatMul", "x,w", "m", NULL, 0);
-    onnx_builder_node(b, "Add", "m,b", "y", NULL, 0);
-    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "2x3");
+    onnx_builder_text(b, "x: f32[2x2]; m = MatMul(x, w); y = Add(m, b); -> y: f32[2x3]");
     passes_case_start(&c, b);
     passes_case_run(&c, lt_pass_matmul_add, false);
     passes_case_end(&c);
@@ -44,13 +38,11 @@ static void fuse_activation_moves_clip_into_conv(void **state)
     passes_case c;
     onnx_builder *b = onnx_builder_create(13);
     (void)state;
-    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "1x1x4x4");
     onnx_builder_floats(b, "w", "1x1x1x1", numbers);
     onnx_builder_floats(b, "lo", "", zero);
     onnx_builder_floats(b, "hi", "", six);
-    onnx_builder_node(b, "Conv", "x,w", "c", NULL, 0);
-    onnx_builder_node(b, "Clip", "c,lo,hi", "y", NULL, 0);
-    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "1x1x4x4");
+    onnx_builder_text(b, "x: f32[1x1x4x4]; c = Conv(x, w); y = Clip(c, lo, hi); "
+                         "-> y: f32[1x1x4x4]");
     passes_case_start(&c, b);
     passes_case_run(&c, lt_pass_fuse_activation, true);
     passes_case_expect(&c, "y = leat.Conv(x, w) {activation=\"Clip\", activation_alpha=0, "
@@ -63,12 +55,10 @@ static void fuse_activation_recognises_swish(void **state)
     passes_case c;
     onnx_builder *b = onnx_builder_create(13);
     (void)state;
-    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "1x1x4x4");
     onnx_builder_floats(b, "w", "1x1x1x1", numbers);
-    onnx_builder_node(b, "Conv", "x,w", "c", NULL, 0);
-    onnx_builder_node(b, "Sigmoid", "c", "s", NULL, 0);
-    onnx_builder_node(b, "Mul", "c,s", "y", NULL, 0);
-    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "1x1x4x4");
+    onnx_builder_text(b, "x: f32[1x1x4x4]; "
+                         "c = Conv(x, w); s = Sigmoid(c); y = Mul(c, s); "
+                         "-> y: f32[1x1x4x4]");
     passes_case_start(&c, b);
     passes_case_run(&c, lt_pass_fuse_activation, true);
     passes_case_expect(&c, "y = leat.Conv(x, w) {activation=\"Swish\", activation_alpha=1, "
@@ -81,12 +71,10 @@ static void fuse_activation_leaves_a_value_that_others_read(void **state)
     passes_case c;
     onnx_builder *b = onnx_builder_create(13);
     (void)state;
-    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "1x1x4x4");
     onnx_builder_floats(b, "w", "1x1x1x1", numbers);
-    onnx_builder_node(b, "Conv", "x,w", "c", NULL, 0);
-    onnx_builder_node(b, "Relu", "c", "y", NULL, 0);
-    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "1x1x4x4");
-    onnx_builder_output(b, "c", LEAT_DTYPE_F32, "1x1x4x4");
+    onnx_builder_text(b, "x: f32[1x1x4x4]; "
+                         "c = Conv(x, w); y = Relu(c); "
+                         "-> y: f32[1x1x4x4]; -> c: f32[1x1x4x4]");
     passes_case_start(&c, b);
     passes_case_run(&c, lt_pass_fuse_activation, false);
     passes_case_end(&c);
@@ -97,11 +85,8 @@ static void fuse_activation_asks_the_device(void **state)
     passes_case c;
     onnx_builder *b = onnx_builder_create(13);
     (void)state;
-    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "1x1x4x4");
     onnx_builder_floats(b, "w", "1x1x1x1", numbers);
-    onnx_builder_node(b, "Conv", "x,w", "c", NULL, 0);
-    onnx_builder_node(b, "Relu", "c", "y", NULL, 0);
-    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "1x1x4x4");
+    onnx_builder_text(b, "x: f32[1x1x4x4]; c = Conv(x, w); y = Relu(c); -> y: f32[1x1x4x4]");
     passes_case_start(&c, b);
     c.refuse_leat = true;
     passes_case_run(&c, lt_pass_fuse_activation, false);
@@ -116,14 +101,11 @@ static void fuse_residual_takes_the_other_operand(void **state)
     passes_case c;
     onnx_builder *b = onnx_builder_create(13);
     (void)state;
-    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "Nx1x4x4");
     onnx_builder_floats(b, "w", "1x1x1x1", numbers);
     onnx_builder_floats(b, "b", "1", numbers);
-    onnx_builder_node(b, "Conv", "x,w", "p", NULL, 0);
-    onnx_builder_node(b, "Conv", "x,w,b", "q", NULL, 0);
-    onnx_builder_node(b, "Add", "q,p", "a", NULL, 0);
-    onnx_builder_node(b, "Relu", "a", "y", NULL, 0);
-    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "Nx1x4x4");
+    onnx_builder_text(b, "x: f32[Nx1x4x4]; "
+                         "p = Conv(x, w); q = Conv(x, w, b); a = Add(q, p); y = Relu(a); "
+                         "-> y: f32[Nx1x4x4]");
     passes_case_start(&c, b);
     passes_case_run(&c, lt_pass_fuse_residual, true);
     passes_case_run(&c, lt_pass_fuse_activation, true);
@@ -138,12 +120,10 @@ static void fuse_residual_leaves_broadcasting(void **state)
     passes_case c;
     onnx_builder *b = onnx_builder_create(13);
     (void)state;
-    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "1x1x4x4");
-    onnx_builder_input(b, "r", LEAT_DTYPE_F32, "1x1x1x4");
     onnx_builder_floats(b, "w", "1x1x1x1", numbers);
-    onnx_builder_node(b, "Conv", "x,w", "c", NULL, 0);
-    onnx_builder_node(b, "Add", "c,r", "y", NULL, 0);
-    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "1x1x4x4");
+    onnx_builder_text(b, "x: f32[1x1x4x4]; r: f32[1x1x1x4]; "
+                         "c = Conv(x, w); y = Add(c, r); "
+                         "-> y: f32[1x1x4x4]");
     passes_case_start(&c, b);
     passes_case_run(&c, lt_pass_fuse_residual, false);
     passes_case_end(&c);
@@ -154,20 +134,15 @@ static void hardswish_case(passes_case *c, const float *bias)
 {
     static const float zero[] = {0}, six[] = {6};
     onnx_builder *b = onnx_builder_create(13);
-    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "1x1x4x4");
     onnx_builder_floats(b, "w", "1x1x1x1", numbers);
     onnx_builder_floats(b, "three", "1", bias);
     onnx_builder_floats(b, "lo", "", zero);
     onnx_builder_floats(b, "hi", "", six);
     onnx_builder_floats(b, "two", "1", numbers + 1);
-    onnx_builder_node(b, "Conv", "x,w", "c", NULL, 0);
-    onnx_builder_node(b, "Add", "c,three", "a", NULL, 0);
-    onnx_builder_node(b, "Clip", "a,lo,hi", "g", NULL, 0);
-    onnx_builder_node(b, "Mul", "c,g", "m", NULL, 0);
-    onnx_builder_node(b, "Div", "m,hi", "h", NULL, 0);
-    onnx_builder_node(b, "Mul", "two,h", "s", NULL, 0);
-    onnx_builder_node(b, "Add", "s,three", "y", NULL, 0);
-    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "1x1x4x4");
+    onnx_builder_text(b, "x: f32[1x1x4x4]; "
+                         "c = Conv(x, w); a = Add(c, three); g = Clip(a, lo, hi); m = Mul(c, g); "
+                         "h = Div(m, hi); s = Mul(two, h); y = Add(s, three); "
+                         "-> y: f32[1x1x4x4]");
     passes_case_start(c, b);
 }
 
@@ -204,14 +179,9 @@ static void fuse_hardswish_adds_one_to_a_gate(void **state)
     passes_case c;
     onnx_builder *b = onnx_builder_create(13);
     (void)state;
-    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "Nx3x4x4");
-    onnx_builder_input(b, "s", LEAT_DTYPE_F32, "Nx3x1x1");
-    onnx_builder_input(b, "t", LEAT_DTYPE_F32, "Nx3x4x4");
-    onnx_builder_node(b, "Mul", "s,x", "m", NULL, 0);
-    onnx_builder_node(b, "Add", "x,m", "y", NULL, 0);
-    onnx_builder_node(b, "Mul", "y,t", "n", NULL, 0);
-    onnx_builder_node(b, "Add", "n,y", "z", NULL, 0);
-    onnx_builder_output(b, "z", LEAT_DTYPE_F32, "Nx3x4x4");
+    onnx_builder_text(b, "x: f32[Nx3x4x4]; s: f32[Nx3x1x1]; t: f32[Nx3x4x4]; "
+                         "m = Mul(s, x); y = Add(x, m); n = Mul(y, t); z = Add(n, y); "
+                         "-> z: f32[Nx3x4x4]");
     passes_case_start(&c, b);
     passes_case_run(&c, lt_pass_fuse_hardswish, true);
     assert_int_equal(c.graph->n_nodes, 4);

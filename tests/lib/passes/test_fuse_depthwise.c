@@ -17,12 +17,10 @@ static void depthwise(onnx_builder *b, const char *inputs, const char *out, int6
 static onnx_builder *block(const char *filter, const char *middle)
 {
     onnx_builder *b = onnx_builder_create(13);
-    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "Nx3x8x8");
     onnx_builder_floats(b, "w", filter, numbers);
     onnx_builder_floats(b, "b", "6", numbers);
     onnx_builder_floats(b, "f", "6x1x3x3", numbers);
-    onnx_builder_node(b, "Conv", "x,w,b", "c", NULL, 0);
-    onnx_builder_node(b, "Relu", "c", "e", NULL, 0);
+    onnx_builder_text(b, "x: f32[Nx3x8x8]; c = Conv(x, w, b); e = Relu(c)");
     depthwise(b, "e,f", middle, 6);
     return b;
 }
@@ -83,11 +81,9 @@ static void residual_between_stays(void **state)
     passes_case c;
     onnx_builder *b = onnx_builder_create(13);
     (void)state;
-    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "Nx6x8x8");
     onnx_builder_floats(b, "w", "6x6x1x1", numbers);
     onnx_builder_floats(b, "f", "6x1x3x3", numbers);
-    onnx_builder_node(b, "Conv", "x,w", "c", NULL, 0);
-    onnx_builder_node(b, "Add", "c,x", "e", NULL, 0);
+    onnx_builder_text(b, "x: f32[Nx6x8x8]; c = Conv(x, w); e = Add(c, x)");
     depthwise(b, "e,f", "y", 6);
     onnx_builder_output(b, "y", LEAT_DTYPE_F32, "Nx6x4x4");
     passes_case_start(&c, b);

@@ -75,9 +75,7 @@ static void conv_relu_quantize_becomes_one_node(void **state)
     (void)state;
     onnx_builder_input(b, "x", LEAT_DTYPE_U8, "1x2x4x4");
     add_conv(b);
-    onnx_builder_node(b, "Relu", "c", "r", NULL, 0);
-    onnx_builder_node(b, "QuantizeLinear", "r,sy,zy", "y", NULL, 0);
-    onnx_builder_output(b, "y", LEAT_DTYPE_U8, "1x4x4x4");
+    onnx_builder_text(b, "r = Relu(c); y = QuantizeLinear(r, sy, zy); -> y: u8[1x4x4x4]");
     passes_case_start(&c, b);
     run_all(&c, true);
     passes_case_expect(&c, "y = leat.QConv(x, sx, zx, w, sw, , sy, zy, bias) "
@@ -140,9 +138,8 @@ static void add_mean(onnx_builder *b)
 {
     onnx_builder_input(b, "x", LEAT_DTYPE_U8, "1x2x4x4");
     dequantize(b, "x,sx,zx", "fx", 0);
-    onnx_builder_node(b, "GlobalAveragePool", "fx", "m", NULL, 0);
-    onnx_builder_node(b, "QuantizeLinear", "m,sy,zy", "y", NULL, 0);
-    onnx_builder_output(b, "y", LEAT_DTYPE_U8, "1x2x1x1");
+    onnx_builder_text(b, "m = GlobalAveragePool(fx); y = QuantizeLinear(m, sy, zy); "
+                         "-> y: u8[1x2x1x1]");
 }
 
 static void mean_of_quantized_data_sums_bytes(void **state)
@@ -220,10 +217,8 @@ static void residual_joins_the_convolution_with_both_roundings(void **state)
     onnx_builder_node(b, "QuantizeLinear", "c,sy,zy", "cq", NULL, 0);
     dequantize(b, "cq,sy,zy", "cf", 1);
     dequantize(b, "q,sx,zx", "qf", 1);
-    onnx_builder_node(b, "Add", "qf,cf", "s", NULL, 0);
-    onnx_builder_node(b, "Relu", "s", "r", NULL, 0);
-    onnx_builder_node(b, "QuantizeLinear", "r,sx,zx", "y", NULL, 0);
-    onnx_builder_output(b, "y", LEAT_DTYPE_U8, "1x4x4x4");
+    onnx_builder_text(b, "s = Add(qf, cf); r = Relu(s); y = QuantizeLinear(r, sx, zx); "
+                         "-> y: u8[1x4x4x4]");
     passes_case_start(&c, b);
     run_all(&c, true);
     passes_case_expect(&c, "y = leat.QConv(x, sx, zx, w, sw, , sy, zy, bias, sx, zx, sx, zx, q) "
@@ -243,9 +238,7 @@ static void residual_leaves_a_result_that_others_read(void **state)
     onnx_builder_node(b, "QuantizeLinear", "c,sy,zy", "cq", NULL, 0);
     dequantize(b, "cq,sy,zy", "cf", 1);
     dequantize(b, "q,sx,zx", "qf", 1);
-    onnx_builder_node(b, "Add", "qf,cf", "s", NULL, 0);
-    onnx_builder_output(b, "s", LEAT_DTYPE_F32, "1x4x4x4");
-    onnx_builder_output(b, "cq", LEAT_DTYPE_U8, "1x4x4x4");
+    onnx_builder_text(b, "s = Add(qf, cf); -> s: f32[1x4x4x4]; -> cq: u8[1x4x4x4]");
     passes_case_start(&c, b);
     run_all(&c, true);
     assert_int_equal(passes_case_count(&c, "Add"), 1);
@@ -325,14 +318,10 @@ static void dynamic_product_takes_scales_bias_and_residual(void **state)
     constant(b, "zw", LEAT_DTYPE_I8, 1, 4, 0, bytes);
     onnx_builder_floats(b, "sw", "4", scales);
     onnx_builder_floats(b, "b", "4", scales);
-    onnx_builder_node(b, "DynamicQuantizeLinear", "x", "xq,xs,xz", NULL, 0);
-    onnx_builder_node(b, "Mul", "xs,sw", "s", NULL, 0);
-    onnx_builder_node(b, "MatMulInteger", "xq,w,xz,zw", "i", NULL, 0);
+    onnx_builder_text(b, "xq, xs, xz = DynamicQuantizeLinear(x); s = Mul(xs, sw); "
+                         "i = MatMulInteger(xq, w, xz, zw)");
     onnx_builder_node(b, "Cast", "i", "f", &to, 1);
-    onnx_builder_node(b, "Mul", "f,s", "m", NULL, 0);
-    onnx_builder_node(b, "Add", "b,m", "a", NULL, 0);
-    onnx_builder_node(b, "Add", "a,r", "y", NULL, 0);
-    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "Nx4");
+    onnx_builder_text(b, "m = Mul(f, s); a = Add(b, m); y = Add(a, r); -> y: f32[Nx4]");
     passes_case_start(&c, b);
     run_all(&c, true);
     passes_case_expect(
@@ -348,16 +337,12 @@ static void start_smooth(passes_case *c, bool shared)
     static const int64_t again[2] = {3, 0};
     const leat_attr last = test_attr_int("axis", -1);
     onnx_builder *b = onnx_builder_create(13);
-    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "Nx4");
     onnx_builder_floats(b, "f", "4", scales);
     onnx_builder_ints(b, "k", "2", again);
-    onnx_builder_node(b, "Mul", "x,f", "m", NULL, 0);
-    onnx_builder_node(b, "DynamicQuantizeLinear", "m", "q,s,z", NULL, 0);
+    onnx_builder_text(b, "x: f32[Nx4]; m = Mul(x, f); q, s, z = DynamicQuantizeLinear(m)");
     onnx_builder_node(b, "Gather", "q,k", "g", &last, 1);
     onnx_builder_node(b, "Concat", "q,g", "y", &last, 1);
-    onnx_builder_output(b, "y", LEAT_DTYPE_U8, "Nx6");
-    onnx_builder_output(b, "s", LEAT_DTYPE_F32, "");
-    onnx_builder_output(b, "z", LEAT_DTYPE_U8, "");
+    onnx_builder_text(b, "-> y: u8[Nx6]; -> s: f32[]; -> z: u8[]");
     if (shared) {
         onnx_builder_output(b, "q", LEAT_DTYPE_U8, "Nx4");
     }

@@ -130,10 +130,7 @@ static void start_quantized(passes_case *c, bool other)
     static const int8_t zero = 0;
     onnx_builder *b = onnx_builder_create(23);
     onnx_builder_import(b, "leat", 1);
-    onnx_builder_input(b, "x", LEAT_DTYPE_U8, "NxSx2");
-    onnx_builder_input(b, "s", LEAT_DTYPE_F32, "");
-    onnx_builder_input(b, "t", LEAT_DTYPE_F32, "");
-    onnx_builder_input(b, "z", LEAT_DTYPE_U8, "");
+    onnx_builder_text(b, "x: u8[NxSx2]; s: f32[]; t: f32[]; z: u8[]");
     for (int i = 0; i < 3; i++) {
         char name[4][8], inputs[64];
         const char letter = "qkv"[i];

@@ -48,12 +48,9 @@ static void residual_net_keeps_one_transpose(void **state)
     conv(b, "x,w0", "c0");
     onnx_builder_node(b, "Relu", "c0", "r0", NULL, 0);
     conv(b, "r0,w1", "c1");
-    onnx_builder_node(b, "Add", "c1,r0", "s", NULL, 0);
-    onnx_builder_node(b, "Relu", "s", "r1", NULL, 0);
-    onnx_builder_node(b, "GlobalAveragePool", "r1", "p", NULL, 0);
-    onnx_builder_node(b, "Flatten", "p", "f", NULL, 0);
-    onnx_builder_node(b, "MatMul", "f,fc", "y", NULL, 0);
-    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "Nx5");
+    onnx_builder_text(b, "s = Add(c1, r0); r1 = Relu(s); p = GlobalAveragePool(r1); "
+                         "f = Flatten(p); y = MatMul(f, fc); "
+                         "-> y: f32[Nx5]");
     passes_case_start(&c, b);
     passes_case_run_device(&c);
     assert_int_equal(passes_case_count(&c, "Transpose"), 1);
@@ -155,11 +152,8 @@ static void region_turns_a_gate_and_a_sum(void **state)
     onnx_builder_floats(b, "w1", "4x4x1x1", numbers);
     onnx_builder_floats(b, "w2", "4x8x3x3", numbers);
     conv(b, "x,w0", "a");
-    onnx_builder_node(b, "GlobalAveragePool", "a", "p", NULL, 0);
-    onnx_builder_node(b, "Conv", "p,w1", "q", NULL, 0);
-    onnx_builder_node(b, "Sigmoid", "q", "s", NULL, 0);
-    onnx_builder_node(b, "Mul", "a,s", "m", NULL, 0);
-    onnx_builder_node(b, "Max", "m,a", "n", NULL, 0);
+    onnx_builder_text(b, "p = GlobalAveragePool(a); q = Conv(p, w1); s = Sigmoid(q); "
+                         "m = Mul(a, s); n = Max(m, a)");
     leat_attr axis = test_attr_int("axis", 1);
     onnx_builder_node(b, "Concat", "n,m", "k", &axis, 1);
     conv(b, "k,w2", "y");
@@ -185,10 +179,7 @@ static void region_stays_where_nothing_is_gained(void **state)
     (void)state;
     onnx_builder_input(b, "x", LEAT_DTYPE_F32, "Nx5x6x4");
     onnx_builder_node(b, "Transpose", "x", "t", &attr, 1);
-    onnx_builder_node(b, "Exp", "t", "y", NULL, 0);
-    onnx_builder_node(b, "Mul", "t,y", "z", NULL, 0);
-    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "Nx4x5x6");
-    onnx_builder_output(b, "z", LEAT_DTYPE_F32, "Nx4x5x6");
+    onnx_builder_text(b, "y = Exp(t); z = Mul(t, y); -> y: f32[Nx4x5x6]; -> z: f32[Nx4x5x6]");
     passes_case_start(&c, b);
     passes_case_run(&c, lt_pass_transposes_region, false);
     passes_case_end(&c);

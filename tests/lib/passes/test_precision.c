@@ -14,6 +14,14 @@ static leat_plan_options options(leat_precision precision)
     return o;
 }
 
+static void start_bf16(passes_case *c, onnx_builder *builder)
+{
+    static const leat_plan_options bf16 = {.struct_size = sizeof(bf16),
+                                           .precision = LEAT_PRECISION_BF16};
+    passes_case_start(c, builder);
+    c->context.options = &bf16;
+}
+
 static void finish(passes_case *c)
 {
     leat_error err = {0};
@@ -43,10 +51,7 @@ static onnx_builder *build_net(void)
     onnx_builder_floats(b, "fc", "48x5", numbers);
     onnx_builder_node(b, "Conv", "x,w0", "a", NULL, 0);
     onnx_builder_node(b, "MaxPool", "a", "b", &kernel, 1);
-    onnx_builder_node(b, "Conv", "b,w1", "c", NULL, 0);
-    onnx_builder_node(b, "Flatten", "c", "d", NULL, 0);
-    onnx_builder_node(b, "MatMul", "d,fc", "y", NULL, 0);
-    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "Nx5");
+    onnx_builder_text(b, "c = Conv(b, w1); d = Flatten(c); y = MatMul(d, fc); -> y: f32[Nx5]");
     return b;
 }
 
@@ -99,10 +104,8 @@ static void other_precisions_change_nothing(void **state)
 static void devices_without_the_types_change_nothing(void **state)
 {
     passes_case c;
-    leat_plan_options o = options(LEAT_PRECISION_BF16);
     (void)state;
-    passes_case_start(&c, build_net());
-    c.context.options = &o;
+    start_bf16(&c, build_net());
     c.refuse_leat = true;
     passes_case_run(&c, lt_pass_precision, false);
     assert_int_equal(passes_case_value(&c, "a")->dtype, LEAT_DTYPE_F32);
@@ -113,17 +116,13 @@ static void devices_without_the_types_change_nothing(void **state)
 static void functions_keep_f32(void **state)
 {
     passes_case c;
-    leat_plan_options o = options(LEAT_PRECISION_BF16);
     onnx_builder *b = onnx_builder_create(13);
     (void)state;
-    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "Nx8");
     onnx_builder_floats(b, "w", "8x8", numbers);
-    onnx_builder_node(b, "MatMul", "x,w", "a", NULL, 0);
-    onnx_builder_node(b, "Softmax", "a", "s", NULL, 0);
-    onnx_builder_node(b, "MatMul", "s,w", "y", NULL, 0);
-    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "Nx8");
-    passes_case_start(&c, b);
-    c.context.options = &o;
+    onnx_builder_text(b, "x: f32[Nx8]; "
+                         "a = MatMul(x, w); s = Softmax(a); y = MatMul(s, w); "
+                         "-> y: f32[Nx8]");
+    start_bf16(&c, b);
     passes_case_run(&c, lt_pass_precision, true);
     assert_int_equal(passes_case_value(&c, "a")->dtype, LEAT_DTYPE_F32);
     assert_int_equal(passes_case_value(&c, "s")->dtype, LEAT_DTYPE_F32);
@@ -136,20 +135,15 @@ static void functions_keep_f32(void **state)
 static void residual_stream_keeps_f32(void **state)
 {
     passes_case c;
-    leat_plan_options o = options(LEAT_PRECISION_BF16);
     onnx_builder *b = onnx_builder_create(17);
     (void)state;
-    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "Nx8");
     onnx_builder_floats(b, "w", "8x8", numbers);
     onnx_builder_floats(b, "scale", "8", numbers);
-    onnx_builder_node(b, "MatMul", "x,w", "a", NULL, 0);
-    onnx_builder_node(b, "LayerNormalization", "a,scale", "n", NULL, 0);
-    onnx_builder_node(b, "MatMul", "n,w", "p", NULL, 0);
-    onnx_builder_node(b, "Add", "p,a", "r", NULL, 0);
-    onnx_builder_node(b, "LayerNormalization", "r,scale", "y", NULL, 0);
-    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "Nx8");
-    passes_case_start(&c, b);
-    c.context.options = &o;
+    onnx_builder_text(b, "x: f32[Nx8]; "
+                         "a = MatMul(x, w); n = LayerNormalization(a, scale); p = MatMul(n, w); "
+                         "r = Add(p, a); y = LayerNormalization(r, scale); "
+                         "-> y: f32[Nx8]");
+    start_bf16(&c, b);
     passes_case_run(&c, lt_pass_precision, true);
     assert_int_equal(passes_case_value(&c, "a")->dtype, LEAT_DTYPE_F32);
     assert_int_equal(passes_case_value(&c, "p")->dtype, LEAT_DTYPE_F32);
@@ -162,20 +156,15 @@ static void residual_stream_keeps_f32(void **state)
 static void constants_of_carriers_are_rounded(void **state)
 {
     passes_case c;
-    leat_plan_options o = options(LEAT_PRECISION_BF16);
     onnx_builder *b = onnx_builder_create(13);
     (void)state;
-    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "Nx8");
     onnx_builder_floats(b, "w", "8x8", numbers);
     onnx_builder_floats(b, "k", "8", numbers);
-    onnx_builder_node(b, "MatMul", "x,w", "a", NULL, 0);
-    onnx_builder_node(b, "Mul", "a,k", "b", NULL, 0);
-    onnx_builder_node(b, "Sub", "b,k", "c", NULL, 0);
-    onnx_builder_node(b, "MatMul", "c,w", "d", NULL, 0);
-    onnx_builder_node(b, "Add", "d,k", "y", NULL, 0);
-    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "Nx8");
-    passes_case_start(&c, b);
-    c.context.options = &o;
+    onnx_builder_text(b, "x: f32[Nx8]; "
+                         "a = MatMul(x, w); b = Mul(a, k); c = Sub(b, k); d = MatMul(c, w); "
+                         "y = Add(d, k); "
+                         "-> y: f32[Nx8]");
+    start_bf16(&c, b);
     passes_case_run(&c, lt_pass_precision, true);
     uint32_t rounded = passes_case_node(&c, "Mul", 0)->inputs[1];
     const leat_value *value = &c.graph->values[rounded];
@@ -192,21 +181,14 @@ static void constants_of_carriers_are_rounded(void **state)
 static void outputs_and_other_types_stay(void **state)
 {
     passes_case c;
-    leat_plan_options o = options(LEAT_PRECISION_BF16);
     onnx_builder *b = onnx_builder_create(13);
     (void)state;
-    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "Nx8");
-    onnx_builder_input(b, "wide", LEAT_DTYPE_F64, "8x8");
     onnx_builder_floats(b, "w", "8x8", numbers);
-    onnx_builder_node(b, "MatMul", "x,w", "a", NULL, 0);
-    onnx_builder_node(b, "Relu", "a", "seen", NULL, 0);
-    onnx_builder_node(b, "MatMul", "seen,w", "y", NULL, 0);
-    onnx_builder_node(b, "MatMul", "wide,wide", "z", NULL, 0);
-    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "Nx8");
-    onnx_builder_output(b, "seen", LEAT_DTYPE_F32, "Nx8");
-    onnx_builder_output(b, "z", LEAT_DTYPE_F64, "8x8");
-    passes_case_start(&c, b);
-    c.context.options = &o;
+    onnx_builder_text(b, "x: f32[Nx8]; wide: f64[8x8]; "
+                         "a = MatMul(x, w); seen = Relu(a); y = MatMul(seen, w); "
+                         "z = MatMul(wide, wide); "
+                         "-> y: f32[Nx8]; -> seen: f32[Nx8]; -> z: f64[8x8]");
+    start_bf16(&c, b);
     passes_case_run(&c, lt_pass_precision, true);
     assert_int_equal(passes_case_value(&c, "a")->dtype, LEAT_DTYPE_F32);
     assert_int_equal(passes_case_value(&c, "seen")->dtype, LEAT_DTYPE_F32);
@@ -222,20 +204,14 @@ static void attention_passes_the_narrow_type_on(void **state)
                                {"kv_num_heads", LEAT_ATTR_INT, 1, {.i = 2}}};
     onnx_builder *b = onnx_builder_create(23);
     (void)state;
-    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "Nx5x8");
-    onnx_builder_input(b, "m", LEAT_DTYPE_F32, "Nx1x1x5");
     onnx_builder_floats(b, "w", "8x8", numbers);
-    onnx_builder_node(b, "MatMul", "x,w", "q", NULL, 0);
-    onnx_builder_node(b, "MatMul", "x,w", "k", NULL, 0);
-    onnx_builder_node(b, "MatMul", "x,w", "v", NULL, 0);
-    onnx_builder_node(b, "Neg", "m", "mask", NULL, 0);
+    onnx_builder_text(b, "x: f32[Nx5x8]; m: f32[Nx1x1x5]; "
+                         "q = MatMul(x, w); k = MatMul(x, w); v = MatMul(x, w); mask = Neg(m)");
     onnx_builder_node(b, "Attention", "q,k,v,mask", "a", heads, 2);
     onnx_builder_node(b, "MatMul", "a,w", "y", NULL, 0);
     onnx_builder_output(b, "y", LEAT_DTYPE_F32, "Nx5x8");
     passes_case c;
-    leat_plan_options o = options(LEAT_PRECISION_BF16);
-    passes_case_start(&c, b);
-    c.context.options = &o;
+    start_bf16(&c, b);
     passes_case_run(&c, lt_pass_precision, true);
     assert_int_equal(passes_case_value(&c, "q")->dtype, LEAT_DTYPE_BF16);
     assert_int_equal(passes_case_value(&c, "k")->dtype, LEAT_DTYPE_BF16);
@@ -252,13 +228,10 @@ static void factors_are_cast_once_where_they_must_be_narrow(void **state)
 {
     onnx_builder *b = onnx_builder_create(17);
     (void)state;
-    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "Nx8");
     onnx_builder_floats(b, "w", "8x8", numbers);
-    onnx_builder_node(b, "MatMul", "x,w", "a", NULL, 0);
-    onnx_builder_node(b, "MatMul", "x,w", "b", NULL, 0);
-    onnx_builder_node(b, "Softmax", "b", "s", NULL, 0);
-    onnx_builder_node(b, "MatMul", "s,a", "y", NULL, 0);
-    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "Nx8");
+    onnx_builder_text(b, "x: f32[Nx8]; "
+                         "a = MatMul(x, w); b = MatMul(x, w); s = Softmax(b); y = MatMul(s, a); "
+                         "-> y: f32[Nx8]");
     passes_case c;
     leat_plan_options o = options(LEAT_PRECISION_F16);
     passes_case_start(&c, b);

@@ -7,11 +7,7 @@ static void remove_dead_drops_chains_that_nothing_reads(void **state)
     passes_case c;
     onnx_builder *b = onnx_builder_create(17);
     (void)state;
-    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "2x3");
-    onnx_builder_node(b, "Relu", "x", "y", NULL, 0);
-    onnx_builder_node(b, "Exp", "x", "p", NULL, 0);
-    onnx_builder_node(b, "Neg", "p", "q", NULL, 0);
-    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "2x3");
+    onnx_builder_text(b, "x: f32[2x3]; y = Relu(x); p = Exp(x); q = Neg(p); -> y: f32[2x3]");
     passes_case_start(&c, b);
     passes_case_expect(&c, "y = Relu(x) : f32[2,3]\n"
                            "p = Exp(x) : f32[2,3]\n"
@@ -31,9 +27,7 @@ static void remove_identity_joins_neighbours(void **state)
     onnx_builder_input(b, "x", LEAT_DTYPE_F32, "2x3");
     onnx_builder_node(b, "Identity", "x", "a", NULL, 0);
     onnx_builder_node(b, "Cast", "a", "b", &to, 1);
-    onnx_builder_node(b, "Dropout", "b", "c", NULL, 0);
-    onnx_builder_node(b, "Relu", "c", "y", NULL, 0);
-    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "2x3");
+    onnx_builder_text(b, "c = Dropout(b); y = Relu(c); -> y: f32[2x3]");
     passes_case_start(&c, b);
     passes_case_run(&c, lt_pass_remove_identity, true);
     passes_case_expect(&c, "y = Relu(x) : f32[2,3]\n");
@@ -45,14 +39,9 @@ static void remove_identity_keeps_names_of_graph_outputs(void **state)
     passes_case c;
     onnx_builder *b = onnx_builder_create(17);
     (void)state;
-    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "2x3");
-    onnx_builder_node(b, "Relu", "x", "a", NULL, 0);
-    onnx_builder_node(b, "Neg", "a", "z", NULL, 0);
-    onnx_builder_node(b, "Identity", "a", "y", NULL, 0);
-    onnx_builder_node(b, "Identity", "x", "same", NULL, 0);
-    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "2x3");
-    onnx_builder_output(b, "z", LEAT_DTYPE_F32, "2x3");
-    onnx_builder_output(b, "same", LEAT_DTYPE_F32, "2x3");
+    onnx_builder_text(b, "x: f32[2x3]; "
+                         "a = Relu(x); z = Neg(a); y = Identity(a); same = Identity(x); "
+                         "-> y: f32[2x3]; -> z: f32[2x3]; -> same: f32[2x3]");
     passes_case_start(&c, b);
     passes_case_run(&c, lt_pass_remove_identity, true);
     /* A graph input cannot be renamed: that Identity stays. */
@@ -67,10 +56,7 @@ static void remove_identity_keeps_a_dropout_whose_mask_is_read(void **state)
     passes_case c;
     onnx_builder *b = onnx_builder_create(17);
     (void)state;
-    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "2x3");
-    onnx_builder_node(b, "Dropout", "x", "y,mask", NULL, 0);
-    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "2x3");
-    onnx_builder_output(b, "mask", LEAT_DTYPE_BOOL, "2x3");
+    onnx_builder_text(b, "x: f32[2x3]; y, mask = Dropout(x); -> y: f32[2x3]; -> mask: bool[2x3]");
     passes_case_start(&c, b);
     passes_case_run(&c, lt_pass_remove_identity, false);
     passes_case_end(&c);

@@ -190,13 +190,9 @@ static void casts_stand_among_other_nodes(void **state)
     onnx_builder_input(b, "x", LEAT_DTYPE_STRING, "N");
     onnx_builder_constant(b, "c", &constant);
     onnx_builder_node(b, "Cast", "x", "number", &to, 1);
-    onnx_builder_node(b, "Mul", "number,c", "product", NULL, 0);
-    onnx_builder_node(b, "CastLike", "product,x", "y", NULL, 0);
-    onnx_builder_node(b, "CastLike", "y,number", "z", NULL, 0);
-    onnx_builder_node(b, "CastLike", "y,x", "same", NULL, 0);
-    onnx_builder_output(b, "y", LEAT_DTYPE_STRING, "N");
-    onnx_builder_output(b, "z", LEAT_DTYPE_F32, "N");
-    onnx_builder_output(b, "same", LEAT_DTYPE_STRING, "N");
+    onnx_builder_text(b, "product = Mul(number, c); y = CastLike(product, x); "
+                         "z = CastLike(y, number); same = CastLike(y, x); "
+                         "-> y: string[N]; -> z: f32[N]; -> same: string[N]");
     memset(&r, 0, sizeof(r));
     test_run_open(&r, b);
     leat_array in = test_vector(LEAT_DTYPE_STRING, x, 2), out[3];

@@ -63,9 +63,7 @@ static void run_if_nested_captures_through_levels(void **state)
     onnx_builder *b = onnx_builder_create(17), *outer = onnx_builder_create(17),
                  *other = onnx_builder_create(17), *yes = onnx_builder_create(17),
                  *no = onnx_builder_create(17);
-    onnx_builder_input(b, "c", LEAT_DTYPE_BOOL, "");
-    onnx_builder_input(b, "d", LEAT_DTYPE_BOOL, "");
-    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "3");
+    onnx_builder_text(b, "c: bool[]; d: bool[]; x: f32[3]");
     onnx_builder_node(yes, "Mul", "x,twice", "p", NULL, 0);
     onnx_builder_output(yes, "p", LEAT_DTYPE_F32, "3");
     onnx_builder_node(no, "Sub", "twice,x", "q", NULL, 0);
@@ -115,28 +113,14 @@ static onnx_builder *build_sum(void)
 {
     leat_attr flat = test_attr_int("keepdims", 0);
     onnx_builder *b = onnx_builder_create(17), *body = onnx_builder_create(17);
-    onnx_builder_input(b, "m", LEAT_DTYPE_I64, "");
-    onnx_builder_input(b, "c", LEAT_DTYPE_BOOL, "");
-    onnx_builder_input(b, "s0", LEAT_DTYPE_F32, "N");
-    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "N");
-    onnx_builder_input(b, "limit", LEAT_DTYPE_F32, "");
-    onnx_builder_input(body, "i", LEAT_DTYPE_I64, "");
-    onnx_builder_input(body, "go", LEAT_DTYPE_BOOL, "");
-    onnx_builder_input(body, "s", LEAT_DTYPE_F32, "N");
-    onnx_builder_node(body, "Add", "s,x", "t", NULL, 0);
+    onnx_builder_text(b, "m: i64[]; c: bool[]; s0: f32[N]; x: f32[N]; limit: f32[]");
+    onnx_builder_text(body, "i: i64[]; go: bool[]; s: f32[N]; t = Add(s, x)");
     onnx_builder_node(body, "ReduceSum", "t", "sum", &flat, 1);
-    onnx_builder_node(body, "Less", "sum,limit", "more", NULL, 0);
-    onnx_builder_node(body, "Mul", "t,t", "square", NULL, 0);
-    onnx_builder_node(body, "Identity", "i", "number", NULL, 0);
-    onnx_builder_output(body, "more", LEAT_DTYPE_BOOL, "");
-    onnx_builder_output(body, "t", LEAT_DTYPE_F32, "N");
-    onnx_builder_output(body, "square", LEAT_DTYPE_F32, "N");
-    onnx_builder_output(body, "number", LEAT_DTYPE_I64, "");
+    onnx_builder_text(body, "more = Less(sum, limit); square = Mul(t, t); number = Identity(i); "
+                            "-> more: bool[]; -> t: f32[N]; -> square: f32[N]; -> number: i64[]");
     leat_attr attr = test_attr_graph("body", body);
     onnx_builder_node(b, "Loop", "m,c,s0", "s1,squares,numbers", &attr, 1);
-    onnx_builder_output(b, "s1", LEAT_DTYPE_F32, "N");
-    onnx_builder_output(b, "squares", LEAT_DTYPE_F32, NULL);
-    onnx_builder_output(b, "numbers", LEAT_DTYPE_I64, NULL);
+    onnx_builder_text(b, "-> s1: f32[N]; -> squares: f32; -> numbers: i64");
     onnx_builder_destroy(body);
     return b;
 }
@@ -206,10 +190,7 @@ static void run_loop_carries_changing_shapes(void **state)
     onnx_builder_node(body, "Reshape", "i,one", "row", NULL, 0);
     onnx_builder_node(body, "Cast", "row", "number", &to, 1);
     onnx_builder_node(body, "Concat", "v,number", "w", &axis, 1);
-    onnx_builder_node(body, "Shape", "v", "length", NULL, 0);
-    onnx_builder_output(body, "go", LEAT_DTYPE_BOOL, "");
-    onnx_builder_output(body, "w", LEAT_DTYPE_F32, "1");
-    onnx_builder_output(body, "length", LEAT_DTYPE_I64, "1");
+    onnx_builder_text(body, "length = Shape(v); -> go: bool[]; -> w: f32[1]; -> length: i64[1]");
     leat_attr attr = test_attr_graph("body", body);
     onnx_builder_node(b, "Loop", "m,,v0", "v1,lengths", &attr, 1);
     onnx_builder_output(b, "v1", LEAT_DTYPE_F32, NULL);
@@ -240,22 +221,13 @@ static void run_loop_nested_captures_the_outer_counter(void **state)
     static const int64_t three = 3;
     onnx_builder *b = onnx_builder_create(17), *outer = onnx_builder_create(17),
                  *inner = onnx_builder_create(17);
-    onnx_builder_input(b, "m", LEAT_DTYPE_I64, "");
-    onnx_builder_input(b, "n", LEAT_DTYPE_I64, "");
-    onnx_builder_input(b, "a0", LEAT_DTYPE_I64, "");
     onnx_builder_ints(b, "three", "", &three);
-    onnx_builder_input(inner, "j", LEAT_DTYPE_I64, "");
-    onnx_builder_input(inner, "gj", LEAT_DTYPE_BOOL, "");
-    onnx_builder_input(inner, "p", LEAT_DTYPE_I64, "");
-    onnx_builder_node(inner, "Mul", "p,three", "q", NULL, 0);
-    onnx_builder_node(inner, "Add", "q,i", "u", NULL, 0);
-    onnx_builder_node(inner, "Add", "u,j", "v", NULL, 0);
-    onnx_builder_output(inner, "gj", LEAT_DTYPE_BOOL, "");
-    onnx_builder_output(inner, "v", LEAT_DTYPE_I64, "");
+    onnx_builder_text(b, "m: i64[]; n: i64[]; a0: i64[]");
+    onnx_builder_text(inner, "j: i64[]; gj: bool[]; p: i64[]; "
+                             "q = Mul(p, three); u = Add(q, i); v = Add(u, j); "
+                             "-> gj: bool[]; -> v: i64[]");
     leat_attr attr = test_attr_graph("body", inner);
-    onnx_builder_input(outer, "i", LEAT_DTYPE_I64, "");
-    onnx_builder_input(outer, "gi", LEAT_DTYPE_BOOL, "");
-    onnx_builder_input(outer, "a", LEAT_DTYPE_I64, "");
+    onnx_builder_text(outer, "i: i64[]; gi: bool[]; a: i64[]");
     onnx_builder_node(outer, "Loop", "n,,a", "next", &attr, 1);
     onnx_builder_output(outer, "gi", LEAT_DTYPE_BOOL, "");
     onnx_builder_output(outer, "next", LEAT_DTYPE_I64, "");
@@ -293,16 +265,9 @@ static void run_loop_swaps_carried_values(void **state)
     (void)state;
     test_run r;
     onnx_builder *b = onnx_builder_create(17), *body = onnx_builder_create(17);
-    onnx_builder_input(b, "m", LEAT_DTYPE_I64, "");
-    onnx_builder_input(b, "p0", LEAT_DTYPE_F32, "2");
-    onnx_builder_input(b, "q0", LEAT_DTYPE_F32, "2");
-    onnx_builder_input(body, "i", LEAT_DTYPE_I64, "");
-    onnx_builder_input(body, "go", LEAT_DTYPE_BOOL, "");
-    onnx_builder_input(body, "p", LEAT_DTYPE_F32, "2");
-    onnx_builder_input(body, "q", LEAT_DTYPE_F32, "2");
-    onnx_builder_output(body, "go", LEAT_DTYPE_BOOL, "");
-    onnx_builder_output(body, "q", LEAT_DTYPE_F32, "2");
-    onnx_builder_output(body, "p", LEAT_DTYPE_F32, "2");
+    onnx_builder_text(b, "m: i64[]; p0: f32[2]; q0: f32[2]");
+    onnx_builder_text(body, "i: i64[]; go: bool[]; p: f32[2]; q: f32[2]; "
+                            "-> go: bool[]; -> q: f32[2]; -> p: f32[2]");
     leat_attr attr = test_attr_graph("body", body);
     onnx_builder_node(b, "Loop", "m,,p0,q0", "p1,q1", &attr, 1);
     onnx_builder_output(b, "p1", LEAT_DTYPE_F32, "2");
@@ -337,18 +302,10 @@ static void run_scan_follows_axes_and_directions(void **state)
                          out_directions[] = {1, 0};
     test_run r;
     onnx_builder *b = onnx_builder_create(17), *body = onnx_builder_create(17);
-    onnx_builder_input(b, "s0", LEAT_DTYPE_F32, "W");
-    onnx_builder_input(b, "a", LEAT_DTYPE_F32, "WxL");
-    onnx_builder_input(b, "b", LEAT_DTYPE_F32, "KxW");
-    onnx_builder_input(body, "s", LEAT_DTYPE_F32, NULL);
-    onnx_builder_input(body, "ai", LEAT_DTYPE_F32, NULL);
-    onnx_builder_input(body, "bi", LEAT_DTYPE_F32, NULL);
-    onnx_builder_node(body, "Mul", "ai,bi", "ab", NULL, 0);
-    onnx_builder_node(body, "Add", "s,ab", "t", NULL, 0);
-    onnx_builder_node(body, "Identity", "t", "copy", NULL, 0);
-    onnx_builder_output(body, "t", LEAT_DTYPE_F32, NULL);
-    onnx_builder_output(body, "copy", LEAT_DTYPE_F32, NULL);
-    onnx_builder_output(body, "ab", LEAT_DTYPE_F32, NULL);
+    onnx_builder_text(b, "s0: f32[W]; a: f32[WxL]; b: f32[KxW]");
+    onnx_builder_text(body, "s: f32; ai: f32; bi: f32; "
+                            "ab = Mul(ai, bi); t = Add(s, ab); copy = Identity(t); "
+                            "-> t: f32; -> copy: f32; -> ab: f32");
     const leat_attr attrs[] = {test_attr_graph("body", body),
                                test_attr_int("num_scan_inputs", 2),
                                test_attr_ints("scan_input_axes", in_axes, 2),
@@ -356,9 +313,7 @@ static void run_scan_follows_axes_and_directions(void **state)
                                test_attr_ints("scan_output_axes", out_axes, 2),
                                test_attr_ints("scan_output_directions", out_directions, 2)};
     onnx_builder_node(b, "Scan", "s0,a,b", "s1,columns,rows", attrs, 6);
-    onnx_builder_output(b, "s1", LEAT_DTYPE_F32, NULL);
-    onnx_builder_output(b, "columns", LEAT_DTYPE_F32, NULL);
-    onnx_builder_output(b, "rows", LEAT_DTYPE_F32, NULL);
+    onnx_builder_text(b, "-> s1: f32; -> columns: f32; -> rows: f32");
     float s[WIDTH] = {1, 2, 3}, s_in[WIDTH] = {1, 2, 3}, x[WIDTH][LENGTH], y[LENGTH][WIDTH];
     float columns[WIDTH][LENGTH], rows[LENGTH][WIDTH];
     for (int i = 0; i < WIDTH; i++) {
@@ -402,15 +357,10 @@ static void run_scan_8_takes_batches_and_lengths(void **state)
     (void)state;
     test_run r;
     onnx_builder *b = onnx_builder_create(8), *body = onnx_builder_create(8);
-    onnx_builder_input(b, "lengths", LEAT_DTYPE_I64, "B");
-    onnx_builder_input(b, "s0", LEAT_DTYPE_F32, "Bx2");
-    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "Bx3x2");
-    onnx_builder_input(body, "s", LEAT_DTYPE_F32, "2");
-    onnx_builder_input(body, "xi", LEAT_DTYPE_F32, "2");
-    onnx_builder_node(body, "Add", "s,xi", "t", NULL, 0);
-    onnx_builder_node(body, "Mul", "t,t", "square", NULL, 0);
-    onnx_builder_output(body, "t", LEAT_DTYPE_F32, "2");
-    onnx_builder_output(body, "square", LEAT_DTYPE_F32, "2");
+    onnx_builder_text(b, "lengths: i64[B]; s0: f32[Bx2]; x: f32[Bx3x2]");
+    onnx_builder_text(body, "s: f32[2]; xi: f32[2]; "
+                            "t = Add(s, xi); square = Mul(t, t); "
+                            "-> t: f32[2]; -> square: f32[2]");
     const leat_attr attrs[] = {test_attr_graph("body", body), test_attr_int("num_scan_inputs", 1)};
     onnx_builder_node(b, "Scan", "lengths,s0,x", "s1,squares", attrs, 2);
     onnx_builder_output(b, "s1", LEAT_DTYPE_F32, "Bx2");
@@ -458,13 +408,9 @@ static void run_loop_stacking_changing_shapes_is_invalid(void **state)
     onnx_builder *b = onnx_builder_create(17), *body = onnx_builder_create(17);
     onnx_builder_input(b, "m", LEAT_DTYPE_I64, "");
     onnx_builder_input(b, "v0", LEAT_DTYPE_F32, "N");
-    onnx_builder_input(body, "i", LEAT_DTYPE_I64, "");
-    onnx_builder_input(body, "go", LEAT_DTYPE_BOOL, "");
-    onnx_builder_input(body, "v", LEAT_DTYPE_F32, "N");
+    onnx_builder_text(body, "i: i64[]; go: bool[]; v: f32[N]");
     onnx_builder_node(body, "Concat", "v,v", "w", &axis, 1);
-    onnx_builder_output(body, "go", LEAT_DTYPE_BOOL, "");
-    onnx_builder_output(body, "w", LEAT_DTYPE_F32, "N");
-    onnx_builder_output(body, "v", LEAT_DTYPE_F32, "N");
+    onnx_builder_text(body, "-> go: bool[]; -> w: f32[N]; -> v: f32[N]");
     leat_attr attr = test_attr_graph("body", body);
     onnx_builder_node(b, "Loop", "m,,v0", "v1,all", &attr, 1);
     onnx_builder_output(b, "v1", LEAT_DTYPE_F32, NULL);

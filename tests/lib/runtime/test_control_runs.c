@@ -16,26 +16,16 @@ static onnx_builder *build_mixed(void)
 {
     onnx_builder *b = onnx_builder_create(17), *body = onnx_builder_create(17),
                  *yes = onnx_builder_create(17), *no = onnx_builder_create(17);
-    onnx_builder_input(b, "m", LEAT_DTYPE_I64, "");
-    onnx_builder_input(b, "half", LEAT_DTYPE_I64, "");
-    onnx_builder_input(b, "s0", LEAT_DTYPE_F32, "Nx2");
-    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "Nx2");
     onnx_builder_floats(b, "w", "2x2", weights);
-    onnx_builder_node(yes, "MatMul", "s,w", "sw", NULL, 0);
-    onnx_builder_node(yes, "Relu", "sw", "r", NULL, 0);
-    onnx_builder_output(yes, "r", LEAT_DTYPE_F32, "Nx2");
+    onnx_builder_text(b, "m: i64[]; half: i64[]; s0: f32[Nx2]; x: f32[Nx2]");
+    onnx_builder_text(yes, "sw = MatMul(s, w); r = Relu(sw); -> r: f32[Nx2]");
     onnx_builder_node(no, "Sub", "s,x", "d", NULL, 0);
     onnx_builder_output(no, "d", LEAT_DTYPE_F32, "Nx2");
-    onnx_builder_input(body, "i", LEAT_DTYPE_I64, "");
-    onnx_builder_input(body, "go", LEAT_DTYPE_BOOL, "");
-    onnx_builder_input(body, "s", LEAT_DTYPE_F32, "Nx2");
-    onnx_builder_node(body, "Less", "i,half", "early", NULL, 0);
+    onnx_builder_text(body, "i: i64[]; go: bool[]; s: f32[Nx2]; early = Less(i, half)");
     const leat_attr branches[] = {test_attr_graph("then_branch", yes),
                                   test_attr_graph("else_branch", no)};
     onnx_builder_node(body, "If", "early", "t", branches, 2);
-    onnx_builder_output(body, "go", LEAT_DTYPE_BOOL, "");
-    onnx_builder_output(body, "t", LEAT_DTYPE_F32, "Nx2");
-    onnx_builder_output(body, "t", LEAT_DTYPE_F32, "Nx2");
+    onnx_builder_text(body, "-> go: bool[]; -> t: f32[Nx2]; -> t: f32[Nx2]");
     leat_attr attr = test_attr_graph("body", body);
     onnx_builder_node(b, "Loop", "m,,s0", "s1,all", &attr, 1);
     onnx_builder_output(b, "s1", LEAT_DTYPE_F32, "Nx2");
@@ -191,12 +181,9 @@ static void run_endless_loop_ends_when_asked(void **state)
     onnx_builder *b = onnx_builder_create(17), *body = onnx_builder_create(17);
     onnx_builder_input(b, "m", LEAT_DTYPE_I64, "");
     onnx_builder_input(b, "s0", LEAT_DTYPE_F32, "1");
-    onnx_builder_input(body, "i", LEAT_DTYPE_I64, "");
-    onnx_builder_input(body, "go", LEAT_DTYPE_BOOL, "");
-    onnx_builder_input(body, "s", LEAT_DTYPE_F32, "1");
-    onnx_builder_node(body, "Neg", "s", "t", NULL, 0);
-    onnx_builder_output(body, "go", LEAT_DTYPE_BOOL, "");
-    onnx_builder_output(body, "t", LEAT_DTYPE_F32, "1");
+    onnx_builder_text(body, "i: i64[]; go: bool[]; s: f32[1]; "
+                            "t = Neg(s); "
+                            "-> go: bool[]; -> t: f32[1]");
     leat_attr attr = test_attr_graph("body", body);
     onnx_builder_node(b, "Loop", "m,,s0", "s1", &attr, 1);
     onnx_builder_output(b, "s1", LEAT_DTYPE_F32, "1");
@@ -241,9 +228,7 @@ static void run_loop_beyond_the_budget_is_no_memory(void **state)
     onnx_builder *b = onnx_builder_create(17), *body = onnx_builder_create(17);
     onnx_builder_input(b, "m", LEAT_DTYPE_I64, "");
     onnx_builder_input(b, "s0", LEAT_DTYPE_F32, "N");
-    onnx_builder_input(body, "i", LEAT_DTYPE_I64, "");
-    onnx_builder_input(body, "go", LEAT_DTYPE_BOOL, "");
-    onnx_builder_input(body, "s", LEAT_DTYPE_F32, NULL);
+    onnx_builder_text(body, "i: i64[]; go: bool[]; s: f32");
     onnx_builder_node(body, "Concat", "s,s", "t", &axis, 1);
     onnx_builder_output(body, "go", LEAT_DTYPE_BOOL, "");
     onnx_builder_output(body, "t", LEAT_DTYPE_F32, NULL);

@@ -16,18 +16,10 @@ static const leat_array *element(const leat_array *sequence, int64_t i)
 static onnx_builder *build_edits(void)
 {
     onnx_builder *b = onnx_builder_create(17);
-    onnx_builder_input(b, "a", LEAT_DTYPE_F32, "N");
-    onnx_builder_input(b, "b", LEAT_DTYPE_F32, "N");
-    onnx_builder_input(b, "where", LEAT_DTYPE_I64, "");
-    onnx_builder_input(b, "gone", LEAT_DTYPE_I64, "");
-    onnx_builder_input(b, "pick", LEAT_DTYPE_I64, "");
-    onnx_builder_node(b, "Add", "a,b", "ab", NULL, 0);
-    onnx_builder_node(b, "SequenceConstruct", "a,ab,b", "s0", NULL, 0);
-    onnx_builder_node(b, "SequenceInsert", "s0,b,where", "s1", NULL, 0);
-    onnx_builder_node(b, "SequenceErase", "s1,gone", "s2", NULL, 0);
-    onnx_builder_node(b, "SequenceAt", "s2,pick", "at", NULL, 0);
-    onnx_builder_node(b, "SequenceLength", "s1", "length", NULL, 0);
-    onnx_builder_node(b, "Neg", "at", "minus", NULL, 0);
+    onnx_builder_text(b, "a: f32[N]; b: f32[N]; where: i64[]; gone: i64[]; pick: i64[]; "
+                         "ab = Add(a, b); s0 = SequenceConstruct(a, ab, b); "
+                         "s1 = SequenceInsert(s0, b, where); s2 = SequenceErase(s1, gone); "
+                         "at = SequenceAt(s2, pick); length = SequenceLength(s1); minus = Neg(at)");
     onnx_builder_container(b, true, "s2", LEAT_DTYPE_SEQUENCE, LEAT_DTYPE_F32);
     onnx_builder_output(b, "minus", LEAT_DTYPE_F32, NULL);
     onnx_builder_output(b, "length", LEAT_DTYPE_I64, "");
@@ -88,9 +80,7 @@ static onnx_builder *build_from_sequence(void)
     onnx_builder_container(b, false, "s", LEAT_DTYPE_SEQUENCE, LEAT_DTYPE_F32);
     onnx_builder_node(b, "ConcatFromSequence", "s", "wide", concat, 1);
     onnx_builder_node(b, "ConcatFromSequence", "s", "deep", stack, 2);
-    onnx_builder_node(b, "Identity", "s", "same", NULL, 0);
-    onnx_builder_output(b, "wide", LEAT_DTYPE_F32, NULL);
-    onnx_builder_output(b, "deep", LEAT_DTYPE_F32, NULL);
+    onnx_builder_text(b, "same = Identity(s); -> wide: f32; -> deep: f32");
     onnx_builder_container(b, true, "same", LEAT_DTYPE_SEQUENCE, LEAT_DTYPE_F32);
     return b;
 }
@@ -166,16 +156,12 @@ static onnx_builder *build_collect(void)
 {
     leat_attr to = test_attr_int("to", LEAT_DTYPE_F32), axis = test_attr_int("axis", 0);
     onnx_builder *b = onnx_builder_create(17), *body = onnx_builder_create(17);
-    onnx_builder_input(b, "m", LEAT_DTYPE_I64, "");
-    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "N");
-    onnx_builder_node(b, "SequenceConstruct", "x", "s0", NULL, 0);
+    onnx_builder_text(b, "m: i64[]; x: f32[N]; s0 = SequenceConstruct(x)");
     onnx_builder_input(body, "i", LEAT_DTYPE_I64, "");
     onnx_builder_input(body, "go", LEAT_DTYPE_BOOL, "");
     onnx_builder_container(body, false, "s", LEAT_DTYPE_SEQUENCE, LEAT_DTYPE_F32);
     onnx_builder_node(body, "Cast", "i", "f", &to, 1);
-    onnx_builder_node(body, "Mul", "x,f", "p", NULL, 0);
-    onnx_builder_node(body, "SequenceInsert", "s,p", "t", NULL, 0);
-    onnx_builder_output(body, "go", LEAT_DTYPE_BOOL, "");
+    onnx_builder_text(body, "p = Mul(x, f); t = SequenceInsert(s, p); -> go: bool[]");
     onnx_builder_container(body, true, "t", LEAT_DTYPE_SEQUENCE, LEAT_DTYPE_F32);
     leat_attr attr = test_attr_graph("body", body);
     onnx_builder_node(b, "Loop", "m,,s0", "s1", &attr, 1);
@@ -238,9 +224,7 @@ static void run_optional_chooses(void **state)
     const leat_attr branches[] = {test_attr_graph("then_branch", yes),
                                   test_attr_graph("else_branch", no)};
     onnx_builder_node(b, "If", "has", "y", branches, 2);
-    onnx_builder_node(b, "Add", "y,y", "z", NULL, 0);
-    onnx_builder_node(b, "Optional", "z", "wrapped", NULL, 0);
-    onnx_builder_output(b, "z", LEAT_DTYPE_F32, NULL);
+    onnx_builder_text(b, "z = Add(y, y); wrapped = Optional(z); -> z: f32");
     onnx_builder_container(b, true, "wrapped", LEAT_DTYPE_OPTIONAL, LEAT_DTYPE_F32);
     float x[2] = {1, 2}, o[3] = {3, 4, 5};
     test_run_open(&r, b);
@@ -272,9 +256,7 @@ static void run_split_to_sequence_cuts_as_asked(void **state)
     test_run r;
     leat_attr axis[] = {test_attr_int("axis", 1), test_attr_int("keepdims", 0)};
     onnx_builder *b = onnx_builder_create(17);
-    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "2x5");
-    onnx_builder_input(b, "sizes", LEAT_DTYPE_I64, "K");
-    onnx_builder_input(b, "each", LEAT_DTYPE_I64, "");
+    onnx_builder_text(b, "x: f32[2x5]; sizes: i64[K]; each: i64[]");
     onnx_builder_node(b, "SplitToSequence", "x,sizes", "p", axis, 2);
     onnx_builder_node(b, "SplitToSequence", "x,each", "q", axis, 2);
     onnx_builder_node(b, "SplitToSequence", "x", "s", axis, 2);
@@ -317,13 +299,9 @@ static void run_sequence_map_runs_the_body_on_each(void **state)
     onnx_builder_container(b, false, "t", LEAT_DTYPE_SEQUENCE, LEAT_DTYPE_F32);
     onnx_builder_input(b, "x", LEAT_DTYPE_F32, "1");
     onnx_builder_input(b, "outside", LEAT_DTYPE_F32, "1");
-    onnx_builder_input(body, "si", LEAT_DTYPE_F32, NULL);
-    onnx_builder_input(body, "ti", LEAT_DTYPE_F32, NULL);
-    onnx_builder_input(body, "xi", LEAT_DTYPE_F32, NULL);
-    onnx_builder_node(body, "Mul", "si,ti", "st", NULL, 0);
-    onnx_builder_node(body, "Add", "st,xi", "u", NULL, 0);
-    onnx_builder_node(body, "Sub", "u,outside", "v", NULL, 0);
-    onnx_builder_output(body, "v", LEAT_DTYPE_F32, NULL);
+    onnx_builder_text(body, "si: f32; ti: f32; xi: f32; "
+                            "st = Mul(si, ti); u = Add(st, xi); v = Sub(u, outside); "
+                            "-> v: f32");
     leat_attr attr = test_attr_graph("body", body);
     onnx_builder_node(b, "SequenceMap", "s,t,x", "y", &attr, 1);
     onnx_builder_container(b, true, "y", LEAT_DTYPE_SEQUENCE, LEAT_DTYPE_F32);

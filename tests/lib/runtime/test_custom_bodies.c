@@ -189,15 +189,10 @@ static onnx_builder *build_loop(void)
     onnx_builder_output(no, "e", LEAT_DTYPE_F32, NULL);
     const leat_attr branches[] = {test_attr_graph("then_branch", yes),
                                   test_attr_graph("else_branch", no)};
-    onnx_builder_input(body, "i", LEAT_DTYPE_I64, "");
-    onnx_builder_input(body, "go", LEAT_DTYPE_BOOL, "");
-    onnx_builder_input(body, "v", LEAT_DTYPE_F32, "N");
-    onnx_builder_node(body, "Mod", "i,two", "r", NULL, 0);
-    onnx_builder_node(body, "Equal", "r,zero", "even", NULL, 0);
+    onnx_builder_text(body, "i: i64[]; go: bool[]; v: f32[N]; "
+                            "r = Mod(i, two); even = Equal(r, zero)");
     onnx_builder_node(body, "If", "even", "w", branches, 2);
-    onnx_builder_output(body, "go", LEAT_DTYPE_BOOL, "");
-    onnx_builder_output(body, "w", LEAT_DTYPE_F32, NULL);
-    onnx_builder_output(body, "w", LEAT_DTYPE_F32, NULL);
+    onnx_builder_text(body, "-> go: bool[]; -> w: f32; -> w: f32");
     const leat_attr attr = test_attr_graph("body", body);
     onnx_builder_node(b, "Loop", "m,,v0", "v1,all", &attr, 1);
     onnx_builder_output(b, "v1", LEAT_DTYPE_F32, NULL);
@@ -238,9 +233,7 @@ static void body_of_scan_computes_in_every_step(void **state)
     test_run run;
     leat_array in[] = {test_f32(s0, "2"), test_f32(x, "3x2")}, out[2];
     onnx_builder *b = new_builder(), *body = new_builder();
-    onnx_builder_input(body, "s", LEAT_DTYPE_F32, "2");
-    onnx_builder_input(body, "xi", LEAT_DTYPE_F32, "2");
-    onnx_builder_node(body, "Add", "s,xi", "a", NULL, 0);
+    onnx_builder_text(body, "s: f32[2]; xi: f32[2]; a = Add(s, xi)");
     scale(body, "a", "t", 2);
     onnx_builder_output(body, "t", LEAT_DTYPE_F32, "2");
     onnx_builder_output(body, "t", LEAT_DTYPE_F32, "2");

@@ -397,11 +397,7 @@ static void shape_from_data_is_known_in_the_run(void **state)
     leat_array in = test_i64(&n, ""), out = {0};
     onnx_builder *b = onnx_builder_create(17);
     onnx_builder_import(b, "acme", 7);
-    onnx_builder_input(b, "n", LEAT_DTYPE_I64, "");
-    onnx_builder_node(b, "Abs", "n", "m", NULL, 0);
-    onnx_builder_node(b, "acme.Count", "m", "c", NULL, 0);
-    onnx_builder_node(b, "Neg", "c", "z", NULL, 0);
-    onnx_builder_output(b, "z", LEAT_DTYPE_F32, NULL);
+    onnx_builder_text(b, "n: i64[]; m = Abs(n); c = acme.Count(m); z = Neg(c); -> z: f32");
     assert_ok(open_run(&run, b, &op, NULL), &run.err);
     assert_ok(leat_session_run(run.session, &in, 1, &out, 1, &run.err), &run.err);
     test_assert_f32(&out, "3", (const float[]){-3, -3, -3});

@@ -56,9 +56,7 @@ static void assert_device(test_run *r, const char *node, const char *device)
 static onnx_builder *build_relu(void)
 {
     onnx_builder *b = onnx_builder_create(17);
-    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "Nx3");
-    onnx_builder_node(b, "Relu", "x", "y", NULL, 0);
-    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "Nx3");
+    onnx_builder_text(b, "x: f32[Nx3]; y = Relu(x); -> y: f32[Nx3]");
     return b;
 }
 
@@ -131,18 +129,14 @@ static void fake_chain_with_weights_gives_result(void **state)
     static const float w[6] = {1, 2, 3, -1, -2, -3}, c[4] = {10, 20, 30, 40};
     static const int64_t shape[2] = {2, 2};
     onnx_builder *b = onnx_builder_create(17);
-    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "2x3");
     onnx_builder_floats(b, "w", "3x2", w);
     onnx_builder_floats(b, "c", "4", c);
     onnx_builder_ints(b, "four", "1", (const int64_t[]){4});
     onnx_builder_ints(b, "square", "2", shape);
-    onnx_builder_node(b, "MatMul", "x,w", "t", NULL, 0);
-    onnx_builder_node(b, "Reshape", "t,four", "flat", NULL, 0);
-    onnx_builder_node(b, "Add", "flat,c", "u", NULL, 0);
-    onnx_builder_node(b, "Reshape", "u,square", "v", NULL, 0);
-    onnx_builder_node(b, "Relu", "v", "y", NULL, 0);
-    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "2x2");
-    onnx_builder_output(b, "flat", LEAT_DTYPE_F32, "4");
+    onnx_builder_text(b, "x: f32[2x3]; "
+                         "t = MatMul(x, w); flat = Reshape(t, four); u = Add(flat, c); "
+                         "v = Reshape(u, square); y = Relu(v); "
+                         "-> y: f32[2x2]; -> flat: f32[4]");
     test_run r;
     start(&r, b, fake_names, 1, LEAT_FALLBACK_NONE);
     leat_array in = test_f32(x, "2x3"), out[2] = {{0}};
@@ -162,9 +156,7 @@ static onnx_builder *build_sandwich(const char *middle)
     onnx_builder_input(b, "x", LEAT_DTYPE_F32, "2x3");
     onnx_builder_node(b, "Relu", "x", "first", NULL, 0);
     onnx_builder_node(b, middle, "first,first", "middle", NULL, 0);
-    onnx_builder_node(b, "Relu", "middle", "last", NULL, 0);
-    onnx_builder_node(b, "Add", "last,first", "y", NULL, 0);
-    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "2x3");
+    onnx_builder_text(b, "last = Relu(middle); y = Add(last, first); -> y: f32[2x3]");
     return b;
 }
 
@@ -301,15 +293,11 @@ static void graph_and_fake_and_cpu_work_together(void **state)
     (void)state;
     static const float w[9] = {1, 0, 0, 0, 1, 0, 0, 0, 1};
     onnx_builder *b = onnx_builder_create(17);
-    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "2x3");
     onnx_builder_floats(b, "w", "3x3", w);
-    onnx_builder_node(b, "Relu", "x", "first", NULL, 0);
-    onnx_builder_node(b, "MatMul", "first,w", "second", NULL, 0);
-    onnx_builder_node(b, "Neg", "second", "third", NULL, 0);
-    onnx_builder_node(b, "Add", "third,x", "fourth", NULL, 0);
-    onnx_builder_node(b, "MatMul", "fourth,w", "y", NULL, 0);
-    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "2x3");
-    onnx_builder_output(b, "second", LEAT_DTYPE_F32, "2x3");
+    onnx_builder_text(b, "x: f32[2x3]; "
+                         "first = Relu(x); second = MatMul(first, w); third = Neg(second); "
+                         "fourth = Add(third, x); y = MatMul(fourth, w); "
+                         "-> y: f32[2x3]; -> second: f32[2x3]");
     test_run r;
     test_run_load(&r, b);
     assert_ok(leat_context_load_backend(r.context, GRAPH, &r.err), &r.err);
@@ -489,10 +477,8 @@ static void outputs_made_elsewhere_are_copied(void **state)
     const float none[6] = {0}, three[6] = {3, 3, 3, 3, 3, 3};
     onnx_builder *b = build_relu();
     onnx_builder_floats(b, "c", "2x3", three);
-    onnx_builder_node(b, "Identity", "x", "copy", NULL, 0);
-    onnx_builder_node(b, "Identity", "c", "constant", NULL, 0);
-    onnx_builder_output(b, "copy", LEAT_DTYPE_F32, "Nx3");
-    onnx_builder_output(b, "constant", LEAT_DTYPE_F32, "2x3");
+    onnx_builder_text(b, "copy = Identity(x); constant = Identity(c); -> copy: f32[Nx3]; "
+                         "-> constant: f32[2x3]");
     test_run r;
     start(&r, b, fake_names, 1, LEAT_FALLBACK_CPU);
     leat_tensor *in[2] = {put(&r, x, 2, shape), put(&r, three, 2, shape)};

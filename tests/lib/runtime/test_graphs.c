@@ -66,10 +66,7 @@ static void finish(test_run *r, onnx_builder *b)
 static onnx_builder *build_chain(void)
 {
     onnx_builder *b = onnx_builder_create(17);
-    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "N");
-    onnx_builder_node(b, "Add", "x,x", "t", NULL, 0);
-    onnx_builder_node(b, "Relu", "t", "y", NULL, 0);
-    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "N");
+    onnx_builder_text(b, "x: f32[N]; t = Add(x, x); y = Relu(t); -> y: f32[N]");
     return b;
 }
 

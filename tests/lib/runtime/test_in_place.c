@@ -10,9 +10,7 @@ static onnx_builder *build(const char *late)
 {
     const leat_attr axis = {.name = "axis", .type = LEAT_ATTR_INT, .count = 1, .u.i = 1};
     onnx_builder *b = onnx_builder_create(24);
-    onnx_builder_input(b, "cache", LEAT_DTYPE_F32, "1xCx2");
-    onnx_builder_input(b, "update", LEAT_DTYPE_F32, "1xNx2");
-    onnx_builder_input(b, "index", LEAT_DTYPE_I64, "1");
+    onnx_builder_text(b, "cache: f32[1xCx2]; update: f32[1xNx2]; index: i64[1]");
     onnx_builder_node(b, "TensorScatter", "cache,update,index", "present", &axis, 1);
     onnx_builder_node(b, "Neg", "present", "y", NULL, 0);
     if (late != NULL) {

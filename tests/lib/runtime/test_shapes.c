@@ -59,10 +59,7 @@ static void shape_computation_is_part_of_the_plan(void **state)
 static void build_reshape_to_input(void)
 {
     b = onnx_builder_create(17);
-    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "N");
-    onnx_builder_input(b, "to", LEAT_DTYPE_I64, "2");
-    onnx_builder_node(b, "Reshape", "x,to", "y", NULL, 0);
-    onnx_builder_output(b, "y", LEAT_DTYPE_F32, NULL);
+    onnx_builder_text(b, "x: f32[N]; to: i64[2]; y = Reshape(x, to); -> y: f32");
     test_run_open(&r, b);
 }
 
@@ -106,17 +103,11 @@ static void computed_shape_continues_in_another_stage(void **state)
     (void)state;
     const leat_attr axis = test_attr_int("axis", 0);
     b = onnx_builder_create(17);
-    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "2x6");
-    onnx_builder_input(b, "table", LEAT_DTYPE_I64, "3x2");
-    onnx_builder_input(b, "which", LEAT_DTYPE_I64, "");
-    onnx_builder_node(b, "Flatten", "x", "early", NULL, 0);
-    onnx_builder_node(b, "Transpose", "x", "kept", NULL, 0);
+    onnx_builder_text(b, "x: f32[2x6]; table: i64[3x2]; which: i64[]; "
+                         "early = Flatten(x); kept = Transpose(x)");
     onnx_builder_node(b, "Gather", "table,which", "to", &axis, 1);
-    onnx_builder_node(b, "Reshape", "kept,to", "v", NULL, 0);
-    onnx_builder_node(b, "Transpose", "v", "y", NULL, 0);
-    onnx_builder_output(b, "y", LEAT_DTYPE_F32, NULL);
-    onnx_builder_output(b, "early", LEAT_DTYPE_F32, NULL);
-    onnx_builder_output(b, "to", LEAT_DTYPE_I64, "2");
+    onnx_builder_text(b, "v = Reshape(kept, to); y = Transpose(v); "
+                         "-> y: f32; -> early: f32; -> to: i64[2]");
     test_run_open(&r, b);
     int64_t table[6] = {3, 4, 12, 1, 2, 6}, which = 0;
     float y0[12];
@@ -161,12 +152,8 @@ static void outputs_that_no_node_writes_are_copied(void **state)
     (void)state;
     const float c[2] = {7, 8};
     b = onnx_builder_create(17);
-    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "N");
     onnx_builder_floats(b, "c", "2", c);
-    onnx_builder_node(b, "Shape", "x", "s", NULL, 0);
-    onnx_builder_output(b, "x", LEAT_DTYPE_F32, "N");
-    onnx_builder_output(b, "c", LEAT_DTYPE_F32, "2");
-    onnx_builder_output(b, "s", LEAT_DTYPE_I64, "1");
+    onnx_builder_text(b, "x: f32[N]; s = Shape(x); -> x: f32[N]; -> c: f32[2]; -> s: i64[1]");
     test_run_open(&r, b);
     float y[3] = {0};
     leat_array in = test_f32(x, "3"), out[3] = {{.data = y, .bytes = sizeof(y)}};
@@ -183,17 +170,12 @@ static void outputs_that_are_views_are_copied(void **state)
 {
     (void)state;
     b = onnx_builder_create(17);
-    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "2x3");
     onnx_builder_ints(b, "six", "1", (const int64_t[]){6});
     onnx_builder_ints(b, "by", "2", (const int64_t[]){3, 2});
-    onnx_builder_node(b, "Reshape", "x,six", "flat", NULL, 0);
-    onnx_builder_node(b, "Transpose", "x", "t", NULL, 0);
-    onnx_builder_node(b, "Reshape", "t,six", "tflat", NULL, 0);
-    onnx_builder_node(b, "Reshape", "tflat,by", "again", NULL, 0);
-    onnx_builder_output(b, "flat", LEAT_DTYPE_F32, "6");
-    onnx_builder_output(b, "t", LEAT_DTYPE_F32, "3x2");
-    onnx_builder_output(b, "tflat", LEAT_DTYPE_F32, "6");
-    onnx_builder_output(b, "again", LEAT_DTYPE_F32, "3x2");
+    onnx_builder_text(b, "x: f32[2x3]; "
+                         "flat = Reshape(x, six); t = Transpose(x); tflat = Reshape(t, six); "
+                         "again = Reshape(tflat, by); "
+                         "-> flat: f32[6]; -> t: f32[3x2]; -> tflat: f32[6]; -> again: f32[3x2]");
     test_run_open(&r, b);
     const float t[6] = {0, 3, 1, 4, 2, 5};
     leat_array in = test_f32(x, "2x3"), out[4] = {{0}};
@@ -329,11 +311,9 @@ static void cache_of_fixed_capacity_has_one_plan(void **state)
     int64_t at;
     (void)state;
     b = onnx_builder_create(24);
-    onnx_builder_input(b, "past", LEAT_DTYPE_F32, "1xCx2");
-    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "1x1x2");
-    onnx_builder_input(b, "at", LEAT_DTYPE_I64, "1");
-    onnx_builder_node(b, "TensorScatter", "past,x,at", "present", NULL, 0);
-    onnx_builder_output(b, "present", LEAT_DTYPE_F32, "1xCx2");
+    onnx_builder_text(b, "past: f32[1xCx2]; x: f32[1x1x2]; at: i64[1]; "
+                         "present = TensorScatter(past, x, at); "
+                         "-> present: f32[1xCx2]");
     test_run_open(&r, b);
     for (at = 0; at < CAPACITY; at++) {
         leat_array in[3] = {test_f32(cache[0], "1x20x2"), test_f32(row, "1x1x2"),

@@ -16,10 +16,8 @@ static void concat_broadcasts_both_inputs(void **state)
     test_run r = {0};
     (void)state;
     in[0].rank = 2, in[0].shape[0] = 3, in[0].shape[1] = 1;
-    onnx_builder_input(builder, "a", LEAT_DTYPE_STRING, "Nx1");
-    onnx_builder_input(builder, "b", LEAT_DTYPE_STRING, "M");
-    onnx_builder_node(builder, "StringConcat", "a,b", "y", NULL, 0);
-    onnx_builder_output(builder, "y", LEAT_DTYPE_STRING, NULL);
+    onnx_builder_text(builder, "a: string[Nx1]; b: string[M]; y = StringConcat(a, b); "
+                               "-> y: string");
     test_run_open(&r, builder);
     for (int again = 0; again < 2; again++) {
         test_run_ok(&r, in, 2, &out, 1);
@@ -176,15 +174,11 @@ static void scan_carries_and_stacks_text(void **state)
     test_run r = {0};
     (void)state;
     in[2].rank = 2, in[2].shape[0] = 2, in[2].shape[1] = 3;
-    onnx_builder_input(body, "so_far", LEAT_DTYPE_STRING, "R");
-    onnx_builder_input(body, "column", LEAT_DTYPE_STRING, "R");
-    onnx_builder_node(body, "StringConcat", "so_far,column", "longer", NULL, 0);
-    onnx_builder_node(body, "StringConcat", "column,mark", "marked", NULL, 0);
-    onnx_builder_output(body, "longer", LEAT_DTYPE_STRING, NULL);
-    onnx_builder_output(body, "marked", LEAT_DTYPE_STRING, NULL);
-    onnx_builder_input(builder, "begin", LEAT_DTYPE_STRING, "R");
-    onnx_builder_input(builder, "mark", LEAT_DTYPE_STRING, "1");
-    onnx_builder_input(builder, "x", LEAT_DTYPE_STRING, "RxC");
+    onnx_builder_text(body, "so_far: string[R]; column: string[R]; "
+                            "longer = StringConcat(so_far, column); "
+                            "marked = StringConcat(column, mark); "
+                            "-> longer: string; -> marked: string");
+    onnx_builder_text(builder, "begin: string[R]; mark: string[1]; x: string[RxC]");
     onnx_builder_node(builder, "Scan", "begin,x", "all,columns", attrs, 6);
     onnx_builder_output(builder, "all", LEAT_DTYPE_STRING, NULL);
     onnx_builder_output(builder, "columns", LEAT_DTYPE_STRING, NULL);
