@@ -184,10 +184,9 @@ static size_t least_block(const lt_gemm_kernels *gemm, const lt_cpu_device *devi
     return gemm->mr < 8 || device->full_width ? 2 * gemm->mr : 8;
 }
 
-/* Tiles below which all threads share one block. */
-static size_t least_own_block(const lt_gemm_kernels *gemm)
+size_t lt_winograd_shared_below(const lt_gemm_kernels *gemm, uint32_t threads)
 {
-    return gemm->mr < 8 ? 2 * gemm->mr : 8;
+    return (size_t)threads * (gemm->mr < 8 ? 4 * gemm->mr : 16);
 }
 
 /* V and M of a block take a quarter of the second-level cache, through which all weights pass. */
@@ -200,7 +199,7 @@ lt_winograd_blocking lt_winograd_cut(const lt_winograd *w, const lt_cpu_device *
     lt_winograd_blocking cut = {
         .blocks = w->tiles < fit ? 1 : w->tiles / fit, .parts = 1, .ahead = device->full_width};
     if (threads > 1) {
-        cut.phases = w->tiles < 2 * threads * least_own_block(w->gemm);
+        cut.phases = w->tiles < lt_winograd_shared_below(w->gemm, threads);
         cut.blocks = cut.phases ? 1 : (cut.blocks + threads - 1) / threads * threads;
     }
     if (cut.phases) { /* 4 tasks a thread or more */

@@ -143,6 +143,9 @@ leat_status lt_conv_winograd_2x2_prepare(const leat_kernel_node *node, const lt_
                                          const lt_cpu_device *device, const leat_host *host,
                                          leat_plan *plan, leat_kernel *out_kernel, leat_error *err);
 
+/* Tiles below which so many threads, more than one, share one block. */
+size_t lt_winograd_shared_below(const lt_gemm_kernels *gemm, uint32_t threads);
+
 /* Cuts `w`, whose sizes are set, for so many threads. */
 lt_winograd_blocking lt_winograd_cut(const lt_winograd *w, const lt_cpu_device *device,
                                      uint32_t threads);

@@ -19,7 +19,6 @@
 #define EXPOSED 0.25             /* of the shorter one of arithmetic and the stream of weights */
 #define EXPOSED_WIDE 0.75        /* the same beside dot products of bf16 at full width */
 #define PASSED_BYTES_CYCLE 4.0   /* of one core, for what one thread writes and another reads */
-#define OWN_TILES 16             /* of a thread: with fewer all threads share one block */
 /* Weights of one layer that are worth their memory: 4 times (F(4x4)) those of the definition, up to
  * 512 x 512 channels. */
 #define MOST_WEIGHT_BYTES (36.0 * (1 << 20))
@@ -75,7 +74,8 @@ static double winograd_ns(const lt_conv *conv, const lt_gemm_kernels *gemm, cons
                         ((tile == 4 ? 15.0 : 6.0) + (converts ? CONVERT_CYCLES : 0)) * 16 /
                         m->lanes;
     double cycles = macs / m->macs + calls * CALL_CYCLES + transforms;
-    if (m->beside_dots && m->threads > 1 && tiles < OWN_TILES * m->threads) {
+    const double shared_below = (double)lt_winograd_shared_below(gemm, m->threads);
+    if (m->beside_dots && m->threads > 1 && tiles < shared_below) {
         cycles += tiles * positions * (in + out) * sizeof(float) / PASSED_BYTES_CYCLE;
         cycles += 2 * STEP_CYCLES * m->threads;
     }
