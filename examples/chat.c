@@ -5,6 +5,8 @@
  * answered; without, lines of the standard input are a conversation. Tokens appear as they come,
  * always the likeliest; their rate goes to standard error.
  *
+ * Build:  cc chat.c chat/tokenizer.c $(pkg-config --cflags --libs leat) -lm -o leat_chat
+ *
  *   --precision f32|bf16|auto    --threads N    --capacity N   tokens that the caches hold
  *   --tokens N   longest answer  --ids   print token numbers instead of text, the prompt's first
  *   --encode     print the numbers of QUESTION's own tokens and end

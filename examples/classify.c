@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is on a photo?  classify [--bf16] MODEL.onnx CLASSES.txt PHOTO.jpg...
+ * Build:  cc classify.c $(pkg-config --cflags --libs leat) -ljpeg -lpng -lm -o classify
  *
  * MODEL takes N x 3 x 224 x 224 f32, RGB as (x - 127) / 128, and gives 1000 logits
  * (EfficientNet-Lite0). CLASSES.txt has a class name a line. The photo's shorter side is scaled to

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* An operator of the application: acme.SoftThreshold moves every number by `alpha` towards zero.
- * The model, y = SoftThreshold(x) * x, is in the bytes below. */
+ * The model, y = SoftThreshold(x) * x, is in the bytes below.
+ * Build:  cc custom_op.c $(pkg-config --cflags --libs leat) -lm -o custom_op */
 #include <leat/operator.h>
 
 #include <math.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How alike are texts?  embed MINILM.onnx VOCAB.txt TEXT [TEXT...]
+ * Build:  cc embed.c $(pkg-config --cflags --libs leat) -lm -o embed
  *
  * Each text is cut into WordPiece tokens (Devlin et al., arXiv:1810.04805; lower case, ASCII
  * letters and digits make words, other characters stand alone), run through all-MiniLM-L6-v2,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A server's /metrics: metrics MODEL.onnx REQUESTS PORT
+ * Build:  cc metrics.c $(pkg-config --cflags --libs leat) -o metrics
  *
  * Sends so many requests of one row through a batcher, then says "ready" and answers every HTTP
  * request on 127.0.0.1:PORT with what leat_metrics_write writes, until its standard input ends. */

@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # check-install.sh BUILD: installs into BUILD/stage and builds examples/hello.c against that tree, in C and
-# in C++, shared and static, through pkg-config; runs each on the demo's model.
+# in C++, shared and static, through pkg-config; runs each on the demo's model. Builds the other examples as
+# their heads say.
 set -u
 build=$1
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -37,6 +38,11 @@ for language in c c++; do
         -o "$stage/hello-$language-static" $(pkg-config --cflags leat) "$stage/usr/lib/libleat.a" \
         $(pkg-config --static --libs-only-other leat) -lm -ldl -pthread
     check "$language, static: run" "$stage/hello-$language-static" "$model"
+done
+cp -r "$root/examples" "$stage"
+for source in "$stage"/examples/*.c; do
+    line=$(sed -n 's|^ \* Build:  *||p' "$source" | sed 's| \*/$||')
+    [ -z "$line" ] || check "$(basename "$source"): built as its head says" sh -c "cd '$stage/examples' && $line"
 done
 echo "$passed passed, $failed failed, 0 skipped"
 [ $failed -eq 0 ]
