@@ -5,6 +5,13 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#if __has_include(<sanitizer/asan_interface.h>)
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(from, bytes) ((void)(from), (void)(bytes))
+#define ASAN_UNPOISON_MEMORY_REGION(from, bytes) ((void)(from), (void)(bytes))
+#endif
+
 #define PATTERN 0xa5
 
 uint8_t *guarded_make(guarded *g, size_t bytes, size_t alignment, bool at_end)
@@ -25,6 +32,9 @@ uint8_t *guarded_make(guarded *g, size_t bytes, size_t alignment, bool at_end)
         return NULL;
     }
     memset(g->pages, PATTERN, inner);
+    /* What is left of the pages: the address sanitizer sees what leaves the array by less. */
+    ASAN_POISON_MEMORY_REGION(g->pages, g->data - g->pages);
+    ASAN_POISON_MEMORY_REGION(g->data + bytes, inner - bytes - (size_t)(g->data - g->pages));
     return g->data;
 }
 
@@ -42,6 +52,7 @@ bool guarded_free(guarded *g)
     if (g->pages == NULL) {
         return true;
     }
+    ASAN_UNPOISON_MEMORY_REGION(g->pages, g->pages_bytes);
     const bool whole =
         untouched(g->pages, g->data) && untouched(g->data + g->bytes, g->pages + g->pages_bytes);
     munmap(g->pages - page, g->pages_bytes + 2 * page);
