@@ -38,6 +38,14 @@ uint8_t *guarded_make(guarded *g, size_t bytes, size_t alignment, bool at_end)
     return g->data;
 }
 
+guarded guarded_of(void *data, size_t bytes)
+{
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    uint8_t *first = data;
+    return (guarded){first, bytes, first - (uintptr_t)first % page,
+                     (bytes + page - 1) / page * page};
+}
+
 static bool untouched(const uint8_t *from, const uint8_t *to)
 {
     while (from < to && *from == PATTERN) {

@@ -19,6 +19,8 @@ typedef struct guarded {
  * keeps the alignment, a power of two. What is left of its pages has a pattern. Returns its data;
  * NULL without memory. */
 uint8_t *guarded_make(guarded *g, size_t bytes, size_t alignment, bool at_end);
+/* What guarded_make made at an end. */
+guarded guarded_of(void *data, size_t bytes);
 /* Frees it (or nothing); false when a byte outside of it was written to. */
 bool guarded_free(guarded *g);
 
