@@ -2,6 +2,7 @@
 /* Products and convolutions of bytes on a Hopper device: sums must be those of integer loops, and
  * what follows them the same to the bit as lt_cuda_gemm_requantize's formula. Skipped, with the
  * reason, where there is no device. */
+#include "convs.h"
 #include "operands.h"
 
 #include <math.h>
@@ -397,22 +398,10 @@ static void conv_every_kernel_is_exact(void **state)
 {
     test_device *device = require_device(state);
     for (int i = 0; i < 2 * LT_GEMM_N_ALL_TILES; i++) {
-        lt_cuda_gemm_conv_desc d = {.dtype = types[i % 2],
-                                    .scale = 1,
-                                    .images = 3,
-                                    .h = 14,
-                                    .w = 15,
-                                    .c = i % 3 == 0 ? 144 : 80,
-                                    .n = 136 + i % 4 * 2,
-                                    .kh = 3,
-                                    .kw = 3,
-                                    .stride_h = 1,
-                                    .stride_w = 1,
-                                    .dilation_h = 1,
-                                    .dilation_w = 1,
-                                    .pad = {1, 1, 1, 1},
-                                    .tile = (uint32_t)i / 2 + 1,
-                                    .splits = i < 2 * LT_GEMM_N_TILES ? 1 + (uint32_t)i % 3 : 1};
+        const int32_t sizes[8] = {3, 14, 15, i % 3 == 0 ? 144 : 80, 136 + i % 4 * 2, 3, 1, 1};
+        lt_cuda_gemm_conv_desc d = conv_square(types[i % 2], sizes);
+        d.tile = (uint32_t)i / 2 + 1;
+        d.splits = i < 2 * LT_GEMM_N_TILES ? 1 + (uint32_t)i % 3 : 1;
         finish_case c = case_of(i * 7 % 36);
         run_conv(device, &d, &c, false);
     }
@@ -433,21 +422,7 @@ static void conv_strides_pads_dilations_are_exact(void **state)
         {1, 28, 28, 512, 16, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        const int32_t *s = cases[i];
-        lt_cuda_gemm_conv_desc d = {.dtype = types[i % 2],
-                                    .scale = 1,
-                                    .images = s[0],
-                                    .h = s[1],
-                                    .w = s[2],
-                                    .c = s[3],
-                                    .n = s[4],
-                                    .kh = s[5],
-                                    .kw = s[6],
-                                    .stride_h = s[7],
-                                    .stride_w = s[8],
-                                    .dilation_h = s[9],
-                                    .dilation_w = s[10],
-                                    .pad = {s[11], s[12], s[13], s[14]}};
+        lt_cuda_gemm_conv_desc d = conv_of(types[i % 2], cases[i]);
         finish_case c = case_of((int)i * 5 % 36);
         run_conv(device, &d, &c, false);
     }
@@ -491,21 +466,7 @@ static void resident_convs_are_exact(void **state)
         {40, 28, 28, 48, 64, 3, 1, 1},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        const int32_t *s = cases[i];
-        lt_cuda_gemm_conv_desc d = {.dtype = types[i % 2],
-                                    .scale = 1,
-                                    .images = s[0],
-                                    .h = s[1],
-                                    .w = s[2],
-                                    .c = s[3],
-                                    .n = s[4],
-                                    .kh = s[5],
-                                    .kw = s[5],
-                                    .stride_h = s[6],
-                                    .stride_w = s[6],
-                                    .dilation_h = 1,
-                                    .dilation_w = 1,
-                                    .pad = {s[7], s[7], s[7], s[7]}};
+        lt_cuda_gemm_conv_desc d = conv_square(types[i % 2], cases[i]);
         finish_case c = byte_case((int)i);
         run_conv(device, &d, &c, true);
     }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Plans and launches of products of bytes, against a driver that writes down what it is asked. */
+#include "backends/cuda/gemm/convs.h"
 #include "backends/cuda/gemm/recording_driver.h"
 
 static void plan_bytes_takes_steps_of_128(void **state)
@@ -18,20 +19,9 @@ static void plan_bytes_takes_steps_of_128(void **state)
     assert_int_equal(plan.params.steps, 32);
     assert_true(plan.params.wide && plan.params.bytes && plan.params.q.high == 127);
     asked.n_maps = 0;
-    lt_cuda_gemm_conv_desc c = {.dtype = LEAT_DTYPE_I8,
-                                .out_dtype = LEAT_DTYPE_U8,
-                                .images = 2,
-                                .h = 14,
-                                .w = 14,
-                                .c = 144,
-                                .n = 24,
-                                .kh = 3,
-                                .kw = 3,
-                                .stride_h = 1,
-                                .stride_w = 1,
-                                .dilation_h = 1,
-                                .dilation_w = 1,
-                                .pad = {1, 1, 1, 1}};
+    static const int32_t sizes[8] = {2, 14, 14, 144, 24, 3, 1, 1};
+    lt_cuda_gemm_conv_desc c = conv_square(LEAT_DTYPE_I8, sizes);
+    c.out_dtype = LEAT_DTYPE_U8;
     assert_ok(lt_cuda_gemm_plan_conv(&gemm, &c, &plan, &err), &err);
     assert_int_equal(plan.params.steps, 9 * 2);
     assert_int_equal(asked.maps[0].channels, 128);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Products and convolutions on a Hopper device against double-precision loops: every kernel, every
  * split, tails, strides, batches, epilogues. Skipped, with the reason, where there is no device. */
+#include "convs.h"
 #include "operands.h"
 
 #include <math.h>
@@ -378,26 +379,13 @@ static void conv_every_kernel_matches(void **state)
     test_device *device = require_device(state);
     for (int type = 0; type < 3; type++) {
         for (uint32_t tile = 1; tile <= LT_GEMM_N_TILES; tile++) {
-            lt_cuda_gemm_conv_desc d = {.dtype = types[type],
-                                        .out_dtype = types[type],
-                                        .bias_dtype = LEAT_DTYPE_F32,
-                                        .residual_dtype = types[type],
-                                        .activation = LT_GEMM_RELU,
-                                        .scale = 1,
-                                        .images = 3,
-                                        .h = 14,
-                                        .w = 15,
-                                        .c = 72,
-                                        .n = 136,
-                                        .kh = 3,
-                                        .kw = 3,
-                                        .stride_h = 1,
-                                        .stride_w = 1,
-                                        .dilation_h = 1,
-                                        .dilation_w = 1,
-                                        .pad = {1, 1, 1, 1},
-                                        .tile = tile,
-                                        .splits = 1 + tile % 3};
+            const int32_t sizes[8] = {3, 14, 15, 72, 136, 3, 1, 1};
+            lt_cuda_gemm_conv_desc d = conv_square(types[type], sizes);
+            d.bias_dtype = LEAT_DTYPE_F32;
+            d.residual_dtype = types[type];
+            d.activation = LT_GEMM_RELU;
+            d.tile = tile;
+            d.splits = 1 + tile % 3;
             run_conv(device, &d);
         }
     }
@@ -421,23 +409,9 @@ static void conv_strides_pads_dilations_match(void **state)
     };
     const size_t count = sizeof cases / sizeof cases[0];
     for (size_t i = 0; i < 2 * count; i++) {
-        const int32_t *s = cases[i % count];
         const leat_dtype type = i < count ? types[i % 2] : LEAT_DTYPE_F32;
-        lt_cuda_gemm_conv_desc d = {.dtype = type,
-                                    .out_dtype = i % 3 ? type : LEAT_DTYPE_F32,
-                                    .scale = 1,
-                                    .images = s[0],
-                                    .h = s[1],
-                                    .w = s[2],
-                                    .c = s[3],
-                                    .n = s[4],
-                                    .kh = s[5],
-                                    .kw = s[6],
-                                    .stride_h = s[7],
-                                    .stride_w = s[8],
-                                    .dilation_h = s[9],
-                                    .dilation_w = s[10],
-                                    .pad = {s[11], s[12], s[13], s[14]}};
+        lt_cuda_gemm_conv_desc d = conv_of(type, cases[i % count]);
+        d.out_dtype = i % 3 ? type : LEAT_DTYPE_F32;
         run_conv(device, &d);
     }
 }
@@ -448,25 +422,15 @@ static void conv_of_overlapping_pixels_matches(void **state)
     test_device *device = require_device(state);
     const int64_t step = 16, line = 304, rows = 11;
     for (uint32_t tile = 0; tile <= LT_GEMM_N_TILES; tile++) {
-        lt_cuda_gemm_conv_desc d = {.dtype = types[tile % 3],
-                                    .out_dtype = types[tile % 3],
-                                    .bias_dtype = LEAT_DTYPE_F32,
-                                    .activation = LT_GEMM_RELU,
-                                    .scale = 1,
-                                    .images = 3,
-                                    .h = (int32_t)rows,
-                                    .w = 16,
-                                    .c = 56,
-                                    .n = 72,
-                                    .kh = 4,
-                                    .kw = 1,
-                                    .stride_h = 1,
-                                    .stride_w = 1,
-                                    .dilation_h = 1,
-                                    .dilation_w = 1,
-                                    .x_strides = {step, line, line * rows},
-                                    .tile = tile,
-                                    .splits = 1};
+        const int32_t sizes[15] = {3, (int32_t)rows, 16, 56, 72, 4, 1, 1, 1, 1, 1, 0, 0, 0, 0};
+        lt_cuda_gemm_conv_desc d = conv_of(types[tile % 3], sizes);
+        d.bias_dtype = LEAT_DTYPE_F32;
+        d.activation = LT_GEMM_RELU;
+        d.x_strides[0] = step;
+        d.x_strides[1] = line;
+        d.x_strides[2] = line * rows;
+        d.tile = tile;
+        d.splits = 1;
         run_conv(device, &d);
     }
 }
@@ -482,28 +446,13 @@ static void conv_streams_match(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         for (uint32_t way = 0; way < 6; way++) {
-            const int32_t *s = cases[i];
             const leat_dtype type = types[(i + way) % 2];
-            lt_cuda_gemm_conv_desc d = {.dtype = type,
-                                        .out_dtype = type,
-                                        .bias_dtype = way % 3 ? type : LEAT_DTYPE_UNDEFINED,
-                                        .residual_dtype = way % 2 ? type : LEAT_DTYPE_UNDEFINED,
-                                        .activation = way < 3 ? LT_GEMM_RELU : LT_GEMM_HARD_SWISH,
-                                        .scale = 1,
-                                        .images = s[0],
-                                        .h = s[1],
-                                        .w = s[2],
-                                        .c = s[3],
-                                        .n = s[4],
-                                        .kh = s[5],
-                                        .kw = s[5],
-                                        .stride_h = s[6],
-                                        .stride_w = s[6],
-                                        .dilation_h = 1,
-                                        .dilation_w = 1,
-                                        .pad = {s[7], s[7], s[7], s[7]},
-                                        .overlap = way % 2,
-                                        .tile = way % 3};
+            lt_cuda_gemm_conv_desc d = conv_square(type, cases[i]);
+            d.bias_dtype = way % 3 ? type : LEAT_DTYPE_UNDEFINED;
+            d.residual_dtype = way % 2 ? type : LEAT_DTYPE_UNDEFINED;
+            d.activation = way < 3 ? LT_GEMM_RELU : LT_GEMM_HARD_SWISH;
+            d.overlap = way % 2;
+            d.tile = way % 3;
             run_conv_by(device, &d, 1);
             lt_cuda_stream_plan two; /* blocks on a multiprocessor, where there is room for them */
             d.tile = 3;
@@ -591,22 +540,9 @@ static void conv_streams_add_a_second_source(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         for (uint32_t way = 0; way < 6; way++) {
             const int32_t *s = cases[i];
-            lt_cuda_gemm_conv_desc d[2] = {{.dtype = types[(i + way) % 2],
-                                            .out_dtype = types[(i + way) % 2],
-                                            .scale = 1,
-                                            .images = s[0],
-                                            .h = s[1],
-                                            .w = s[1],
-                                            .c = s[2],
-                                            .n = s[3],
-                                            .kh = s[4],
-                                            .kw = s[4],
-                                            .stride_h = s[5],
-                                            .stride_w = s[5],
-                                            .dilation_h = 1,
-                                            .dilation_w = 1,
-                                            .pad = {s[6], s[6], s[6], s[6]},
-                                            .overlap = way % 2}};
+            const int32_t first[8] = {s[0], s[1], s[1], s[2], s[3], s[4], s[5], s[6]};
+            lt_cuda_gemm_conv_desc d[2] = {conv_square(types[(i + way) % 2], first)};
+            d[0].overlap = way % 2;
             d[1] = d[0];
             d[1].h = d[1].w = s[7];
             d[1].c = s[8];

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Plans and launches of products and convolutions, against a driver that writes down what it is
  * asked. */
+#include "backends/cuda/gemm/convs.h"
 #include "backends/cuda/gemm/recording_driver.h"
 
 static void kernel_names_differ(void **state)
@@ -218,21 +219,8 @@ static void plan_conv_describes_the_padded_image(void **state)
     lt_cuda_gemm gemm = open_kernels();
     leat_error err = {0};
     lt_cuda_gemm_plan plan;
-    lt_cuda_gemm_conv_desc d = {.dtype = LEAT_DTYPE_BF16,
-                                .out_dtype = LEAT_DTYPE_BF16,
-                                .scale = 1,
-                                .images = 2,
-                                .h = 15,
-                                .w = 30,
-                                .c = 72,
-                                .n = 100,
-                                .kh = 3,
-                                .kw = 5,
-                                .stride_h = 2,
-                                .stride_w = 1,
-                                .dilation_h = 1,
-                                .dilation_w = 2,
-                                .pad = {1, 4, 0, 3}};
+    static const int32_t sizes[15] = {2, 15, 30, 72, 100, 3, 5, 2, 1, 1, 2, 1, 4, 0, 3};
+    lt_cuda_gemm_conv_desc d = conv_of(LEAT_DTYPE_BF16, sizes);
     assert_ok(lt_cuda_gemm_plan_conv(&gemm, &d, &plan, &err), &err);
     const map_call *a = &asked.maps[0], *b = &asked.maps[1];
     assert_int_equal(plan.params.out_h, 7);
@@ -264,21 +252,11 @@ static void plan_conv_takes_overlapping_pixels(void **state)
     lt_cuda_gemm gemm = open_kernels();
     leat_error err = {0};
     lt_cuda_gemm_plan plan;
-    lt_cuda_gemm_conv_desc d = {.dtype = LEAT_DTYPE_F16,
-                                .out_dtype = LEAT_DTYPE_F16,
-                                .scale = 1,
-                                .images = 2,
-                                .h = 115,
-                                .w = 112,
-                                .c = 56,
-                                .n = 64,
-                                .kh = 4,
-                                .kw = 1,
-                                .stride_h = 1,
-                                .stride_w = 1,
-                                .dilation_h = 1,
-                                .dilation_w = 1,
-                                .x_strides = {16, 1840, 211600}};
+    static const int32_t sizes[15] = {2, 115, 112, 56, 64, 4, 1, 1, 1, 1, 1, 0, 0, 0, 0};
+    lt_cuda_gemm_conv_desc d = conv_of(LEAT_DTYPE_F16, sizes);
+    d.x_strides[0] = 16;
+    d.x_strides[1] = 1840;
+    d.x_strides[2] = 211600;
     assert_ok(lt_cuda_gemm_plan_conv(&gemm, &d, &plan, &err), &err);
     const map_call *a = &asked.maps[0];
     assert_int_equal(plan.params.m, 2 * 112 * 112);

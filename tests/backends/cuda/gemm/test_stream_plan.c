@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Plans and launches of streams, against a driver that writes down what it is asked. */
+#include "backends/cuda/gemm/convs.h"
 #include "backends/cuda/gemm/recording_driver.h"
 
 static lt_cuda_stream_kernels open_streams(const lt_cuda_gemm *gemm)
@@ -17,21 +18,8 @@ static lt_cuda_stream_kernels open_streams(const lt_cuda_gemm *gemm)
 
 static lt_cuda_gemm_conv_desc pixels(int32_t images, int32_t size, int32_t c, int32_t n, int32_t k)
 {
-    return (lt_cuda_gemm_conv_desc){.dtype = LEAT_DTYPE_F16,
-                                    .out_dtype = LEAT_DTYPE_F16,
-                                    .scale = 1,
-                                    .images = images,
-                                    .h = size,
-                                    .w = size,
-                                    .c = c,
-                                    .n = n,
-                                    .kh = k,
-                                    .kw = k,
-                                    .stride_h = 1,
-                                    .stride_w = 1,
-                                    .dilation_h = 1,
-                                    .dilation_w = 1,
-                                    .pad = {k / 2, k / 2, k / 2, k / 2}};
+    const int32_t sizes[8] = {images, size, size, c, n, k, 1, k / 2};
+    return conv_square(LEAT_DTYPE_F16, sizes);
 }
 
 static void plan_stream_keeps_small_weights(void **state)
