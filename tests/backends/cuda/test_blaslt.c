@@ -372,7 +372,13 @@ static int find_library(void **state)
     memcpy(&matmuls, &symbols[0], sizeof(symbols[0]));
     memcpy(&handles, &symbols[1], sizeof(symbols[1]));
     memcpy(&frugals, &symbols[2], sizeof(symbols[2]));
-    return getenv("LEAT_CUDA_PLUGIN") == NULL && matmuls == NULL ? -1 : 0;
+    if (getenv("LEAT_CUDA_PLUGIN") == NULL && matmuls == NULL) {
+        print_error("%s/libcublasLt.so.13, the library for tests, is not what the loader finds; on "
+                    "a device LEAT_CUDA_PLUGIN=FILE names the plugin to test\n",
+                    FAKES);
+        return -1;
+    }
+    return 0;
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, behave, behave)
