@@ -245,6 +245,7 @@ static float split_pair(const runner *run, const scratch *own, size_t tile, size
         .quadrant = {a, a + half, lower, lower + half},
         .has_lower = has_lower,
         .k = run->chunk_k,
+        .next_row = pair + 1 < run->cut.pairs ? job->lda * sizeof(float) : 0,
         .out = factor_at(run, own, 0, tile) + (pair - first) * LT_STRASSEN_PITCH,
         .line_stride = count * LT_STRASSEN_PITCH,
         .factor_stride = (size_t)(factor_at(run, own, 1, tile) - factor_at(run, own, 0, tile))};

@@ -82,6 +82,7 @@ typedef struct lt_strassen_split {
     size_t k;       /* zeros are put behind, to whole lines */
     float *out;
     size_t line_stride, factor_stride;
+    size_t next_row; /* bytes to the row that will be asked for next */
 } lt_strassen_split;
 
 /* How a machine fares, in cycles of a core. */
