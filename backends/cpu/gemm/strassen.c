@@ -6,111 +6,25 @@
  * factors of A for itself, which then stay in its second-level cache while units (pairs of panels
  * of B) go over them. Per unit seven products pass over the block's tiles.
  *
- * Threads take blocks, unless ranges of a block's units share the work out more evenly: then every
- * thread makes the block's factors. (Sharing them costs more than making them again: every line
- * would be fetched from the core that wrote it, and taken back by it for the next block.) Either
- * way a thread reads as much of B. */
-#include "gemm/strassen.h"
+ * Threads take blocks, unless shares of the units cut the work more evenly: then every thread makes
+ * the blocks' factors. (Sharing them costs more than making them again: every line would be fetched
+ * from the core that wrote it, and taken back by it for the next block.) Either way a thread reads
+ * as much of B. A share is worked off in steps, of which another thread may take the next one; what
+ * a step adds to was made by the step of the same units before it, so that threads meet but once,
+ * at the end. */
+#include "gemm/strassen_cut.h"
 
 #include <math.h>
+#include <stdatomic.h>
 
-/* Pairs of rows in a block. Its factors of A for a chunk take 0.7 to 1 MB. */
-#define BLOCK_PAIRS 70u
-
-/* How a product is cut. All sizes in floats. */
-typedef struct cutting {
-    size_t half_k;
-    size_t chunk_k; /* whole lines */
-    size_t chunks;
-    size_t pairs; /* of rows */
-    size_t tiles;
-    size_t tile_pairs;   /* of a tile, ... */
-    size_t higher_tiles; /* ... but of so many, the first ones, one more */
-    size_t blocks;
-    size_t block_tiles; /* of a block, at most */
-    bool by_blocks;     /* a task is a block; otherwise a range of one's units */
-    size_t units;
-    size_t rest;       /* columns that the plain product takes */
-    size_t factors;    /* of the factors of A for a block and a chunk */
-    size_t difference; /* of a difference of quadrants of B */
-    size_t quadrant;   /* of a quadrant of a unit's C */
-    size_t own;        /* of a thread: all of these and a line */
-} cutting;
+/* Ranges of units in a thread's share, at most: the most steps that can be in work at once. */
+#define PARTS 8u
 
 /* The widest panel. */
 static const float zeros[32];
 
-static size_t divide_up(size_t a, size_t b)
-{
-    return (a + b - 1) / b;
-}
-
-static size_t whole_lines(size_t floats)
-{
-    return divide_up(floats, LT_STRASSEN_LINE) * LT_STRASSEN_LINE;
-}
-
-const lt_strassen_kernels *lt_strassen_kernels_for(const lt_cpu_device *device)
-{
-#if defined(__x86_64__)
-    if (device->isa == LT_CPU_AVX512) {
-        return device->full_width ? &lt_cpu_strassen_f32_14x32_full_avx512
-                                  : &lt_cpu_strassen_f32_14x32_avx512;
-    }
-    if (device->isa == LT_CPU_AVX2) {
-        return &lt_cpu_strassen_f32_6x16_avx2;
-    }
-#endif
-    (void)device;
-    return &lt_cpu_strassen_f32_4x8_portable;
-}
-
-/* Of a row of a factor of A, for a chunk of whole lines. */
-static size_t row_floats(size_t chunk_k)
-{
-    return chunk_k / LT_STRASSEN_LINE * LT_STRASSEN_PITCH;
-}
-
-/* Whether threads that take blocks of tiles wait less for one another than with ranges of units. */
-static bool blocks_are_even(const cutting *c, size_t threads)
-{
-    size_t most_tiles = divide_up(c->tiles, threads), most_units = divide_up(c->units, threads);
-    return threads > 1 && c->tiles >= threads && most_tiles * c->units <= most_units * c->tiles;
-}
-
-static cutting cut(const lt_strassen_kernels *kernels, size_t m, size_t n, size_t k, size_t threads)
-{
-    const size_t mr = kernels->gemm->mr, nr = kernels->gemm->nr;
-    cutting c = {.half_k = k / 2, .pairs = divide_up(m, 2), .units = n / (2 * nr)};
-    c.chunks = divide_up(c.half_k, kernels->speed.chunk_k);
-    c.chunk_k = c.chunks ? whole_lines(divide_up(c.half_k, c.chunks)) : 0;
-    c.tiles = divide_up(c.pairs, mr);
-    c.tile_pairs = c.tiles ? c.pairs / c.tiles : 0;
-    c.higher_tiles = c.tiles ? c.pairs % c.tiles : 0;
-    c.blocks = divide_up(c.pairs, BLOCK_PAIRS);
-    c.by_blocks = blocks_are_even(&c, threads);
-    if (c.by_blocks) {
-        size_t blocks = divide_up(c.blocks, threads) * threads;
-        c.blocks = blocks < c.tiles ? blocks : c.tiles;
-    }
-    c.block_tiles = c.blocks ? divide_up(c.tiles, c.blocks) : 0;
-    c.rest = n - c.units * 2 * nr;
-    c.factors = whole_lines(LT_STRASSEN_PRODUCTS * c.block_tiles * mr * row_floats(c.chunk_k));
-    c.difference = c.chunk_k * nr;
-    c.quadrant = c.block_tiles * mr * nr;
-    c.own = LT_STRASSEN_LINE + c.factors + c.difference + 4 * c.quadrant + mr * nr;
-    return c;
-}
-
-bool lt_strassen_applies(const lt_strassen_kernels *kernels, size_t m, size_t n, size_t k)
-{
-    cutting c = cut(kernels, m, n, k, 1);
-    return c.units > 0 && c.pairs > 0 && k >= 2 && k % 2 == 0 &&
-           c.pairs / c.tiles >= kernels->least_rows;
-}
-
 static lt_gemm_job rest_job(const lt_strassen_kernels *kernels, const lt_gemm_job *job,
-                            const cutting *c)
+                            const lt_strassen_cutting *c)
 {
     size_t first = job->n - c->rest;
     lt_gemm_job rest = *job;
@@ -121,37 +35,6 @@ static lt_gemm_job rest_job(const lt_strassen_kernels *kernels, const lt_gemm_jo
     rest.bias = job->bias ? (const float *)job->bias + first : NULL;
     rest.residual = job->residual ? (const float *)job->residual + first : NULL;
     return rest;
-}
-
-size_t lt_strassen_workspace(const lt_strassen_kernels *kernels, const lt_gemm_job *job,
-                             uint32_t threads)
-{
-    cutting c = cut(kernels, job->m, job->n, job->k, threads);
-    lt_gemm_job plain = {.kernels = kernels->gemm, .m = job->m, .k = job->k, .taps = 1};
-    return c.own * threads * sizeof(float) + lt_gemm_workspace(&plain, threads);
-}
-
-#define GHZ 3.5 /* nominal: only ratios matter */
-
-lt_strassen_costs lt_strassen_estimate(const lt_strassen_kernels *kernels, const lt_gemm_job *job,
-                                       uint32_t threads)
-{
-    const cutting c = cut(kernels, job->m, job->n, job->k, threads);
-    const lt_strassen_speed *speed = &kernels->speed;
-    const double macs = speed->macs, each = 1 / GHZ / threads;
-    double columns = (double)(job->n - c.rest);
-    double rest = (double)job->m * (double)job->k * (double)c.rest / macs;
-    double plain = (double)job->m * (double)job->k * columns / macs;
-    double pairs = (double)c.pairs, steps = (double)c.half_k;
-    double strassen = 7 * pairs * steps * columns / 2 / macs;
-    strassen += 12 * pairs * columns / 2 * sizeof(float) * (double)c.chunks * speed->update;
-    plain += 2 * pairs * columns * sizeof(float) * speed->update;
-    strassen += 5 * steps * columns / 2 * sizeof(float) * (double)c.blocks * speed->minus;
-    /* As if threads took ranges of units and waited for the one with most of them: what blocks gain
-     * beyond that is less than two threads lose that share one second-level cache. */
-    strassen += threads * LT_STRASSEN_PRODUCTS * pairs * steps * sizeof(float) * speed->split;
-    strassen *= (double)(divide_up(c.units, threads) * threads) / (double)c.units;
-    return (lt_strassen_costs){(plain + rest) * each, (strassen + rest) * each};
 }
 
 /* --- the seven products -------------------------------------------------------------------------
@@ -184,32 +67,40 @@ static const product products[LT_STRASSEN_PRODUCTS] = {
 typedef struct runner {
     const lt_strassen_kernels *kernels;
     const lt_gemm_job *job;
-    cutting cut;
+    lt_strassen_cutting cut;
     float *own; /* of all threads */
     double low, high;
     bool activate;
-    size_t threads, tasks;
-    uint32_t stage;            /* counts chunks of blocks, from 1 */
-    size_t t0, t1;             /* tiles of the block in work */
-    size_t chunk, k0, chunk_k; /* of half of k */
+    size_t threads, shares;
+    uint32_t stage;              /* counts chunks of blocks, from 1 */
+    size_t t0, t1;               /* tiles of the block in work */
+    size_t chunk, k0, chunk_k;   /* of half of k */
+    size_t first_unit, end_unit; /* of the share in work */
 } runner;
 
-/* What a thread has for itself. */
+/* The first line of what a thread has for itself. */
+typedef struct head {
+    uint32_t stage; /* that the factors were made for, 0 for none */
+    float unfit;    /* NaN when factors were not finite, otherwise 0 */
+    /* Of the thread's share of the units. Step i is part i % parts of stage i / parts. */
+    _Atomic uint32_t next;        /* step to be taken */
+    _Atomic uint32_t done[PARTS]; /* stages of each part */
+} head;
+
 typedef struct scratch {
-    /* In its first line: the stage that the factors were made for, 0 for none; NaN when factors
-     * were not finite, otherwise 0. */
-    uint32_t *stage;
-    float *unfit;
+    head *head;
     float *factors;
     float *difference; /* of quadrants of B */
     float *quadrant;   /* of the unit's C, four of them */
     float *raw;        /* a tile that is to be activated */
 } scratch;
 
+_Static_assert(sizeof(head) <= LT_STRASSEN_LINE * sizeof(float), "a line for the head");
+
 static scratch scratch_of(const runner *run, size_t thread)
 {
     float *own = run->own + thread * run->cut.own;
-    scratch s = {.stage = (uint32_t *)(void *)own, .unfit = own + 1};
+    scratch s = {.head = (head *)(void *)own};
     s.factors = own + LT_STRASSEN_LINE;
     s.difference = s.factors + run->cut.factors;
     s.quadrant = s.difference + run->cut.difference;
@@ -229,7 +120,7 @@ static float *factor_at(const runner *run, const scratch *own, size_t product, s
 {
     size_t p0 = tile_pair(run, run->t0), p1 = tile_pair(run, run->t1);
     size_t row = product * (p1 - p0) + tile_pair(run, tile) - p0;
-    return own->factors + row * row_floats(run->cut.chunk_k);
+    return own->factors + row * lt_strassen_row_floats(run->cut.chunk_k);
 }
 
 /* Makes the factors of one pair of rows. */
@@ -255,15 +146,15 @@ static float split_pair(const runner *run, const scratch *own, size_t tile, size
 /* The factors of the block and chunk in work, unless the thread has them already. */
 static void make_factors(const runner *run, const scratch *own)
 {
-    if (*own->stage == run->stage) {
+    if (own->head->stage == run->stage) {
         return;
     }
     for (size_t t = run->t0; t < run->t1; t++) {
         for (size_t pair = tile_pair(run, t); pair < tile_pair(run, t + 1); pair++) {
-            *own->unfit += split_pair(run, own, t, pair);
+            own->head->unfit += split_pair(run, own, t, pair);
         }
     }
-    *own->stage = run->stage;
+    own->head->stage = run->stage;
 }
 
 /* Quadrant q of a unit's B, for the chunk that begins at k0. */
@@ -274,17 +165,23 @@ static const float *b_at(const runner *run, size_t unit, size_t q, size_t k0)
     return (const float *)run->job->b + (panel * run->job->k + row) * nr;
 }
 
-/* Where a product's tile goes. */
+/* Rows of target i of a product that exist among `count` behind the pair `first`. */
+static size_t rows_there(const runner *run, const product *p, size_t i, size_t first, size_t count)
+{
+    size_t row = first + (p->target[i] >> 1) * run->cut.pairs, m = run->job->m;
+    return row >= m ? 0 : m - row < count ? m - row : count;
+}
+
+/* Where a product's first tile goes. */
 static lt_strassen_target target_of(const runner *run, const scratch *own, size_t unit,
-                                    const product *p, size_t i, size_t tile)
+                                    const product *p, size_t i)
 {
     const lt_gemm_job *job = run->job;
     size_t nr = run->kernels->gemm->nr, q = p->target[i];
-    size_t first = tile_pair(run, tile), count = tile_pair(run, tile + 1) - first;
-    size_t row = first + (q >> 1) * run->cut.pairs, column = (2 * unit + (q & 1)) * nr;
-    float *part = own->quadrant + q * run->cut.quadrant + (first - tile_pair(run, run->t0)) * nr;
+    size_t row = tile_pair(run, run->t0) + (q >> 1) * run->cut.pairs;
+    size_t column = (2 * unit + (q & 1)) * nr;
+    float *part = own->quadrant + q * run->cut.quadrant;
     float *out = (float *)job->c + row * job->ldc + column;
-    size_t exist = row >= job->m ? 0 : job->m - row < count ? job->m - row : count;
     lt_strassen_target t = {.to = part,
                             .to_stride = nr,
                             .from = part,
@@ -293,8 +190,7 @@ static lt_strassen_target target_of(const runner *run, const scratch *own, size_
                             .sign = p->sign[i],
                             .complete = p->last[i] && run->chunk + 1 == run->cut.chunks,
                             .low = (float)run->low,
-                            .high = (float)run->high,
-                            .rows = exist};
+                            .high = (float)run->high};
     if (p->first[i] && run->chunk > 0) {
         t.from = out;
         t.from_stride = job->ldc;
@@ -312,20 +208,28 @@ static lt_strassen_target target_of(const runner *run, const scratch *own, size_
     return t;
 }
 
-/* Turns a tile's completed target to own->raw (its rows in C can share few sets of the first cache)
- * and asks for its place in C, which is returned: of a product, one target at most is the last. */
-static lt_cpu_activation_tile detour(const runner *run, const scratch *own, lt_strassen_target *t)
+/* One call of a kernel whose completed target is to be activated: by way of own->raw, as its rows
+ * in C, which are asked for meanwhile, can share few sets of the first cache. Of a product, one
+ * target at most is the last. */
+static void run_costly(const runner *run, const scratch *own, lt_strassen_kernel_fn kernel,
+                       lt_strassen_tile *tile, lt_strassen_target *target)
 {
-    const int64_t nr = run->kernels->gemm->nr;
-    const lt_cpu_activation_tile tile = {own->raw, t->to, (int64_t)t->rows,
-                                         nr,       nr,    (int64_t)t->to_stride};
-    for (size_t r = 0; r < t->rows; r++) {
-        __builtin_prefetch(t->to + r * t->to_stride, 1, 2);
-        __builtin_prefetch(t->to + r * t->to_stride + nr - 1, 1, 2);
+    const size_t nr = run->kernels->gemm->nr, stride = target->to_stride;
+    float *to = target->to;
+    const lt_cpu_activation_tile raw = {own->raw,    to,          (int64_t)target->rows,
+                                        (int64_t)nr, (int64_t)nr, (int64_t)stride};
+    for (size_t r = 0; r < target->rows; r++) {
+        __builtin_prefetch(to + r * stride, 1, 2);
+        __builtin_prefetch(to + r * stride + nr - 1, 1, 2);
     }
-    t->to = own->raw;
-    t->to_stride = (size_t)nr;
-    return tile;
+    target->to = own->raw;
+    target->to_stride = nr;
+    kernel(tile);
+    target->to = to;
+    target->to_stride = stride;
+    if (raw.rows > 0) {
+        run->kernels->gemm->activate(&raw, &run->job->activation);
+    }
 }
 
 /* A product's pass over the block's tiles. */
@@ -336,28 +240,40 @@ static void run_product(const runner *run, const scratch *own, size_t unit, size
     const lt_strassen_kernels *kernels = run->kernels;
     const size_t tiles = run->t1 - run->t0, row_bytes = kernels->gemm->nr * sizeof(float);
     lt_strassen_tile tile = {.k = run->chunk_k,
+                             .a = factor_at(run, own, index, run->t0),
                              .b = b_at(run, unit, p->b, run->k0),
                              .b_minus =
                                  p->b_minus != NONE ? b_at(run, unit, p->b_minus, run->k0) : NULL,
                              .b_difference = own->difference,
                              .n_targets = p->target[1] == NONE ? 1 : 2,
-                             .next_step = next != NULL ? divide_up(row_bytes, tiles) : 0};
+                             .next_step = next != NULL ? (row_bytes + tiles - 1) / tiles : 0};
     tile.next = next != NULL ? (const char *)next : (const char *)tile.b;
+    lt_strassen_target *costly = NULL;
+    for (size_t i = 0; i < tile.n_targets; i++) {
+        tile.targets[i] = target_of(run, own, unit, p, i);
+        if (run->activate && tile.targets[i].complete) {
+            costly = &tile.targets[i];
+        }
+    }
     const lt_strassen_kernel_fn *table = p->b_minus == NONE ? kernels->ready : kernels->difference;
-    for (size_t t = run->t0; t < run->t1; t++) {
-        size_t count = tile_pair(run, t + 1) - tile_pair(run, t);
-        tile.a = factor_at(run, own, index, t);
-        lt_cpu_activation_tile raw = {.rows = 0};
+    size_t pair = tile_pair(run, run->t0), end;
+    for (size_t t = run->t0; t < run->t1; t++, pair = end) {
+        end = tile_pair(run, t + 1);
+        const size_t count = end - pair;
         for (size_t i = 0; i < tile.n_targets; i++) {
-            tile.targets[i] = target_of(run, own, unit, p, i, t);
-            if (run->activate && tile.targets[i].complete) {
-                raw = detour(run, own, &tile.targets[i]);
-            }
+            tile.targets[i].rows = rows_there(run, p, i, pair, count);
         }
-        table[count - kernels->least_rows](&tile);
-        if (raw.rows > 0) {
-            kernels->gemm->activate(&raw, &run->job->activation);
+        lt_strassen_kernel_fn kernel = table[count - kernels->least_rows];
+        if (costly != NULL) {
+            run_costly(run, own, kernel, &tile, costly);
+        } else {
+            kernel(&tile);
         }
+        for (size_t i = 0; i < tile.n_targets; i++) {
+            tile.targets[i].to += count * tile.targets[i].to_stride;
+            tile.targets[i].from += count * tile.targets[i].from_stride;
+        }
+        tile.a += count * lt_strassen_row_floats(run->cut.chunk_k);
         tile.next += tile.next_step * run->chunk_k;
         if (p->b_minus != NONE) {
             tile.b = own->difference;
@@ -366,35 +282,29 @@ static void run_product(const runner *run, const scratch *own, size_t unit, size
     }
 }
 
-/* The unit that a thread takes behind `unit` when the pool deals tasks out as one range a thread
- * and all are equally fast, and where its chunk begins: a hint. False at the very last. */
-static bool following(const runner *run, size_t thread, size_t unit, size_t *out_unit,
-                      size_t *out_k0)
+/* The unit that follows `unit` in the share in work, and where its chunk begins. False at the very
+ * last. */
+static bool following(const runner *run, size_t unit, size_t *out_unit, size_t *out_k0)
 {
-    const cutting *cut = &run->cut;
-    size_t shares = run->tasks < run->threads ? run->tasks : run->threads;
-    size_t begin = cut->units * (run->tasks * thread / shares) / run->tasks;
-    size_t end = cut->units * (run->tasks * (thread + 1) / shares) / run->tasks;
+    const lt_strassen_cutting *cut = &run->cut;
     bool more_chunks = run->chunk + 1 < cut->chunks;
     *out_unit = unit + 1;
     *out_k0 = run->k0;
-    if (unit + 1 != end && unit + 1 < cut->units) {
+    if (unit + 1 < run->end_unit) {
         return true;
     }
-    *out_unit = begin;
+    *out_unit = run->first_unit;
     *out_k0 = more_chunks ? run->k0 + run->chunk_k : 0;
-    return begin < cut->units && (more_chunks || run->t1 < cut->tiles);
+    return more_chunks || run->t1 < cut->tiles;
 }
 
-/* Task `task` of the chunk in work: a range of units. */
-static void run_range(const runner *run, const scratch *own, size_t task, size_t thread)
+/* Units [first, end) of the chunk in work. */
+static void run_range(const runner *run, const scratch *own, size_t first, size_t end)
 {
-    const cutting *cut = &run->cut;
-    size_t first = cut->units * task / run->tasks, end = cut->units * (task + 1) / run->tasks;
     make_factors(run, own);
     for (size_t u = first; u < end; u++) {
         size_t next, k0;
-        bool more = following(run, thread, u, &next, &k0);
+        bool more = following(run, u, &next, &k0);
         for (size_t i = 0; i < LT_STRASSEN_PRODUCTS; i++) {
             size_t q = products[i].next;
             run_product(run, own, u, i, more && q != NONE ? b_at(run, next, q, k0) : NULL);
@@ -402,27 +312,17 @@ static void run_range(const runner *run, const scratch *own, size_t task, size_t
     }
 }
 
-static void run_task(void *argument, uint32_t task, uint32_t thread)
+/* Turns to a chunk of a block. */
+static void set_stage(runner *run, size_t block, size_t chunk)
 {
-    const runner *run = argument;
-    const scratch own = scratch_of(run, thread);
-    run_range(run, &own, task, thread);
-}
-
-static void set_block(runner *run, size_t block)
-{
-    const cutting *cut = &run->cut;
+    const lt_strassen_cutting *cut = &run->cut;
+    size_t left = cut->half_k - chunk * cut->chunk_k;
     run->t0 = cut->tiles * block / cut->blocks;
     run->t1 = cut->tiles * (block + 1) / cut->blocks;
-}
-
-static void set_chunk(runner *run, size_t chunk)
-{
-    const cutting *cut = &run->cut;
-    size_t left = cut->half_k - chunk * cut->chunk_k;
     run->chunk = chunk;
     run->k0 = chunk * cut->chunk_k;
     run->chunk_k = left < cut->chunk_k ? left : cut->chunk_k;
+    run->stage = (uint32_t)(block * cut->chunks + chunk + 1);
 }
 
 /* All of a block, by one thread. */
@@ -430,12 +330,56 @@ static void run_block(void *argument, uint32_t task, uint32_t thread)
 {
     runner run = *(const runner *)argument;
     const scratch own = scratch_of(&run, thread);
-    run.threads = run.tasks = 1;
-    set_block(&run, task);
-    for (size_t chunk = 0; chunk < run.cut.chunks && !isnan(*own.unfit); chunk++) {
-        set_chunk(&run, chunk);
-        run.stage = (uint32_t)(task * run.cut.chunks + chunk + 1);
-        run_range(&run, &own, 0, 0);
+    run.end_unit = run.cut.units;
+    for (size_t chunk = 0; chunk < run.cut.chunks && !isnan(own.head->unfit); chunk++) {
+        set_stage(&run, task, chunk);
+        run_range(&run, &own, 0, run.cut.units);
+    }
+}
+
+/* The next step of a share. False when none is left, or when the one before it of the same units is
+ * still in work: by a thread that takes the others then. */
+static bool take_step(head *share, size_t steps, size_t parts, size_t *out_step)
+{
+    uint32_t step = atomic_load_explicit(&share->next, memory_order_relaxed);
+    do {
+        if (step >= steps ||
+            atomic_load_explicit(&share->done[step % parts], memory_order_acquire) < step / parts) {
+            return false;
+        }
+    } while (!atomic_compare_exchange_weak_explicit(&share->next, &step, step + 1,
+                                                    memory_order_relaxed, memory_order_relaxed));
+    *out_step = step;
+    return true;
+}
+
+/* What is left of a share. */
+static void run_share(runner *run, const scratch *own, size_t index)
+{
+    const lt_strassen_cutting *cut = &run->cut;
+    head *share = scratch_of(run, index).head;
+    run->first_unit = cut->units * index / run->shares;
+    run->end_unit = cut->units * (index + 1) / run->shares;
+    const size_t units = run->end_unit - run->first_unit, parts = units < PARTS ? units : PARTS;
+    size_t step;
+    while (take_step(share, parts * cut->blocks * cut->chunks, parts, &step)) {
+        const size_t part = step % parts, stage = step / parts;
+        if (!isnan(own->head->unfit)) {
+            set_stage(run, stage / cut->chunks, stage % cut->chunks);
+            run_range(run, own, run->first_unit + units * part / parts,
+                      run->first_unit + units * (part + 1) / parts);
+        }
+        atomic_store_explicit(&share->done[part], (uint32_t)stage + 1, memory_order_release);
+    }
+}
+
+/* A share, then what others have left of theirs. */
+static void run_shares(void *argument, uint32_t task, uint32_t thread)
+{
+    runner run = *(const runner *)argument;
+    const scratch own = scratch_of(&run, thread);
+    for (size_t i = 0; i < run.shares; i++) {
+        run_share(&run, &own, (task + i) % run.shares);
     }
 }
 
@@ -444,41 +388,9 @@ static bool all_fit(const runner *run)
 {
     float unfit = 0;
     for (size_t i = 0; i < run->threads; i++) {
-        unfit += *scratch_of(run, i).unfit;
+        unfit += scratch_of(run, i).head->unfit;
     }
     return !isnan(unfit);
-}
-
-/* A chunk of a block on the pool; false when factors of A were not finite. */
-static bool run_chunk(runner *run, const leat_kernel_args *args)
-{
-    run->stage++;
-    if (run->tasks == 1) {
-        run_task(run, 0, 0);
-    } else {
-        args->host->parallel(args->pool, (uint32_t)run->tasks, run_task, run);
-    }
-    return all_fit(run);
-}
-
-/* All blocks and chunks. */
-static bool run_units(runner *run, const leat_kernel_args *args)
-{
-    const cutting *cut = &run->cut;
-    if (cut->by_blocks) {
-        args->host->parallel(args->pool, (uint32_t)cut->blocks, run_block, run);
-        return all_fit(run);
-    }
-    for (size_t block = 0; block < cut->blocks; block++) {
-        set_block(run, block);
-        for (size_t chunk = 0; chunk < cut->chunks; chunk++) {
-            set_chunk(run, chunk);
-            if (!run_chunk(run, args)) {
-                return false;
-            }
-        }
-    }
-    return true;
 }
 
 void lt_strassen_run(const lt_strassen_kernels *kernels, const lt_gemm_job *job, void *workspace,
@@ -487,21 +399,26 @@ void lt_strassen_run(const lt_strassen_kernels *kernels, const lt_gemm_job *job,
     const uint32_t threads = args->host->pool_threads(args->pool);
     runner run = {.kernels = kernels,
                   .job = job,
-                  .cut = cut(kernels, job->m, job->n, job->k, threads),
+                  .cut = lt_strassen_cut(kernels, job->m, job->n, job->k, threads),
                   .own = workspace,
                   .low = -INFINITY,
                   .high = INFINITY};
     run.threads = threads;
     for (size_t i = 0; i < run.threads; i++) {
-        scratch s = scratch_of(&run, i);
-        *s.stage = 0;
-        *s.unfit = 0;
+        *scratch_of(&run, i).head = (head){.stage = 0};
     }
     run.activate = !lt_cpu_activation_clamp(&job->activation, &run.low, &run.high);
-    run.tasks = run.threads > 1 ? lt_gemm_tasks(run.cut.units, run.threads) : 1;
+    run.shares = run.cut.units < threads ? run.cut.units : threads;
+    if (run.cut.by_blocks) {
+        args->host->parallel(args->pool, (uint32_t)run.cut.blocks, run_block, &run);
+    } else if (run.shares == 1) {
+        run_shares(&run, 0, 0);
+    } else {
+        args->host->parallel(args->pool, (uint32_t)run.shares, run_shares, &run);
+    }
     float *plain = run.own + run.threads * run.cut.own;
     lt_gemm_job rest = rest_job(kernels, job, &run.cut);
-    if (!run_units(&run, args)) {
+    if (!all_fit(&run)) {
         lt_gemm_run(job, plain, args);
     } else if (rest.n > 0) {
         lt_gemm_run(&rest, plain, args);

@@ -167,8 +167,10 @@ static void check(int64_t m, int64_t n, int64_t k, form form)
 static void strassen_any_size_matches_double_loops(void **state)
 {
     const int64_t sizes[][3] = {
-        {19, 64, 2},    {20, 70, 34},   {55, 96, 250}, {56, 130, 48},   {57, 200, 66},
-        {56, 64, 1030}, {131, 128, 16}, {300, 72, 18}, {141, 64, 2102}, {64, 320, 98},
+        {19, 64, 2},     {20, 70, 34},   {55, 96, 250},   {56, 130, 48},
+        {57, 200, 66},   {56, 64, 1030}, {131, 128, 16},  {300, 72, 18},
+        {141, 64, 2102}, {64, 320, 98},  {90, 650, 1042}, /* shares of several parts, in several
+                                                             stages */
     };
     (void)state;
     for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
