@@ -249,7 +249,7 @@ static void inspect_and_devices_say_where(void **state)
 }
 
 /* A window of 2 does not fit in sizes that are taken as 1. */
-static void inspect_without_sizes_tells_inputs_and_asks_for_them(void **state)
+static void without_sizes_they_are_asked_for(void **state)
 {
     char out[8192], path[128], arguments[256];
     onnx_builder *b = onnx_builder_create(17);
@@ -278,6 +278,14 @@ static void inspect_without_sizes_tells_inputs_and_asks_for_them(void **state)
     assert_non_null(strstr(out, "MaxPool"));
     snprintf(arguments, sizeof(arguments), "inspect %s --shape x=1x1x1x1", path);
     assert_int_equal(leat(arguments, out, sizeof(out)), 1);
+    for (int bench = 0; bench < 2; bench++) {
+        snprintf(arguments, sizeof(arguments), "%s %s", bench ? "bench" : "run", path);
+        assert_int_equal(leat(arguments, out, sizeof(out)), 1);
+        assert_non_null(strstr(out, "'x' was made of 1x1x1x1, 1 for sizes"));
+        strcat(arguments, " --shape x=1x1x1x1");
+        assert_int_equal(leat(arguments, out, sizeof(out)), 1);
+        assert_null(strstr(out, "was made of"));
+    }
 }
 
 static void test_ends_with_the_summed_line(void **state)
@@ -303,7 +311,7 @@ int main(void)
         cmocka_unit_test(bench_prints_all_fields),
         cmocka_unit_test(narrow_precision_tells_its_error_and_types),
         cmocka_unit_test(inspect_and_devices_say_where),
-        cmocka_unit_test(inspect_without_sizes_tells_inputs_and_asks_for_them),
+        cmocka_unit_test(without_sizes_they_are_asked_for),
         cmocka_unit_test(test_ends_with_the_summed_line),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

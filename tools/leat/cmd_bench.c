@@ -248,7 +248,7 @@ static int bench_point(const options *o, int threads, int batch, double *ms)
     if (status == LEAT_OK && o->trace != NULL) {
         status = write_trace(o, &all, &err);
     }
-    code = status != LEAT_OK ? report_error(o, status, &err) : EXIT_FINE;
+    code = status != LEAT_OK ? report_run_error(o, &in, status, &err) : EXIT_FINE;
     profile_free(&s.nodes);
     inputs_free(&in);
     close_all(&all);

@@ -107,7 +107,7 @@ int cmd_run(const options *o)
     if (status == LEAT_OK && o->json) {
         printf("]}\n");
     }
-    code = status != LEAT_OK ? report_error(o, status, &err) : code;
+    code = status != LEAT_OK ? report_run_error(o, &in, status, &err) : code;
     inputs_free(&in);
     close_all(&all);
     return code;

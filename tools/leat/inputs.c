@@ -130,6 +130,10 @@ static leat_status make_input(const options *o, const leat_model_signature *io, 
     array->rank = want->rank < 0 ? 0 : want->rank;
     for (int32_t d = 0; d < array->rank; d++) {
         array->shape[d] = want->shape[d] < 0 ? 1 : want->shape[d];
+        if (d > 0 && want->shape[d] < 0 && shape == NULL && in->guessed == NULL) {
+            in->guessed = want->name;
+            in->guess = array;
+        }
     }
     if (shape != NULL) {
         leat_status status = parse_shape(shape->value, array, err);
@@ -210,7 +214,23 @@ leat_status inputs_make(const options *o, const leat_model *model, int batch, in
         status = make_input(o, io, i, batch, out, err);
     }
     out->count = io->n_inputs;
+    out->guessed = status == LEAT_OK ? out->guessed : NULL;
     return data_status(status);
+}
+
+int report_run_error(const options *o, const inputs *in, leat_status status, const leat_error *err)
+{
+    char shape[160];
+    const int code = report_error(o, status, err);
+    if (status == LEAT_INVALID && in->guessed != NULL) {
+        fprintf(stderr,
+                "leat %s: input '%s' was made of %s, 1 for sizes that the model leaves open; "
+                "--shape %s=... gives others\n",
+                o->command, in->guessed,
+                lt_shape_text(in->guess->rank, in->guess->shape, shape, sizeof(shape)),
+                in->guessed);
+    }
+    return code;
 }
 
 void inputs_free(inputs *in)

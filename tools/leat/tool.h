@@ -101,6 +101,8 @@ typedef struct inputs {
     lt_arena arena;
     leat_array arrays[MAX_LIST];
     size_t count;
+    const char *guessed; /* the first whose sizes, but its batch, are 1 because nobody gave them */
+    const leat_array *guess;
 } inputs;
 
 /* Reads or makes the inputs: -i files, else seeded random numbers of the shape that --shape, or the
@@ -111,6 +113,8 @@ typedef struct inputs {
 leat_status inputs_make(const options *o, const leat_model *model, int batch, inputs *out,
                         leat_error *err);
 void inputs_free(inputs *in);
+/* report_error of a run, and what to give when sizes were guessed. */
+int report_run_error(const options *o, const inputs *in, leat_status status, const leat_error *err);
 
 /* JSON to standard output. */
 void json_string(FILE *to, const char *text);
