@@ -248,6 +248,27 @@ static void inspect_and_devices_say_where(void **state)
     assert_non_null(strstr(out, "\"available\": true"));
 }
 
+/* Every plugin of the directory: one that loads, and one that is no plugin, with the reason. */
+static void devices_of_all_plugins_are_listed(void **state)
+{
+    char out[8192], plugin[256], target[4096], arguments[256];
+    (void)state;
+    assert_non_null(realpath(TEST_BUILD "/tests/plugins/backend_fake.so", target));
+    snprintf(plugin, sizeof(plugin), "%s/libleat_fake.so", folder);
+    assert_int_equal(symlink(target, plugin), 0);
+    snprintf(plugin, sizeof(plugin), "%s/libleat_broken.so", folder);
+    test_write_file(plugin, "no library", 10);
+    snprintf(arguments, sizeof(arguments), "devices --plugins %s", folder);
+    assert_int_equal(leat(arguments, out, sizeof(out)), 0);
+    assert_non_null(strstr(out, "\nfake:0 "));
+    const char *broken = strstr(out, "\nbroken ");
+    assert_non_null(broken);
+    assert_non_null(strstr(broken, "not available: "));
+    strcat(arguments, " --json");
+    assert_int_equal(leat(arguments, out, sizeof(out)), 0);
+    assert_non_null(strstr(out, "}, {\"name\": \"broken\""));
+}
+
 /* A window of 2 does not fit in sizes that are taken as 1. */
 static void without_sizes_they_are_asked_for(void **state)
 {
@@ -311,6 +332,7 @@ int main(void)
         cmocka_unit_test(bench_prints_all_fields),
         cmocka_unit_test(narrow_precision_tells_its_error_and_types),
         cmocka_unit_test(inspect_and_devices_say_where),
+        cmocka_unit_test(devices_of_all_plugins_are_listed),
         cmocka_unit_test(without_sizes_they_are_asked_for),
         cmocka_unit_test(test_ends_with_the_summed_line),
     };
