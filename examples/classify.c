@@ -171,9 +171,8 @@ static char **read_classes(const char *path)
 {
     char line[512];
     FILE *file = fopen(path, "r");
-    char **names = calloc(CLASSES, sizeof(*names));
-    for (int i = 0; file != NULL && names != NULL && i < CLASSES && fgets(line, sizeof(line), file);
-         i++) {
+    char **names = file ? calloc(CLASSES, sizeof(*names)) : NULL;
+    for (int i = 0; names != NULL && i < CLASSES && fgets(line, sizeof(line), file); i++) {
         line[strcspn(line, "\n")] = '\0';
         names[i] = strdup(line);
     }
@@ -251,10 +250,14 @@ int main(int argc, char **argv)
         return 2;
     }
     char **names = read_classes(argv[2]);
-    if (names == NULL || leat_context_create(NULL, &context, &err) ||
+    if (names == NULL) {
+        fprintf(stderr, "classify: cannot read the classes in '%s'\n", argv[2]);
+        return 1;
+    }
+    if (leat_context_create(NULL, &context, &err) ||
         leat_model_load(context, argv[1], NULL, &model, &err) ||
         leat_session_create(model, &desc, &session, &err)) {
-        fprintf(stderr, "classify: %s\n", names ? err.message : "out of memory");
+        fprintf(stderr, "classify: %s\n", err.message);
         code = 1;
     }
     for (int i = 3; i < argc && code == 0; i++) {
@@ -263,7 +266,7 @@ int main(int argc, char **argv)
     leat_session_destroy(session);
     leat_model_destroy(model);
     leat_context_destroy(context);
-    for (int i = 0; names != NULL && i < CLASSES; i++) {
+    for (int i = 0; i < CLASSES; i++) {
         free(names[i]);
     }
     free(names);

@@ -156,7 +156,11 @@ int main(int argc, char **argv)
         return 2;
     }
     piece *pieces = read_vocabulary(argv[2], &count);
-    int good = pieces != NULL && !leat_context_create(NULL, &context, &err) &&
+    if (pieces == NULL) {
+        fprintf(stderr, "embed: cannot read the vocabulary in '%s'\n", argv[2]);
+        return 1;
+    }
+    int good = !leat_context_create(NULL, &context, &err) &&
                !leat_model_load(context, argv[1], NULL, &model, &err) &&
                !leat_session_create(model, NULL, &session, &err) &&
                embed(session, pieces, count, argv[3], first, &err);
@@ -169,13 +173,15 @@ int main(int argc, char **argv)
     for (int i = 4; good && i < argc; i++) {
         double cosine = 0;
         good = embed(session, pieces, count, argv[i], other, &err);
-        for (int j = 0; j < HIDDEN; j++) {
+        for (int j = 0; good && j < HIDDEN; j++) {
             cosine += (double)first[j] * (double)other[j];
         }
-        printf("%.6f  %s\n", cosine, argv[i]);
+        if (good) {
+            printf("%.6f  %s\n", cosine, argv[i]);
+        }
     }
     if (!good) {
-        fprintf(stderr, "embed: %s\n", pieces ? err.message : "cannot read the vocabulary");
+        fprintf(stderr, "embed: %s\n", err.message);
     }
     leat_session_destroy(session);
     leat_model_destroy(model);
