@@ -15,7 +15,11 @@
 
 #include <immintrin.h>
 
+#include <math.h>
+
+#define VL 16
 #define CHAINS 4
+#define HIGH 12 /* rows */
 
 static inline __m512 dot(__m512 sum, __m512i a, __m512i b)
 {
@@ -92,47 +96,77 @@ static inline __m512 clamp(__m512 v, __m512 low, __m512 high)
     return _mm512_min_ps(high, _mm512_max_ps(low, v));
 }
 
-static inline __m512 add_residual(const lt_gemm_tile *tile, __m512 x, size_t row, size_t column)
-{
-    return tile->residual == NULL
-               ? x
-               : _mm512_add_ps(x, load_any(lt_gemm_mixed_residual(tile), tile->residual,
-                                           row * tile->ldr + column));
-}
-
-/* A whole tile from registers to C. */
+/* A whole tile from registers to C and from the residual, both of `dtype`. */
 static inline __attribute__((always_inline)) void
-finish_whole(const lt_gemm_tile *tile, const __m512 (*sum)[2], const int mr, const int nv)
+finish_whole(const lt_gemm_tile *tile, const __m512 (*sum)[2], const int mr, const int nv,
+             const leat_dtype dtype, const bool residual, const bool bounded)
 {
-    const lt_gemm_mixed *mixed = tile->epilogue;
-    const leat_dtype c_dtype = mixed->c_dtype;
+    const size_t bytes = dtype == LEAT_DTYPE_F32 ? sizeof(float) : sizeof(uint16_t);
     const __m512 low = _mm512_set1_ps((float)tile->low), high = _mm512_set1_ps((float)tile->high);
+    char *c = (char *)tile->c + (tile->row * tile->ldc + tile->column) * bytes;
+    const char *from = tile->residual;
+    from = residual ? from + (tile->row * tile->ldr + tile->column) * bytes : NULL;
 #pragma GCC unroll 16
-    for (int r = 0; r < mr; r++) {
-        size_t row = tile->row + (size_t)r;
+    for (int r = 0; r < mr; r++, c += tile->ldc * bytes) {
+        __m512 x[2];
 #pragma GCC unroll 2
         for (int v = 0; v < nv; v++) {
-            size_t column = tile->column + (size_t)v * 16;
-            __m512 x = add_residual(tile, sum[r][v], row, column);
-            store_any(c_dtype, tile->c, row * tile->ldc + column, clamp(x, low, high));
+            const size_t at = (size_t)v * VL;
+            x[v] = residual ? _mm512_add_ps(sum[r][v], load_any(dtype, from, at)) : sum[r][v];
+            x[v] = bounded ? clamp(x[v], low, high) : x[v];
         }
+        if (nv == 2 && dtype == LEAT_DTYPE_BF16) {
+            _mm512_storeu_si512(c, (__m512i)_mm512_cvtne2ps_pbh(x[1], x[0]));
+        } else {
+            for (int v = 0; v < nv; v++) {
+                store_any(dtype, c, (size_t)v * VL, x[v]);
+            }
+        }
+        from = residual ? from + tile->ldr * bytes : NULL;
     }
 }
 
-/* rows of nv vectors, the last of which is not whole: without activation. */
-static __attribute__((noinline)) void finish_partial(const lt_gemm_tile *tile, const float *sums,
-                                                     int rows, int nv)
+/* Whether finish_registers has a form for the tile. */
+static inline bool fits_registers(const lt_gemm_tile *tile, const int nv)
+{
+    const lt_gemm_mixed *mixed = tile->epilogue;
+    return tile->n == (uint32_t)(nv * VL) && tile->activation == NULL &&
+           mixed->c_dtype != LEAT_DTYPE_F16 &&
+           (tile->residual == NULL || lt_gemm_mixed_residual(tile) == mixed->c_dtype);
+}
+
+static inline __attribute__((always_inline)) void
+finish_registers(const lt_gemm_tile *tile, const __m512 (*sum)[2], const int mr, const int nv)
+{
+    const lt_gemm_mixed *mixed = tile->epilogue;
+    const bool bounded = tile->low > -INFINITY || tile->high < INFINITY;
+    if (mixed->c_dtype == LEAT_DTYPE_F32 && tile->residual != NULL) {
+        finish_whole(tile, sum, mr, nv, LEAT_DTYPE_F32, true, true);
+    } else if (mixed->c_dtype == LEAT_DTYPE_F32) {
+        finish_whole(tile, sum, mr, nv, LEAT_DTYPE_F32, false, true);
+    } else if (tile->residual != NULL) {
+        finish_whole(tile, sum, mr, nv, LEAT_DTYPE_BF16, true, true);
+    } else if (bounded) {
+        finish_whole(tile, sum, mr, nv, LEAT_DTYPE_BF16, false, true);
+    } else {
+        finish_whole(tile, sum, mr, nv, LEAT_DTYPE_BF16, false, false);
+    }
+}
+
+/* rows of nv vectors in memory, the last of which need not be whole: without activation. */
+static __attribute__((noinline)) void finish_memory(const lt_gemm_tile *tile, const float *sums,
+                                                    int rows, int nv)
 {
     const lt_gemm_mixed *mixed = tile->epilogue;
     const leat_dtype c_dtype = mixed->c_dtype, r_dtype = lt_gemm_mixed_residual(tile);
     const __m512 low = _mm512_set1_ps((float)tile->low), high = _mm512_set1_ps((float)tile->high);
     for (int v = 0; v < nv; v++) {
-        const size_t column = tile->column + (size_t)v * 16;
-        const uint32_t left = tile->n - (uint32_t)v * 16;
-        const __mmask16 mask = left >= 16 ? 0xffff : (__mmask16)((1u << left) - 1);
+        const size_t column = tile->column + (size_t)v * VL;
+        const uint32_t left = tile->n - (uint32_t)v * VL;
+        const __mmask16 mask = left >= VL ? 0xffff : (__mmask16)((1u << left) - 1);
         for (int r = 0; r < rows; r++) {
             const size_t row = tile->row + (size_t)r;
-            __m512 x = _mm512_loadu_ps(sums + (r * nv + v) * 16);
+            __m512 x = _mm512_loadu_ps(sums + (r * nv + v) * VL);
             if (tile->residual != NULL) {
                 size_t at = row * tile->ldr + column;
                 x = _mm512_add_ps(x, load_some(r_dtype, tile->residual, at, mask));
@@ -146,61 +180,84 @@ static __attribute__((noinline)) void finish_partial(const lt_gemm_tile *tile, c
 static __attribute__((noinline)) void finish_gelu(const lt_gemm_tile *tile, const float *sums,
                                                   int rows, int nv)
 {
+    const leat_dtype r_dtype = lt_gemm_mixed_residual(tile);
     for (int r = 0; r < rows; r++) {
         size_t row = tile->row + (size_t)r;
-        for (int v = 0; v < nv; v++, sums += 16) {
-            size_t column = tile->column + (size_t)v * 16;
-            __m512 x = add_residual(tile, _mm512_loadu_ps(sums), row, column);
+        for (int v = 0; v < nv; v++, sums += VL) {
+            size_t column = tile->column + (size_t)v * VL;
+            __m512 x = _mm512_loadu_ps(sums);
+            if (tile->residual != NULL) {
+                x = _mm512_add_ps(x, load_any(r_dtype, tile->residual, row * tile->ldr + column));
+            }
             store_any(LEAT_DTYPE_BF16, tile->c, row * tile->ldc + column, lt_gelu_avx512(x));
         }
     }
 }
 
+/* High tiles, which are nearly all where speed counts, have forms that keep to registers. */
 static inline __attribute__((always_inline)) void
 finish(const lt_gemm_tile *tile, const __m512 (*sum)[2], const int mr, const int nv)
 {
     const lt_gemm_mixed *mixed = tile->epilogue;
-    const bool whole = tile->n == (uint32_t)(nv * 16);
-    if (whole && tile->activation == NULL) {
-        finish_whole(tile, sum, mr, nv);
+    if (mr >= HIGH && fits_registers(tile, nv)) {
+        finish_registers(tile, sum, mr, nv);
         return;
     }
-    float out[LT_GEMM_MAX_MR * 32];
+    float out[LT_GEMM_MAX_MR * 2 * VL];
 #pragma GCC unroll 16
     for (int r = 0; r < mr; r++) {
         for (int v = 0; v < nv; v++) {
-            _mm512_storeu_ps(out + (r * nv + v) * 16, sum[r][v]);
+            _mm512_storeu_ps(out + (r * nv + v) * VL, sum[r][v]);
         }
     }
     if (tile->activation == NULL) {
-        finish_partial(tile, out, mr, nv);
-        return;
-    }
-    if (whole && tile->activation->kind == LT_CPU_ACTIVATION_GELU &&
-        mixed->c_dtype == LEAT_DTYPE_BF16) {
+        finish_memory(tile, out, mr, nv);
+    } else if (tile->n == (uint32_t)(nv * VL) && mixed->c_dtype == LEAT_DTYPE_BF16 &&
+               tile->activation->kind == LT_CPU_ACTIVATION_GELU) {
         finish_gelu(tile, out, mr, nv);
-        return;
+    } else {
+        lt_gemm_mixed_finish(tile, out, (size_t)mr, (size_t)(nv * VL), &lt_half_avx512,
+                             lt_cpu_activate_f32_avx512);
     }
-    lt_gemm_mixed_finish(tile, out, (size_t)mr, (size_t)(nv * 16), &lt_half_avx512,
-                         lt_cpu_activate_f32_avx512);
 }
+
+/* --- sums ---------------------------------------------------------------------------------------
+ */
 
 /* Row pointers beyond these are read from memory in every step: see gemm_kernel.inc. */
 #define NEAR 8
 
-/* Asks for one line of the tile's part of C and of the residual: at step i of its row i >> shift.
- */
-static inline __attribute__((always_inline)) void expect_line(const lt_gemm_tile *tile, size_t i,
-                                                              uint32_t shift)
+/* The tile's part of C and of the residual, to be asked for row by row. */
+typedef struct expected {
+    const char *c, *residual;
+    size_t c_step, r_step; /* bytes from row to row */
+    size_t c_last, r_last; /* from the first byte of a row to its last one */
+} expected;
+
+static inline expected expected_of(const lt_gemm_tile *tile, const int nv)
 {
     const lt_gemm_mixed *mixed = tile->epilogue;
-    size_t row = tile->row + (i >> shift), line = (i & 1) * 64;
-    size_t c = mixed->c_dtype == LEAT_DTYPE_F32 ? 4 : 2;
-    __builtin_prefetch((const char *)tile->c + (row * tile->ldc + tile->column) * c + line, 1, 3);
-    if (tile->residual != NULL) {
-        size_t r = lt_gemm_mixed_residual(tile) == LEAT_DTYPE_F32 ? 4 : 2;
-        __builtin_prefetch(
-            (const char *)tile->residual + (row * tile->ldr + tile->column) * r + line, 0, 3);
+    const size_t c = mixed->c_dtype == LEAT_DTYPE_F32 ? 4 : 2;
+    const size_t r = lt_gemm_mixed_residual(tile) == LEAT_DTYPE_F32 ? 4 : 2;
+    return (expected){.c = (const char *)tile->c + (tile->row * tile->ldc + tile->column) * c,
+                      .residual = tile->residual ? (const char *)tile->residual +
+                                                       (tile->row * tile->ldr + tile->column) * r
+                                                 : NULL,
+                      .c_step = tile->ldc * c,
+                      .r_step = tile->ldr * r,
+                      .c_last = (size_t)nv * VL * c - 1,
+                      .r_last = (size_t)nv * VL * r - 1};
+}
+
+static inline void expect_row(expected *e)
+{
+    __builtin_prefetch(e->c, 1, 3);
+    __builtin_prefetch(e->c + e->c_last, 1, 3);
+    e->c += e->c_step;
+    if (e->residual != NULL) {
+        __builtin_prefetch(e->residual, 0, 3);
+        __builtin_prefetch(e->residual + e->r_last, 0, 3);
+        e->residual += e->r_step;
     }
 }
 
@@ -229,15 +286,16 @@ static inline __attribute__((always_inline)) void tile_run(const lt_gemm_tile *t
 #pragma GCC unroll 16
     for (int r = 0; r < mr; r++) {
         for (int v = 0; v < nv; v++) {
-            sum[r][v] = tile->bias ? _mm512_loadu_ps((const float *)tile->bias + v * 16)
+            sum[r][v] = tile->bias ? _mm512_loadu_ps((const float *)tile->bias + v * VL)
                                    : _mm512_setzero_ps();
         }
     }
     const char *b = tile->b, *next = tile->next;
     const size_t next_step = tile->next_step, pairs = tile->k / 2;
-    const uint32_t shift = pairs >= (size_t)mr << 3 ? 3 : pairs >= (size_t)mr << 2 ? 2 : 1;
-    size_t expected = (size_t)mr << shift;
-    expected = expected < pairs ? expected : pairs;
+    expected lines = expected_of(tile, nv);
+    int rows_left = mr;
+    /* Steps from row to row of what is asked for, so that the lines do not come in a burst. */
+    const size_t stride = pairs >= (size_t)mr * 8 ? 8 : pairs >= (size_t)mr * 4 ? 4 : 2;
     for (size_t t = 0; t < tile->taps; t++) {
         const char *near[LT_GEMM_MAX_MR];
         const char *volatile far[LT_GEMM_MAX_MR];
@@ -250,15 +308,17 @@ static inline __attribute__((always_inline)) void tile_run(const lt_gemm_tile *t
         for (; next == NULL && j < pairs; j++, b += nv * 64) { /* all is near: operands, and C */
             step_run(sum, near, far, 4 * j, b, mr, nv);
         }
-        for (; j < expected; j++, b += nv * 64, next += next_step) {
-            expect_line(tile, j, shift);
-            __builtin_prefetch(next, 0, 2);
-            step_run(sum, near, far, 4 * j, b, mr, nv);
-        }
-        expected = 0;
-        for (; j < pairs; j++, b += nv * 64, next += next_step) {
-            __builtin_prefetch(next, 0, 2);
-            step_run(sum, near, far, 4 * j, b, mr, nv);
+        while (j < pairs) {
+            size_t end = pairs;
+            if (rows_left > 0) {
+                expect_row(&lines);
+                rows_left--;
+                end = j + stride < pairs ? j + stride : pairs;
+            }
+            for (; j < end; j++, b += nv * 64, next += next_step) {
+                __builtin_prefetch(next, 0, 2);
+                step_run(sum, near, far, 4 * j, b, mr, nv);
+            }
         }
         if (tile->k % 2 != 0) {
 #pragma GCC unroll 16
