@@ -119,6 +119,7 @@ typedef struct runner {
     bool activate;      /* by function, after the tile */
     bool by_kernel;     /* likewise costly, but the kernel's own */
     bool tiles_outermost;
+    bool chained;      /* whole tiles go to kernels->chain */
     bool far_residual; /* and contiguous */
     size_t tile_rows, higher_tiles;
     size_t panels;
@@ -212,6 +213,8 @@ static void prepare_rows(const runner *run, const chunk *c)
     const lt_gemm_job *job = run->job;
     const blocking *b = &run->blocking;
     size_t tile_bytes = job->kernels->mr * b->chunk_taps * b->copy_k * job->kernels->a_bytes;
+    const bool alike = job->rows == NULL;
+    bool copied = false;
     for (size_t t = c->t0; t < c->t1; t++) {
         size_t first = tile_row(run, t), count = tile_row(run, t + 1) - first;
         const void **rows = tile_rows(run, c, t);
@@ -221,7 +224,10 @@ static void prepare_rows(const runner *run, const chunk *c)
             job->rows(job->rows_argument, first, count, rows); /* of all taps, for all chunks */
             advance_rows(job, count, c->k0, rows);
         }
-        if (rows_unfit(job) || rows_collide(job, rows, count)) {
+        if (t == c->t0 || !alike) {
+            copied = rows_unfit(job) || rows_collide(job, rows, count);
+        }
+        if (copied) {
             copy_rows(run, c, first, count, rows, c->copies + (t - c->t0) * tile_bytes);
         }
     }
@@ -311,6 +317,51 @@ static void run_chain(const runner *run, chain *waiting)
     }
 }
 
+/* From one tile to the next in one direction: elements of the pointer table, bytes, and rows and
+ * columns of C. */
+typedef struct strides {
+    size_t rows, b, bias, c, next, row, column;
+} strides;
+
+/* Hands `count` whole tiles to the chain, the first of which `tile` was turned to. What differs
+ * from tile to tile is kept in registers: in memory each would wait for the one before. */
+static void chain_tiles(const runner *run, const lt_gemm_tile *tile, const strides *by,
+                        size_t count, chain *waiting)
+{
+    const lt_gemm_job *job = run->job;
+    const void *const *rows = tile->rows;
+    const char *b = tile->b, *bias = tile->bias, *next = tile->next;
+    size_t row = tile->row, column = tile->column, at = waiting->count;
+    char *to = (char *)job->c + (row * job->ldc + column - run->c_column) * job->kernels->c_bytes;
+    for (size_t i = 0; i < count; i++) {
+        lt_gemm_tile *own = &waiting->tiles[at];
+        if (at++ == waiting->started) {
+            *own = *tile;
+            waiting->started++;
+        }
+        own->rows = rows;
+        own->b = b;
+        own->bias = bias;
+        own->c = to;
+        own->next = next;
+        own->row = row;
+        own->column = column;
+        if (at == MAX_CHAIN) {
+            waiting->count = at;
+            run_chain(run, waiting);
+            at = 0;
+        }
+        rows += by->rows;
+        b += by->b;
+        bias = bias != NULL ? bias + by->bias : NULL;
+        to += by->c;
+        next += by->next;
+        row += by->row;
+        column += by->column;
+    }
+    waiting->count = at;
+}
+
 /* Turns to tile t of rows. Returns how many rows it has. */
 static size_t set_rows(const runner *run, const chunk *c, size_t t, lt_gemm_tile *tile)
 {
@@ -335,9 +386,8 @@ static void next_panel(const runner *run, const chunk *c, size_t p, lt_gemm_tile
     }
 }
 
-/* One call of the kernel at the panel and rows that `tile` was turned to, now or by run_chain. */
-static void run_tile(const runner *run, const chunk *c, size_t count, lt_gemm_tile *tile,
-                     chain *waiting)
+/* One call of the kernel at the panel and rows that `tile` was turned to. */
+static void run_tile(const runner *run, const chunk *c, size_t count, lt_gemm_tile *tile)
 {
     const lt_gemm_job *job = run->job;
     const lt_gemm_kernels *kernels = job->kernels;
@@ -349,27 +399,6 @@ static void run_tile(const runner *run, const chunk *c, size_t count, lt_gemm_ti
     } else if (job->residual != NULL) {
         tile->residual = (const char *)job->residual + (row * job->ldr + column) * bytes;
     }
-    if (kernels->chain != NULL && count == kernels->mr && tile->n == kernels->nr) {
-        lt_gemm_tile *own = &waiting->tiles[waiting->count];
-        if (waiting->count++ == waiting->started) {
-            *own = *tile;
-            waiting->started++;
-        }
-        /* By parts, as a copy of all waits for the stores of what differs. */
-        own->rows = tile->rows;
-        own->b = tile->b;
-        own->bias = tile->bias;
-        own->c = tile->c;
-        own->residual = tile->residual;
-        own->next = tile->next;
-        own->n = tile->n;
-        own->row = tile->row;
-        own->column = tile->column;
-        if (waiting->count == MAX_CHAIN) {
-            run_chain(run, waiting);
-        }
-        return;
-    }
     kernel_of(kernels, tile->n, count)(tile);
     if (run->activate && c->index + 1 == run->blocking.chunks) {
         const int64_t ldc = (int64_t)job->ldc;
@@ -378,20 +407,41 @@ static void run_tile(const runner *run, const chunk *c, size_t count, lt_gemm_ti
     }
 }
 
+/* How many of the tiles [t0, t1) have all rows that kernels->chain takes: the first ones. */
+static size_t whole_tiles(const runner *run, size_t t0, size_t t1)
+{
+    const size_t mr = run->job->kernels->mr;
+    size_t whole = run->tile_rows == mr ? t1 : run->tile_rows + 1 == mr ? run->higher_tiles : 0;
+    whole = whole < t1 ? whole : t1;
+    return run->chained && whole > t0 ? whole - t0 : 0;
+}
+
 static void panels_outermost(const runner *run, const chunk *c)
 {
-    const lt_gemm_kernels *kernels = run->job->kernels;
+    const lt_gemm_job *job = run->job;
+    const lt_gemm_kernels *kernels = job->kernels;
     lt_gemm_tile tile = start_tile(run, c);
     chain waiting;
-    size_t tiles = c->t1 - c->t0;
+    size_t tiles = c->t1 - c->t0, whole = whole_tiles(run, c->t0, c->t1);
     waiting.count = waiting.started = 0;
     tile.next_step = divide_up(kernels->nr * kernels->b_bytes * kernels->k_group, tiles);
     size_t part = tile.next_step * tile.k / kernels->k_group * tile.taps;
+    const strides by = {.rows = job->taps * LT_GEMM_MAX_MR,
+                        .c = kernels->mr * job->ldc * kernels->c_bytes,
+                        .next = part,
+                        .row = kernels->mr};
     for (size_t p = c->p0; p < c->p1; p++) {
         set_panel(run, c, p, &tile);
         tile.next = p + 1 < c->p1 ? panel_at(run, p + 1, c->tap, c->k0) : panel_behind(run, c);
-        for (size_t t = c->t0; t < c->t1; t++) {
-            run_tile(run, c, set_rows(run, c, t, &tile), &tile, &waiting);
+        size_t t = c->t0;
+        if (whole != 0 && tile.n == kernels->nr) {
+            set_rows(run, c, t, &tile);
+            chain_tiles(run, &tile, &by, whole, &waiting);
+            tile.next = (const char *)tile.next + whole * part;
+            t += whole;
+        }
+        for (; t < c->t1; t++) {
+            run_tile(run, c, set_rows(run, c, t, &tile), &tile);
             tile.next = (const char *)tile.next + part;
         }
     }
@@ -414,24 +464,41 @@ static void expect_residual(const runner *run, size_t t, size_t part, size_t par
 static void tiles_outermost(const runner *run, const chunk *c)
 {
     const lt_gemm_job *job = run->job;
+    const lt_gemm_kernels *kernels = job->kernels;
     lt_gemm_tile tile = start_tile(run, c);
     chain waiting;
     bool dense = job->rows == NULL && job->lda == job->k;
-    size_t panels = c->p1 - c->p0;
+    size_t panels = c->p1 - c->p0, whole = job->n / kernels->nr, chained = 0;
     waiting.count = waiting.started = 0;
     tile.next_step =
-        dense ? divide_up(job->kernels->mr * job->kernels->a_bytes * job->kernels->k_group, panels)
-              : 0;
-    size_t part = tile.next_step * tile.k / job->kernels->k_group * tile.taps;
+        dense ? divide_up(kernels->mr * kernels->a_bytes * kernels->k_group, panels) : 0;
+    size_t part = tile.next_step * tile.k / kernels->k_group * tile.taps;
+    const strides by = {.b = run->panel_bytes,
+                        .bias = kernels->nr * kernels->bias_bytes,
+                        .c = kernels->nr * kernels->c_bytes,
+                        .next = part,
+                        .column = kernels->nr};
+    if (run->chained && whole > c->p0) {
+        chained = (whole < c->p1 ? whole : c->p1) - c->p0;
+    }
     for (size_t t = c->t0; t < c->t1; t++) {
         const size_t count = set_rows(run, c, t, &tile);
+        size_t p = c->p0;
         tile.next = tile_rows(run, c, t + 1 < c->t1 ? t + 1 : t)[0];
-        set_panel(run, c, c->p0, &tile);
-        for (size_t p = c->p0; p < c->p1;) {
+        set_panel(run, c, p, &tile);
+        if (chained != 0 && count == kernels->mr) {
+            chain_tiles(run, &tile, &by, chained, &waiting);
+            tile.next = (const char *)tile.next + chained * part;
+            p += chained;
+            if (p < c->p1) {
+                set_panel(run, c, p, &tile);
+            }
+        }
+        while (p < c->p1) {
             if (run->far_residual && t + 1 < c->t1) {
                 expect_residual(run, t + 1, p - c->p0, panels);
             }
-            run_tile(run, c, count, &tile, &waiting);
+            run_tile(run, c, count, &tile);
             tile.next = (const char *)tile.next + part;
             if (++p < c->p1) {
                 next_panel(run, c, p, &tile);
@@ -491,6 +558,13 @@ static void run_task(void *argument, uint32_t task, uint32_t thread)
              run->panels * (columns + 1) / run->panel_tasks, thread);
 }
 
+static size_t b_resident(const lt_gemm_kernels *kernels)
+{
+    return kernels->b_resident != 0            ? kernels->b_resident
+           : kernels->b_bytes == sizeof(float) ? B_RESIDENT_BYTES
+                                               : B_RESIDENT_NARROW;
+}
+
 static runner prepare_run(const lt_gemm_job *job, void *workspace)
 {
     runner run = {.job = job, .workspace = workspace, .low = -INFINITY, .high = INFINITY};
@@ -504,8 +578,8 @@ static runner prepare_run(const lt_gemm_job *job, void *workspace)
     run.by_kernel = costly && job->kernels->activate == NULL;
     run.panels = lt_gemm_panels(job->kernels, job->n);
     run.tiles_outermost =
-        lt_gemm_packed_bytes(job->kernels, job->taps, job->k, job->n) <=
-        (job->kernels->b_bytes == sizeof(float) ? B_RESIDENT_BYTES : B_RESIDENT_NARROW);
+        lt_gemm_packed_bytes(job->kernels, job->taps, job->k, job->n) <= b_resident(job->kernels);
+    run.chained = job->kernels->chain != NULL && job->residual == NULL && run.blocking.chunks == 1;
     run.far_residual = run.tiles_outermost && job->residual != NULL && job->ldr == job->n &&
                        job->m * job->n * job->kernels->c_bytes > FAR_BYTES;
     return run;

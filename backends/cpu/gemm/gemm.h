@@ -100,6 +100,8 @@ typedef struct lt_gemm_kernels {
     /* Several tiles of mr rows and whole panels, of one job and without chunks of k, in one call
      * that may begin one while it ends another. NULL: there is none. */
     void (*chain)(const lt_gemm_tile *tiles, size_t count);
+    size_t b_resident; /* bytes of B up to which all of it may stay in the second-level cache; 0:
+                          what gemm.c says */
     /* A tile of one row, one tap and nothing to be asked for by as many whole panels, of which it
      * names the first. NULL: there is none. */
     void (*row)(const lt_gemm_tile *tile, size_t panels);
