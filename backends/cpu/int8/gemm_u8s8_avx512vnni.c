@@ -443,11 +443,16 @@ static void chain_wide(const lt_gemm_tile *tiles, size_t count)
 
 #define FULL(rows) full_##rows,
 #define HALF(rows) half_##rows,
-#define TABLE(bytes, by_chain)                                                                     \
+/* B that a full-width processor's products, which ask for nothing where it is near, leave there. */
+#define WIDE_RESIDENT (320u << 10)
+
+#define TABLE(bytes, by_chain, resident)                                                           \
     {                                                                                              \
         .name = "gemm_u8s8_14x32_avx512vnni", .dtype = LEAT_DTYPE_U8, .a_bytes = 1, .b_bytes = 1,  \
         .c_bytes = bytes, .bias_bytes = 4, .k_group = 4, .mr = MR, .nr = 2 * VL,                   \
-        .full = {ROWS(FULL)}, .half = {ROWS(HALF)}, .chain = by_chain, .pack = lt_int8_pack        \
+        .full = {ROWS(FULL)}, .half = {ROWS(HALF)}, .chain = by_chain, .b_resident = resident,     \
+        .pack = lt_int8_pack                                                                       \
     }
 const lt_gemm_kernels lt_cpu_gemm_u8s8_14x32_avx512vnni[4] = {
-    TABLE(4, chain), TABLE(1, chain), TABLE(4, chain_wide), TABLE(1, chain_wide)};
+    TABLE(4, chain, 0), TABLE(1, chain, 0), TABLE(4, chain_wide, WIDE_RESIDENT),
+    TABLE(1, chain_wide, WIDE_RESIDENT)};

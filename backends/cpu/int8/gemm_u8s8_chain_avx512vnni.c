@@ -19,26 +19,33 @@
  *
  * Zen 5 (wide: 512 bits a pipe) takes half of that, and there a prefetch, which costs Zen 4
  * nothing, takes half a cycle of the 224 to 350 of a tile. So where all of B stays in the
- * second-level cache, and rows of C are written from end to end, nothing is asked for: with a
- * residual 314 cycles instead of 352. Of those 42 are products of floats; vpmovusdb instead of
- * packs would leave 300. Sums that go through memory take as long: 28 stores cost 16 cycles. */
+ * second-level cache, and rows of C are written from end to end, nothing is asked for: k 64 takes
+ * 247 cycles, with a residual 304, of which 14 and 42 are products of floats. What else there is
+ * takes a quarter of a cycle each, as it falls to the products' pipes as often as to others: so
+ * zero points and signs are passed over by a branch where there are none. Sums that go through
+ * memory take longer: 28 stores cost 16 cycles. */
 #include "int8/chain.h"
 
 #include <immintrin.h>
+#include <math.h>
 
 #define HALF (LT_INT8_CHAIN_ROWS / 2)
 #define VL 16
 /* Of a panel, which both halves read: beyond, it leaves the first cache between them. */
 #define MAX_K 1024
-/* Vectors of the half before that each of the first steps finishes, and how many steps. */
-#define PER_STEP(what) ((what) == LT_INT8_ADD_NOTHING ? 2 : 1)
-#define EARLY(what) (2 * HALF / PER_STEP(what))
+/* Vectors of the half before that each of the first steps finishes: bytes, bytes of a short k, and
+ * with a residual. And how many steps that takes. */
+#define PER_BYTES 2
+#define PER_SHORT 4
+#define PER_RESIDUAL 1
+#define EARLY(per) ((2 * HALF + (per)-1) / (per))
 
 /* Constants of the epilogue. */
 typedef struct constants {
     __m512 mid_factor, residual_factor, residual_offset;
     __m512i mid_low, mid_high, zero, flip, order;
     __m128i residual_flip;
+    bool bare; /* results and residual are u8, zero points of results 0 */
 } constants;
 
 static constants constants_of(const lt_int8_epilogue *e)
@@ -47,13 +54,14 @@ static constants constants_of(const lt_int8_epilogue *e)
     return (constants){.mid_factor = _mm512_set1_ps(e->mid_factor),
                        .residual_factor = _mm512_set1_ps(e->residual_factor),
                        .residual_offset = _mm512_set1_ps(e->residual_offset),
-                       .mid_low = _mm512_set1_epi32((int)e->mid_low),
-                       .mid_high = _mm512_set1_epi32((int)e->mid_high),
+                       .mid_low = _mm512_castps_si512(_mm512_set1_ps(-fabsf(e->mid_low))),
+                       .mid_high = _mm512_castps_si512(_mm512_set1_ps(e->mid_high)),
                        .zero = _mm512_set1_epi16((short)(e->zero + flip)),
                        .flip = _mm512_set1_epi8((char)flip),
                        .order =
                            _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15),
-                       .residual_flip = _mm_set1_epi8((char)e->residual_flip)};
+                       .residual_flip = _mm_set1_epi8((char)e->residual_flip),
+                       .bare = e->zero == 0 && flip == 0 && e->residual_flip == 0};
 }
 
 /* Where a half's results go, and what they need beside `constants`. */
@@ -64,8 +72,9 @@ typedef struct place {
     size_t step; /* from row to row of both */
 } place;
 
-/* f of one vector, before the zero point. Bounds of the middle are integers, taken after rounding:
- * maxima of floats would want the products' units. */
+/* f of one vector, before the zero point. Bounds of the middle, which are integers and have 0
+ * between them, are taken after rounding and by comparing floats' bits: without a sign those above
+ * 0 are the smaller, with one those below. Maxima of floats would want the products' units. */
 static inline __attribute__((always_inline)) __m512i finish_vector(const constants *k,
                                                                    const place *p, __m512i sum,
                                                                    int r, int v,
@@ -76,14 +85,19 @@ static inline __attribute__((always_inline)) __m512i finish_vector(const constan
         return _mm512_cvtps_epi32(_mm512_mul_ps(x, scale));
     }
     const void *from = p->residual + (size_t)r * p->step + v * VL;
-    __m128i bytes = _mm_xor_si128(_mm_loadu_si128(from), k->residual_flip);
+    __m128i bytes = _mm_loadu_si128(from);
+    if (!k->bare) {
+        bytes = _mm_xor_si128(bytes, k->residual_flip);
+    }
     __m512 add = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes));
     add = _mm512_fmadd_ps(add, k->residual_factor, k->residual_offset);
     if (what == LT_INT8_ADD_RESIDUAL) {
         return _mm512_cvtps_epi32(_mm512_fmadd_ps(x, scale, add));
     }
-    __m512i q = _mm512_max_epi32(_mm512_cvtps_epi32(_mm512_mul_ps(x, scale)), k->mid_low);
-    x = _mm512_cvtepi32_ps(_mm512_min_epi32(q, k->mid_high));
+    x = _mm512_roundscale_ps(_mm512_mul_ps(x, scale),
+                             _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    __m512i q = _mm512_min_epu32(_mm512_castps_si512(x), k->mid_low);
+    x = _mm512_castsi512_ps(_mm512_min_epi32(q, k->mid_high));
     return _mm512_cvtps_epi32(_mm512_fmadd_ps(x, k->mid_factor, add));
 }
 
@@ -93,7 +107,9 @@ static inline __attribute__((always_inline)) void store_rows(const constants *k,
 {
     uint8_t *c = p->c + (size_t)(r / 2 * 2) * p->step;
     __m512i q = _mm512_permutexvar_epi32(k->order, _mm512_packus_epi16(first, second));
-    q = _mm512_xor_si512(q, k->flip);
+    if (!k->bare) {
+        q = _mm512_xor_si512(q, k->flip);
+    }
     _mm256_storeu_si256((__m256i *)(void *)c, _mm512_castsi512_si256(q));
     if (r % 2 != 0) {
         _mm256_storeu_si256((__m256i *)(void *)(c + p->step), _mm512_extracti64x4_epi64(q, 1));
@@ -111,7 +127,10 @@ static inline __attribute__((always_inline)) void finish_part(const constants *k
     if (v == 0) {
         return;
     }
-    const __m512i own = _mm512_adds_epi16(_mm512_packs_epi32(sum[0], sum[1]), k->zero);
+    __m512i own = _mm512_packs_epi32(sum[0], sum[1]);
+    if (!k->bare) {
+        own = _mm512_adds_epi16(own, k->zero);
+    }
     if (r % 2 == 0 && r + 1 < HALF) {
         *words = own;
     } else {
@@ -161,10 +180,11 @@ static inline __attribute__((always_inline)) void expect(const lt_gemm_tile *til
 }
 
 /* `ask`: for C, the residual and what later calls need. */
-static inline __attribute__((always_inline)) void
-run_chain(const lt_gemm_tile *tiles, size_t count, const bool ask, const lt_int8_addend what)
+static inline __attribute__((always_inline)) void run_chain(const lt_gemm_tile *tiles, size_t count,
+                                                            const bool ask, const int per,
+                                                            const lt_int8_addend what)
 {
-    const int per = PER_STEP(what), early = EARLY(what);
+    const int early = EARLY(per);
     const constants own = constants_of(tiles->epilogue), *k = &own;
     uint8_t nowhere[2 * VL]; /* for what precedes the first half */
     place before = place_of(tiles, 0, what);
@@ -195,8 +215,11 @@ run_chain(const lt_gemm_tile *tiles, size_t count, const bool ask, const lt_int8
         }
 #pragma GCC unroll 16
         for (int i = 0; i < early; i++, next += ahead) {
-#pragma GCC unroll 2
+#pragma GCC unroll 4
             for (int j = i * per; j < (i + 1) * per; j++) {
+                if (j == 2 * HALF) {
+                    break;
+                }
                 finish_part(k, &before, held[j / 2], j / 2, j % 2, &words, what);
             }
             if (ask) {
@@ -243,34 +266,49 @@ run_chain(const lt_gemm_tile *tiles, size_t count, const bool ask, const lt_int8
 
 typedef void (*chain_fn)(const lt_gemm_tile *tiles, size_t count);
 
-#define DEFINE_CHAIN(name, ask, what)                                                              \
+#define DEFINE_CHAIN(name, ask, per, what)                                                         \
     static __attribute__((noinline)) void name(const lt_gemm_tile *tiles, size_t count)            \
     {                                                                                              \
-        run_chain(tiles, count, ask, what);                                                        \
+        run_chain(tiles, count, ask, per, what);                                                   \
     }
-DEFINE_CHAIN(chain_bytes, true, LT_INT8_ADD_NOTHING)
-DEFINE_CHAIN(chain_residual, true, LT_INT8_ADD_RESIDUAL)
-DEFINE_CHAIN(chain_residual_mid, true, LT_INT8_ADD_RESIDUAL_MID)
-DEFINE_CHAIN(near_bytes, false, LT_INT8_ADD_NOTHING)
-DEFINE_CHAIN(near_residual, false, LT_INT8_ADD_RESIDUAL)
-DEFINE_CHAIN(near_residual_mid, false, LT_INT8_ADD_RESIDUAL_MID)
+DEFINE_CHAIN(chain_bytes, true, PER_BYTES, LT_INT8_ADD_NOTHING)
+DEFINE_CHAIN(chain_short, true, PER_SHORT, LT_INT8_ADD_NOTHING)
+DEFINE_CHAIN(chain_residual, true, PER_RESIDUAL, LT_INT8_ADD_RESIDUAL)
+DEFINE_CHAIN(chain_residual_mid, true, PER_RESIDUAL, LT_INT8_ADD_RESIDUAL_MID)
+DEFINE_CHAIN(near_bytes, false, PER_BYTES, LT_INT8_ADD_NOTHING)
+DEFINE_CHAIN(near_short, false, PER_SHORT, LT_INT8_ADD_NOTHING)
+DEFINE_CHAIN(near_residual, false, PER_RESIDUAL, LT_INT8_ADD_RESIDUAL)
+DEFINE_CHAIN(near_residual_mid, false, PER_RESIDUAL, LT_INT8_ADD_RESIDUAL_MID)
+
+/* The function for tiles of k elements a tap; NULL: it is too short. */
+static chain_fn choose(const lt_int8_epilogue *e, size_t k, bool near)
+{
+    if (e->way == LT_INT8_WAY_BYTES_RESIDUAL && k >= 4 * EARLY(PER_RESIDUAL)) {
+        return e->mid ? near ? near_residual_mid : chain_residual_mid
+               : near ? near_residual
+                      : chain_residual;
+    }
+    if (e->way == LT_INT8_WAY_BYTES && k >= 4 * EARLY(PER_BYTES)) {
+        return near ? near_bytes : chain_bytes;
+    }
+    if (e->way == LT_INT8_WAY_BYTES && k >= 4 * EARLY(PER_SHORT)) {
+        return near ? near_short : chain_short;
+    }
+    return NULL;
+}
 
 bool lt_int8_chain_avx512vnni(const lt_gemm_tile *tiles, size_t count, bool wide)
 {
-    static const chain_fn fns[2][3] = {{chain_bytes, chain_residual, chain_residual_mid},
-                                       {near_bytes, near_residual, near_residual_mid}};
     const lt_int8_epilogue *e = tiles->epilogue;
-    const size_t early =
-        e->way == LT_INT8_WAY_BYTES ? EARLY(LT_INT8_ADD_NOTHING) : EARLY(LT_INT8_ADD_RESIDUAL);
-    if (!e->type_bounds ||
-        (e->residual_kind != LT_INT8_RESIDUAL_NONE && e->residual_ld != tiles->ldc) ||
-        e->bias != NULL || tiles->bias == NULL || tiles->activation != NULL ||
-        tiles->k < 4 * early || tiles->k * tiles->taps > MAX_K ||
-        (e->way != LT_INT8_WAY_BYTES && e->way != LT_INT8_WAY_BYTES_RESIDUAL)) {
-        return false;
-    }
     /* gemm.c passes over all panels with the same rows where B stays near. */
     const bool near = wide && count > 1 && tiles[0].rows == tiles[1].rows;
-    fns[near][e->way == LT_INT8_WAY_BYTES ? 0 : e->mid ? 2 : 1](tiles, count);
+    const chain_fn fn = choose(e, tiles->k, near);
+    if (fn == NULL || !e->type_bounds ||
+        (e->residual_kind != LT_INT8_RESIDUAL_NONE && e->residual_ld != tiles->ldc) ||
+        (e->mid && (e->mid_low > 0 || e->mid_high < 0)) || e->bias != NULL || tiles->bias == NULL ||
+        tiles->activation != NULL || tiles->k * tiles->taps > MAX_K) {
+        return false;
+    }
+    fn(tiles, count);
     return true;
 }

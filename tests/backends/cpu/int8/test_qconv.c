@@ -262,6 +262,9 @@ static void qconv_whole_tiles_match_loops(void **state)
         {"1x1, k 52", 1, 52, 64, 1, {14, 9}, {1, 1}, {1, 1}, {1, 1}, {0, 0}},
         {"1x1, k 56", 1, 56, 64, 1, {14, 9}, {1, 1}, {1, 1}, {1, 1}, {0, 0}},
         {"1x1, k 24", 1, 24, 32, 1, {14, 4}, {1, 1}, {1, 1}, {1, 1}, {0, 0}},
+        {"1x1, k 16, 18 tiles", 1, 16, 96, 1, {14, 6}, {1, 1}, {1, 1}, {1, 1}, {0, 0}},
+        {"1x1, k 12", 1, 12, 32, 1, {14, 4}, {1, 1}, {1, 1}, {1, 1}, {0, 0}},
+        {"1x1, 14 and 13 rows, 384 KB", 1, 256, 1536, 1, {9, 3}, {1, 1}, {1, 1}, {1, 1}, {0, 0}},
         {"3x3, 6 tiles", 1, 32, 64, 1, {14, 6}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},
         {"3x3, 60 channels", 1, 60, 64, 1, {14, 6}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},
         {"3x3, groups", 1, 64, 64, 2, {7, 4}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},
@@ -281,6 +284,8 @@ static void qconv_whole_tiles_match_loops(void **state)
          "Relu"},
         {{LEAT_DTYPE_I8, 0.02f, 4}, {LEAT_DTYPE_I8, 0.03f, -7}, {LEAT_DTYPE_I8, 0.04f, 11}, NULL},
         {{LEAT_DTYPE_I8, 0.02f, 4}, {LEAT_DTYPE_U8, 0.03f, 130}, {LEAT_DTYPE_U8, 0.04f, 99}, NULL},
+        {{LEAT_DTYPE_U8, 0.02f, 0}, {LEAT_DTYPE_U8, 0.03f, 130}, {LEAT_DTYPE_U8, 0.04f, 99}, NULL},
+        {{LEAT_DTYPE_U8, 0.02f, 255}, {LEAT_DTYPE_I8, 0.03f, 0}, {LEAT_DTYPE_U8, 0.04f, 0}, NULL},
         {{0}, {LEAT_DTYPE_U8, 0.017f, 9}, {LEAT_DTYPE_U8, 0.027f, 0}, "Relu"},
         {{0}, {LEAT_DTYPE_I8, 0.03f, -7}, {LEAT_DTYPE_I8, 0.04f, 11}, NULL},
     };
