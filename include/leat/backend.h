@@ -405,14 +405,16 @@ typedef struct leat_backend {
      * (copies between host_alloc's memory and the device's, launches), none of which is carried
      * out; capture_end makes a graph of it, which graph_launch queues as a whole as often as
      * wanted. All addresses stay as they were queued, so the host replays a graph only while they
-     * hold. Owns:     *out_graph is the caller's until graph_destroy, which is called when no
-     * launch of it is under way and before the stream is destroyed. Threads:  one capture at a time
-     * per stream, by one thread, which calls nothing else of this device meanwhile. Other threads
-     * may allocate, free, launch and capture on streams of their own. A graph is launched on the
-     * stream that it was captured on. Errors:   any: the host then goes on with plain launches, and
-     * captures that part no more. Every capture_begin that succeeded is followed by one
-     * capture_end, which leaves the stream as usable as before, with *out_graph NULL when it fails.
-     * Work that cannot be recorded may fail when it is queued, or let capture_end fail. */
+     * hold.
+     * Owns:     *out_graph is the caller's until graph_destroy, which is called when no launch of
+     *           it is under way and before the stream is destroyed.
+     * Threads:  one capture at a time per stream, by one thread, which calls nothing else of this
+     *           device meanwhile. Other threads may allocate, free, launch and capture on streams
+     *           of their own. A graph is launched on the stream that it was captured on.
+     * Errors:   any: the host then goes on with plain launches, and captures that part no more.
+     *           Every capture_begin that succeeded is followed by one capture_end, which leaves the
+     *           stream as usable as before, with *out_graph NULL when it fails. Work that cannot be
+     *           recorded may fail when it is queued, or let capture_end fail. */
     leat_status (*capture_begin)(void *device, void *stream, leat_error *err);
     leat_status (*capture_end)(void *device, void *stream, void **out_graph, leat_error *err);
     leat_status (*graph_launch)(void *device, void *stream, void *graph, leat_error *err);

@@ -162,10 +162,12 @@ typedef struct leat_request_desc {
 
 /* Queues a request and returns at once. Allocates nothing.
  * Owns:     the descriptor and its arrays are copied; inputs' data is borrowed until completion,
- * and so are `outputs`. *out_request (NULL: no handle is wanted) is the caller's, given back by
- * leat_request_release. Threads:  any. Errors:   BUSY when queue_limit requests or max_keys keys
- * are there; EXPIRED when the deadline cannot be met; INVALID for a wrong count, type or shape, or
- * more rows than a batch has. */
+ *           and so are `outputs`. *out_request (NULL: no handle is wanted) is the caller's, given
+ *           back by leat_request_release.
+ * Threads:  any.
+ * Errors:   BUSY when queue_limit requests or max_keys keys are there; EXPIRED when the deadline
+ *           cannot be met; INVALID for a wrong count, type or shape, or more rows than a batch
+ *           has. */
 LEAT_API leat_status leat_batcher_submit(leat_batcher *batcher, const leat_request_desc *desc,
                                          leat_request **out_request,
                                          leat_error *err) LEAT_MUST_CHECK;

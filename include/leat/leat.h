@@ -190,7 +190,8 @@ typedef struct leat_context_desc {
 /* Creates a context: allocator, log, worker threads, devices. The CPU backend is always there.
  * Owns:     *out_context is the caller's, destroyed last by leat_context_destroy.
  * Threads:  any; contexts are independent. Creating and destroying children is safe from any
- * thread. Errors:   INVALID for a bad descriptor; NO_MEMORY; IO when a thread cannot be made. */
+ *           thread.
+ * Errors:   INVALID for a bad descriptor; NO_MEMORY; IO when a thread cannot be made. */
 LEAT_API leat_status leat_context_create(const leat_context_desc *desc, leat_context **out_context,
                                          leat_error *err) LEAT_MUST_CHECK;
 
@@ -280,9 +281,11 @@ typedef struct leat_model_desc {
 /* Loads an ONNX file, opset 7 or newer (older ones as far as their operators still mean the same),
  * IR version 3 or newer. Weights stay in the mapped file until a session packs them; the file must
  * not change while the model lives. External data is read from regular files in the model's own
- * directory or below it, never through links. Owns:     *out_model is the caller's; borrows the
- * context. Threads:  any. Errors:   NOT_FOUND, IO; CORRUPT with the file offset; UNSUPPORTED with
- * the operator or version; LIMIT; NO_MEMORY. */
+ * directory or below it, never through links.
+ * Owns:     *out_model is the caller's; borrows the context.
+ * Threads:  any.
+ * Errors:   NOT_FOUND, IO; CORRUPT with the file offset; UNSUPPORTED with the operator or version;
+ *           LIMIT; NO_MEMORY. */
 LEAT_API leat_status leat_model_load(leat_context *context, const char *path,
                                      const leat_model_desc *desc, leat_model **out_model,
                                      leat_error *err) LEAT_MUST_CHECK;

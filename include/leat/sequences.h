@@ -127,7 +127,8 @@ typedef struct leat_step {
 } leat_step;
 
 /* Runs one step. Allocates nothing once its shapes have run (leat_sequences_warm); but a device
- * that records runs as graphs does so for each row that has pieces. Threads:  one call at a time.
+ * that records runs as graphs does so for each row that has pieces.
+ * Threads:  one call at a time.
  * Errors:   BUSY while another runs; those of leat_session_run that are no sequence's own
  *           (DEVICE_LOST, NO_MEMORY, CANCELLED, LIMIT): what could not be run waits as before, and
  *           the next step tries it again. When a run fails otherwise its rows are run one by one: a
