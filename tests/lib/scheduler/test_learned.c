@@ -201,7 +201,7 @@ static void weights_come_back_as_they_were_written(void **state)
     (void)state;
     const char *path = TEST_BUILD "/tests/policy.txt";
     leat_policy_weights weights, read;
-    char text[512];
+    char text[512] = {0};
     open_bench((leat_scheduler_desc){.policy = LEAT_POLICY_EDF});
     for (int i = 0; i < LEAT_POLICY_WEIGHTS; i++) {
         weights.weights[i] = (float)(i - 7) / 3;
@@ -212,11 +212,11 @@ static void weights_come_back_as_they_were_written(void **state)
     FILE *file = fopen(path, "r");
     const size_t bytes = fread(text, 1, sizeof(text), file);
     fclose(file);
-    for (size_t i = 0; i <= bytes; i++) { /* every letter wrong; and one more, and one less */
+    for (size_t i = 0; i <= bytes + 1; i++) { /* every letter wrong; and one more, and one less */
         file = fopen(path, "w");
         const char kept = text[i];
         text[i] = kept == 'f' ? 'e' : 'f';
-        fwrite(text, 1, i < bytes ? bytes : bytes + 1, file);
+        fwrite(text, 1, i < bytes ? bytes : i == bytes ? bytes + 1 : bytes - 1, file);
         text[i] = kept;
         fclose(file);
         assert_int_equal(leat_policy_load(b.context, path, &read, &b.err), LEAT_CORRUPT);
