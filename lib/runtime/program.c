@@ -139,6 +139,7 @@ static leat_status list_constants(lt_program *program, leat_error *err)
         if (status != LEAT_OK) {
             return status;
         }
+        lt_weights_expect(program->weights[d], program->constant_bytes);
         lt_weights_on_growth(program->weights[d], RELEASE_STEP, release_pages, program->model);
     }
     return LEAT_OK;

@@ -24,6 +24,11 @@ void lt_weights_destroy(lt_weights *weights);
 void lt_weights_on_growth(lt_weights *weights, uint64_t step_bytes, void (*fn)(void *user),
                           void *user);
 
+/* Says how many bytes all packed forms will have, about. Those that fill most of the second-level
+ * cache are then put where they stay in it.
+ * Threads:  before the first lt_weights_get. */
+void lt_weights_expect(lt_weights *weights, uint64_t bytes);
+
 /* Whether a constant with that data is one of those. */
 bool lt_weights_covers(const lt_weights *weights, const void *data);
 

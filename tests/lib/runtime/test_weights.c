@@ -4,6 +4,8 @@
 #include "runtime/host.h"
 #include "runtime/weights.h"
 
+#include <unistd.h>
+
 static leat_context *context;
 static lt_weights *weights;
 static const float shared[4] = {1, 2, 3, 4};
@@ -131,6 +133,37 @@ static void get_opens_large_region_at_large_page(void **state)
     assert_int_equal((uintptr_t)block % (2 * mib), 0);
 }
 
+/* Weights that fill half of the second-level cache lie side by side in one large page, the more of
+ * them than was expected behind it. */
+static void get_expected_weights_lie_in_one_large_page(void **state)
+{
+    (void)state;
+    const long cache = sysconf(_SC_LEVEL2_CACHE_SIZE);
+    const size_t quarter = (size_t)(cache > 0 ? cache / 4 : 0) / 64 * 64;
+    const size_t page = (size_t)2 << 20;
+    if (quarter < 4096 || 2 * quarter > page / 2) {
+        print_message("the size of the second-level cache is not known, or too large\n");
+        skip();
+    }
+    leat_error err = {0};
+    leat_value w = value_of(shared);
+    const void *blocks[8] = {NULL};
+    lt_weights_expect(weights, 2 * quarter);
+    for (uint32_t i = 0; i < 8; i++) {
+        assert_ok(lt_weights_get(weights, &w, i, quarter, number_words, &i, &blocks[i], &err),
+                  &err);
+    }
+    assert_ptr_equal(blocks[1], (const char *)blocks[0] + quarter);
+    assert_int_equal((uintptr_t)blocks[0] / page, ((uintptr_t)blocks[0] + 2 * quarter - 1) / page);
+    for (uint32_t i = 0; i < 8; i++) {
+        for (size_t j = 0; j < quarter / 4; j++) {
+            if (((const uint32_t *)blocks[i])[j] != (uint32_t)j * 2654435761u + i) {
+                fail_msg("block %u differs at word %zu", i, j);
+            }
+        }
+    }
+}
+
 static void get_other_shape_is_another_form(void **state)
 {
     (void)state;
@@ -202,6 +235,7 @@ int main(void)
         TEST(get_same_key_fills_once),
         TEST(get_large_blocks_keep_what_others_hold),
         TEST(get_opens_large_region_at_large_page),
+        TEST(get_expected_weights_lie_in_one_large_page),
         TEST(get_other_shape_is_another_form),
         TEST(get_failing_fill_leaves_nothing),
         TEST(get_other_size_under_one_key_returns_internal),
