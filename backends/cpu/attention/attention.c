@@ -248,6 +248,7 @@ static void choose_kernels(lt_attention *a, const lt_cpu_device *device)
     if (device->isa == LT_CPU_AVX512) {
         a->rows = &lt_softmax_rows_avx512;
         a->transpose = lt_cpu_transpose_avx512(sizeof(float));
+        a->far_scores = device->full_width && a->dtype == LEAT_DTYPE_F32;
         if (device->avx512_bf16 && a->dtype == LEAT_DTYPE_BF16 && a->d % 2 == 0) {
             a->rows = &lt_softmax_rows_avx512bf16;
             a->gemm = &lt_cpu_gemm_bf16_14x32_avx512bf16_to_f32;

@@ -46,6 +46,7 @@ typedef struct lt_attention {
     float scale, softcap; /* softcap 0: none */
 
     const lt_gemm_kernels *gemm; /* from rows->factor to f32 */
+    bool far_scores;             /* a block of s may be larger than the first cache */
     const lt_softmax_rows *rows;
     const lt_half_kernels *half;
     lt_transpose_fn transpose;

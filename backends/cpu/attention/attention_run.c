@@ -7,7 +7,11 @@
 #define MOST_FEATURES (1 << 24) /* of a head */
 #define MAX_KEYS 512            /* of a block: 128 KB of K and of V at 64 elements a head */
 #define MAX_ROWS 504            /* of a task: packing K and V costs about as much as 8 rows */
-#define SCORE_BYTES (24u << 10) /* a block of s stays in the first cache with a panel */
+/* A block of s stays in the first cache with a panel, or ... */
+#define SCORE_BYTES (24u << 10)
+/* ... in the second, where products of full width are short of time to fetch K and V for every tile
+ * of rows anew. */
+#define FAR_SCORE_BYTES (96u << 10)
 
 static int64_t ceil_div(int64_t a, int64_t b)
 {
@@ -62,7 +66,8 @@ bool lt_attention_cut(lt_attention *a, uint32_t threads)
     keys = keys < 1 ? 1 : keys;
     a->key_block = ceil_div(keys, ceil_div(keys, MAX_KEYS));
     int64_t width = padded(a->gemm, a->key_block);
-    int64_t tiles = (int64_t)SCORE_BYTES / ((int64_t)sizeof(float) * width * a->gemm->mr);
+    const int64_t bytes = a->far_scores ? FAR_SCORE_BYTES : SCORE_BYTES;
+    int64_t tiles = bytes / ((int64_t)sizeof(float) * width * a->gemm->mr);
     tiles = tiles < 1 ? 1 : tiles;
     a->block = tiles * a->gemm->mr < a->chunk ? tiles * a->gemm->mr : a->chunk;
     size_t total = 0;
