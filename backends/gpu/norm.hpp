@@ -12,114 +12,110 @@
 namespace gpu
 {
 
-/* One row of lt_gpu_layer_norm. */
-template <class T> struct norm_row {
-    const T *x;
-    const T *skip;
-    const T *skip_bias;
-    T *sum;
-};
-
-/* V elements of s. */
-template <class T, int V> GPU_FN void norm_load(const norm_row<T> &r, int i, float (&s)[V])
+/* V elements of x. */
+template <class T, int V> GPU_FN void norm_unpack(const pack<T, V> &x, float (&s)[V])
 {
-    const pack<T, V> x = load_pack<V>(r.x + i);
     for (int k = 0; k < V; k++) {
         s[k] = to_f32(x.v[k]);
     }
-    if (r.skip != nullptr) {
-        const pack<T, V> v = load_pack<V>(r.skip + i);
-        for (int k = 0; k < V; k++) {
-            s[k] += to_f32(v.v[k]);
-        }
-    }
-    if (r.skip_bias != nullptr) {
-        const pack<T, V> v = load_pack<V>(r.skip_bias + i);
-        for (int k = 0; k < V; k++) {
-            s[k] += to_f32(v.v[k]);
-        }
-    }
 }
 
-/* y, scale, bias of V elements; the sum is stored last, for it may lie over x or skip. */
-template <class T, int V>
-GPU_FN void norm_store(const lt_gpu_layer_norm &p, const norm_row<T> &r, T *y, int i,
-                       const float (&s)[V], float mean, float inverse)
+template <int V> GPU_FN float norm_sum(const float (&s)[V])
 {
-    pack<T, V> out, sums, scale = {}, bias = {};
-    if (p.scale != nullptr) {
+    float sum = 0.0f;
+    for (int k = 0; k < V; k++) {
+        sum += s[k];
+    }
+    return sum;
+}
+
+/* Elements become differences from the mean; the sum of their squares. */
+template <int V> GPU_FN float norm_center(float (&s)[V], float mean)
+{
+    float squares = 0.0f;
+    for (int k = 0; k < V; k++) {
+        s[k] -= mean;
+        squares = f_fma(s[k], s[k], squares);
+    }
+    return squares;
+}
+
+/* y of V differences from the mean. BOTH: there are scale and bias, and nothing to choose for each
+ * element. */
+template <bool BOTH, class T, int V>
+GPU_FN void norm_store(const lt_gpu_layer_norm &p, T *y, int i, const float (&s)[V], float inverse)
+{
+    pack<T, V> out, scale, bias;
+    for (int k = 0; k < V && !BOTH; k++) {
+        scale.v[k] = from_f32<T>(1.0f);
+        bias.v[k] = from_f32<T>(0.0f);
+    }
+    if (BOTH || p.scale != nullptr) {
         scale = load_pack<V>((const T *)p.scale + i);
     }
-    if (p.bias != nullptr) {
+    if (BOTH || p.bias != nullptr) {
         bias = load_pack<V>((const T *)p.bias + i);
     }
     for (int k = 0; k < V; k++) {
-        float v = (s[k] - mean) * inverse;
-        v = p.scale != nullptr ? v * to_f32(scale.v[k]) : v;
-        v = p.bias != nullptr ? v + to_f32(bias.v[k]) : v;
-        out.v[k] = from_f32<T>(v);
-        sums.v[k] = from_f32<T>(s[k]);
+        out.v[k] = from_f32<T>(f_fma(s[k] * inverse, to_f32(scale.v[k]), to_f32(bias.v[k])));
     }
     store_pack<V>(y + i, out);
-    if (r.sum != nullptr) {
-        store_pack<V>(r.sum + i, sums);
-    }
 }
 
-template <class T> GPU_FN norm_row<T> norm_row_at(const lt_gpu_layer_norm &p, int64_t at)
+/* A row's statistics from its sum of squares: 1 / sqrt(...). */
+template <class Team>
+GPU_FN float norm_finish(const lt_gpu_layer_norm &p, int64_t row, float mean, float squares)
 {
-    return {(const T *)p.x + at, p.skip != nullptr ? (const T *)p.skip + at : nullptr,
-            (const T *)p.skip_bias, p.sum != nullptr ? (T *)p.sum + at : nullptr};
+    const float inverse =
+        1.0f / f_sqrt(Team::template reduce<add_op>(squares) / (float)p.n + p.epsilon);
+    if (member<Team>() == 0) {
+        if (p.mean != nullptr) {
+            p.mean[row] = mean;
+        }
+        if (p.inverse != nullptr) {
+            p.inverse[row] = inverse;
+        }
+    }
+    return inverse;
 }
 
-GPU_FN void norm_statistics(const lt_gpu_layer_norm &p, int64_t row, float mean, float inverse)
-{
-    if (p.mean != nullptr) {
-        p.mean[row] = mean;
-    }
-    if (p.inverse != nullptr) {
-        p.inverse[row] = inverse;
-    }
-}
-
-/* Rows that fit the team's registers: read once. A member has STEPS packs of V elements. */
+/* Rows that fit the team's registers: read once. A member has STEPS packs of V elements; all of
+ * them are on their way before the first is used, which would wait for memory STEPS times. */
 template <class T, class Team, int V, int STEPS>
 GPU_FN void layer_norm_held(const lt_gpu_layer_norm &p)
 {
     const int step = Team::size() * V, first = member<Team>() * V;
+    const bool both = p.scale != nullptr && p.bias != nullptr;
     for (int64_t row = Team::first(); row < p.rows; row += Team::count()) {
-        const norm_row<T> r = norm_row_at<T>(p, row * p.n);
-        float s[STEPS][V] = {}, mean = 0.0f, squares = 0.0f;
+        const T *x = (const T *)p.x + row * p.n;
+        T *y = (T *)p.y + row * p.n;
+        pack<uint32_t, 4> read[STEPS] = {}; /* words: zeros beyond the row's end cost nothing */
+        float s[STEPS][V], mean = 0.0f, squares = 0.0f;
         GPU_UNROLL
         for (int j = 0; j < STEPS; j++) {
             if (first + j * step < p.n) {
-                norm_load<T, V>(r, first + j * step, s[j]);
+                read[j] = load_pack<4>((const uint32_t *)(x + first + j * step));
             }
         }
         GPU_UNROLL
         for (int j = 0; j < STEPS; j++) {
-            for (int k = 0; k < V; k++) {
-                mean += s[j][k];
-            }
+            norm_unpack(__builtin_bit_cast(pack<T, V>, read[j]), s[j]);
+            mean += norm_sum(s[j]);
         }
         mean = p.rms == 0 ? Team::template reduce<add_op>(mean) / (float)p.n : 0.0f;
         GPU_UNROLL
         for (int j = 0; j < STEPS; j++) {
-            for (int k = 0; k < V; k++) {
-                const float d = s[j][k] - mean;
-                squares += first + j * step < p.n ? d * d : 0.0f;
-            }
+            const float more = norm_center(s[j], mean);
+            squares += first + j * step < p.n ? more : 0.0f;
         }
-        squares = Team::template reduce<add_op>(squares);
-        const float inverse = 1.0f / f_sqrt(squares / (float)p.n + p.epsilon);
+        const float inverse = norm_finish<Team>(p, row, mean, squares);
         GPU_UNROLL
         for (int j = 0; j < STEPS; j++) {
-            if (first + j * step < p.n) {
-                norm_store<T, V>(p, r, (T *)p.y + row * p.n, first + j * step, s[j], mean, inverse);
+            if (first + j * step < p.n && both) {
+                norm_store<true>(p, y, first + j * step, s[j], inverse);
+            } else if (first + j * step < p.n) {
+                norm_store<false>(p, y, first + j * step, s[j], inverse);
             }
-        }
-        if (member<Team>() == 0) {
-            norm_statistics(p, row, mean, inverse);
         }
     }
 }
@@ -128,31 +124,25 @@ template <class T, class Team, int V> GPU_FN void layer_norm_rows(const lt_gpu_l
 {
     const int step = Team::size() * V, first = member<Team>() * V;
     for (int64_t row = Team::first(); row < p.rows; row += Team::count()) {
-        const norm_row<T> r = norm_row_at<T>(p, row * p.n);
+        const T *x = (const T *)p.x + row * p.n;
+        T *y = (T *)p.y + row * p.n;
         float s[V], mean = 0.0f, squares = 0.0f;
         if (p.rms == 0) {
             for (int i = first; i < p.n; i += step) {
-                norm_load<T, V>(r, i, s);
-                for (int k = 0; k < V; k++) {
-                    mean += s[k];
-                }
+                norm_unpack(load_pack<V>(x + i), s);
+                mean += norm_sum(s);
             }
             mean = Team::template reduce<add_op>(mean) / (float)p.n;
         }
         for (int i = first; i < p.n; i += step) {
-            norm_load<T, V>(r, i, s);
-            for (int k = 0; k < V; k++) {
-                squares += (s[k] - mean) * (s[k] - mean);
-            }
+            norm_unpack(load_pack<V>(x + i), s);
+            squares += norm_center(s, mean);
         }
-        squares = Team::template reduce<add_op>(squares);
-        const float inverse = 1.0f / f_sqrt(squares / (float)p.n + p.epsilon);
+        const float inverse = norm_finish<Team>(p, row, mean, squares);
         for (int i = first; i < p.n; i += step) {
-            norm_load<T, V>(r, i, s);
-            norm_store<T, V>(p, r, (T *)p.y + row * p.n, i, s, mean, inverse);
-        }
-        if (member<Team>() == 0) {
-            norm_statistics(p, row, mean, inverse);
+            norm_unpack(load_pack<V>(x + i), s);
+            (void)norm_center(s, mean);
+            norm_store<false>(p, y, i, s, inverse);
         }
     }
 }
@@ -161,8 +151,7 @@ template <class T, class Team> GPU_FN void layer_norm(const lt_gpu_layer_norm &p
 {
     constexpr int V = per_16_bytes<T>, STEPS = 4;
     /* NULL is aligned. */
-    if (p.n % V != 0 || !aligned_16(p.x) || !aligned_16(p.y) || !aligned_16(p.skip) ||
-        !aligned_16(p.skip_bias) || !aligned_16(p.sum) || !aligned_16(p.scale) ||
+    if (p.n % V != 0 || !aligned_16(p.x) || !aligned_16(p.y) || !aligned_16(p.scale) ||
         !aligned_16(p.bias)) {
         layer_norm_rows<T, Team, 1>(p);
     } else if (p.n <= Team::size() * V * STEPS) {

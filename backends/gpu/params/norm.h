@@ -5,20 +5,16 @@
 
 #include "common.h"
 
-/* Over rows of n dense elements, with s = x + skip + skip_bias (where given): y = (s - mean) /
- * sqrt(variance + epsilon) * scale + bias, or y = s / sqrt(mean of squares + epsilon) * scale with
- * `rms`. sum, where given, receives s. skip has x's shape; scale, bias and skip_bias n elements,
- * each may be NULL; all of T. y and sum may be x or skip.
+/* Over rows of n dense elements: y = (x - mean) / sqrt(variance + epsilon) * scale + bias, or y = x
+ * / sqrt(mean of squares + epsilon) * scale with `rms`. scale and bias have n elements, each may be
+ * NULL; all of T. y may be x.
  * lt_gpu_layer_norm_warp_{f32,f16,bf16}: a warp for a row: (rows + 3) / 4 blocks or fewer.
  *   lt_gpu_layer_norm_block_T: a block for a row (rows blocks or fewer): for few or long rows. */
 typedef struct lt_gpu_layer_norm {
     const void *x;
-    const void *skip;
-    const void *skip_bias;
     const void *scale;
     const void *bias;
     void *y;
-    void *sum;
     float *mean;    /* [rows], may be NULL */
     float *inverse; /* [rows], 1 / sqrt(...), may be NULL */
     int32_t rows;
