@@ -5,6 +5,7 @@
 #   make demo         fetch a trained network and photos, classify one
 #   make chat         fetch a small language model and talk with it   (make chat ARGS='"a question"')
 #   make check        all tests                     (make check ONLY=test_shape for some)
+#   make memcheck     the test programs under valgrind, an hour  (make memcheck ONLY=lib/batcher for some)
 #   make bench        leat and its peers side by side   (make bench ARGS='--rows mlp', see bench/table.py)
 #   make fuzz         libFuzzer targets side by side, with clang (make fuzz SECONDS=600 JOBS=16; 0: one per core)
 #   make install      DESTDIR, prefix, libdir, includedir, bindir as usual
@@ -103,7 +104,7 @@ CUDA_GEMM_FATBINS := $(if $(NVCC),$(patsubst %.cu,$(ROOT)/%.fatbin,$(wildcard ba
 STATIC := $(BUILD)/libleat.a
 SHARED := $(BUILD)/libleat.so.$(VERSION)
 
-.PHONY: all demo chat check bench fuzz fuzzers install uninstall format clean help test-programs
+.PHONY: all demo chat check memcheck bench fuzz fuzzers install uninstall format clean help test-programs
 .SECONDARY:
 all: $(STATIC) $(SHARED) $(BUILD)/leat $(EXAMPLES) $(PLUGINS) $(CUDA_PLUGIN)
 	@$(if $(NVCC),:,echo "leat: no nvcc (CUDA toolkit 12.8 or newer): the CUDA plugin is not built")
@@ -294,6 +295,10 @@ chat: $(BUILD)/examples/chat
 test-programs: $(CUDA_GEMM_FATBINS) $(TESTS) $(GPU_TESTS) $(REPLAYS) $(BENCHES) $(PLUGINS) $(CUDA_PLUGIN) $(CUDA_FAKES) $(BUILD)/leat $(EXAMPLES) $(SHARED)
 check: test-programs $(BUILD)/commands.ok
 	scripts/check.sh $(BUILD) $(ONLY)
+
+memcheck: test-programs
+	scripts/need.sh valgrind valgrind
+	scripts/memcheck.sh $(BUILD) $(ONLY)
 
 bench: $(BUILD)/leat $(SHARED) $(BENCHES)
 	scripts/bench.sh $(ARGS)
