@@ -151,8 +151,10 @@ void lt_conv_window_pad(const lt_conv_window *w, const void *from, void *to, int
     const lt_conv_geometry *g = &w->g;
     pad_job job = {w, from, to, fill};
     int64_t lines = g->batch * g->in[0] * g->in[1];
-    double line_bytes = 2.0 * (double)(g->in[2] * g->in_channels) * (double)w->element;
-    lt_cpu_parallel_range(args, lines, 1, line_bytes, pad_lines, &job);
+    size_t line = (size_t)(g->in[2] * g->in_channels) * w->element, bytes = (size_t)lines * line;
+    lt_cpu_parallel_range(args, lines, 1, 2.0 * (double)line, pad_lines, &job);
+    /* Read with weights of 0: what lay there before may not choose a slower way. */
+    memset((char *)to + bytes, fill, w->copy_bytes - bytes);
 }
 
 /* --- plan ---------------------------------------------------------------------------------------
