@@ -76,11 +76,13 @@ typedef struct leat_quantizer_desc {
                           products, by factors that move size from data to weights, for one more
                           multiplication (Xiao et al., "SmoothQuant", ICML 2023). The method dynamic
                           does so anyway */
-    int32_t feedback;  /* 1: weights are rounded so that what one errs the others make up for, on
-                          the data that is kept to measure with (Frantar et al., "GPTQ", ICLR 2023),
-                          channel by channel where that errs less than the nearest. Helps most at
-                          4 bits; takes time that grows with the third power of what is summed over,
-                          and memory with the second, up to 256 MB. Needs data */
+    int32_t feedback;  /* Weights are rounded so that what one errs the others make up for, on the
+                          data that is kept to measure with (Frantar et al., "GPTQ", ICLR 2023),
+                          channel by channel where that errs less than the nearest.
+                          0: by the method static, among 1,280 weights of a channel at a time, which
+                          bounds time (2,600 operations a weight) and memory (as feeding takes);
+                          1: by all methods, which needs data, and among 8,192: memory up to 256 MB;
+                          -1: never */
     const char *cache; /* path of a calibration cache, or NULL: what leat_quantizer_feed_files,
                           called once then, finds is written to it by leat_quantizer_finish; where
                           it is there already and of this model and data, most of the data is not

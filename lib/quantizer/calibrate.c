@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/tensor.h"
 #include "graph/infer.h"
+#include "passes/passes.h"
 #include "quantizer/quantizer.h"
 
 #include <string.h>
@@ -28,8 +29,13 @@ static bool is_among(const uint32_t *values, uint32_t count, uint32_t value)
     return false;
 }
 
-static leat_status add_taps(const leat_quantizer *q, lt_graph *graph, leat_error *err)
+/* Makes tensors outputs too; with `wanted` only those, and nothing else is computed. */
+static leat_status add_taps(const leat_quantizer *q, lt_graph *graph, const bool *wanted,
+                            leat_error *err)
 {
+    const lt_pass_context context = {.user = NULL};
+    const uint32_t given = graph->n_outputs;
+    bool changed;
     uint32_t *outputs = lt_arena_array(lt_graph_arena(graph), graph->n_outputs + q->n_tensors + 1u,
                                        sizeof(*outputs));
     if (outputs == NULL) {
@@ -37,18 +43,22 @@ static leat_status add_taps(const leat_quantizer *q, lt_graph *graph, leat_error
     }
     memcpy(outputs, graph->outputs, graph->n_outputs * sizeof(*outputs));
     graph->outputs = outputs;
+    graph->n_outputs = wanted ? 0 : given;
     for (uint32_t i = 0; i < q->n_tensors; i++) {
         uint32_t value = q->tensors[i].value;
-        if (!is_among(graph->inputs, graph->n_inputs, value) &&
+        if ((wanted == NULL || wanted[i]) && !is_among(graph->inputs, graph->n_inputs, value) &&
             !is_among(graph->outputs, graph->n_outputs, value)) {
             graph->outputs[graph->n_outputs++] = value;
         }
     }
-    return LEAT_OK;
+    if (graph->n_outputs == 0) { /* inputs alone are wanted, but a model has outputs */
+        graph->n_outputs = given;
+    }
+    return wanted ? lt_pass_remove_dead(graph, &context, &changed, err) : LEAT_OK;
 }
 
 /* Plain algorithms: their weights take less memory, and they round less. */
-leat_status lt_quant_open_tapped(leat_quantizer *q, leat_error *err)
+leat_status lt_quant_open_tapped(leat_quantizer *q, const bool *wanted, leat_error *err)
 {
     const leat_session_desc desc = {.struct_size = sizeof(desc), .plain_algorithms = 1};
     lt_graph *graph;
@@ -56,7 +66,7 @@ leat_status lt_quant_open_tapped(leat_quantizer *q, leat_error *err)
     if (status != LEAT_OK) {
         return status;
     }
-    status = add_taps(q, graph, err);
+    status = add_taps(q, graph, wanted, err);
     if (status != LEAT_OK) {
         lt_graph_destroy(graph);
         return status;
@@ -357,7 +367,7 @@ leat_status lt_quant_feed(leat_quantizer *q, const leat_array *inputs, size_t n_
     }
     /* before the tapped model takes its memory */
     leat_status status = q->session ? LEAT_OK : lt_quant_time_source(q, inputs, n_inputs, err);
-    status = status || q->session ? status : lt_quant_open_tapped(q, err);
+    status = status || q->session ? status : lt_quant_open_tapped(q, NULL, err);
     if (status != LEAT_OK) {
         lt_quant_stop_feeding(q);
         return status;

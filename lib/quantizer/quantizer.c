@@ -238,6 +238,26 @@ static void keep_doubtful(leat_quantizer *q)
     }
 }
 
+/* Static products of 8 bits are rounded so unless it is not wanted: there it costs little, and the
+ * data is there. */
+static bool takes_feedback(const leat_quantizer *q)
+{
+    const bool usual = q->method == LEAT_QUANTIZE_STATIC && q->n_batches > 0;
+    return q->desc.feedback > 0 || (q->desc.feedback == 0 && usual);
+}
+
+static leat_status make_weights(leat_quantizer *q, leat_error *err)
+{
+    leat_status status = takes_feedback(q) ? lt_quant_feedback(q, err) : LEAT_OK;
+    for (uint32_t i = 0; i < q->n_layers && status == LEAT_OK; i++) {
+        if (q->layers[i].on) {
+            status = lt_quant_levels(q, &q->layers[i], err);
+        }
+    }
+    lt_model_release_pages(q->model);
+    return status;
+}
+
 /* Everything but writing. */
 static leat_status decide(leat_quantizer *q, leat_error *err)
 {
@@ -252,16 +272,7 @@ static leat_status decide(leat_quantizer *q, leat_error *err)
         status = lt_quant_smooth(q, err);
         keep_doubtful(q);
     }
-    for (uint32_t i = 0; i < q->n_layers && status == LEAT_OK; i++) {
-        if (q->layers[i].on) {
-            status = q->method == LEAT_QUANTIZE_WEIGHTS ? lt_quant_blocks(q, &q->layers[i], err)
-                                                        : lt_quant_weights(q, &q->layers[i], err);
-        }
-    }
-    lt_model_release_pages(q->model);
-    if (status == LEAT_OK && q->desc.feedback) {
-        status = lt_quant_feedback(q, err);
-    }
+    status = status ? status : make_weights(q, err);
     if (status == LEAT_OK && q->method == LEAT_QUANTIZE_STATIC) {
         status = lt_quant_choose_ranges(q, err);
     }

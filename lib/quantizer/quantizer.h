@@ -147,6 +147,9 @@ leat_status lt_quant_weights(leat_quantizer *q, lt_quant_layer *layer,
 /* The same in blocks (blocks.c). */
 leat_status lt_quant_blocks(leat_quantizer *q, lt_quant_layer *layer,
                             leat_error *err) LEAT_MUST_CHECK;
+/* The one of both that the method asks for. */
+leat_status lt_quant_levels(leat_quantizer *q, lt_quant_layer *layer,
+                            leat_error *err) LEAT_MUST_CHECK;
 /* INVALID: the layer's weights hold NaN or infinity. */
 leat_status lt_quant_not_finite(const leat_quantizer *q, const lt_quant_layer *layer,
                                 leat_error *err);
@@ -154,7 +157,8 @@ leat_status lt_quant_not_finite(const leat_quantizer *q, const lt_quant_layer *l
 /* Row k (of what is summed over), channel c of a matrix. */
 double lt_quant_weight(const leat_quantizer *q, const lt_quant_layer *layer, size_t k, size_t c);
 
-/* Rounds the weights of all layers that are on anew, with error feedback (feedback.c).
+/* Quantizes the weights of the layers that are on, with error feedback (feedback.c); some are left
+ * out where they are too large.
  * Errors:   INVALID without data; CANCELLED; NO_MEMORY. */
 leat_status lt_quant_feedback(leat_quantizer *q, leat_error *err) LEAT_MUST_CHECK;
 
@@ -230,8 +234,9 @@ leat_status lt_quant_divide(lt_graph *graph, const lt_quant_tensor *t, const cha
 leat_status lt_quant_feed(leat_quantizer *q, const leat_array *inputs, size_t n_inputs,
                           const int64_t *labels, size_t n_labels, leat_error *err) LEAT_MUST_CHECK;
 void lt_quant_stop_feeding(leat_quantizer *q);
-/* Makes q->tapped and q->session. */
-leat_status lt_quant_open_tapped(leat_quantizer *q, leat_error *err) LEAT_MUST_CHECK;
+/* Makes q->tapped and q->session; `wanted`, one a tensor: of these alone, and what they hang on. */
+leat_status lt_quant_open_tapped(leat_quantizer *q, const bool *wanted,
+                                 leat_error *err) LEAT_MUST_CHECK;
 /* The array that holds a tensor's elements in a run of those. */
 const leat_array *lt_quant_tapped(const leat_quantizer *q, uint32_t value, const leat_array *inputs,
                                   const leat_array *outputs);

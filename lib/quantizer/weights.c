@@ -117,6 +117,12 @@ leat_status lt_quant_weights(leat_quantizer *q, lt_quant_layer *layer, leat_erro
     return LEAT_OK;
 }
 
+leat_status lt_quant_levels(leat_quantizer *q, lt_quant_layer *layer, leat_error *err)
+{
+    return q->method == LEAT_QUANTIZE_WEIGHTS ? lt_quant_blocks(q, layer, err)
+                                              : lt_quant_weights(q, layer, err);
+}
+
 bool lt_quant_lost_mean(const leat_quantizer *q, const lt_quant_layer *layer, double *out)
 {
     const leat_value *weights = &q->model->graph->values[layer->node->inputs[1]];

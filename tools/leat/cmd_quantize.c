@@ -200,7 +200,7 @@ int cmd_quantize(const options *o)
                                 .any_speed = o->any_speed,
                                 .equalize = o->equalize,
                                 .smooth = o->smooth,
-                                .feedback = o->feedback,
+                                .feedback = o->no_feedback ? -1 : o->feedback,
                                 .cache = o->cache,
                                 .progress = shown ? show_progress : NULL};
     leat_quantizer_report report = {.struct_size = sizeof(report)};

@@ -28,7 +28,7 @@ static const usage commands[] = {
                  "         [--bits 8|4] [--block 32]\n"
                  "         [--target cpu|cuda|any] [--range min-max|percentile|mse|entropy]\n"
                  "         [--keep NODE]... [--sensitivity] [--any-speed] [--cache FILE]\n"
-                 "         [--equalize] [--smooth] [--feedback]\n"
+                 "         [--equalize] [--smooth] [--feedback|--no-feedback]\n"
                  "         [--report FILE] [--threads N] [--json]\n"},
     {"test", "leat test PATH... [--device D] [--rtol R] [--atol A] [--threads N]\n"},
 };
@@ -42,7 +42,10 @@ static const usage notes[] = {
      "--any-speed: quantize also layers that are slower in 8 bits on this CPU (--target cpu).\n"
      "--equalize: even out the channels of weights between products in a chain.\n"
      "--smooth: static too: even out the channels of what matrix products read (SmoothQuant).\n"
-     "--feedback: round weights so that errors make up for each other on the data (GPTQ).\n"},
+     "--feedback: round weights so that errors make up for each other on the data (GPTQ), "
+     "whatever\n"
+     "the method and the time; static does so by itself, in pieces. --no-feedback: to the "
+     "nearest.\n"},
     {"run bench inspect devices test",
      "--plugins DIR: where the backend of --device is looked for (libleat_NAME.so).\n"},
     {"", "Exit codes: 0 fine, 1 failed or mismatched, 2 usage, 3 model refused, 4 no device.\n"},
@@ -217,6 +220,7 @@ static const option table[] = {
     {"--equalize", QUANTIZE, FLAG, AT(equalize), 0, NULL, 0},
     {"--smooth", QUANTIZE, FLAG, AT(smooth), 0, NULL, 0},
     {"--feedback", QUANTIZE, FLAG, AT(feedback), 0, NULL, 0},
+    {"--no-feedback", QUANTIZE, FLAG, AT(no_feedback), 0, NULL, 0},
 };
 
 /* Position of a text among words with a space between; false when it is none of them. */

@@ -60,7 +60,7 @@ typedef struct options {
     const char *labels, *report;
     int method, target, range; /* values of the enumerations in leat/quantizer.h */
     double max_drop;
-    bool sensitivity, any_speed, equalize, smooth, feedback;
+    bool sensitivity, any_speed, equalize, smooth, feedback, no_feedback;
     int bits, block;
 } options;
 
