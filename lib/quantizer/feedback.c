@@ -30,7 +30,7 @@
 
 #define EACH 1280
 #define EACH_ASKED 8192
-#define PASS ((size_t)32 << 20)
+#define PASS ((size_t)20 << 20)
 #define MOST_BYTES ((size_t)256 << 20)
 #define LANES LT_FEEDBACK_LANES
 
@@ -39,9 +39,9 @@ typedef struct pass {
     leat_quantizer *q;
     lt_arena scratch;
     lt_feedback_piece *pieces;
-    size_t n_pieces, bytes, most_k;
+    size_t n_pieces, most_k;
     lt_feedback_lanes *lanes; /* one a thread */
-    float **rooms;            /* the same */
+    float **rooms;            /* the same; NULL: the sums have no memory yet */
     /* of the batch that was run last */
     const leat_array *inputs, *outputs;
     /* of the layer that is rounded */
@@ -86,22 +86,15 @@ static bool cut_layer(const leat_quantizer *q, const lt_quant_layer *layer, cut 
            out->bytes <= MOST_BYTES;
 }
 
-static bool add_pieces(pass *p, lt_quant_layer *layer, const cut *c)
+static void add_pieces(pass *p, lt_quant_layer *layer, const cut *c)
 {
-    const size_t floats = lt_feedback_floats(c->each);
-    float *h = lt_arena_array(&p->scratch, floats * c->pieces, sizeof(*h));
-    if (h == NULL) {
-        return false;
-    }
     for (size_t g = 0; g < c->groups; g++) {
-        for (size_t first = 0; first < c->k; first += c->each, h += floats) {
+        for (size_t first = 0; first < c->k; first += c->each) {
             const size_t k = c->k - first < c->each ? c->k - first : c->each;
-            p->pieces[p->n_pieces++] = (lt_feedback_piece){layer, g, first, k, 0, h, false};
+            p->pieces[p->n_pieces++] = (lt_feedback_piece){layer, g, first, k, 0, NULL, false};
         }
     }
-    p->bytes += c->bytes;
     p->most_k = c->each > p->most_k ? c->each : p->most_k;
-    return true;
 }
 
 /* Takes layers before *end, as many as fit. */
@@ -126,15 +119,16 @@ static leat_status take_layers(pass *p, uint32_t *end, leat_error *err)
     }
     for (; *end > first; --*end) {
         lt_quant_layer *layer = &q->layers[*end - 1];
-        if (layer->on && cut_layer(q, layer, &c) && !add_pieces(p, layer, &c)) {
-            return no_memory(err);
+        if (layer->on && cut_layer(q, layer, &c)) {
+            add_pieces(p, layer, &c);
         }
     }
     return LEAT_OK;
 }
 
-/* What threads work with. */
-static leat_status open_threads(pass *p, leat_error *err)
+/* The pieces' sums, and what threads work with: once the model's weights are where they stay, which
+ * takes more memory for a while. */
+static leat_status open_sums(pass *p, leat_error *err)
 {
     const size_t n = lt_pool_threads(p->q->context->pool);
     const size_t columns = p->most_k + LT_FEEDBACK_WIDE;
@@ -144,6 +138,11 @@ static leat_status open_threads(pass *p, leat_error *err)
     for (size_t i = 0; i < n && good; i++) {
         p->rooms[i] = lt_arena_array(&p->scratch, columns * LT_FEEDBACK_PANEL, sizeof(float));
         good = p->rooms[i] != NULL && lt_feedback_open_lanes(&p->lanes[i], p->most_k, &p->scratch);
+    }
+    for (size_t i = 0; i < p->n_pieces && good; i++) {
+        const size_t floats = lt_feedback_floats(p->pieces[i].k);
+        p->pieces[i].h = lt_arena_array(&p->scratch, floats, sizeof(float));
+        good = p->pieces[i].h != NULL;
     }
     return good ? LEAT_OK : no_memory(err);
 }
@@ -189,10 +188,13 @@ static leat_status run_batches(pass *p, leat_array *outputs, leat_error *err)
         for (uint32_t b = first; b < q->n_batches && !is_full(p); b += step) {
             p->inputs = q->batches[b].inputs;
             status = leat_session_run(q->session, p->inputs, n_inputs, outputs, n_outputs, err);
+            if (status == LEAT_OK && p->rooms == NULL) { /* the first run packs weights */
+                lt_model_release_pages(q->model);
+                status = open_sums(p, err);
+            }
             if (status != LEAT_OK) {
                 return status;
             }
-            lt_model_release_pages(q->model); /* the first run packs weights */
             lt_pool_parallel(q->context->pool, (uint32_t)p->n_pieces, add_task, p);
         }
     }
@@ -218,7 +220,9 @@ static leat_status make_factors(pass *p, leat_error *err)
         lt_arena_array(&p->scratch, q->tapped->graph->n_outputs + 1u, sizeof(*outputs));
     status = outputs ? run_batches(p, outputs, err) : no_memory(err);
     lt_quant_stop_feeding(q);
-    lt_pool_parallel(q->context->pool, (uint32_t)p->n_pieces, factorize_task, p);
+    if (status == LEAT_OK) {
+        lt_pool_parallel(q->context->pool, (uint32_t)p->n_pieces, factorize_task, p);
+    }
     return status;
 }
 
@@ -281,8 +285,7 @@ static leat_status round_some(leat_quantizer *q, uint32_t *end, leat_error *err)
     lt_arena_init(&p.scratch, &q->context->memory, 0);
     leat_status status = take_layers(&p, end, err);
     if (status == LEAT_OK && p.n_pieces > 0) {
-        status = open_threads(&p, err);
-        status = status ? status : make_factors(&p, err);
+        status = make_factors(&p, err);
     }
     for (size_t i = 0, last = 0; i < p.n_pieces && status == LEAT_OK; i = last) {
         while (last < p.n_pieces && p.pieces[last].layer == p.pieces[i].layer) {
