@@ -156,14 +156,14 @@ static double lost_by(int32_t feedback, bool turned)
     feed_mixtures(q, &run, data, LONG_K);
     assert_ok(leat_quantizer_finish(q, test_quantized_path, &run.err), &run.err);
     const lt_quant_layer *layer = &q->layers[0];
-    const float *w = q->model->graph->values[layer->node->inputs[1]].data;
     (void)mixtures(data, LONG_K, 100);
     for (size_t r = 0; r < ROWS; r++) {
         for (size_t c = 0; c < N; c++) {
             double y = 0;
             for (size_t k = 0; k < LONG_K; k++) {
-                const size_t at = turned ? c * LONG_K + k : k * N + c;
-                const double lost = (double)w[at] - layer->weights[at] * (double)layer->scales[c];
+                const double w = lt_quant_weight(q, layer, k, c);
+                const double level = layer->weights[turned ? c * LONG_K + k : k * N + c];
+                const double lost = w - level * (double)layer->scales[c];
                 y += lost * (double)data[r * LONG_K + k];
             }
             sum += y * y;
