@@ -30,7 +30,7 @@
 
 #define EACH 1280
 #define EACH_ASKED 8192
-#define PASS ((size_t)20 << 20)
+#define PASS ((size_t)32 << 20)
 #define MOST_BYTES ((size_t)256 << 20)
 #define LANES LT_FEEDBACK_LANES
 
