@@ -107,81 +107,6 @@ leat_status lt_quant_divide(lt_graph *graph, const lt_quant_tensor *t, const cha
                      graph, &(lt_quant_node){"Mul", stem, "_smooth", inputs, 2, 1, -1, at}, x, err);
 }
 
-/* --- versions -----------------------------------------------------------------------------------
- */
-
-/* Operators that mean in opset 13 what they meant in 7 to 12. Others of such a model are written as
- * functions that import their own version (onnx/write_opsets.c). */
-static bool means_the_same(const leat_node *node)
-{
-    static const char *const ops[] = {
-        "Abs",      "Add",         "AveragePool", "Concat",  "Conv",      "ConvTranspose",
-        "Div",      "Elu",         "Equal",       "Erf",     "Exp",       "Expand",
-        "Flatten",  "Floor",       "Gather",      "Gemm",    "Greater",   "GlobalAveragePool",
-        "GRU",      "Identity",    "LSTM",        "LRN",     "LeakyRelu", "GlobalMaxPool",
-        "Less",     "Log",         "MatMul",      "MaxPool", "Mul",       "InstanceNormalization",
-        "Neg",      "Not",         "PRelu",       "Pow",     "RNN",       "Reciprocal",
-        "Relu",     "HardSigmoid", "Reshape",     "Shape",   "Sigmoid",   "Slice",
-        "Softplus", "Sqrt",        "Sub",         "Tanh",    "Transpose", "Where"};
-    for (size_t i = 0; i < sizeof(ops) / sizeof(ops[0]); i++) {
-        if (strcmp(node->op, ops[i]) == 0) {
-            return node->opset >= 7 && (node->opset >= 10 || strcmp(node->op, "Slice") != 0);
-        }
-    }
-    return node->opset >= LEAST_OPSET;
-}
-
-/* Operators that mean in opset 21 something else than in 13 and in some version between. */
-static bool changed_after_13(const leat_node *node)
-{
-    static const struct {
-        const char *op;
-        int version;
-    } ops[] = {{"Split", 18},
-               {"ReduceMax", 18},
-               {"ReduceMin", 18},
-               {"ReduceMean", 18},
-               {"ReduceProd", 18},
-               {"ReduceL1", 18},
-               {"ReduceL2", 18},
-               {"ReduceLogSum", 18},
-               {"ReduceLogSumExp", 18},
-               {"Resize", 19},
-               {"ReduceSumSquare", 18},
-               {"BatchNormalization", 15},
-               {"GridSample", 20},
-               {"DFT", 20},
-               {"GroupNormalization", 21},
-               {"AveragePool", 19},
-               {"Optional", 21},
-               {"Pad", 19}};
-    for (size_t i = 0; i < sizeof(ops) / sizeof(ops[0]); i++) {
-        if (strcmp(node->op, ops[i].op) == 0) {
-            return node->opset < ops[i].version;
-        }
-    }
-    return false;
-}
-
-static void raise_opset(lt_graph *graph, int least)
-{
-    for (size_t i = 0; i < graph->n_opsets; i++) {
-        lt_opset *opset = &graph->opsets[i];
-        bool onnx = opset->domain[0] == '\0' || strcmp(opset->domain, "ai.onnx") == 0;
-        if (!onnx || opset->version >= least) {
-            continue;
-        }
-        opset->version = least;
-        for (uint32_t n = 0; n < graph->n_nodes; n++) {
-            leat_node *node = graph->nodes[n];
-            if (node->domain[0] == '\0' && means_the_same(node) &&
-                (least <= LEAST_OPSET || !changed_after_13(node))) {
-                node->opset = least;
-            }
-        }
-    }
-}
-
 /* ------------------------------------------------------------------------------------------------
  */
 
@@ -195,7 +120,11 @@ leat_status lt_quant_build(leat_quantizer *q, lt_graph **out_graph, leat_error *
         return status;
     }
     const bool blocks = q->method == LEAT_QUANTIZE_WEIGHTS;
-    raise_opset(graph, blocks ? BLOCKS_OPSET : LEAST_OPSET);
+    status = lt_quant_raise_opset(graph, blocks ? BLOCKS_OPSET : LEAST_OPSET, err);
+    if (status != LEAT_OK) {
+        lt_graph_destroy(graph);
+        return status;
+    }
     status = blocks                               ? lt_quant_build_blocks(q, graph, err)
              : q->method == LEAT_QUANTIZE_DYNAMIC ? lt_quant_build_dynamic(q, graph, err)
                                                   : lt_quant_build_static(q, graph, err);

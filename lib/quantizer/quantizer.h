@@ -197,6 +197,11 @@ leat_status lt_quant_build_static(leat_quantizer *q, lt_graph *graph,
 leat_status lt_quant_build_blocks(leat_quantizer *q, lt_graph *graph,
                                   leat_error *err) LEAT_MUST_CHECK;
 
+/* Raises the version of ONNX's domain, and of the nodes that mean the same in it: attributes may
+ * become inputs; others are written as functions of their own version (onnx/write_opsets.c).
+ * Errors:   NO_MEMORY. */
+leat_status lt_quant_raise_opset(lt_graph *graph, int to, leat_error *err) LEAT_MUST_CHECK;
+
 /* A constant named STEM SUFFIX, its data copied or, in q's arena already, borrowed. */
 typedef struct lt_quant_constant {
     const char *stem, *suffix;
