@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The parts of bench/sched.c: traces.c when requests come, simulate.c a policy in simulated time,
- * train.c the learned policy's weights, live.c policies in real time, oracle.c what no policy can
- * exceed, highest.c the highest load that meets an objective. */
+/* The parts of bench/sched.c: streams.c what asks, traces.c when requests come, simulate.c a policy
+ * in simulated time, train.c the learned policy's weights, live.c policies in real time, oracle.c
+ * what no policy can exceed, highest.c the highest load that meets an objective, table.c the
+ * tables. */
 #ifndef BENCH_SCHED_SCHED_H
 #define BENCH_SCHED_SCHED_H
 
@@ -61,6 +62,9 @@ typedef struct result {
     uint64_t decisions;
 } result;
 
+/* Gives the world the streams whose models the file has costs of; NULL: those of an H100. */
+void make_streams(world *w, const char *curves);
+
 /* Ends the program. */
 void fail(const char *what, const leat_error *err);
 
@@ -98,6 +102,12 @@ extern const leat_scheduler_desc objective_rules[];
 extern const size_t n_objective_rules;
 /* live: in real time, on a device that waits; of the rules those that hold or admit only. */
 void print_highest(const world *w, uint64_t seed, const leat_policy_weights *weights, bool live);
+
+/* The weights the other way round, and glad to wait. */
+leat_policy_weights wrecked(const leat_policy_weights *weights);
+/* The table of one seed, and of several. */
+void print_table(const world *w, uint64_t seed, const leat_policy_weights *weights);
+void print_seeds(const world *w, uint64_t seed, int n_seeds, const leat_policy_weights *weights);
 
 void train(const world *w, int generations, int threads, const char *path,
            leat_policy_weights *weights);
