@@ -60,6 +60,7 @@ typedef struct lt_core {
     bool strict;
     uint64_t hold_ns;
     uint64_t chunk_ns;
+    bool longer; /* rules: batches below class 0 take up to four chunks */
     uint64_t max_wait[LEAT_MAX_CLASSES];
     const float *weights; /* [LEAT_POLICY_WEIGHTS] */
     uint32_t n_devices;

@@ -2,8 +2,9 @@
 /* The guard: other schedulers decide in the real one's shadow about the same requests, each batch
  * taking what the table of costs says: a few rules that are safe, and the policy. The policy
  * decides for the devices only while its shadow is ahead of the best rule's, so that it must have
- * shown itself before; else that rule does. (Admission helps where too much is asked for, holding
- * where batches can grow, neither where the load is light.)
+ * shown itself before; else that rule does, or the bold one while that is ahead of it. (Admission
+ * helps where too much is asked for, holding where batches can grow, neither where the load is
+ * light; longer batches gain more than urgent requests lose by them under most loads.)
  *
  * What is compared is work in time, of requests whose deadlines have passed: by then all have done
  * or lost them. (A policy that leaves for later what is due later has done less at any moment, but
@@ -19,7 +20,20 @@ enum {
 
 #define LONGEST_NS (1ull << 40) /* of a deadline; one beyond counts as none */
 
-const lt_rule lt_rules[LT_N_RULES] = {{.admit = true}, {.holds = true}, {.admit = false}};
+const lt_rule lt_rules[LT_N_RULES] = {{.admit = true},
+                                      {.half_chunks = 1},
+                                      {.admit = false},
+                                      {.admit = true, .half_chunks = 1, .longer = true}};
+
+/* Whose work each ledger is about: the rules', by their numbers, and of others behind them. */
+static const uint32_t compared[LT_N_LEDGERS] = {0,
+                                                1,
+                                                2,
+                                                LT_RULE_BOLD,
+                                                [LT_POLICY_TO_STAND_IN] = LT_SHADOW_POLICY,
+                                                [LT_TRIAL_TO_POLICY] = LT_SHADOW_TRIAL,
+                                                [LT_POLICY_TO_BOLD] = LT_SHADOW_POLICY,
+                                                [LT_REAL_TO_STAND_IN] = LT_REAL};
 
 static uint64_t tick_of(const leat_scheduler *s, uint64_t time)
 {
@@ -49,8 +63,10 @@ static void close_ticks(leat_scheduler *s, uint64_t now)
             *open = 0;
         }
         for (int k = 0; k < LT_N_LEDGERS; k++) {
-            const uint32_t to = k == LT_TRIAL_TO_POLICY ? LT_SHADOW_POLICY : s->stand_in;
-            note(&s->ledgers[k], done[k] - done[to]);
+            const uint32_t to = k == LT_TRIAL_TO_POLICY  ? LT_SHADOW_POLICY
+                                : k == LT_POLICY_TO_BOLD ? LT_RULE_BOLD
+                                                         : s->stand_in;
+            note(&s->ledgers[k], done[compared[k]] - done[to]);
         }
     }
     s->tick = tick;
@@ -169,59 +185,92 @@ static double enough(const leat_scheduler *s, const lt_ledger *l, double deviati
     return deviations * sqrt(l->squares) + 2 * s->largest_work;
 }
 
+/* Some batches of work. */
+static double batches_of(const leat_scheduler *s)
+{
+    return 4 * (double)s->core.chunk_ns + 8 * s->largest_work;
+}
+
 /* Another rule stands in: all are compared with that now. */
 static void change(leat_scheduler *s, uint32_t rule)
 {
     const double ahead = s->ledgers[rule].gain, squares = s->ledgers[rule].squares;
     for (int k = 0; k < LT_N_LEDGERS; k++) {
-        s->ledgers[k].gain -= k == LT_TRIAL_TO_POLICY ? 0 : ahead;
+        s->ledgers[k].gain -= k == LT_TRIAL_TO_POLICY || k == LT_POLICY_TO_BOLD ? 0 : ahead;
     }
     s->ledgers[s->stand_in].squares = squares;
     s->ledgers[rule] = (lt_ledger){0};
     s->stand_in_done +=
         s->shadows[rule].stats.work_on_time_ns - s->shadows[s->stand_in].stats.work_on_time_ns;
     s->stand_in = rule;
-    s->stand_in_changes++;
-    s->core.hold_ns = s->shadows[rule].hold_ns;
 }
 
-/* Rules come and go by what chance does not make, however long that takes to see. */
-static void choose_rule(leat_scheduler *s)
+/* Whether a shadow is ahead of the stand-in's by more than it needs. Until the longest deadline has
+ * passed once it must be so by all that both have done, too: what is due later counts there. */
+static bool ahead(const leat_scheduler *s, const lt_ledger *l, uint32_t shadow, double need,
+                  bool settled)
+{
+    const double all = (double)s->shadows[shadow].stats.work_on_time_ns -
+                       (double)s->shadows[s->stand_in].stats.work_on_time_ns;
+    return l->gain > need && (settled || all > need);
+}
+
+/* What the devices are to do while the policy does not decide. */
+static void follow_rule(leat_scheduler *s, uint32_t rule)
+{
+    s->stand_in_changes += s->acting != rule;
+    s->acting = rule;
+    s->core.hold_ns = s->shadows[rule].hold_ns;
+    s->core.longer = s->shadows[rule].longer;
+}
+
+/* Rules come and go by what chance does not make, however long that takes to see. The bold one does
+ * more than the others under most loads, but not all: it acts while it is ahead of the best of
+ * them, and that remains what the policy is compared with. */
+static void choose_rule(leat_scheduler *s, bool settled)
 {
     uint32_t best = s->stand_in;
-    for (uint32_t k = 0; k < LT_N_RULES; k++) {
+    for (uint32_t k = 0; k < LT_RULE_BOLD; k++) {
         lt_ledger *l = &s->ledgers[k];
         const double need = enough(s, l, 2.5);
         bound(l, 2 * need);
-        if (l->gain > need && l->gain > s->ledgers[best].gain) {
+        if (settled && l->gain > need && l->gain > s->ledgers[best].gain) {
             best = k;
         }
     }
     if (best != s->stand_in) {
         change(s, best);
     }
+    lt_ledger *bold = &s->ledgers[LT_RULE_BOLD];
+    const double need = fmin(enough(s, bold, 4), 2 * batches_of(s));
+    bound(bold, 2 * need);
+    const bool acts =
+        s->acting == LT_RULE_BOLD ? bold->gain >= 0 : ahead(s, bold, LT_RULE_BOLD, need, settled);
+    follow_rule(s, acts ? LT_RULE_BOLD : s->stand_in);
 }
 
-/* The policy comes when its shadow is ahead by more than chance makes it, at least once as long as
- * the longest deadline after the beginning (of what is due later it may have done less); it goes
- * when that is lost, or when the devices have done so much less than the stand-in's shadow (the
- * table was wrong about what the policy does). Each time that it has to go it must show twice as
- * much; as long as it is ahead by all that counts, half. */
+/* The policy comes when its shadow is ahead by more than chance makes it, of the bold rule's, too,
+ * where that acts; it goes when that is lost, or when the devices have done so much less than the
+ * stand-in's shadow (the table was wrong about what the policy does, or it begins with queues that
+ * do not suit it). Each time that it has to go it must show twice as much; as long as it is ahead
+ * by all that counts, half. */
 void lt_shadow_guard(leat_scheduler *s, uint64_t now)
 {
-    const double batches = 4 * (double)s->core.chunk_ns + 8 * s->largest_work;
+    const double batches = batches_of(s);
     lt_ledger *shown = &s->ledgers[LT_POLICY_TO_STAND_IN], *real = &s->ledgers[LT_REAL_TO_STAND_IN];
+    lt_ledger *bold = &s->ledgers[LT_POLICY_TO_BOLD];
     const bool settled = now - s->first_ns >= s->horizon;
     close_ticks(s, now);
-    if (settled) {
-        choose_rule(s);
-    }
+    choose_rule(s, settled);
     const double need = ldexp(fmin(enough(s, shown, 4), 2 * batches), (int)s->doubts);
     bound(shown, 2 * need);
     bound(real, 4 * batches);
+    bound(bold, 4 * batches);
     const uint64_t done = s->shadows[s->stand_in].stats.work_on_time_ns;
     if (s->core.policy != LEAT_POLICY_LEARNED) {
-        if (shown->gain > need && settled) {
+        const bool best =
+            s->acting != LT_RULE_BOLD || bold->gain > fmin(enough(s, bold, 2.5), batches);
+        if (best && ahead(s, shown, LT_SHADOW_POLICY, need, settled)) {
             s->core.policy = LEAT_POLICY_LEARNED;
             s->stand_in_done = done;
             real->gain = 0;

@@ -23,7 +23,7 @@ static bool held(const lt_core *c, const lt_queue *q, uint32_t device, uint64_t 
 {
     const lt_waiting *head = lt_queue_at(q, 0);
     uint64_t end = head->arrived + c->hold_ns;
-    if (c->hold_ns == 0 || rows >= q->most[0][device]) {
+    if (c->hold_ns == 0 || rows >= q->most[c->longer][device]) {
         return false;
     }
     if (head->deadline != LT_NEVER) { /* twice its time, so that it can still be met */
@@ -49,7 +49,7 @@ lt_choice lt_core_pick(const lt_core *c, uint32_t device, uint64_t now)
         if (q->waiting == 0 || q->cost[device] == NULL) {
             continue;
         }
-        const uint32_t rows = lt_queue_fit(q, device, now, q->most[0][device]);
+        const uint32_t rows = lt_queue_fit(q, device, now, q->most[c->longer][device]);
         const bool starved = now - lt_queue_at(q, 0)->arrived > c->max_wait[q->class_index];
         const uint32_t class_index = c->strict ? q->class_index : 0;
         uint64_t until = best.until;

@@ -50,7 +50,7 @@ leat_status leat_scheduler_submit(leat_scheduler *s, uint32_t queue, void *item,
             lt_scheduler_learn(s, now);
         }
     }
-    const bool admit = s->desc.admit || (lt_scheduler_guarded(s) && lt_rules[s->stand_in].admit);
+    const bool admit = s->desc.admit || (lt_scheduler_guarded(s) && lt_rules[s->acting].admit);
     status = lt_scheduler_take(c, admit, queue, now, deadline, item, err);
     if (status == LEAT_OK) {
         pthread_cond_signal(&s->work);
@@ -192,7 +192,7 @@ void leat_scheduler_read_stats(leat_scheduler *s, leat_scheduler_stats *out)
     out->trials = s->learning.trials;
     out->steps = s->learning.steps;
     out->guarded = lt_scheduler_guarded(s);
-    out->stand_in = (int32_t)s->stand_in;
+    out->stand_in = (int32_t)s->acting;
     pthread_mutex_unlock(&s->lock);
     out->struct_size = sizeof(*out);
 }

@@ -11,12 +11,14 @@
 /* A rule that may stand in for the learned policy: EDF, and what else. */
 typedef struct lt_rule {
     bool admit;
-    bool holds; /* batches that are not full, for half a chunk */
+    bool longer;          /* batches below class 0, up to four chunks */
+    uint32_t half_chunks; /* for which batches that are not full are held */
 } lt_rule;
 
 /* Who decides in the real scheduler's shadow about the same requests. */
 enum {
-    LT_N_RULES = 3, /* they are the first shadows */
+    LT_RULE_BOLD = 3, /* the last of the rules */
+    LT_N_RULES,       /* they are the first shadows */
     LT_SHADOW_POLICY = LT_N_RULES,
     LT_SHADOW_TRIAL, /* the policy with weights that are tried; only where it learns */
     LT_N_SHADOWS,
@@ -31,6 +33,7 @@ enum {
     LT_RULE_TO_STAND_IN,                /* and the other rules behind it */
     LT_POLICY_TO_STAND_IN = LT_N_RULES, /* both in the shadow */
     LT_TRIAL_TO_POLICY,
+    LT_POLICY_TO_BOLD,
     LT_REAL_TO_STAND_IN,
     LT_N_LEDGERS
 };
@@ -75,7 +78,8 @@ struct leat_scheduler {
 
     uint32_t n_shadows; /* 0: not LEARNED, or no guard */
     lt_core shadows[LT_N_SHADOWS];
-    uint32_t stand_in; /* of the rules: decides while the policy does not */
+    uint32_t stand_in; /* of the rules but the bold one: whom all are compared with */
+    uint32_t acting;   /* that or the bold one: decides while the policy does not */
     uint64_t stand_in_changes;
     lt_ledger ledgers[LT_N_LEDGERS];
     double open[LT_N_SHADOWS + 1][LT_OPEN_TICKS]; /* work in time that each has done, of requests
