@@ -15,7 +15,10 @@
  *
  * When a batch starts: at once while an instance is idle, so that a lone request waits for nothing;
  * while all are busy queues grow by themselves. An idle instance holds a batch back only when that
- * lowers the mean latency by the times measured so far (leat_batcher_desc.timeout_ns).
+ * lowers the mean latency by the times measured so far (leat_batcher_desc.timeout_ns). On the CPU
+ * (and with one instance of `run`) requests that wait are run one by one where a row has been found
+ * to take as long in a batch as alone, so that none waits for others' rows; now and then a batch of
+ * all that wait shows whether that is still so.
  *
  * Order: the request that is due first, which is its deadline or the time at which its class's
  * max_wait_ns has passed, whichever is earlier (earliest deadline first with a bound on starvation;

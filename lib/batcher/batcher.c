@@ -127,6 +127,9 @@ static leat_status make_sizes(leat_batcher *b, const leat_batcher_desc *d, leat_
             return lt_fail(err, LEAT_INVALID, "batch_sizes must ascend from 1 to max_batch_size");
         }
     }
+    /* A device's times say little of it: those of several instances overlap. */
+    b->weighs = any_size(d) && (d->run == NULL || b->desc.n_instances == 1);
+    b->together = 0.5; /* so it is taken to be until it is known */
     b->planned = lt_arena_array(&b->arena, (size_t)max + 1, sizeof(*b->planned));
     for (uint32_t n = 0; b->planned != NULL && n <= max; n++) {
         b->planned[n] = any_size(d) || n == 0    ? n

@@ -163,6 +163,9 @@ struct leat_batcher {
     lt_buckets pads;     /* lengths to which requests are padded */
     bool choosing;       /* a thread chooses them */
     uint32_t *planned;   /* [max_batch_size + 1]: rows of the run for a batch of so many */
+    bool weighs;         /* what batches gain: where they may have any size */
+    double together;     /* what a row takes in a batch, over what it takes alone: moving mean */
+    uint32_t n_split;    /* batches that were kept apart because of it */
     lt_device *pins;     /* whose pinned memory blocks are; NULL: ordinary memory */
     lt_slot *slots;      /* [n_slots] */
     uint32_t n_slots;    /* 0: inputs are put together when a batch runs */

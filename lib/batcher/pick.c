@@ -3,6 +3,11 @@
 #include "batcher/batcher.h"
 #include "batcher/times.h"
 
+#define LT_ALONE_ABOVE 0.95 /* of what a row takes alone */
+enum {
+    LT_TOGETHER_EVERY = 32
+};
+
 static leat_request *head(const lt_batch_key *key)
 {
     return (leat_request *)key->heap.root;
@@ -60,13 +65,24 @@ static bool hold(leat_batcher *b, lt_batch_key *key, uint64_t now, uint64_t *out
     return now < until;
 }
 
-/* Rows to take of those that wait: all, or fewer that are just a run's size when a row costs less
- * so, the others being left to the next batch. */
-static uint32_t rows_to_take(const leat_batcher *b, const lt_batch_key *key)
+/* Whether the head runs alone: where batches gain next to nothing those in front would only wait
+ * for those behind them. Now and then all run together, which shows whether that is still so. */
+static bool better_alone(leat_batcher *b, const lt_batch_key *key)
+{
+    return b->together > LT_ALONE_ABOVE && key->rows > head(key)->rows &&
+           ++b->n_split % LT_TOGETHER_EVERY != 0;
+}
+
+/* Rows to take of those that wait: all, the first request's, or fewer that are just a run's size
+ * when a row costs less so, the others being left to the next batch. */
+static uint32_t rows_to_take(leat_batcher *b, const lt_batch_key *key)
 {
     const uint32_t most = (uint32_t)b->desc.max_batch_size;
     const uint32_t all = key->rows < most ? key->rows : most;
     uint32_t fewer = all;
+    if (better_alone(b, key)) {
+        return head(key)->rows;
+    }
     while (fewer > 0 && b->planned[fewer] != fewer) {
         fewer--;
     }

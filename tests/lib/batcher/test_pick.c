@@ -277,6 +277,55 @@ static void batch_is_cut_to_a_size_where_rows_cost_less(void **state)
     close_bench(b);
 }
 
+/* Four requests at once, run to the last; the most rows of a run. */
+static int64_t most_of_four(bench *b)
+{
+    asked a[4];
+    int64_t most = 0;
+    b->n_runs = 0;
+    for (int i = 0; i < 4; i++) {
+        submit(b, &a[i], (float)(i + 1), 1, WIDTH);
+    }
+    for (int64_t rows = 0, n = 0; rows < 4; rows += b->rows[n++]) {
+        poll(b);
+        most = b->rows[n] > most ? b->rows[n] : most;
+    }
+    for (int i = 0; i < 4; i++) {
+        assert_got(&a[i], LEAT_OK);
+    }
+    return most;
+}
+
+/* Where a row takes as long in a batch as alone nobody waits for others' rows, until batches gain.
+ */
+static void rows_that_gain_nothing_together_run_alone(void **state)
+{
+    (void)state;
+    bench *b = open_bench((leat_batcher_desc){.max_batch_size = 4, .timeout_ns = UINT64_MAX});
+    asked a;
+    int n_tried = 0, n_together = 0;
+    b->element_ns = MS;
+    submit(b, &a, 1, 1, WIDTH);
+    poll(b);
+    while (most_of_four(b) == 4) { /* together until that is known */
+        assert_true(++n_tried < 64);
+    }
+    assert_true(n_tried > 1);
+    for (int i = 0; i < 64; i++) { /* and now and then */
+        n_together += most_of_four(b) > 1;
+    }
+    assert_in_range(n_together, 1, 16);
+    b->element_ns = 0;
+    b->cost_ns = MS;
+    for (n_tried = 0; most_of_four(b) < 4 || most_of_four(b) < 4; n_tried++) {
+        assert_true(n_tried < 256);
+    }
+    for (int i = 0; i < 64; i++) {
+        assert_int_equal(most_of_four(b), 4);
+    }
+    close_bench(b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -292,6 +341,7 @@ int main(void)
         cmocka_unit_test(batch_is_not_held_beyond_where_its_deadline_can_be_met),
         cmocka_unit_test(batches_are_filled_up_to_a_size),
         cmocka_unit_test(batch_is_cut_to_a_size_where_rows_cost_less),
+        cmocka_unit_test(rows_that_gain_nothing_together_run_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
