@@ -255,6 +255,7 @@ $(BUILD)/tests/examples/test_tokenizer: $(BUILD)/obj/examples/chat/tokenizer.o
 $(BUILD)/obj/tests/bench/%.o: BASE_CFLAGS += -Ibench
 $(BUILD)/tests/bench/sched/test_guard: $(SCHED_OBJ)
 $(BUILD)/tests/bench/sched/test_guard: LIBS := $(STATIC) $(LIBS) # behind these
+$(BUILD)/tests/bench/serve/test_search: $(BUILD)/obj/bench/serve/search.o
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/libtest.a $(STATIC)
 	@mkdir -p $(@D)
 	$(CC) $(BASE_LDFLAGS) $(LDFLAGS) $^ -lcmocka $(LIBS) -o $@

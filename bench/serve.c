@@ -4,8 +4,9 @@
  *   serve MODEL.onnx [--device D]... [--plugins DIR] [--threads N]
  *     requests   [--shape NAME=1x3x224x224]... [--mixed NAME=1x3x192x192]...
  *                [--groups 1 | --group-rows 1] [--lengths FILE --length DIMENSION]
- *     batcher    [--max-batch 32] [--step N] [--instances N] [--pad DIMENSION] [--poll US]
- *                [--fifo 1] [--null A:B]
+ *                [--distinct N]
+ *     batcher    [--max-batch 32] [--step N] [--instances N] [--pad DIMENSION [--pad-buckets N]]
+ *                [--poll US] [--answers MB] [--fifo 1] [--null A:B]
  *     load       [--rate R | --light R | --p99 MS | --users N | --trace FILE.csv]
  *                [--seconds 2] [--every S] [--senders 1]
  *                [--bursts ON_MS:OFF_MS] [--deadline MS] [--urgent R [--urgent-deadline MS]]
@@ -23,13 +24,18 @@
  * rate with that deadline: what is complete in time is the goodput. --light puts one rate seven
  * times in each of three ways in turn: directly by a session on the thread that would submit, by
  * leat_batcher_run on that thread, submitted: medians of the rounds, least and most. --every prints
- * a line every so many seconds, with the memory in use. --users: each asks again when answered.
+ * a line every so many seconds of what came since the last one, with the memory in use, and at the
+ * end one of all. --users: each asks again when answered.
  * Requests are of class 1 where there are --urgent ones, which are of class 0 and arrive at random
  * at a rate of their own, from a thread of their own; --senders threads share the others, each with
  * a part of the rate (one copies some 8 GB/s of inputs where they are staged). Arrivals are at
  * random (Poisson), with --bursts within ON_MS of every ON_MS + OFF_MS only. Latency counts from
  * the time at which a request was to arrive, also when it could not be submitted in time
  * ("coordinated omission"; Tene, 2013), in buckets of 1 %.
+ *
+ * --answers: memory for answers that are kept (leat_batcher_desc.answer_bytes); how many requests
+ * were answered so is told at the end. --distinct: so many different contents, the k-th 1 / k times
+ * as often as the first.
  *
  * --max-batch 1 is a server that does not batch, --fifo 1 one with a single queue that ends a batch
  * where shape or group change (serve/fifo.c). --step: batches are filled up to multiples of N rows.
@@ -46,8 +52,9 @@ static void warm(load *l, const settings *s)
 {
     leat_error err;
     bool seen[65536] = {false};
-    const bool wanted = s->null_us == 0 && (s->n_devices > 0 || l->n_kinds == 1);
-    for (size_t k = 0; k < l->n_kinds && wanted; k++) {
+    const size_t n_kinds = s->distinct > 1 ? 1 : l->n_kinds; /* distinct ones are of one shape */
+    const bool wanted = s->null_us == 0 && (s->n_devices > 0 || n_kinds == 1);
+    for (size_t k = 0; k < n_kinds && wanted; k++) {
         if (l->fifo != NULL) {
             fifo_warm(l->fifo, k);
             continue;
@@ -96,6 +103,8 @@ static void open_server(load *l, const settings *s, const leat_session_desc *ses
                               .poll_us = (uint32_t)s->poll_us,
                               .spread_devices = s->n_devices > 1,
                               .pad_dimension = s->pad,
+                              .pad_buckets = (uint32_t)s->pad_buckets,
+                              .answer_bytes = (uint64_t)(s->answers_mb * 1e6),
                               .session = session};
     if (s->step > 0) {
         set_sizes(s, &desc);
@@ -128,6 +137,9 @@ static void put_load(load *l, const settings *s, double direct_rate)
     } else {
         const result r = open_loop(l, s, s->rate);
         printf(s->json ? "" : "; %.0f/s in time\n", r.goodput);
+    }
+    if (s->answers_mb > 0) {
+        print_answers(l, s);
     }
 }
 

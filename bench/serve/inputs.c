@@ -135,8 +135,34 @@ static void read_lengths(const settings *s, load *l)
     l->order = order;
 }
 
+/* Requests of one shape with different contents, the k-th asked for 1 / k times as often as the
+ * first, as is usual where many ask (Zipf). */
+static void make_distinct(const settings *s, load *l)
+{
+    static uint32_t order[65536];
+    double total = 0;
+    uint64_t seed = 3;
+    for (; l->n_kinds < (size_t)s->distinct; l->n_kinds++) {
+        make_kind(s, l, l->n_kinds, NULL, 0);
+        total += 1 / (double)(l->n_kinds + 1);
+    }
+    for (l->n_order = 0; l->n_order < sizeof(order) / sizeof(order[0]); l->n_order++) {
+        double left = total * uniform(&seed);
+        uint32_t k = 0;
+        for (; k + 1 < l->n_kinds && left > 1 / (double)(k + 1); k++) {
+            left -= 1 / (double)(k + 1);
+        }
+        order[l->n_order] = k;
+    }
+    l->order = order;
+}
+
 static void read_kinds(const settings *s, load *l)
 {
+    if (s->distinct > 1) {
+        make_distinct(s, l);
+        return;
+    }
     if (s->lengths != NULL) {
         read_lengths(s, l);
         return;

@@ -34,8 +34,9 @@ typedef struct settings {
     const char *mixed[MOST_KINDS];
     size_t n_mixed;
     int threads, senders, max_batch, step, instances, groups, group_rows, users, fifo, json;
+    int distinct, pad_buckets;
     double poll_us, seconds, rate, light, p99_ms, on_ms, off_ms, null_us, null_row_us, every;
-    double deadline_ms, urgent, urgent_deadline_ms, overload, from, growth;
+    double deadline_ms, urgent, urgent_deadline_ms, overload, from, growth, answers_mb;
 } settings;
 
 /* Latencies of one class, in buckets of 1 %. */
@@ -63,6 +64,7 @@ typedef struct load {
     uint64_t deadline[CLASSES]; /* ns; 0: none */
     uint64_t bound;             /* ns; 0: none */
     times times[CLASSES];
+    times reported; /* of --every: what its lines have told of times[0 or 1] */
 } load;
 
 /* A request under way. */
@@ -91,6 +93,8 @@ void fail(const char *what, const leat_error *err);
 double uniform(uint64_t *seed);
 
 void times_clear(times *t);
+/* What came to `t` since `seen` was as it is, to *out; then seen is as t. */
+void times_since(const times *t, times *seen, times *out);
 void times_note(times *t, uint64_t ns);
 /* Milliseconds below which this part of all lie. */
 double times_quantile(const times *t, double part);
@@ -153,8 +157,10 @@ void light_load(load *l, const settings *s);
  */
 
 void print_class(const load *l, const settings *s, const result *r, uint32_t class_index);
-/* What came in the last stretch of a long load, ended `seconds` after its start. Begins anew. */
+/* What came since the last stretch of a long load, up to `seconds` after its start. */
 void print_stretch(load *l, const settings *s, double seconds);
+/* What was answered without a run, where answers are kept. */
+void print_answers(const load *l, const settings *s);
 /* Milliseconds within which 99 % of a class's requests were begun since `before`; within a bucket
  * of the batcher's (a power of two) as if all times there were as frequent. */
 double begun_within(const load *l, const leat_batcher_stats *before, uint32_t class_index);

@@ -58,7 +58,9 @@ static double resident(void)
 
 void print_stretch(load *l, const settings *s, double seconds)
 {
-    times *t = &l->times[s->urgent > 0 ? 1 : 0];
+    static times stretch;
+    const times *t = &stretch;
+    times_since(&l->times[s->urgent > 0 ? 1 : 0], &l->reported, &stretch);
     printf(
         s->json ? "{\"until_s\": %.0f, \"completed\": %llu, \"p50_ms\": %.4f, \"p99_ms\": %.4f, "
                   "\"refused\": %llu, \"failed\": %llu, \"resident_mb\": %.2f}\n"
@@ -67,5 +69,21 @@ void print_stretch(load *l, const settings *s, double seconds)
         seconds, (unsigned long long)t->completed, times_quantile(t, 0.5), times_quantile(t, 0.99),
         (unsigned long long)t->refused, (unsigned long long)t->failed, resident());
     fflush(stdout);
-    times_clear(t);
+}
+
+void print_answers(const load *l, const settings *s)
+{
+    leat_batcher_stats now = {.struct_size = sizeof(now)};
+    leat_batcher_read_stats(l->batcher, &now);
+    const uint64_t all = now.answer_hits + now.answer_joins + now.answer_misses;
+    printf(s->json
+               ? "{\"answer_hits\": %llu, \"answer_joins\": %llu, \"answer_misses\": %llu, "
+                 "\"hit_ratio\": %.4f, \"evictions\": %llu, \"kept\": %llu, \"kept_mb\": %.2f}\n"
+               : "answers kept: %llu requests were answered by one, %llu by an equal one under "
+                 "way, %llu ran: %.4f without a run; %llu went, %llu are kept in %.2f MB\n",
+           (unsigned long long)now.answer_hits, (unsigned long long)now.answer_joins,
+           (unsigned long long)now.answer_misses,
+           all ? 1 - (double)now.answer_misses / (double)all : 0,
+           (unsigned long long)now.answer_evictions, (unsigned long long)now.answers,
+           (double)now.answer_bytes / 1e6);
 }

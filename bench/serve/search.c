@@ -22,22 +22,47 @@ static bool within(load *l, const settings *s, double rate)
     return good(l, s, rate) || good(l, s, rate);
 }
 
+/* Up from a rate that is not known yet until one is beyond. */
+static void climb(load *l, const settings *s, double growth, double *low, double *high)
+{
+    while (*high < 1e7 && within(l, s, *high)) {
+        *low = *high;
+        *high *= growth;
+    }
+}
+
+static void narrow(load *l, const settings *s, double *low, double *high)
+{
+    while (*low > 0 && *high > 1.025 * *low) {
+        const double middle = sqrt(*low * *high);
+        *(within(l, s, middle) ? low : high) = middle;
+    }
+}
+
+/* What disturbs a server for a moment makes a rate that it can bear one beyond, and all that is
+ * tried then is below. So the least rate beyond is tried once more at the end, and where it is
+ * within the search goes on from there, by small steps. */
 double search(load *l, const settings *s, double direct_rate)
 {
+    enum {
+        MOST_RETURNS = 8
+    };
     const double growth = s->growth > 1 ? s->growth : 2;
     double low = 0, high = s->from > 0 ? s->from : direct_rate / 4;
-    while (high < 1e7 && within(l, s, high)) {
-        low = high;
-        high *= growth;
-    }
+    climb(l, s, growth, &low, &high);
     while (low == 0 && high > 1) { /* not even the first */
         high /= growth;
         low = within(l, s, high) ? high : 0;
         high = low > 0 ? growth * low : high;
     }
-    while (low > 0 && high > 1.025 * low) {
-        const double middle = sqrt(low * high);
-        *(within(l, s, middle) ? &low : &high) = middle;
+    narrow(l, s, &low, &high);
+    for (int i = 0; i < MOST_RETURNS && low > 0; i++) {
+        const double least_beyond = high;
+        climb(l, s, 1.1, &low, &high);
+        if (low < least_beyond) {
+            break;
+        }
+        narrow(l, s, &low, &high);
     }
     printf(
         s->json

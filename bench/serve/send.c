@@ -196,6 +196,9 @@ static double send_all(load *l, const settings *s, double rate)
     }
     drain(l);
     const double took = (double)(now_ns() - begin) / 1e9;
+    if (all[0].stretches) { /* the rest; what follows tells of all */
+        print_stretch(l, s, took);
+    }
     for (int i = 0; i < n; i++) {
         free(all[i].tickets);
     }
@@ -214,6 +217,7 @@ result open_loop(load *l, const settings *s, double rate)
     for (int c = 0; c < CLASSES; c++) {
         times_clear(&l->times[c]);
     }
+    times_clear(&l->reported);
     result r = {.asked = rate, .took = send_all(l, s, rate)};
     counts(l, &after[0], &after[1]);
     r.rows = (double)(after[1] - before[1]) / (double)(after[0] - before[0]);

@@ -18,7 +18,8 @@ static _Noreturn void explain(const char *what, const char *value)
             "  [--device D]... [--plugins DIR] [--threads N] [--seconds 2] [--every S]\n"
             "  [--shape NAME=1x3x8x8]... [--mixed NAME=1x3x9x9]... [--groups 1 | --group-rows 1]\n"
             "  [--lengths FILE --length DIMENSION] [--max-batch 32] [--step N] [--instances N]\n"
-            "  [--pad DIMENSION] [--poll US] [--fifo 1] [--null A:B] [--senders 1]\n"
+            "  [--pad DIMENSION [--pad-buckets N]] [--poll US] [--fifo 1] [--null A:B]\n"
+            "  [--answers MB] [--distinct N] [--senders 1]\n"
             "  [--bursts ON_MS:OFF_MS] [--deadline MS] [--urgent R [--urgent-deadline MS]]\n"
             "  [--overload 2] [--from R] [--growth 2] [--json 1]\n");
     exit(what != NULL ? 2 : 0);
@@ -71,6 +72,9 @@ static bool read_number(settings *s, const char *name, const char *value)
                    {"--group-rows", &s->group_rows, NULL, NULL},
                    {"--fifo", &s->fifo, NULL, NULL},
                    {"--json", &s->json, NULL, NULL},
+                   {"--distinct", &s->distinct, NULL, NULL},
+                   {"--pad-buckets", &s->pad_buckets, NULL, NULL},
+                   {"--answers", NULL, &s->answers_mb, NULL},
                    {"--seconds", NULL, &s->seconds, NULL},
                    {"--poll", NULL, &s->poll_us, NULL},
                    {"--rate", NULL, &s->rate, NULL},
@@ -131,6 +135,12 @@ settings read_settings(int argc, char **argv)
     if (s.model == NULL ||
         (s.rate <= 0 && s.light <= 0 && s.p99_ms <= 0 && s.users <= 0 && s.trace == NULL)) {
         explain("MODEL and --rate, --light, --p99, --users or --trace are needed", NULL);
+    }
+    if (s.distinct > MOST_KINDS || (s.distinct > 1 && (s.n_mixed > 0 || s.lengths != NULL))) {
+        explain("--distinct takes no --mixed and no --lengths, and is 1024 at most", NULL);
+    }
+    if (s.answers_mb > 0 && s.fifo != 0) {
+        explain("--fifo keeps no --answers", NULL);
     }
     if (s.fifo != 0 && (s.users > 0 || s.light > 0)) {
         explain("--fifo takes no --users and no --light", NULL);

@@ -33,6 +33,24 @@ void times_clear(times *t)
     t->completed = t->failed = t->late = t->refused = t->beyond = 0;
 }
 
+static uint64_t since(const _Atomic uint64_t *now, _Atomic uint64_t *seen)
+{
+    const uint64_t value = atomic_load(now);
+    return value - atomic_exchange(seen, value);
+}
+
+void times_since(const times *t, times *seen, times *out)
+{
+    for (int i = 0; i < BUCKETS; i++) {
+        out->buckets[i] = since(&t->buckets[i], &seen->buckets[i]);
+    }
+    out->completed = since(&t->completed, &seen->completed);
+    out->failed = since(&t->failed, &seen->failed);
+    out->late = since(&t->late, &seen->late);
+    out->refused = since(&t->refused, &seen->refused);
+    out->beyond = since(&t->beyond, &seen->beyond);
+}
+
 void times_note(times *t, uint64_t ns)
 {
     double bucket = log((double)(ns < 100 ? 100 : ns) / 100) / log(1.01);
