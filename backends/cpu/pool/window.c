@@ -61,6 +61,45 @@ static inline void store4_f16(uint16_t *out, lanes4 x)
     }
 }
 
+typedef struct bytes16 {
+    uint8_t b[16];
+} bytes16;
+
+static inline bytes16 load16(const void *x)
+{
+    bytes16 out;
+    memcpy(out.b, x, sizeof(out.b));
+    return out;
+}
+
+static inline void store16(void *out, bytes16 x)
+{
+    memcpy(out, x.b, sizeof(x.b));
+}
+
+static inline bytes16 set16(char x)
+{
+    bytes16 out;
+    memset(out.b, x, sizeof(out.b));
+    return out;
+}
+
+static inline bytes16 max16_u8(bytes16 x, bytes16 a)
+{
+    for (int i = 0; i < 16; i++) {
+        a.b[i] = x.b[i] > a.b[i] ? x.b[i] : a.b[i];
+    }
+    return a;
+}
+
+static inline bytes16 max16_i8(bytes16 x, bytes16 a)
+{
+    for (int i = 0; i < 16; i++) {
+        a.b[i] = (int8_t)x.b[i] > (int8_t)a.b[i] ? x.b[i] : a.b[i];
+    }
+    return a;
+}
+
 #define FORM portable
 #define V lanes4
 #define LANES 4
@@ -74,4 +113,10 @@ static inline void store4_f16(uint16_t *out, lanes4 x)
 #define V_STORE_F16 store4_f16
 #define V_LOAD_BF16 load4_bf16
 #define HALF_TO_F32 lt_f16_to_f32
+#define B bytes16
+#define B_LOAD load16
+#define B_STORE store16
+#define B_SET set16
+#define B_MAX_U8 max16_u8
+#define B_MAX_I8 max16_i8
 #include "pool/window.inc"

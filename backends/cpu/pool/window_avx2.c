@@ -20,6 +20,16 @@ static inline __m256 load_bf16(const uint16_t *x)
     return _mm256_castsi256_ps(_mm256_slli_epi32(wide, 16));
 }
 
+static inline __m256i load_bytes(const void *x)
+{
+    return _mm256_loadu_si256((const __m256i *)x);
+}
+
+static inline void store_bytes(void *out, __m256i x)
+{
+    _mm256_storeu_si256((__m256i *)out, x);
+}
+
 #define FORM avx2
 #define V __m256
 #define LANES 8
@@ -33,4 +43,10 @@ static inline __m256 load_bf16(const uint16_t *x)
 #define V_STORE_F16 store_f16
 #define V_LOAD_BF16 load_bf16
 #define HALF_TO_F32 _cvtsh_ss
+#define B __m256i
+#define B_LOAD load_bytes
+#define B_STORE store_bytes
+#define B_SET _mm256_set1_epi8
+#define B_MAX_U8 _mm256_max_epu8
+#define B_MAX_I8 _mm256_max_epi8
 #include "pool/window.inc"

@@ -33,4 +33,10 @@ static inline __m512 load_bf16(const uint16_t *x)
 #define V_STORE_F16 store_f16
 #define V_LOAD_BF16 load_bf16
 #define HALF_TO_F32 _cvtsh_ss
+#define B __m512i
+#define B_LOAD _mm512_loadu_si512
+#define B_STORE _mm512_storeu_si512
+#define B_SET _mm512_set1_epi8
+#define B_MAX_U8 _mm512_max_epu8
+#define B_MAX_I8 _mm512_max_epi8
 #include "pool/window.inc"
