@@ -127,13 +127,10 @@ typedef struct runner {
     size_t row_tasks, panel_tasks; /* one of them is 1 */
 } runner;
 
-/* The first row of a tile: the first ones are a row higher where the tiles do not divide them, or
- * the last one has what is left. */
+/* The first row of a tile: the first ones are a row higher where the tiles do not divide them. */
 static size_t tile_row(const runner *run, size_t tile)
 {
-    const size_t row =
-        tile * run->tile_rows + (tile < run->higher_tiles ? tile : run->higher_tiles);
-    return row < run->job->m ? row : run->job->m;
+    return tile * run->tile_rows + (tile < run->higher_tiles ? tile : run->higher_tiles);
 }
 
 /* --- rows ---------------------------------------------------------------------------------------
@@ -414,9 +411,7 @@ static void run_tile(const runner *run, const chunk *c, size_t count, lt_gemm_ti
 static size_t whole_tiles(const runner *run, size_t t0, size_t t1)
 {
     const size_t mr = run->job->kernels->mr;
-    size_t whole = run->tile_rows == mr       ? run->job->m / mr
-                   : run->tile_rows + 1 == mr ? run->higher_tiles
-                                              : 0;
+    size_t whole = run->tile_rows == mr ? t1 : run->tile_rows + 1 == mr ? run->higher_tiles : 0;
     whole = whole < t1 ? whole : t1;
     return run->chained && whole > t0 ? whole - t0 : 0;
 }
@@ -570,30 +565,21 @@ static size_t b_resident(const lt_gemm_kernels *kernels)
                                                : B_RESIDENT_NARROW;
 }
 
-/* Tiles of nearly equal height; or whole ones for the chain, where what is left for the last is
- * enough to keep the kernel busy. */
-static void cut_rows(runner *run)
-{
-    const size_t m = run->job->m, mr = run->job->kernels->mr;
-    const bool whole = run->chained && m > mr && m % mr >= mr / 2;
-    run->tile_rows = whole ? mr : m / run->blocking.tiles;
-    run->higher_tiles = whole ? 0 : m % run->blocking.tiles;
-}
-
 static runner prepare_run(const lt_gemm_job *job, void *workspace)
 {
     runner run = {.job = job, .workspace = workspace, .low = -INFINITY, .high = INFINITY};
     run.blocking = choose_blocking(job);
     run.k = lt_gemm_padded_k(job->kernels, job->k);
     run.panel_bytes = run.k * job->taps * job->kernels->nr * job->kernels->b_bytes;
-    run.chained = job->kernels->chain != NULL && job->residual == NULL && run.blocking.chunks == 1;
-    cut_rows(&run);
+    run.tile_rows = job->m / run.blocking.tiles;
+    run.higher_tiles = job->m % run.blocking.tiles;
     bool costly = !lt_cpu_activation_clamp(&job->activation, &run.low, &run.high);
     run.activate = costly && job->kernels->activate != NULL;
     run.by_kernel = costly && job->kernels->activate == NULL;
     run.panels = lt_gemm_panels(job->kernels, job->n);
     run.tiles_outermost =
         lt_gemm_packed_bytes(job->kernels, job->taps, job->k, job->n) <= b_resident(job->kernels);
+    run.chained = job->kernels->chain != NULL && job->residual == NULL && run.blocking.chunks == 1;
     run.far_residual = run.tiles_outermost && job->residual != NULL && job->ldr == job->n &&
                        job->m * job->n * job->kernels->c_bytes > FAR_BYTES;
     return run;
