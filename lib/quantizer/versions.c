@@ -35,7 +35,8 @@ static bool is_gone(const leat_node *node)
 {
     const leat_attr *mode = leat_node_attr(node, "coordinate_transformation_mode");
     static const char gone[] = "tf_half_pixel_for_nn";
-    return strcmp(node->op, "Resize") == 0 && mode != NULL && mode->u.s.bytes == sizeof(gone) - 1 &&
+    return strcmp(node->op, "Resize") == 0 && mode != NULL && mode->type == LEAT_ATTR_STRING &&
+           mode->u.s.bytes == sizeof(gone) - 1 &&
            memcmp(mode->u.s.data, gone, sizeof(gone) - 1) == 0;
 }
 
@@ -44,9 +45,9 @@ static bool is_gone(const leat_node *node)
 static bool is_last_axis(const lt_graph *graph, const leat_node *node)
 {
     static const char *const ops[] = {"Softmax", "LogSoftmax", "Hardmax"};
-    const int32_t rank = graph->values[node->inputs[0]].rank;
     for (size_t i = 0; i < sizeof(ops) / sizeof(ops[0]); i++) {
         if (strcmp(node->op, ops[i]) == 0) {
+            const int32_t rank = graph->values[node->inputs[0]].rank;
             const int64_t axis = leat_node_int(node, "axis", 1);
             return axis == -1 || (rank > 0 && axis == rank - 1);
         }
@@ -200,12 +201,12 @@ static leat_status move_attr(lt_graph *graph, leat_node *node, int to, bool *out
             attr = leat_node_attr(node, moves[i].attr);
         }
     }
-    *out_moved = attr != NULL;
-    if (attr == NULL) {
+    *out_moved = attr != NULL && attr->type == LEAT_ATTR_INTS && node->n_inputs == 1;
+    if (!*out_moved) {
         return LEAT_OK;
     }
     const int64_t shape[1] = {(int64_t)attr->count};
-    const lt_quant_constant constant = {graph->values[node->outputs[0]].name,
+    const lt_quant_constant constant = {graph->values[node->inputs[0]].name,
                                         strcmp(node->op, "Split") == 0 ? "_split" : "_axes",
                                         LEAT_DTYPE_I64,
                                         1,
