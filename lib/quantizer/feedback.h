@@ -12,7 +12,7 @@ typedef float lt_feedback_vector __attribute__((vector_size(16), aligned(4), may
 /* Columns of a strip. */
 #define LT_FEEDBACK_WIDE 8
 
-/* Batches whose rows fill a piece at the earliest. */
+/* Batches whose rows fill a piece at the earliest; where feedback was asked for, all. */
 #define LT_FEEDBACK_BATCHES 16
 
 /* Rows of data that are summed up at a time, and channels that are rounded together. */

@@ -281,8 +281,8 @@ void lt_feedback_add(const leat_quantizer *q, lt_feedback_piece *piece, const le
                      float *room)
 {
     patches p;
-    const uint64_t batches =
-        q->n_batches < LT_FEEDBACK_BATCHES ? q->n_batches : LT_FEEDBACK_BATCHES;
+    const bool all = q->desc.feedback > 0 || q->n_batches < LT_FEEDBACK_BATCHES;
+    const uint64_t batches = all ? q->n_batches : LT_FEEDBACK_BATCHES;
     if (lt_feedback_full(piece) || !open_patches(q, piece, x, &p) || p.rows == 0) {
         return;
     }
