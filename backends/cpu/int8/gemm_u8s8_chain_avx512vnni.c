@@ -188,7 +188,7 @@ static inline __attribute__((always_inline)) void run_chain(const lt_gemm_tile *
     const constants own = constants_of(tiles->epilogue), *k = &own;
     uint8_t nowhere[2 * VL]; /* for what precedes the first half */
     place before = place_of(tiles, 0, what);
-    __m512i held[HALF][2], words;
+    __m512i held[HALF][2], words = _mm512_setzero_si512();
     before.c = nowhere;
     before.step = 0;
 #pragma GCC unroll 8
