@@ -229,7 +229,7 @@ def run_peers(peers, path, threads, seconds, rounds, feeds_path):
 
 
 def quantile(times, q):
-    return times[min(len(times) - 1, int(q * len(times)))] if times else float("nan")
+    return float(np.quantile(times, q)) if times else float("nan")
 
 
 def difference(a, b):
