@@ -9,10 +9,8 @@ here=$(dirname "$0")
 passed=0 failed=0 skipped=0
 
 # Some programs read ONNX's own test data.
-if "$here/setup_venv.sh"; then
-    LEAT_ONNX_DATA=$("$here/../build/venv/bin/python" -c 'import onnx, os
-print(os.path.join(os.path.dirname(onnx.__file__), "backend", "test", "data", "node"))')
-    export LEAT_ONNX_DATA
+if data=$("$here/onnx_data.sh"); then
+    export LEAT_ONNX_DATA="$data/node"
 fi
 
 # count PASSED FAILED SKIPPED NAME SECONDS

@@ -3,13 +3,10 @@
 # cuda_cases.sh BUILD: onnx's node cases on the CUDA plugin with the driver that tests have (the kernels' own text, run by
 # fibres). Counts the cases whose operators and types the plugin claims; there must be as many as there once were.
 set -u
-root=$(dirname "$0")/..
-"$root/scripts/setup_venv.sh" || exit 1
-data=$("$root/build/venv/bin/python" -c 'import onnx, os
-print(os.path.join(os.path.dirname(onnx.__file__), "backend", "test", "data", "node"))')
+data=$("$(dirname "$0")/onnx_data.sh") || exit 1
 fakes=$1/tests/backends/cuda
 claimed=703
-LD_LIBRARY_PATH=$fakes "$1/leat" test "$data" --device cuda --plugins "$fakes" >"$1/cuda_cases.txt" 2>&1
+LD_LIBRARY_PATH=$fakes "$1/leat" test "$data/node" --device cuda --plugins "$fakes" >"$1/cuda_cases.txt" 2>&1
 line=$(tail -n 1 "$1/cuda_cases.txt")
 read -r p f s <<END
 $(echo "$line" | sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed, \([0-9]*\) skipped$/\1 \2 \3/p')

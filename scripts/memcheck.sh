@@ -8,10 +8,8 @@ set -u
 build=$1 only=$2
 here=$(dirname "$0")
 passed=0 failed=0 skipped=0
-if "$here/setup_venv.sh"; then
-    LEAT_ONNX_DATA=$("$here/../build/venv/bin/python" -c 'import onnx, os
-print(os.path.join(os.path.dirname(onnx.__file__), "backend", "test", "data", "node"))')
-    export LEAT_ONNX_DATA
+if data=$("$here/onnx_data.sh"); then
+    export LEAT_ONNX_DATA="$data/node"
 fi
 ulimit -t 300
 for program in $(find "$build/tests" -name 'test_*' -type f -perm -u+x ! -name '*.so' ! -path '*/gpu/*' ! -path '*/cuda/*' \

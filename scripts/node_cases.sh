@@ -6,13 +6,10 @@
 # does not have, or is one of node_cases_skips.txt.
 set -eu
 root=$(dirname "$0")/..
-python=$root/build/venv/bin/python
-"$root/scripts/setup_venv.sh"
-data=$("$python" -c 'import onnx, os
-print(os.path.join(os.path.dirname(onnx.__file__), "backend", "test", "data"))')
+data=$("$root/scripts/onnx_data.sh")
 others="$data/simple $data/pytorch-operator $data/pytorch-converted $1/light_cases"
 rm -rf "$1/light_cases"
-"$python" "$root/scripts/light_cases.py" "$data/light" "$1/light_cases"
+"$root/build/venv/bin/python" "$root/scripts/light_cases.py" "$data/light" "$1/light_cases"
 case ${2:-all} in
 all) folders="$data/node $others" ;;
 node) folders=$data/node ;;
