@@ -7,37 +7,117 @@
 
 #define LEAST_OPSET 13
 
-/* Version from which on one of the operators below meant what it means in 13. */
-static int32_t first_version(const char *op)
+/* What an operator means in version 13 it has meant since `since` (7: all that are read), and means
+ * until `until`, the last change up to 21; 0: there is none. Those that are not listed have meant
+ * it since 13. */
+static const struct meaning {
+    const char *op;
+    int32_t since, until;
+} meanings[] = {
+    {"Abs", 7, 0},
+    {"Add", 7, 0},
+    {"ArgMax", 11, 0},
+    {"ArgMin", 11, 0},
+    {"AveragePool", 7, 19},
+    {"Cast", 9, 0},
+    {"Ceil", 7, 0},
+    {"Clip", 11, 0},
+    {"Concat", 7, 0},
+    {"Conv", 7, 0},
+    {"ConvTranspose", 7, 0},
+    {"DepthToSpace", 11, 0},
+    {"Div", 7, 0},
+    {"Elu", 7, 0},
+    {"Equal", 7, 0},
+    {"Erf", 7, 0},
+    {"Exp", 7, 0},
+    {"Expand", 7, 0},
+    {"Flatten", 7, 0},
+    {"Floor", 7, 0},
+    {"GRU", 7, 0},
+    {"Gather", 7, 0},
+    {"GatherElements", 11, 0},
+    {"GatherND", 11, 0},
+    {"Gemm", 7, 0},
+    {"GlobalAveragePool", 7, 0},
+    {"GlobalMaxPool", 7, 0},
+    {"Greater", 7, 0},
+    {"HardSigmoid", 7, 0},
+    {"Identity", 7, 0},
+    {"InstanceNormalization", 7, 0},
+    {"IsNaN", 9, 0},
+    {"LRN", 7, 0},
+    {"LSTM", 7, 0},
+    {"LeakyRelu", 7, 0},
+    {"Less", 7, 0},
+    {"Log", 7, 0},
+    {"MatMul", 7, 0},
+    {"Max", 8, 0},
+    {"MaxPool", 7, 0},
+    {"Mean", 7, 0},
+    {"Min", 8, 0},
+    {"Mod", 10, 0},
+    {"Mul", 7, 0},
+    {"Neg", 7, 0},
+    {"NonZero", 9, 0},
+    {"Not", 7, 0},
+    {"PRelu", 7, 0},
+    {"Pad", 11, 19},
+    {"Pow", 7, 0},
+    {"RNN", 7, 0},
+    {"Reciprocal", 7, 0},
+    {"ReduceL1", 11, 18},
+    {"ReduceL2", 11, 18},
+    {"ReduceLogSum", 11, 18},
+    {"ReduceLogSumExp", 11, 18},
+    {"ReduceMax", 11, 18},
+    {"ReduceMean", 11, 18},
+    {"ReduceMin", 11, 18},
+    {"ReduceProd", 11, 18},
+    {"ReduceSumSquare", 11, 18},
+    {"Relu", 7, 0},
+    {"Reshape", 7, 0},
+    {"Resize", 11, 19},
+    {"ScatterElements", 11, 0},
+    {"ScatterND", 11, 0},
+    {"Shape", 7, 0},
+    {"Sigmoid", 7, 0},
+    {"Sign", 7, 0},
+    {"Size", 7, 0},
+    {"Slice", 10, 0},
+    {"Softplus", 7, 0},
+    {"SpaceToDepth", 7, 0},
+    {"Sqrt", 7, 0},
+    {"Sub", 7, 0},
+    {"Sum", 7, 0},
+    {"Tanh", 7, 0},
+    {"Tile", 7, 0},
+    {"TopK", 11, 0},
+    {"Transpose", 7, 0},
+    {"Where", 7, 0},
+    {"BatchNormalization", 13, 15},
+    {"DFT", 13, 20},
+    {"GridSample", 13, 20},
+    {"GroupNormalization", 13, 21},
+    {"Optional", 13, 21},
+    {"Split", 13, 18},
+};
+
+static struct meaning meaning_of(const char *op)
 {
-    static const char *const of_11[] = {
-        "Clip",         "Resize",         "Pad",      "ArgMax",          "ArgMin",   "TopK",
-        "DepthToSpace", "GatherElements", "GatherND", "ScatterElements", "ScatterND"};
-    for (size_t i = 0; i < sizeof(of_11) / sizeof(of_11[0]); i++) {
-        if (strcmp(op, of_11[i]) == 0) {
-            return 11;
+    for (size_t i = 0; i < sizeof(meanings) / sizeof(meanings[0]); i++) {
+        if (strcmp(op, meanings[i].op) == 0) {
+            return meanings[i];
         }
     }
-    if (strncmp(op, "Reduce", 6) == 0) {
-        return 11;
-    }
-    const bool is_of_9 =
-        strcmp(op, "Cast") == 0 || strcmp(op, "NonZero") == 0 || strcmp(op, "IsNaN") == 0;
-    const bool is_extreme = strcmp(op, "Max") == 0 || strcmp(op, "Min") == 0;
-    return strcmp(op, "Slice") == 0 || strcmp(op, "Mod") == 0 ? 10
-           : is_of_9                                          ? 9
-           : is_extreme                                       ? 8
-                                                              : 7;
+    return (struct meaning){op, LEAST_OPSET, 0};
 }
 
 /* A mode of Resize that 13 does not have. */
 static bool is_gone(const leat_node *node)
 {
-    const leat_attr *mode = leat_node_attr(node, "coordinate_transformation_mode");
-    static const char gone[] = "tf_half_pixel_for_nn";
-    return strcmp(node->op, "Resize") == 0 && mode != NULL && mode->type == LEAT_ATTR_STRING &&
-           mode->u.s.bytes == sizeof(gone) - 1 &&
-           memcmp(mode->u.s.data, gone, sizeof(gone) - 1) == 0;
+    return strcmp(node->op, "Resize") == 0 &&
+           leat_node_string_is(node, "coordinate_transformation_mode", "tf_half_pixel_for_nn");
 }
 
 /* Softmax and its like, which took all axes from theirs on, along the last one, which was not the
@@ -55,129 +135,13 @@ static bool is_last_axis(const lt_graph *graph, const leat_node *node)
     return false;
 }
 
-/* Operators that mean in opset 13 what they meant in 7 to 12. Others of such a model are written as
- * functions that import their own version (onnx/write_opsets.c). */
-static bool means_the_same(const lt_graph *graph, const leat_node *node)
+/* Whether a node of an older version means the same in `to`, 13 or 21. Others of such a model are
+ * written as functions that import their own version (onnx/write_opsets.c). */
+static bool means_the_same(const lt_graph *graph, const leat_node *node, int to)
 {
-    static const char *const ops[] = {"Abs",
-                                      "Cast",
-                                      "Add",
-                                      "AveragePool",
-                                      "Concat",
-                                      "Conv",
-                                      "ConvTranspose",
-                                      "Div",
-                                      "Elu",
-                                      "Equal",
-                                      "Erf",
-                                      "Exp",
-                                      "Expand",
-                                      "Flatten",
-                                      "Floor",
-                                      "Gather",
-                                      "Gemm",
-                                      "Greater",
-                                      "GlobalAveragePool",
-                                      "GRU",
-                                      "Identity",
-                                      "LSTM",
-                                      "LRN",
-                                      "LeakyRelu",
-                                      "GlobalMaxPool",
-                                      "Less",
-                                      "Log",
-                                      "MatMul",
-                                      "MaxPool",
-                                      "Mul",
-                                      "InstanceNormalization",
-                                      "Neg",
-                                      "Not",
-                                      "PRelu",
-                                      "Pow",
-                                      "RNN",
-                                      "Reciprocal",
-                                      "Relu",
-                                      "HardSigmoid",
-                                      "Reshape",
-                                      "Shape",
-                                      "Sigmoid",
-                                      "Slice",
-                                      "Softplus",
-                                      "Sqrt",
-                                      "Sub",
-                                      "Tanh",
-                                      "Transpose",
-                                      "Where",
-                                      "ReduceMax",
-                                      "ReduceMin",
-                                      "ReduceMean",
-                                      "ReduceProd",
-                                      "ReduceL1",
-                                      "ReduceL2",
-                                      "ReduceLogSum",
-                                      "ReduceLogSumExp",
-                                      "ReduceSumSquare",
-                                      "Clip",
-                                      "Resize",
-                                      "Pad",
-                                      "ArgMax",
-                                      "ArgMin",
-                                      "TopK",
-                                      "DepthToSpace",
-                                      "GatherElements",
-                                      "GatherND",
-                                      "ScatterElements",
-                                      "ScatterND",
-                                      "Max",
-                                      "Min",
-                                      "Sum",
-                                      "Mean",
-                                      "Ceil",
-                                      "Sign",
-                                      "Tile",
-                                      "Size",
-                                      "Mod",
-                                      "NonZero",
-                                      "IsNaN",
-                                      "SpaceToDepth"};
-    for (size_t i = 0; i < sizeof(ops) / sizeof(ops[0]); i++) {
-        if (strcmp(node->op, ops[i]) == 0) {
-            return node->opset >= first_version(node->op) && !is_gone(node);
-        }
-    }
-    return node->opset >= LEAST_OPSET || is_last_axis(graph, node);
-}
-
-/* Operators that mean in opset 21 something else than in 13 and in some version between. */
-static bool changed_after_13(const leat_node *node)
-{
-    static const struct {
-        const char *op;
-        int version;
-    } ops[] = {{"Split", 18},
-               {"ReduceMax", 18},
-               {"ReduceMin", 18},
-               {"ReduceMean", 18},
-               {"ReduceProd", 18},
-               {"ReduceL1", 18},
-               {"ReduceL2", 18},
-               {"ReduceLogSum", 18},
-               {"ReduceLogSumExp", 18},
-               {"Resize", 19},
-               {"ReduceSumSquare", 18},
-               {"BatchNormalization", 15},
-               {"GridSample", 20},
-               {"DFT", 20},
-               {"GroupNormalization", 21},
-               {"AveragePool", 19},
-               {"Optional", 21},
-               {"Pad", 19}};
-    for (size_t i = 0; i < sizeof(ops) / sizeof(ops[0]); i++) {
-        if (strcmp(node->op, ops[i].op) == 0) {
-            return node->opset < ops[i].version;
-        }
-    }
-    return false;
+    const struct meaning m = meaning_of(node->op);
+    const bool in_13 = (node->opset >= m.since && !is_gone(node)) || is_last_axis(graph, node);
+    return in_13 && (to <= LEAST_OPSET || node->opset >= m.until);
 }
 
 /* Moves an attribute that is an input in version `to` there; *out_moved: it was one. */
@@ -245,8 +209,7 @@ static leat_status raise_nodes(lt_graph *graph, int to, leat_error *err)
         if (status != LEAT_OK) {
             return status;
         }
-        if (moved ||
-            (means_the_same(graph, node) && (to <= LEAST_OPSET || !changed_after_13(node)))) {
+        if (moved || means_the_same(graph, node, to)) {
             node->opset = to;
         }
     }
