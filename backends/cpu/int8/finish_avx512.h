@@ -40,6 +40,17 @@ byte_vector(const lt_int8_epilogue *e, __m512i sum, const __m512 by[2], size_t r
     return _mm512_cvtps_epi32(_mm512_fmadd_ps(add, _mm512_set1_ps(e->residual_factor), x));
 }
 
+/* What byte_vector takes for the vector that begins at `column`. */
+static inline __attribute__((always_inline)) void
+scale_and_bias(const lt_int8_epilogue *e, size_t column, const lt_int8_addend what, __m512 by[2])
+{
+    by[0] = _mm512_loadu_ps(e->scale + column);
+    by[1] = e->bias ? _mm512_loadu_ps(e->bias + column) : _mm512_setzero_ps();
+    if (what == LT_INT8_ADD_RESIDUAL) {
+        by[1] = _mm512_add_ps(by[1], _mm512_set1_ps(e->residual_offset));
+    }
+}
+
 static inline __mmask16 low_mask(uint32_t n)
 {
     return n >= VL ? 0xffff : (__mmask16)((1u << n) - 1);
@@ -70,11 +81,7 @@ finish_bytes(const lt_gemm_tile *tile, __m512i sum[MR][2], const int mr, const l
     __m512 by[2][2]; /* scale and bias */
 #pragma GCC unroll 2
     for (int v = 0; v < 2; v++) {
-        by[v][0] = _mm512_loadu_ps(e->scale + tile->column + v * VL);
-        by[v][1] = e->bias ? _mm512_loadu_ps(e->bias + tile->column + v * VL) : _mm512_setzero_ps();
-        if (what == LT_INT8_ADD_RESIDUAL) {
-            by[v][1] = _mm512_add_ps(by[v][1], _mm512_set1_ps(e->residual_offset));
-        }
+        scale_and_bias(e, tile->column + v * VL, what, by[v]);
     }
     uint8_t *c = tile->c;
     size_t at = tile->row * e->residual_ld + tile->column;
@@ -175,11 +182,7 @@ static inline __attribute__((always_inline)) void finish_bytes_stored(const lt_g
     const __mmask32 store_mask = n >= 2 * VL ? 0xffffffffu : (1u << n) - 1;
     __m512 by[2][2] = {{_mm512_setzero_ps()}};
     for (int v = 0; v < nv; v++) {
-        by[v][0] = _mm512_loadu_ps(e->scale + tile->column + v * VL);
-        by[v][1] = e->bias ? _mm512_loadu_ps(e->bias + tile->column + v * VL) : _mm512_setzero_ps();
-        if (what == LT_INT8_ADD_RESIDUAL) {
-            by[v][1] = _mm512_add_ps(by[v][1], _mm512_set1_ps(e->residual_offset));
-        }
+        scale_and_bias(e, tile->column + v * VL, what, by[v]);
     }
     uint8_t *c = tile->c;
     size_t at = tile->row * e->residual_ld + tile->column;
