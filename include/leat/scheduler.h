@@ -24,8 +24,8 @@
  *   the batch and the load. It may also wait, run (below class 0) up to four times longer batches,
  *   and give requests back for whom a larger batch is too late. It decides only while it has shown
  *   itself: some rules (EDF with admission, EDF that holds batches back for chunk_ns / 2, EDF, and
- *   EDF with admission that holds them for 2 chunk_ns and makes them, below class 0, up to four
- *   times longer) and the policy all decide in the shadow about the same requests, by the table of
+ *   EDF with admission that holds them so and makes them, below class 0, up to four times longer)
+ *   and the policy all decide in the shadow about the same requests, by the table of
  *   costs. Of the rules the one that has done most work in time stands in: it is in charge at first
  *   (EDF with admission, until another has shown itself), until the policy has done more than it by
  *   some batches (of requests whose deadlines have passed, and before the longest deadline has
@@ -197,7 +197,7 @@ typedef struct leat_scheduler_stats {
     uint64_t takeovers; /* by a rule from LEARNED; the beginning does not count */
     int32_t guarded;    /* 1: a rule decides now */
     int32_t stand_in;   /* which one it is, or would be: 0 EDF with admission, 1 EDF that holds, 2
-                           EDF, 3 EDF with admission that holds for long */
+                           EDF, 3 EDF with admission and longer batches */
     uint64_t stand_in_changes;
     uint64_t trials; /* of other weights, that have ended */
     uint64_t steps;  /* that the weights took */

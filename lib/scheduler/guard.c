@@ -21,9 +21,9 @@ enum {
 #define LONGEST_NS (1ull << 40) /* of a deadline; one beyond counts as none */
 
 const lt_rule lt_rules[LT_N_RULES] = {{.admit = true},
-                                      {.half_chunks = 1},
+                                      {.holds = true},
                                       {.admit = false},
-                                      {.admit = true, .half_chunks = 1, .longer = true}};
+                                      {.admit = true, .holds = true, .longer = true}};
 
 /* Whose work each ledger is about: the rules', by their numbers, and of others behind them. */
 static const uint32_t compared[LT_N_LEDGERS] = {0,

@@ -74,7 +74,7 @@ static leat_status init_cores(leat_scheduler *s, leat_error *err)
         const bool rule = k < LT_N_RULES;
         lt_core *c = &s->shadows[k];
         status = init_core(s, c, rule ? LEAT_POLICY_EDF : LEAT_POLICY_LEARNED, err);
-        c->hold_ns = rule ? lt_rules[k].half_chunks * (c->chunk_ns / 2) : 0;
+        c->hold_ns = rule && lt_rules[k].holds ? c->chunk_ns / 2 : 0;
         c->longer = rule && lt_rules[k].longer;
     }
     s->shadows[LT_SHADOW_TRIAL].weights = s->learning.tried.weights;

@@ -11,8 +11,8 @@
 /* A rule that may stand in for the learned policy: EDF, and what else. */
 typedef struct lt_rule {
     bool admit;
-    bool longer;          /* batches below class 0, up to four chunks */
-    uint32_t half_chunks; /* for which batches that are not full are held */
+    bool holds;  /* batches that are not full, for half a chunk */
+    bool longer; /* batches below class 0, up to four chunks */
 } lt_rule;
 
 /* Who decides in the real scheduler's shadow about the same requests. */
