@@ -248,14 +248,24 @@ static void inspect_and_devices_say_where(void **state)
     assert_non_null(strstr(out, "\"available\": true"));
 }
 
-/* Every plugin of the directory: one that loads, and one that is no plugin, with the reason. */
+/* Puts a plugin of the tests into the folder. */
+static void link_plugin(const char *name)
+{
+    char path[256], target[4096];
+    snprintf(path, sizeof(path), "%s/tests/plugins/backend_%s.so", TEST_BUILD, name);
+    assert_non_null(realpath(path, target));
+    snprintf(path, sizeof(path), "%s/libleat_%s.so", folder, name);
+    assert_int_equal(symlink(target, path), 0);
+}
+
+/* Every plugin of the directory: one that loads, one that is no plugin and one that refuses, with
+ * the reasons. None is asked twice. */
 static void devices_of_all_plugins_are_listed(void **state)
 {
-    char out[8192], plugin[256], target[4096], arguments[256];
+    char out[8192], plugin[256], arguments[256];
     (void)state;
-    assert_non_null(realpath(TEST_BUILD "/tests/plugins/backend_fake.so", target));
-    snprintf(plugin, sizeof(plugin), "%s/libleat_fake.so", folder);
-    assert_int_equal(symlink(target, plugin), 0);
+    link_plugin("fake");
+    link_plugin("refusing");
     snprintf(plugin, sizeof(plugin), "%s/libleat_broken.so", folder);
     test_write_file(plugin, "no library", 10);
     snprintf(arguments, sizeof(arguments), "devices --plugins %s", folder);
@@ -264,6 +274,12 @@ static void devices_of_all_plugins_are_listed(void **state)
     const char *broken = strstr(out, "\nbroken ");
     assert_non_null(broken);
     assert_non_null(strstr(broken, "not available: "));
+    const char *refusing = strstr(out, "\nrefusing ");
+    assert_non_null(refusing);
+    assert_non_null(strstr(refusing, "cannot serve plugin ABI"));
+    const char *asked = strstr(out, "refusing ABI ");
+    assert_non_null(asked);
+    assert_null(strstr(asked + 1, "refusing ABI "));
     strcat(arguments, " --json");
     assert_int_equal(leat(arguments, out, sizeof(out)), 0);
     assert_non_null(strstr(out, "}, {\"name\": \"broken\""));

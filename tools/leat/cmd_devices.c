@@ -2,6 +2,7 @@
 /* leat devices: what there is, and why what cannot be used cannot. */
 #include "leat/tool.h"
 
+#include "base/error.h"
 #include "runtime/context.h"
 
 #include <dirent.h>
@@ -33,27 +34,47 @@ static int is_plugin(const struct dirent *entry)
            strcmp(entry->d_name + n - 3, ".so") == 0;
 }
 
-/* Loads all plugins of the directory that are not loaded yet, so that their devices are listed;
- * with `tell`, what cannot be loaded is printed as a device that is not available. */
-static void load_plugins(const options *o, leat_context *context, bool tell)
+/* A plugin that cannot be loaded. */
+typedef struct refused {
+    char name[64], path[1024];
+    leat_error err;
+} refused;
+
+/* Loads all plugins of the directory, so that their devices are listed; those that cannot be
+ * loaded are `*out`, which the caller frees. */
+static leat_status load_plugins(leat_context *context, refused **out, size_t *out_count,
+                                leat_error *err)
 {
     struct dirent **entries;
     const int n = scandir(context->plugin_directory, &entries, is_plugin, alphasort);
+    *out_count = 0;
+    *out = NULL;
+    if (n < 0) {
+        return LEAT_OK; /* no such directory: no plugins */
+    }
+    *out = calloc((size_t)n + 1, sizeof(**out));
     for (int i = 0; i < n; i++) {
-        char path[1024], name[64];
-        leat_error err = {0};
-        snprintf(path, sizeof(path), "%s/%s", context->plugin_directory, entries[i]->d_name);
-        snprintf(name, sizeof(name), "%.*s", (int)strlen(entries[i]->d_name) - 11,
-                 entries[i]->d_name + 8);
-        if (leat_context_load_backend(context, path, &err) != LEAT_OK && tell) {
-            const leat_device_properties d = {
-                .name = name, .description = path, .features = "", .reason = err.message};
-            print_device(o, &d, false);
+        refused *r = *out != NULL ? &(*out)[*out_count] : NULL;
+        const char *file = entries[i]->d_name;
+        if (r != NULL) {
+            snprintf(r->path, sizeof(r->path), "%s/%s", context->plugin_directory, file);
+            snprintf(r->name, sizeof(r->name), "%.*s", (int)strlen(file) - 11, file + 8);
+            *out_count += leat_context_load_backend(context, r->path, &r->err) != LEAT_OK;
         }
         free(entries[i]);
     }
-    if (n >= 0) {
-        free(entries);
+    free(entries);
+    return *out != NULL ? LEAT_OK : lt_fail(err, LEAT_NO_MEMORY, "no memory to list plugins");
+}
+
+static void print_refused(const options *o, const refused *refusals, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const leat_device_properties d = {.name = refusals[i].name,
+                                          .description = refusals[i].path,
+                                          .features = "",
+                                          .reason = refusals[i].err.message};
+        print_device(o, &d, false);
     }
 }
 
@@ -61,6 +82,8 @@ int cmd_devices(const options *o)
 {
     leat_error err = {0};
     leat_context *context;
+    refused *refusals = NULL;
+    size_t n_refusals = 0;
     leat_context_desc desc = {.struct_size = sizeof(desc), .plugin_directory = o->plugins};
     leat_status status = leat_context_create(&desc, &context, &err);
     if (status != LEAT_OK) {
@@ -68,7 +91,7 @@ int cmd_devices(const options *o)
     }
     const bool all = strcmp(o->device, "cpu") == 0; /* as without --device */
     if (all) {
-        load_plugins(o, context, false);
+        status = load_plugins(context, &refusals, &n_refusals, &err);
     } else {
         char name[64];
         size_t n = strcspn(o->device, ":");
@@ -85,12 +108,11 @@ int cmd_devices(const options *o)
             print_device(o, &d, i == 0);
         }
     }
-    if (status == LEAT_OK && all) {
-        load_plugins(o, context, true);
+    if (status == LEAT_OK) {
+        print_refused(o, refusals, n_refusals);
+        printf("%s", o->json ? "]\n" : "");
     }
-    if (status == LEAT_OK && o->json) {
-        printf("]\n");
-    }
+    free(refusals);
     int code = EXIT_FINE;
     if (status != LEAT_OK) {
         code = report_error(o, status == LEAT_NOT_FOUND ? LEAT_NO_DEVICE : status, &err);
