@@ -148,3 +148,20 @@ char *lt_shape_text(int32_t rank, const int64_t *shape, char *text, size_t capac
     }
     return text;
 }
+
+char *lt_io_names(const leat_io *ios, size_t count, char *text, size_t capacity)
+{
+    size_t used = 0;
+    snprintf(text, capacity, "none");
+    for (size_t i = 0; i < count; i++) {
+        const size_t left = capacity - used;
+        const int n = snprintf(text + used, left, "%s'%s'", i ? ", " : "", ios[i].name);
+        const size_t rest = i + 1 < count ? sizeof(", ...") : 1;
+        if (n < 0 || (size_t)n + rest > left) {
+            snprintf(text + used, left, "%s", used ? ", ..." : "...");
+            break;
+        }
+        used += (size_t)n;
+    }
+    return text;
+}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Element types and shapes: sizes, counts, printing. */
+/* Element types and shapes: sizes, counts, printing; names of inputs in messages. */
 #ifndef LT_BASE_TENSOR_H
 #define LT_BASE_TENSOR_H
 
@@ -20,6 +20,10 @@ bool lt_shape_equal(int32_t rank_a, const int64_t *a, int32_t rank_b, const int6
 
 /* Writes "2x3x4" ("scalar" for rank 0, "?" for a negative dimension), cut to fit; returns text. */
 char *lt_shape_text(int32_t rank, const int64_t *shape, char *text, size_t capacity);
+
+/* Writes "'x', 'z'", ending in ", ..." where not all fit, or "none"; returns text. capacity is 8 or
+ * more. */
+char *lt_io_names(const leat_io *ios, size_t count, char *text, size_t capacity);
 
 /* Type of a name as leat_dtype_name gives it; LEAT_DTYPE_UNDEFINED when there is none. */
 leat_dtype lt_dtype_from_name(const char *name);

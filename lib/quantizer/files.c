@@ -274,10 +274,13 @@ static leat_status open_for(feeding *f, const leat_quantizer_file *file, const c
 {
     bool all = file->input == NULL && ends_with(path, ".npz") && f->io->n_inputs > 1;
     bool found = false;
+    char names[120];
     leat_status status = LEAT_OK;
+    lt_io_names(f->io->inputs, f->io->n_inputs, names, sizeof(names));
     if (file->input == NULL && !all && f->io->n_inputs != 1) {
-        return lt_fail(err, LEAT_INVALID, "'%s': the model has %zu inputs: say for which it is",
-                       path, f->io->n_inputs);
+        return lt_fail(err, LEAT_INVALID,
+                       "'%s': the model has %zu inputs (%s): say for which it is", path,
+                       f->io->n_inputs, names);
     }
     for (size_t i = 0; i < f->io->n_inputs && status == LEAT_OK; i++) {
         const char *name = f->io->inputs[i].name;
@@ -290,11 +293,11 @@ static leat_status open_for(feeding *f, const leat_quantizer_file *file, const c
         }
         status = open_array(f, i, path, all ? name : NULL, &f->arrays[i], err);
     }
-    return found || status ? status
-                           : lt_fail(err, LEAT_INVALID,
-                                     "the model has no input '%s' (see leat "
-                                     "inspect)",
-                                     file->input);
+    if (!found && status == LEAT_OK) {
+        status = lt_fail(err, LEAT_INVALID, "the model has no input '%s'; the inputs are %s",
+                         file->input, names);
+    }
+    return status;
 }
 
 /* A directory: each file a pass of its own. */

@@ -298,7 +298,11 @@ static leat_status find_binding(leat_session *session, const char *name, lt_bind
         *out_io = &signature->outputs[i];
         return LEAT_OK;
     }
-    return lt_fail(err, LEAT_NOT_FOUND, "the model has no input or output '%s'", name);
+    char inputs[80], outputs[80];
+    return lt_fail(err, LEAT_NOT_FOUND,
+                   "the model has no input or output '%s'; the inputs are %s, the outputs %s", name,
+                   lt_io_names(signature->inputs, signature->n_inputs, inputs, sizeof(inputs)),
+                   lt_io_names(signature->outputs, signature->n_outputs, outputs, sizeof(outputs)));
 }
 
 /* The space of a device in the session's plans; 0 for host memory and for other devices. */

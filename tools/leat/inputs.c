@@ -157,17 +157,8 @@ static leat_status make_input(const options *o, const leat_model_signature *io, 
 
 static leat_status no_such_input(const pair *given, const leat_model_signature *io, leat_error *err)
 {
-    char names[160] = "none";
-    size_t at = 0;
-    for (size_t i = 0; i < io->n_inputs && at + 8 < sizeof(names); i++) {
-        const int n =
-            snprintf(names + at, sizeof(names) - at, "%s'%s'", i ? ", " : "", io->inputs[i].name);
-        if (n < 0 || at + (size_t)n + 6 > sizeof(names)) { /* the rest does not fit */
-            snprintf(names + at, sizeof(names) - at, ", ...");
-            break;
-        }
-        at += (size_t)n;
-    }
+    char names[160];
+    lt_io_names(io->inputs, io->n_inputs, names, sizeof(names));
     if (given->name == NULL) {
         return lt_fail(err, LEAT_NOT_FOUND, "NAME= is missing before '%s'; the inputs are %s",
                        given->value, names);

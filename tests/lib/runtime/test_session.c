@@ -438,6 +438,7 @@ static void bind_tensors_are_used(void **state)
     result.data = y;
     test_assert_f32(&result, "2x3", expected);
     assert_int_equal(leat_session_bind(r.session, "nobody", source, &r.err), LEAT_NOT_FOUND);
+    assert_non_null(strstr(r.err.message, "'nobody'; the inputs are 'x', the outputs 'y'"));
     assert_int_equal(leat_session_bind(r.session, "x", NULL, &r.err), LEAT_OK);
     assert_int_equal(leat_session_run(r.session, NULL, 0, NULL, 0, &r.err), LEAT_INVALID);
     leat_array empty = {0};
