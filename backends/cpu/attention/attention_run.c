@@ -2,6 +2,8 @@
 /* The blocks of attention.h. */
 #include "attention/attention.h"
 
+#include "sizes.h"
+
 #include <math.h>
 
 #define MOST_FEATURES (1 << 24) /* of a head */
@@ -13,37 +15,32 @@
  * of rows anew. */
 #define FAR_SCORE_BYTES (96u << 10)
 
-static int64_t ceil_div(int64_t a, int64_t b)
-{
-    return (a + b - 1) / b;
-}
-
 /* Columns of all panels. */
 static int64_t padded(const lt_gemm_kernels *gemm, int64_t n)
 {
-    return ceil_div(n, gemm->nr) * gemm->nr;
+    return lt_divide_up(n, gemm->nr) * gemm->nr;
 }
 
 static void cut_rows(lt_attention *a, uint32_t threads)
 {
     int64_t mr = a->gemm->mr, rows = a->heads / a->kv_heads * a->q_len;
     int64_t units = a->batch * a->kv_heads;
-    int64_t tiles = ceil_div(rows, mr), wanted = 1;
+    int64_t tiles = lt_divide_up(rows, mr), wanted = 1;
     if (threads > 1 && units < 4 * (int64_t)threads) {
-        wanted = ceil_div(4 * (int64_t)threads, units);
+        wanted = lt_divide_up(4 * (int64_t)threads, units);
         wanted = wanted < tiles / 4 ? wanted : tiles / 4;
     }
-    wanted = wanted > ceil_div(rows, MAX_ROWS) ? wanted : ceil_div(rows, MAX_ROWS);
+    wanted = wanted > lt_divide_up(rows, MAX_ROWS) ? wanted : lt_divide_up(rows, MAX_ROWS);
     wanted = wanted < 1 ? 1 : wanted;
-    a->chunk = ceil_div(tiles, wanted) * mr;
+    a->chunk = lt_divide_up(tiles, wanted) * mr;
     a->chunk = a->chunk < rows ? a->chunk : rows;
-    a->chunks = ceil_div(rows, a->chunk);
+    a->chunks = lt_divide_up(rows, a->chunk);
 }
 
 static size_t take(size_t *total, int64_t elements)
 {
     size_t at = *total;
-    *total += ((size_t)elements * sizeof(float) + 63) & ~(size_t)63;
+    *total += lt_whole_lines((size_t)elements * sizeof(float));
     return at;
 }
 
@@ -64,7 +61,7 @@ bool lt_attention_cut(lt_attention *a, uint32_t threads)
         return false;
     }
     keys = keys < 1 ? 1 : keys;
-    a->key_block = ceil_div(keys, ceil_div(keys, MAX_KEYS));
+    a->key_block = lt_divide_up(keys, lt_divide_up(keys, MAX_KEYS));
     int64_t width = padded(a->gemm, a->key_block);
     const int64_t bytes = a->far_scores ? FAR_SCORE_BYTES : SCORE_BYTES;
     int64_t tiles = bytes / ((int64_t)sizeof(float) * width * a->gemm->mr);

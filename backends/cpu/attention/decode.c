@@ -2,6 +2,8 @@
 /* The parts of decode.h, and how they are added up. */
 #include "attention/decode.h"
 
+#include "sizes.h"
+
 #include <math.h>
 
 #define BLOCK 256     /* keys whose scores are in memory */
@@ -21,7 +23,7 @@ static int64_t rows_of(const lt_attention *a)
 
 static layout layout_of(const lt_attention *a)
 {
-    layout l = {.sums = (LT_DECODE_ROWS * sizeof(lt_softmax_state) + 63) & ~(size_t)63};
+    layout l = {.sums = lt_whole_lines(LT_DECODE_ROWS * sizeof(lt_softmax_state))};
     l.width = (a->dv + 15) & ~(int64_t)15;
     l.scores = l.sums + (size_t)(rows_of(a) * l.width) * sizeof(float);
     l.bytes = l.scores + (size_t)rows_of(a) * BLOCK * sizeof(float);

@@ -4,6 +4,7 @@
 #define LT_CPU_CONV_GEOMETRY_H
 
 #include "cpu.h"
+#include "sizes.h"
 
 /* Spatial sizes are always three, the leading ones 1 where the convolution has fewer. */
 typedef struct lt_conv_geometry {
@@ -41,26 +42,5 @@ leat_status lt_cpu_conv_supports(const leat_kernel_node *node, leat_error *err);
 
 /* The residual of a leat node (its last input), or LEAT_NO_VALUE. */
 uint32_t lt_conv_residual_input(const leat_kernel_node *node);
-
-/* Of sizes: a / b rounded up, the lesser, the greater; bytes up to whole lines of the caches. */
-static inline int64_t lt_divide_up(int64_t a, int64_t b)
-{
-    return (a + b - 1) / b;
-}
-
-static inline int64_t lt_least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-static inline int64_t lt_most(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
-
-static inline size_t lt_whole_lines(size_t bytes)
-{
-    return (bytes + 63) & ~(size_t)63;
-}
 
 #endif

@@ -146,8 +146,7 @@ static leat_status pack(lt_igemm *w, const leat_kernel_node *node, const leat_ho
     size_t groups = (size_t)w->conv.g.groups;
     const lt_conv_window *window = &w->window;
     size_t n = window->n;
-    size_t packed =
-               (lt_gemm_packed_bytes(w->kernels, window->taps, window->k, n) + 63) & ~(size_t)63,
+    size_t packed = lt_whole_lines(lt_gemm_packed_bytes(w->kernels, window->taps, window->k, n)),
            all;
     w->group_packed = packed;
     w->group_bias = lt_gemm_columns(w->kernels, n);

@@ -117,7 +117,7 @@ static leat_status make_phases(transposed *w, const leat_host *host, leat_plan *
     for (size_t i = 0; i < count; i += (size_t)w->joined) {
         phases[i].packed = w->group_packed;
         w->group_packed += lt_gemm_packed_bytes(w->kernels, phases[i].n_taps, w->k, columns(w));
-        w->group_packed = (w->group_packed + 63) & ~(size_t)63;
+        w->group_packed = lt_whole_lines(w->group_packed);
     }
     w->phases = phases;
     return LEAT_OK;
@@ -338,7 +338,7 @@ static size_t most_workspace(const transposed *w)
             most = bytes > most ? bytes : most;
         }
     }
-    return (most + 63) & ~(size_t)63;
+    return lt_whole_lines(most);
 }
 
 leat_status lt_conv_transposed_prepare(const leat_kernel_node *node, const lt_conv *conv,

@@ -175,7 +175,7 @@ static void plan_padded(lt_conv_window *w)
     g->kernel[2] = 1;
     size_t pixels = (size_t)(g->batch * g->in[0] * g->in[1] * g->in[2]);
     w->copy_bytes = pixels * (size_t)g->in_channels * w->element;
-    w->copy_bytes = ((w->copy_bytes + 63) & ~(size_t)63) + 64;
+    w->copy_bytes = lt_whole_lines(w->copy_bytes) + 64;
 }
 
 bool lt_conv_window_is_matrix(const lt_conv_geometry *g)

@@ -15,6 +15,8 @@
  * such tiles are copied to rows of a friendlier distance first: one copy for n / nr uses. */
 #include "gemm/gemm.h"
 
+#include "sizes.h"
+
 #include <math.h>
 
 #define A_BLOCK_BYTES (320u << 10)
@@ -47,16 +49,6 @@ typedef struct blocking {
     size_t thread_bytes; /* workspace of one thread */
 } blocking;
 
-static size_t whole_lines(size_t bytes)
-{
-    return (bytes + 63) & ~(size_t)63;
-}
-
-static size_t divide_up(size_t a, size_t b)
-{
-    return (a + b - 1) / b;
-}
-
 /* Rows that the kernel cannot read where they are. */
 static bool rows_unfit(const lt_gemm_job *job)
 {
@@ -75,13 +67,14 @@ static void choose_chunks(const lt_gemm_job *job, blocking *b)
         return;
     }
     if (job->taps > 1) {
-        size_t want = divide_up(row_bytes * job->taps, CHUNK_ROW_BYTES + CHUNK_ROW_BYTES / 2);
-        b->chunk_taps = divide_up(job->taps, want < job->taps ? want : job->taps);
-        b->chunks = divide_up(job->taps, b->chunk_taps);
+        size_t want =
+            lt_divide_size_up(row_bytes * job->taps, CHUNK_ROW_BYTES + CHUNK_ROW_BYTES / 2);
+        b->chunk_taps = lt_divide_size_up(job->taps, want < job->taps ? want : job->taps);
+        b->chunks = lt_divide_size_up(job->taps, b->chunk_taps);
     } else {
-        size_t want = divide_up(row_bytes, CHUNK_ROW_BYTES + CHUNK_ROW_BYTES / 2);
-        b->chunk_k = lt_gemm_padded_k(kernels, divide_up(k, want));
-        b->chunks = divide_up(k, b->chunk_k);
+        size_t want = lt_divide_size_up(row_bytes, CHUNK_ROW_BYTES + CHUNK_ROW_BYTES / 2);
+        b->chunk_k = lt_gemm_padded_k(kernels, lt_divide_size_up(k, want));
+        b->chunks = lt_divide_size_up(k, b->chunk_k);
     }
 }
 
@@ -90,17 +83,17 @@ static blocking choose_blocking(const lt_gemm_job *job)
     blocking b;
     const lt_gemm_kernels *kernels = job->kernels;
     choose_chunks(job, &b);
-    b.tiles = divide_up(job->m, kernels->mr);
+    b.tiles = lt_divide_size_up(job->m, kernels->mr);
     size_t tile_bytes = kernels->mr * b.chunk_k * b.chunk_taps * kernels->a_bytes;
     size_t fit = tile_bytes ? A_BLOCK_BYTES / tile_bytes : MAX_BLOCK_TILES;
     fit = fit < 1 ? 1 : fit > MAX_BLOCK_TILES ? MAX_BLOCK_TILES : fit;
-    size_t blocks = divide_up(b.tiles, fit);
-    b.block_tiles = blocks ? divide_up(b.tiles, blocks) : 1;
+    size_t blocks = lt_divide_size_up(b.tiles, fit);
+    b.block_tiles = blocks ? lt_divide_size_up(b.tiles, blocks) : 1;
     b.copy_k = b.chunk_k + 64 / kernels->a_bytes;
-    b.rows_bytes = whole_lines(b.block_tiles * job->taps * LT_GEMM_MAX_MR * sizeof(void *));
+    b.rows_bytes = lt_whole_lines(b.block_tiles * job->taps * LT_GEMM_MAX_MR * sizeof(void *));
     size_t rows = b.block_tiles * kernels->mr;
     b.thread_bytes =
-        64 + b.rows_bytes + whole_lines(rows * b.chunk_taps * b.copy_k * kernels->a_bytes);
+        64 + b.rows_bytes + lt_whole_lines(rows * b.chunk_taps * b.copy_k * kernels->a_bytes);
     return b;
 }
 
@@ -424,7 +417,7 @@ static void panels_outermost(const runner *run, const chunk *c)
     chain waiting;
     size_t tiles = c->t1 - c->t0, whole = whole_tiles(run, c->t0, c->t1);
     waiting.count = waiting.started = 0;
-    tile.next_step = divide_up(kernels->nr * kernels->b_bytes * kernels->k_group, tiles);
+    tile.next_step = lt_divide_size_up(kernels->nr * kernels->b_bytes * kernels->k_group, tiles);
     size_t part = tile.next_step * tile.k / kernels->k_group * tile.taps;
     const strides by = {.rows = job->taps * LT_GEMM_MAX_MR,
                         .c = kernels->mr * job->ldc * kernels->c_bytes,
@@ -471,7 +464,7 @@ static void tiles_outermost(const runner *run, const chunk *c)
     size_t panels = c->p1 - c->p0, whole = job->n / kernels->nr, chained = 0;
     waiting.count = waiting.started = 0;
     tile.next_step =
-        dense ? divide_up(kernels->mr * kernels->a_bytes * kernels->k_group, panels) : 0;
+        dense ? lt_divide_size_up(kernels->mr * kernels->a_bytes * kernels->k_group, panels) : 0;
     size_t part = tile.next_step * tile.k / kernels->k_group * tile.taps;
     const strides by = {.b = run->panel_bytes,
                         .bias = kernels->nr * kernels->bias_bytes,

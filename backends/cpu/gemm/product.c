@@ -4,6 +4,7 @@
 #include "convert.h"
 #include "gemm/mixed.h"
 #include "gemm/strassen.h"
+#include "sizes.h"
 
 /* Parts of the workspace, in bytes from its start. */
 typedef struct parts {
@@ -273,7 +274,7 @@ static bool prepare_row(product *p)
 static size_t take(size_t *total, size_t elements, size_t element)
 {
     size_t at = *total;
-    *total += (elements * element + 63) & ~(size_t)63;
+    *total += lt_whole_lines(elements * element);
     return at;
 }
 
@@ -286,7 +287,7 @@ static size_t plan_workspace(product *p, const leat_kernel_node *node, uint32_t 
     parts *parts = &p->parts;
     p->a_elements = (size_t)leat_value_count(leat_kernel_input(node, 0));
     parts->a = take(&total, d->trans_a ? p->a_elements : 0, element);
-    parts->pack_bytes = (lt_gemm_packed_bytes(p->kernels, 1, d->k, d->n) + 63) & ~(size_t)63;
+    parts->pack_bytes = lt_whole_lines(lt_gemm_packed_bytes(p->kernels, 1, d->k, d->n));
     parts->pack = total;
     total += p->packed ? 0 : parts->pack_bytes * (p->per_batch ? threads : 1);
     if (d->bias_input != LT_PRODUCT_NONE && p->bias_row == NULL) {

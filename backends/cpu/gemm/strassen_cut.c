@@ -2,6 +2,8 @@
 /* Which kernels and sizes Strassen's product takes, and when it pays. */
 #include "gemm/strassen_cut.h"
 
+#include "sizes.h"
+
 /* Pairs of rows in a block. Its factors of A for a chunk take 0.7 to 1 MB. */
 #define BLOCK_PAIRS 70u
 
@@ -20,20 +22,16 @@ const lt_strassen_kernels *lt_strassen_kernels_for(const lt_cpu_device *device)
     return &lt_cpu_strassen_f32_4x8_portable;
 }
 
-static size_t divide_up(size_t a, size_t b)
-{
-    return (a + b - 1) / b;
-}
-
 static size_t whole_lines(size_t floats)
 {
-    return divide_up(floats, LT_STRASSEN_LINE) * LT_STRASSEN_LINE;
+    return lt_divide_size_up(floats, LT_STRASSEN_LINE) * LT_STRASSEN_LINE;
 }
 
 /* Whether threads that take blocks of tiles wait less for one another than with ranges of units. */
 static bool blocks_are_even(const lt_strassen_cutting *c, size_t threads)
 {
-    size_t most_tiles = divide_up(c->tiles, threads), most_units = divide_up(c->units, threads);
+    size_t most_tiles = lt_divide_size_up(c->tiles, threads),
+           most_units = lt_divide_size_up(c->units, threads);
     return threads > 1 && c->tiles >= threads && most_tiles * c->units <= most_units * c->tiles;
 }
 
@@ -41,19 +39,20 @@ lt_strassen_cutting lt_strassen_cut(const lt_strassen_kernels *kernels, size_t m
                                     size_t k, size_t threads)
 {
     const size_t mr = kernels->gemm->mr, nr = kernels->gemm->nr;
-    lt_strassen_cutting c = {.half_k = k / 2, .pairs = divide_up(m, 2), .units = n / (2 * nr)};
-    c.chunks = divide_up(c.half_k, kernels->speed.chunk_k);
-    c.chunk_k = c.chunks ? whole_lines(divide_up(c.half_k, c.chunks)) : 0;
-    c.tiles = divide_up(c.pairs, mr);
+    lt_strassen_cutting c = {
+        .half_k = k / 2, .pairs = lt_divide_size_up(m, 2), .units = n / (2 * nr)};
+    c.chunks = lt_divide_size_up(c.half_k, kernels->speed.chunk_k);
+    c.chunk_k = c.chunks ? whole_lines(lt_divide_size_up(c.half_k, c.chunks)) : 0;
+    c.tiles = lt_divide_size_up(c.pairs, mr);
     c.tile_pairs = c.tiles ? c.pairs / c.tiles : 0;
     c.higher_tiles = c.tiles ? c.pairs % c.tiles : 0;
-    c.blocks = divide_up(c.pairs, BLOCK_PAIRS);
+    c.blocks = lt_divide_size_up(c.pairs, BLOCK_PAIRS);
     c.by_blocks = blocks_are_even(&c, threads);
     if (c.by_blocks) {
-        size_t blocks = divide_up(c.blocks, threads) * threads;
+        size_t blocks = lt_divide_size_up(c.blocks, threads) * threads;
         c.blocks = blocks < c.tiles ? blocks : c.tiles;
     }
-    c.block_tiles = c.blocks ? divide_up(c.tiles, c.blocks) : 0;
+    c.block_tiles = c.blocks ? lt_divide_size_up(c.tiles, c.blocks) : 0;
     c.rest = n - c.units * 2 * nr;
     c.factors =
         whole_lines(LT_STRASSEN_PRODUCTS * c.block_tiles * mr * lt_strassen_row_floats(c.chunk_k));
@@ -97,6 +96,6 @@ lt_strassen_costs lt_strassen_estimate(const lt_strassen_kernels *kernels, const
     /* As if threads took ranges of units and waited for the one with most of them: what blocks gain
      * beyond that is less than two threads lose that share one second-level cache. */
     strassen += threads * LT_STRASSEN_PRODUCTS * pairs * steps * sizeof(float) * speed->split;
-    strassen *= (double)(divide_up(c.units, threads) * threads) / (double)c.units;
+    strassen *= (double)(lt_divide_size_up(c.units, threads) * threads) / (double)c.units;
     return (lt_strassen_costs){(plain + rest) * each, (strassen + rest) * each};
 }

@@ -335,7 +335,7 @@ static leat_status prepare_constants(qconv *w, const leat_kernel_node *node, lea
     if (w->by_channel) { /* all channels together */
         group = (lt_int8_depthwise_packed_bytes(&w->depthwise) + groups - 1) / groups;
     }
-    w->group_packed = (group + 63) & ~(size_t)63;
+    w->group_packed = lt_whole_lines(group);
     if (group == 0 || __builtin_mul_overflow(w->group_packed, groups, &w->sums_at) ||
         __builtin_add_overflow(w->sums_at, lt_int8_sums_bytes(&w->q), &packed)) {
         return lt_cpu_fail(err, LEAT_LIMIT, "%s node '%s': weights are too large", node->node->op,

@@ -150,7 +150,7 @@ static leat_status prepare_constants(qmatmul *w, const leat_kernel_node *node,
 {
     const lt_product_desc *d = &w->desc;
     size_t packed = lt_gemm_packed_bytes(w->kernels, 1, d->k, d->n), block;
-    w->sums_at = (packed + 63) & ~(size_t)63;
+    w->sums_at = lt_whole_lines(packed);
     if ((packed == 0 && d->k != 0 && d->n != 0) ||
         __builtin_add_overflow(w->sums_at, lt_int8_sums_bytes(&w->q), &block)) {
         return lt_cpu_fail(err, LEAT_LIMIT, "%s node '%s': B is too large", node->node->op,

@@ -14,6 +14,8 @@
 
 #include "int8/int8.h"
 
+#include "sizes.h"
+
 /* Numbers of inputs, LEAT_NO_VALUE where there is none. */
 typedef struct lt_int8_inputs {
     uint32_t x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero, bias;
@@ -89,7 +91,7 @@ void lt_int8_transpose(const void *in, void *out, int64_t rows, int64_t columns,
 static inline size_t lt_int8_take(size_t *total, size_t bytes)
 {
     size_t at = *total;
-    *total += (bytes + 63) & ~(size_t)63;
+    *total += lt_whole_lines(bytes);
     return at;
 }
 

@@ -12,6 +12,7 @@
 #include "gemm/gemm.h"
 #include "linear/equation.h"
 #include "movement/movement.h"
+#include "sizes.h"
 
 #define MOST_DIMS 16
 
@@ -241,7 +242,7 @@ static size_t take(planner *p, int64_t count, size_t element)
     size_t at = p->e->total, bytes = 0;
     p->overflow |= count < 0 || __builtin_mul_overflow((size_t)count, element, &bytes) ||
                    bytes > SIZE_MAX / 4 || at > SIZE_MAX / 4;
-    p->e->total = p->overflow ? 0 : at + ((bytes + 63) & ~(size_t)63);
+    p->e->total = p->overflow ? 0 : at + lt_whole_lines(bytes);
     return at;
 }
 
@@ -393,7 +394,7 @@ static void plan_products(planner *p, const leat_host *host)
                            .k = (size_t)c->k,
                            .taps = 1};
         size_t bytes = lt_gemm_workspace(&job, threads);
-        pack = (pack + 63) & ~(size_t)63;
+        pack = lt_whole_lines(pack);
         e->pack_one = pack > e->pack_one ? pack : e->pack_one;
         run = bytes > run ? bytes : run;
     }

@@ -6,6 +6,7 @@
 #include "ml/forest.h"
 
 #include "elementwise/element.h"
+#include "sizes.h"
 
 #define BLOCK_ROWS 64
 #define TOGETHER 8
@@ -36,7 +37,7 @@ static int64_t block_rows(const lt_forest *f)
 static size_t slot_bytes(const lt_forest *f)
 {
     size_t count = (size_t)block_rows(f) * f->n_targets;
-    return (count * (sizeof(double) + sizeof(bool)) + 63) & ~(size_t)63;
+    return lt_whole_lines(count * (sizeof(double) + sizeof(bool)));
 }
 
 static uint32_t tree_tasks(const lt_forest *f, uint32_t threads)

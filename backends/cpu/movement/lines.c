@@ -2,6 +2,8 @@
 /* Trilu, EyeLike, ReverseSequence, CumSum, CumProd: line by line. */
 #include "movement/movement.h"
 
+#include "sizes.h"
+
 typedef struct line_state {
     lt_move_label label;
     leat_dtype dtype, list_dtype;
@@ -59,20 +61,15 @@ typedef struct line_job {
 
 /* ---- Trilu ---------------------------------------------------------------------------------- */
 
-static int64_t clamp(int64_t value, int64_t low, int64_t high)
-{
-    return value < low ? low : value > high ? high : value;
-}
-
 static void run_trilu(void *argument, int64_t begin, int64_t end)
 {
     const line_job *job = argument;
     const line_state *s = job->state;
     size_t bytes = lt_cpu_element_bytes(s->dtype);
     for (int64_t row = begin; row < end; row++) {
-        int64_t k = clamp(job->k, -s->rows, s->cols);
-        int64_t from = s->upper ? clamp(row % s->rows + k, 0, s->cols) : 0;
-        int64_t to = s->upper ? s->cols : clamp(row % s->rows + k + 1, 0, s->cols);
+        int64_t k = lt_clamp(job->k, -s->rows, s->cols);
+        int64_t from = s->upper ? lt_clamp(row % s->rows + k, 0, s->cols) : 0;
+        int64_t to = s->upper ? s->cols : lt_clamp(row % s->rows + k + 1, 0, s->cols);
         uint8_t *out = job->out + (size_t)(row * s->cols) * bytes;
         memset(out, 0, (size_t)from * bytes);
         memmove(out + (size_t)from * bytes, job->in + (size_t)(row * s->cols + from) * bytes,
@@ -166,7 +163,7 @@ leat_status lt_cpu_eye_like_prepare(const leat_kernel_node *node, void *device,
     double f64 = 1.0;
     float f32 = 1.0f;
     uint16_t half = s->dtype == LEAT_DTYPE_BF16 ? lt_f32_to_bf16(1.0f) : lt_f32_to_f16(1.0f);
-    s->k = clamp(leat_node_int(node->node, "k", 0), -s->rows, s->cols);
+    s->k = lt_clamp(leat_node_int(node->node, "k", 0), -s->rows, s->cols);
     s->one[0] = 1; /* of every integer type: the lowest byte comes first */
     if (s->dtype == LEAT_DTYPE_F64) {
         memcpy(s->one, &f64, sizeof(f64));

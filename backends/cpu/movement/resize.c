@@ -5,6 +5,8 @@
  * N, spatial, C. */
 #include "movement/resize.h"
 
+#include "sizes.h"
+
 /* ---- supports ------------------------------------------------------------------------------- */
 
 static const char *const where_names[RESIZE_WHERES] = {
@@ -273,13 +275,13 @@ static leat_status plan_workspace(const leat_node *node, lt_resize_state *s, lt_
     if (status != LEAT_OK) {
         return status;
     }
-    size_t task, tables = s->planned ? 0 : (s->table_bytes + 63) / 64 * 64;
+    size_t task, tables = s->planned ? 0 : lt_whole_lines(s->table_bytes);
     if (s->rule.mode == RESIZE_NEAREST) {
         out_kernel->workspace_bytes = tables + (dims + 1) * sizeof(int64_t);
         return LEAT_OK;
     }
     measure_passes(s, &task);
-    s->buffer_bytes = (s->buffer_bytes + 63) / 64 * 64;
+    s->buffer_bytes = lt_whole_lines(s->buffer_bytes);
     out_kernel->workspace_bytes = tables + 2 * s->buffer_bytes + s->tasks * task;
     return LEAT_OK;
 }

@@ -8,6 +8,8 @@
  * them downwards. Types other than f32 and f64 are widened and narrowed row by row. */
 #include "movement/resize.h"
 
+#include "sizes.h"
+
 #include <math.h>
 
 /* ---- conversion ----------------------------------------------------------------------------- */
@@ -129,11 +131,6 @@ static int64_t ring_rows(const lt_resize_pass *pass)
     return pass->down.taps > 1 ? pass->down.taps : 1;
 }
 
-static int64_t round_up(int64_t bytes)
-{
-    return (bytes + 63) / 64 * 64;
-}
-
 static leat_dtype inner_dtype(const lt_resize_pass *pass)
 {
     return pass->wide ? LEAT_DTYPE_F64 : LEAT_DTYPE_F32;
@@ -142,8 +139,8 @@ static leat_dtype inner_dtype(const lt_resize_pass *pass)
 size_t lt_resize_pass_bytes(const lt_resize_pass *pass)
 {
     int64_t element = pass->wide ? 8 : 4;
-    int64_t out_row = round_up(pass->out_w * pass->inner * element);
-    int64_t in_row = round_up(pass->w * pass->inner * element);
+    int64_t out_row = (int64_t)lt_whole_lines((size_t)(pass->out_w * pass->inner * element));
+    int64_t in_row = (int64_t)lt_whole_lines((size_t)(pass->w * pass->inner * element));
     return (size_t)((ring_rows(pass) + 1) * out_row + in_row);
 }
 
@@ -284,7 +281,7 @@ static void run_task(void *argument, uint32_t task, uint32_t thread)
     const lt_resize_pass *pass = job->pass;
     int64_t element = pass->wide ? 8 : 4;
     task_space space;
-    space.row_bytes = round_up(pass->out_w * pass->inner * element);
+    space.row_bytes = (int64_t)lt_whole_lines((size_t)(pass->out_w * pass->inner * element));
     space.ring = job->workspace + task * job->task_bytes;
     space.out_row = space.ring + ring_rows(pass) * space.row_bytes;
     space.in_row = space.out_row + space.row_bytes;

@@ -5,6 +5,8 @@
  * axes each, through two buffers of the workspace in turn. */
 #include "movement/resize.h"
 
+#include "sizes.h"
+
 #include <math.h>
 
 /* ---- from inputs to axes -------------------------------------------------------------------- */
@@ -290,7 +292,7 @@ leat_status lt_resize_launch(const void *opaque, const leat_kernel_args *args, l
             return status;
         }
         tables = &found;
-        room += (s->table_bytes + 63) / 64 * 64;
+        room += lt_whole_lines(s->table_bytes);
     }
     if (s->rule.mode == RESIZE_NEAREST) {
         run_nearest(s, tables, (int64_t *)(void *)room, args);

@@ -3,6 +3,8 @@
  * prepare is read by launch, which checks that it leads to the planned shape. */
 #include "movement/movement.h"
 
+#include "sizes.h"
+
 enum {
     STARTS = 1,
     ENDS,
@@ -27,23 +29,18 @@ typedef struct slice_lists {
     int64_t values[N_LISTS][LEAT_MAX_RANK];
 } slice_lists;
 
-static int64_t clamp(int64_t value, int64_t low, int64_t high)
-{
-    return value < low ? low : value > high ? high : value;
-}
-
 /* First index, step and count of one axis, as the operator's text says. */
 static int64_t slice_axis(int64_t dim, int64_t *start, int64_t end, int64_t step)
 {
     *start += *start < 0 ? dim : 0; /* cannot overflow: the signs differ */
     end += end < 0 ? dim : 0;
     if (step > 0) {
-        *start = clamp(*start, 0, dim);
-        end = clamp(end, 0, dim);
+        *start = lt_clamp(*start, 0, dim);
+        end = lt_clamp(end, 0, dim);
         return *start < end ? (end - *start - 1) / step + 1 : 0;
     }
-    *start = clamp(*start, 0, dim - 1);
-    end = clamp(end, -1, dim - 1);
+    *start = lt_clamp(*start, 0, dim - 1);
+    end = lt_clamp(end, -1, dim - 1);
     return *start > end && dim > 0
                ? (int64_t)((uint64_t)(*start - end - 1) / (0 - (uint64_t)step)) + 1
                : 0;

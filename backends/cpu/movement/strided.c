@@ -12,6 +12,8 @@
  * Bound by memory. Work is split over the outer dimensions and, for long runs, within them. */
 #include "movement/movement.h"
 
+#include "sizes.h"
+
 enum {
     KIND_RUNS,
     KIND_TRANSPOSE,
@@ -312,11 +314,6 @@ static void set_outer(strided_job *job, int32_t count, int32_t skip)
     job->row_stride = skip >= 0 ? out_strides[skip] : 0;
 }
 
-static int64_t divide_up(int64_t a, int64_t b)
-{
-    return (a + b - 1) / b;
-}
-
 void lt_strided_run(const lt_strided_plan *plan, const leat_kernel_args *args, void *out,
                     const void *in)
 {
@@ -331,22 +328,22 @@ void lt_strided_run(const lt_strided_plan *plan, const leat_kernel_args *args, v
     job.col_stride = plan->strides[last];
     if (plan->kind == KIND_PACKED) {
         set_outer(&job, plan->rank, -1);
-        int64_t items = divide_up(total, 8 / plan->bits);
+        int64_t items = lt_divide_up(total, 8 / plan->bits);
         lt_cpu_parallel_range(args, items, 1, 32.0, run_packed, &job);
     } else if (plan->kind == KIND_TRANSPOSE) {
         int32_t unit = find_unit_stride(plan);
         set_outer(&job, last, unit);
         job.rows = plan->shape[unit];
         job.piece = job.cols < TILE_COLS ? job.cols : TILE_COLS;
-        job.row_piece = divide_up(TILE_ELEMENTS / job.piece, 64) * 64;
-        job.pieces = divide_up(job.cols, job.piece) * divide_up(job.rows, job.row_piece);
+        job.row_piece = lt_divide_up(TILE_ELEMENTS / job.piece, 64) * 64;
+        job.pieces = lt_divide_up(job.cols, job.piece) * lt_divide_up(job.rows, job.row_piece);
         int64_t items = total / (job.rows * job.cols) * job.pieces;
         lt_cpu_parallel_range(args, items, 1, bytes / (double)items, run_transpose, &job);
     } else {
         set_outer(&job, last, -1);
         if (plan->kind == KIND_RUNS) {
-            job.piece = divide_up(RUN_BYTES, (int64_t)plan->bytes);
-            job.pieces = divide_up(job.cols, job.piece);
+            job.piece = lt_divide_up(RUN_BYTES, (int64_t)plan->bytes);
+            job.pieces = lt_divide_up(job.cols, job.piece);
         }
         int64_t items = total / job.cols * job.pieces;
         lt_cpu_parallel_range(args, items, 1, bytes / (double)items,

@@ -4,6 +4,8 @@
  * prepare knows already. ConstantOfShape, EyeLike: constants. */
 #include "movement/movement.h"
 
+#include "sizes.h"
+
 leat_status lt_cpu_view_prepare(const leat_kernel_node *node, void *device, const leat_host *host,
                                 leat_plan *plan, leat_kernel *out_kernel, leat_error *err)
 {
@@ -69,11 +71,6 @@ static leat_status finish_shape(const leat_kernel_node *node, const shape_state 
     return LEAT_OK;
 }
 
-static int64_t clamp(int64_t value, int64_t low, int64_t high)
-{
-    return value < low ? low : value > high ? high : value;
-}
-
 leat_status lt_cpu_shape_prepare(const leat_kernel_node *node, void *device, const leat_host *host,
                                  leat_plan *plan, leat_kernel *out_kernel, leat_error *err)
 {
@@ -85,8 +82,8 @@ leat_status lt_cpu_shape_prepare(const leat_kernel_node *node, void *device, con
     }
     int64_t start = leat_node_int(node->node, "start", 0);
     int64_t end = leat_node_int(node->node, "end", in->rank);
-    start = clamp(start < 0 ? start + in->rank : start, 0, in->rank);
-    end = clamp(end < 0 ? end + in->rank : end, 0, in->rank);
+    start = lt_clamp(start < 0 ? start + in->rank : start, 0, in->rank);
+    end = lt_clamp(end < 0 ? end + in->rank : end, 0, in->rank);
     for (int64_t i = start; i < end; i++) {
         shape->dims[shape->count++] = in->shape[i];
     }

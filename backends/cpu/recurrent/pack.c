@@ -3,6 +3,7 @@
 #include "recurrent/recurrent.h"
 
 #include "convert.h"
+#include "sizes.h"
 
 static void put(const lt_rnn *rnn, void *out, int64_t at, const void *data, int64_t from)
 {
@@ -17,7 +18,7 @@ static void put(const lt_rnn *rnn, void *out, int64_t at, const void *data, int6
 size_t lt_rnn_panel_bytes(const lt_rnn *rnn, int64_t k)
 {
     size_t row = (size_t)(lt_cell_vectors(rnn->kind) * rnn->kernels->vl) * rnn->element;
-    return (row * (size_t)k * (size_t)rnn->panels + 63) & ~(size_t)63;
+    return lt_whole_lines(row * (size_t)k * (size_t)rnn->panels);
 }
 
 void lt_rnn_pack_panels(const lt_rnn *rnn, const void *data, int64_t d, int64_t k, void *out)
@@ -43,7 +44,7 @@ size_t lt_rnn_gemm_bytes(const lt_rnn *rnn)
 {
     size_t bytes =
         lt_gemm_packed_bytes(rnn->gemm, 1, (size_t)rnn->inputs, (size_t)(rnn->gates * rnn->hidden));
-    return (bytes + 63) & ~(size_t)63;
+    return lt_whole_lines(bytes);
 }
 
 lt_gemm_job lt_rnn_input_job(const lt_rnn *rnn)

@@ -2,6 +2,8 @@
 /* LSTM, GRU, RNN: attributes, shapes, packed weights, the plan of the workspace. */
 #include "recurrent/recurrent.h"
 
+#include "sizes.h"
+
 #include <ctype.h>
 
 #define FUSED_ROWS 4 /* up to so many rows in all W is applied step by step */
@@ -171,7 +173,7 @@ leat_status lt_cpu_recurrent_supports(const leat_kernel_node *node, leat_error *
 static size_t take(lt_rnn_parts *parts, size_t bytes)
 {
     size_t at = parts->total;
-    parts->total += (bytes + 63) & ~(size_t)63;
+    parts->total += lt_whole_lines(bytes);
     return at;
 }
 
@@ -188,7 +190,7 @@ static void plan_workspace(lt_rnn *rnn, const leat_host *host)
         p->y = take(p, rows * (size_t)(rnn->dirs * rnn->hidden) * rnn->element);
     }
     if (!rnn->fused) {
-        p->xw_one = (rows * gates * rnn->element + slack + 63) & ~(size_t)63;
+        p->xw_one = lt_whole_lines(rows * gates * rnn->element + slack);
         p->xw = take(p, p->xw_one * (size_t)rnn->dirs);
         lt_gemm_job job = lt_rnn_input_job(rnn);
         p->gemm = take(p, lt_gemm_workspace(&job, threads));
@@ -264,9 +266,9 @@ static leat_status make_small(const leat_kernel_node *node, lt_rnn *rnn, const l
     size_t panels = lt_gemm_panels(rnn->gemm, count) * rnn->gemm->nr;
     rnn->has_p = p != NULL;
     rnn->bias_bytes = (panels + (size_t)rnn->kernels->vl) * rnn->element;
-    rnn->bias_bytes = (rnn->bias_bytes + 63) & ~(size_t)63;
+    rnn->bias_bytes = lt_whole_lines(rnn->bias_bytes);
     rnn->small_one = rnn->bias_bytes + 4 * (size_t)rnn->padded * rnn->element;
-    rnn->small_one = (rnn->small_one + 63) & ~(size_t)63;
+    rnn->small_one = lt_whole_lines(rnn->small_one);
     if ((b != NULL && b->data == NULL) || (p != NULL && p->data == NULL)) {
         return LEAT_OK;
     }
