@@ -595,12 +595,17 @@ static size_t row_tasks(const runner *run, size_t threads)
     return most > threads ? most : threads;
 }
 
-/* Cuts rows when there are enough tiles, panels otherwise. */
+bool lt_gemm_shares_rows(const lt_gemm_kernels *kernels, size_t m, size_t n, size_t threads)
+{
+    size_t tiles = lt_divide_size_up(m, kernels->mr);
+    return tiles >= 2 * threads && tiles >= lt_gemm_panels(kernels, n);
+}
+
 static uint32_t cut(runner *run, uint32_t threads)
 {
-    size_t tiles = run->blocking.tiles;
+    const lt_gemm_job *job = run->job;
     run->row_tasks = run->panel_tasks = 1;
-    if (threads > 1 && tiles >= 2 * threads && tiles >= run->panels) {
+    if (threads > 1 && lt_gemm_shares_rows(job->kernels, job->m, job->n, threads)) {
         run->row_tasks = row_tasks(run, threads);
     } else if (threads > 1) {
         run->panel_tasks = lt_gemm_tasks(run->panels, threads);

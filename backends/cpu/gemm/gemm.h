@@ -221,6 +221,11 @@ typedef struct lt_gemm_job {
  * threads have differs by one item at most. Several a thread, so that a slow core can be helped. */
 size_t lt_gemm_tasks(size_t count, size_t threads);
 
+/* Whether lt_gemm_run's threads share the rows of a result of m x n; if not, they share columns.
+ * What reads the result next finds it in the caches of the threads that wrote it if it does so,
+ * too. */
+bool lt_gemm_shares_rows(const lt_gemm_kernels *kernels, size_t m, size_t n, size_t threads);
+
 /* Workspace of lt_gemm_run on `threads` threads. Reads kernels, m, k, taps, rows and copy of the
  * job: whether rows and copy are NULL matters, not what they are. */
 size_t lt_gemm_workspace(const lt_gemm_job *job, uint32_t threads);

@@ -108,6 +108,7 @@ leat_status lt_int8_depthwise_plan(const lt_conv_geometry *g, const lt_cpu_devic
         return LEAT_OK;
     }
     choose_kernels(device, narrow, &d);
+    d.product = lt_int8_kernels_for(device, 1);
     const size_t group = d.kernels->group;
     d.column_cells = (line_count(g) + group - 1) / group;
     d.n_sources = d.column_cells * group;
@@ -325,15 +326,16 @@ static void run_whole_lines(void *argument, int64_t begin, int64_t end)
     }
 }
 
-/* Threads share lines, or channels of all lines, as the product in front shares its result (cut in
- * gemm/gemm.c, for tiles of about 14 pixels by 32 channels), so that each finds what it wrote. */
+/* Threads share lines, or channels of all lines, as those of the product in front share its result,
+ * so that each finds what it wrote. */
 void lt_int8_depthwise_run(const lt_int8_depthwise_call *call, const leat_kernel_args *args)
 {
     const lt_conv_geometry *g = call->d->g;
     lt_int8_depthwise_call copy = *call;
     const int64_t lines = count_lines(g), blocks = (int64_t)block_count(call->d);
     const int64_t pixels = g->batch * g->in[0] * g->in[1] * g->in[2];
-    const bool whole = pixels / 14 >= g->in_channels / 32;
+    const bool whole = lt_gemm_shares_rows(call->d->product, (size_t)pixels, (size_t)g->in_channels,
+                                           args->host->pool_threads(args->pool));
     /* About as many bytes as products and sums of bytes take time. */
     double cost = 2.0 * (double)g->out[2] * (double)call->d->kernels->channels * (double)g->taps;
     if (whole) {

@@ -86,6 +86,7 @@ typedef struct lt_int8_depthwise_source {
 typedef struct lt_int8_depthwise {
     const lt_conv_geometry *g;
     const lt_int8_depthwise_kernels *kernels;
+    const lt_gemm_kernels *product;        /* of bytes, as the one in front has it */
     const lt_int8_depthwise_kernels *tail; /* for what whole blocks leave; blocks not larger */
     size_t column_cells, n_steps, n_sources;
     const lt_int8_depthwise_step *steps;
