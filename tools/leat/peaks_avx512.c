@@ -8,6 +8,7 @@
 #define INIT _mm512_set1_ps(0.5f)
 #define STEP(sum) sum = _mm512_fmadd_ps(a, b, sum)
 #define OPERATIONS 2 * 16
+#define SUMS 16
 #include "leat/peaks.inc"
 
 uint64_t peak_read_avx512(const void *data, size_t bytes)

@@ -8,4 +8,5 @@
 #define INIT _mm512_set1_ps(0.5f)
 #define STEP(sum) sum = _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b)
 #define OPERATIONS 2 * 32
+#define SUMS 16
 #include "leat/peaks.inc"

@@ -8,4 +8,5 @@
 #define INIT _mm512_set1_epi8(1)
 #define STEP(sum) sum = _mm512_dpbusd_epi32(sum, a, b)
 #define OPERATIONS 2 * 64
+#define SUMS 16
 #include "leat/peaks.inc"
