@@ -2,8 +2,11 @@
 #include "support/kernel.h"
 
 #include "support/guarded.h"
+#include "support/test.h"
 
 #include <stdlib.h>
+
+const lt_cpu_isa test_isas[3] = {LT_CPU_PORTABLE, LT_CPU_AVX2, LT_CPU_AVX512};
 
 /* Arrays begin at a guard page, then end at one. The thread sanitizer, which takes minutes for a
  * test of convolutions, looks for something else. */
@@ -261,4 +264,10 @@ leat_status test_kernel_run(const test_kernel *kernel, const char **out_name, le
         status = run_guarded(kernel, at_end, out_name, err);
     }
     return status;
+}
+
+void test_kernel_must_run(const test_kernel *kernel)
+{
+    leat_error err = {0};
+    assert_ok(test_kernel_run(kernel, NULL, &err), &err);
 }

@@ -9,6 +9,9 @@
 
 #define TEST_KERNEL_MAX 64
 
+/* The instruction sets that kernels of most families are written for. */
+extern const lt_cpu_isa test_isas[3];
+
 typedef struct test_kernel {
     const char *op;
     const char *domain; /* NULL: "" */
@@ -34,5 +37,8 @@ typedef struct test_kernel {
  * Errors:   UNSUPPORTED without a row; NOT_FOUND when the way is not offered; CORRUPT when it wrote
  *           outside of its arrays; those of the row. */
 leat_status test_kernel_run(const test_kernel *kernel, const char **out_name, leat_error *err);
+
+/* The same; fails the test on an error. */
+void test_kernel_must_run(const test_kernel *kernel);
 
 #endif

@@ -35,7 +35,7 @@ static inline void op_check(test_kernel *kernel, const double *const *expected, 
 {
     for (int run = 0; run < 12; run++) {
         leat_error err = {0};
-        kernel->isa = (lt_cpu_isa)(run % 3);
+        kernel->isa = test_isas[run % 3];
         kernel->threads = run / 3 % 2 ? 3 : 1;
         kernel->constants = run / 6 ? ~1ull : 0;
         for (uint32_t i = 0; i < kernel->n_outputs; i++) {

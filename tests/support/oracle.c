@@ -194,3 +194,30 @@ double *oracle_doubles(const leat_array *array)
     }
     return exact;
 }
+
+leat_array oracle_array(leat_dtype dtype, int32_t rank, const int64_t *shape)
+{
+    leat_array a = {.dtype = dtype, .rank = rank};
+    for (int32_t i = 0; i < rank; i++) {
+        a.shape[i] = shape[i];
+    }
+    a.bytes = leat_dtype_bytes(dtype, oracle_count(&a));
+    a.data = calloc(1, a.bytes + 1);
+    assert_non_null(a.data);
+    return a;
+}
+
+leat_array oracle_filled(leat_dtype dtype, int32_t rank, const int64_t *shape, uint64_t seed)
+{
+    leat_array a = oracle_array(dtype, rank, shape);
+    oracle_fill(&a, seed);
+    return a;
+}
+
+void oracle_free(leat_array *arrays, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        free(arrays[i].data);
+        arrays[i].data = NULL;
+    }
+}

@@ -16,6 +16,13 @@ void oracle_set(leat_array *array, size_t i, double v);
 
 size_t oracle_count(const leat_array *array);
 
+/* A zeroed array in memory of its own (at least a byte), for oracle_free. */
+leat_array oracle_array(leat_dtype dtype, int32_t rank, const int64_t *shape);
+/* The same, filled from a seed. */
+leat_array oracle_filled(leat_dtype dtype, int32_t rank, const int64_t *shape, uint64_t seed);
+/* Frees the data of `count` arrays; those without data are passed over. */
+void oracle_free(leat_array *arrays, size_t count);
+
 /* Fills with numbers from a seed: floats in [-1, 1), bytes over their whole range, other integers
  * in
  * [-100, 100] or [0, 200], booleans. */

@@ -8,8 +8,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-static const lt_cpu_isa isas[] = {LT_CPU_PORTABLE, LT_CPU_AVX2, LT_CPU_AVX512};
-
 typedef struct attention_case {
     int64_t batch, heads, kv_heads, q_len, kv_len, past, d, dv;
     int rank;  /* 3 or 4 */
@@ -22,29 +20,14 @@ typedef struct attention_case {
     int64_t lengths[3]; /* keys that count, for each batch item; all 0: the input is absent */
 } attention_case;
 
-static leat_array make(leat_dtype dtype, int32_t rank, const int64_t *shape, uint64_t seed)
-{
-    leat_array a = {.dtype = dtype, .rank = rank};
-    size_t count = 1;
-    for (int32_t i = 0; i < rank; i++) {
-        a.shape[i] = shape[i];
-        count *= (size_t)shape[i];
-    }
-    a.bytes = leat_dtype_bytes(dtype, count);
-    a.data = calloc(1, a.bytes ? a.bytes : 1);
-    if (seed != 0) {
-        oracle_fill(&a, seed);
-    }
-    return a;
-}
-
 /* An operand of `heads` heads of `length` rows of `features`. */
 static leat_array operand(const attention_case *t, int64_t heads, int64_t length, int64_t features,
                           uint64_t seed)
 {
     int64_t four[] = {t->batch, heads, length, features};
     int64_t three[] = {t->batch, length, heads * features};
-    return t->rank == 4 ? make(t->dtype, 4, four, seed) : make(t->dtype, 3, three, seed);
+    return t->rank == 4 ? oracle_filled(t->dtype, 4, four, seed)
+                        : oracle_filled(t->dtype, 3, three, seed);
 }
 
 static double at(const leat_array *a, int64_t b, int64_t h, int64_t i, int64_t j, int64_t heads,
@@ -70,17 +53,17 @@ static leat_array make_mask(const attention_case *t)
     leat_array none = {0};
     switch (t->mask) {
     case 'k':
-        return make(t->dtype, 4, k, 7);
+        return oracle_filled(t->dtype, 4, k, 7);
     case 's':
-        return make(t->dtype, 2, s, 8);
+        return oracle_filled(t->dtype, 2, s, 8);
     case 'f':
-        return make(t->dtype, 4, f, 9);
+        return oracle_filled(t->dtype, 4, f, 9);
     case 'b':
-        return make(LEAT_DTYPE_BOOL, 4, b, 10);
+        return oracle_filled(LEAT_DTYPE_BOOL, 4, b, 10);
     case '1':
-        return make(t->dtype, 1, one, 11);
+        return oracle_filled(t->dtype, 1, one, 11);
     case 'p':
-        return make(t->dtype, 4, p, 12);
+        return oracle_filled(t->dtype, 4, p, 12);
     default:
         return none;
     }
@@ -196,15 +179,15 @@ static void check(const attention_case *t, lt_cpu_isa isa)
                         operand(t, t->kv_heads, t->kv_len, t->dv, 3), make_mask(t)};
     leat_array out[3] = {operand(t, t->heads, t->q_len, t->dv, 0)};
     if (t->past != 0) {
-        in[4] = make(t->dtype, 4, past_k, 4);
-        in[5] = make(t->dtype, 4, past_v, 5);
+        in[4] = oracle_filled(t->dtype, 4, past_k, 4);
+        in[5] = oracle_filled(t->dtype, 4, past_v, 5);
     }
     if (t->present) {
-        out[1] = make(t->dtype, 4, all_k, 0);
-        out[2] = make(t->dtype, 4, all_v, 0);
+        out[1] = oracle_array(t->dtype, 4, all_k);
+        out[2] = oracle_array(t->dtype, 4, all_v);
     }
     if (has_lengths(t)) {
-        in[6] = make(LEAT_DTYPE_I64, 1, &t->batch, 0);
+        in[6] = oracle_array(LEAT_DTYPE_I64, 1, &t->batch);
         memcpy(in[6].data, t->lengths, in[6].bytes);
     }
     leat_attr attrs[5];
@@ -293,7 +276,7 @@ static void attention_matches_double_loops(void **state)
     (void)state;
     for (size_t c = 0; c < sizeof(cases) / sizeof(cases[0]); c++) {
         for (size_t i = 0; i < 3; i++) {
-            check(&cases[c], isas[i]);
+            check(&cases[c], test_isas[i]);
         }
     }
 }
@@ -422,7 +405,7 @@ static void masks_at_the_limits_give_the_limits(void **state)
     (void)state;
     for (size_t c = 0; c < 12; c++) {
         const bool zero = c % 2 == 0;
-        masked_case t = {zero ? "" : "leat", mask, 3, 1, dtypes[c / 2 % 2], isas[c / 4]};
+        masked_case t = {zero ? "" : "leat", mask, 3, 1, dtypes[c / 2 % 2], test_isas[c / 4]};
         fill_masked(mask, v);
         run_masked(&t, v, y);
         for (int row = 0; row < 3; row++) {

@@ -48,20 +48,6 @@ static double activated(double v, int kind, bool first)
     return v;
 }
 
-static leat_array array_of(leat_dtype dtype, int32_t rank, const int64_t *shape, uint64_t seed)
-{
-    leat_array a = {.dtype = dtype, .rank = rank};
-    size_t count = 1;
-    for (int32_t i = 0; i < rank; i++) {
-        a.shape[i] = shape[i];
-        count *= (size_t)shape[i];
-    }
-    a.bytes = leat_dtype_bytes(dtype, count);
-    a.data = calloc(1, a.bytes);
-    oracle_fill(&a, seed);
-    return a;
-}
-
 /* Arrays of one run: X, W1, B1, W2, B2. */
 typedef struct run {
     const fused_case *c;
@@ -83,12 +69,12 @@ static run make_run(const fused_case *c, const form *f)
             (x[1 + i] + 2 * c->pad[i] - (c->kernel[i] - 1) * c->dilation[i] - 1) / c->stride[i] + 1;
     }
     const int64_t y[] = {c->batch, r.out[0], r.out[1], c->channels};
-    r.in[0] = array_of(f->dtype, 4, x, 3);
-    r.in[1] = array_of(f->dtype, 4, w1, 4);
-    r.in[2] = array_of(LEAT_DTYPE_F32, 1, w1, 5);
-    r.in[3] = array_of(f->dtype, 4, w2, 6);
-    r.in[4] = array_of(LEAT_DTYPE_F32, 1, w1, 7);
-    r.y = array_of(f->y_dtype, 4, y, 8);
+    r.in[0] = oracle_filled(f->dtype, 4, x, 3);
+    r.in[1] = oracle_filled(f->dtype, 4, w1, 4);
+    r.in[2] = oracle_filled(LEAT_DTYPE_F32, 1, w1, 5);
+    r.in[3] = oracle_filled(f->dtype, 4, w2, 6);
+    r.in[4] = oracle_filled(LEAT_DTYPE_F32, 1, w1, 7);
+    r.y = oracle_filled(f->y_dtype, 4, y, 8);
     for (int i = 0; i < 5; i++) {
         r.exact[i] = oracle_doubles(&r.in[i]);
     }
@@ -220,7 +206,7 @@ static void check_all(leat_dtype dtype, leat_dtype y_dtype)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         for (int n = 0; n < 3 * 2 * 3; n++) {
             const form f = {
-                dtype,           y_dtype, ways[n / 3 % 2], (lt_cpu_isa)(n % 3), n % 2 ? 1 : 3,
+                dtype,           y_dtype, ways[n / 3 % 2], test_isas[n % 3], n % 2 ? 1 : 3,
                 (n + n / 6) % 3, n / 6};
             check(&cases[i], &f);
         }
@@ -251,7 +237,7 @@ static void conv_depthwise_by_channels_matches_double_loops(void **state)
     for (size_t i = 0; i < n_cases + n_more; i++) {
         const fused_case *c = i < n_cases ? &cases[i] : &more[i - n_cases];
         for (int n = 0; n < 3 * 3 && c->channels >= 16; n++) {
-            const form f = {LEAT_DTYPE_F32, LEAT_DTYPE_F32,  "channels", (lt_cpu_isa)(n % 3),
+            const form f = {LEAT_DTYPE_F32, LEAT_DTYPE_F32,  "channels", test_isas[n % 3],
                             n / 3 + 1,      (n + n / 3) % 3, n % 2};
             check(c, &f);
         }
@@ -267,7 +253,7 @@ static void conv_depthwise_by_strassen_matches_double_loops(void **state)
     };
     (void)state;
     for (int n = 0; n < 2 * 3 * 3; n++) {
-        const form f = {LEAT_DTYPE_F32, LEAT_DTYPE_F32, "strassen", (lt_cpu_isa)(n / 2 % 3),
+        const form f = {LEAT_DTYPE_F32, LEAT_DTYPE_F32, "strassen", test_isas[n / 2 % 3],
                         n % 2 ? 1 : 3,  n / 6,          0};
         check(&large[n % 2], &f);
         check(&large[(n + 1) % 2], &f);

@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static const lt_cpu_isa isas[] = {LT_CPU_PORTABLE, LT_CPU_AVX2, LT_CPU_AVX512};
 static const char *const ways[] = {"winograd_4x4", "winograd_2x2"};
 
 /* How the data is made. */
@@ -44,19 +43,6 @@ typedef struct data {
     double *exact;
     double *scale; /* per output channel: max |x| * sum |w| */
 } data;
-
-static leat_array make_array(int32_t rank, const int64_t *shape)
-{
-    leat_array a = {.dtype = LEAT_DTYPE_F32, .rank = rank};
-    size_t count = 1;
-    for (int32_t i = 0; i < rank; i++) {
-        a.shape[i] = shape[i];
-        count *= (size_t)shape[i];
-    }
-    a.bytes = count * sizeof(float);
-    a.data = calloc(count + 1, sizeof(float));
-    return a;
-}
 
 /* Signs of rows of B^T of F(4x4), so that rows are hit where tiles begin. */
 static float pattern(int64_t i, int64_t row)
@@ -118,11 +104,11 @@ static data make_data(const layer *l)
 {
     data d = {.height = l->height + l->pads[0] + l->pads[2] - 2,
               .width = l->width + l->pads[1] + l->pads[3] - 2};
-    d.in[0] = make_array(4, (int64_t[]){l->batch, l->height, l->width, l->in});
-    d.in[1] = make_array(4, (int64_t[]){l->out, l->in / l->groups, 3, 3});
-    d.in[2] = make_array(1, (int64_t[]){l->out});
-    d.in[3] = make_array(4, (int64_t[]){l->batch, d.height, d.width, l->out});
-    d.y = make_array(4, (int64_t[]){l->batch, d.height, d.width, l->out});
+    d.in[0] = oracle_array(LEAT_DTYPE_F32, 4, (int64_t[]){l->batch, l->height, l->width, l->in});
+    d.in[1] = oracle_array(LEAT_DTYPE_F32, 4, (int64_t[]){l->out, l->in / l->groups, 3, 3});
+    d.in[2] = oracle_array(LEAT_DTYPE_F32, 1, (int64_t[]){l->out});
+    d.in[3] = oracle_array(LEAT_DTYPE_F32, 4, (int64_t[]){l->batch, d.height, d.width, l->out});
+    d.y = oracle_array(LEAT_DTYPE_F32, 4, (int64_t[]){l->batch, d.height, d.width, l->out});
     for (size_t i = 1; i < 4; i++) {
         oracle_fill(&d.in[i], 20 + i);
     }
@@ -221,12 +207,12 @@ static void check(const layer *l)
     for (size_t isa = 0; isa < 3; isa++) {
         for (size_t way = 0; way < 2; way++) {
             double rms, bound = LT_WINOGRAD_ERROR(way == 0 ? 4 : 2);
-            run_layer(l, &d, ways[way], isas[isa], isa == 1 ? 1 : 3);
+            run_layer(l, &d, ways[way], test_isas[isa], isa == 1 ? 1 : 3);
             double most = measure(l, &d, &rms);
             if (!(most <= bound)) {
                 fail_msg("%s, isa %d: %lldx%lldx%lldx%lld to %lld in %lld, pads %lld %lld %lld "
                          "%lld, form %d, fill %d: error %g > %g",
-                         ways[way], (int)isas[isa], (long long)l->batch, (long long)l->height,
+                         ways[way], (int)test_isas[isa], (long long)l->batch, (long long)l->height,
                          (long long)l->width, (long long)l->in, (long long)l->out,
                          (long long)l->groups, (long long)l->pads[0], (long long)l->pads[1],
                          (long long)l->pads[2], (long long)l->pads[3], (int)l->form, (int)l->fill,
@@ -301,10 +287,10 @@ static void winograd_error_is_near_the_plain_sums(void **state)
         data d = make_data(&l);
         for (size_t isa = 0; isa < 3; isa++) {
             double plain, rms;
-            run_layer(&l, &d, "igemm", isas[isa], 1);
+            run_layer(&l, &d, "igemm", test_isas[isa], 1);
             measure(&l, &d, &plain);
             for (size_t way = 0; way < 2; way++) {
-                run_layer(&l, &d, ways[way], isas[isa], 1);
+                run_layer(&l, &d, ways[way], test_isas[isa], 1);
                 double most = measure(&l, &d, &rms);
                 print_message("%lld channels, isa %zu, %s: %.2f times the plain sum's, most %.2f\n",
                               (long long)channels, isa, ways[way], rms / plain, most);
@@ -350,7 +336,7 @@ static void winograd_keeps_not_a_number(void **state)
         for (size_t isa = 0; isa < 3; isa++) {
             data d = make_data(&l);
             ((float *)d.in[0].data)[(4 * 9 + 4) * 5 + 2] = NAN;
-            run_layer(&l, &d, ways[way], isas[isa], 1);
+            run_layer(&l, &d, ways[way], test_isas[isa], 1);
             const float *y = d.y.data;
             for (int64_t k = 0; k < 9; k++) {
                 assert_true(isnan(y[((3 + k / 3) * 9 + 3 + k % 3) * 3]));

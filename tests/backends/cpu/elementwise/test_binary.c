@@ -9,8 +9,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-static const lt_cpu_isa isas[] = {LT_CPU_PORTABLE, LT_CPU_AVX2, LT_CPU_AVX512};
-
 typedef struct shapes {
     int32_t ra, rb, ry;
     int64_t a[4], b[4], y[4];
@@ -27,19 +25,6 @@ static const shapes broadcasts[] = {
     {4, 4, 4, {1, 3, 1, 5}, {2, 1, 4, 1}, {2, 3, 4, 5}},
     {3, 3, 3, {0, 3, 2}, {1, 3, 2}, {0, 3, 2}},
 };
-
-static leat_array make(leat_dtype dtype, int32_t rank, const int64_t *shape)
-{
-    leat_array a = {.dtype = dtype, .rank = rank};
-    size_t count = 1;
-    for (int32_t i = 0; i < rank; i++) {
-        a.shape[i] = shape[i];
-        count *= (size_t)shape[i];
-    }
-    a.bytes = leat_dtype_bytes(dtype, count);
-    a.data = calloc(1, a.bytes + 1);
-    return a;
-}
 
 /* Index into an operand of element i of the output. */
 static size_t operand_index(const leat_array *y, const leat_array *x, size_t i)
@@ -85,8 +70,8 @@ static double apply(const char *op, double a, double b)
 
 static void check(const char *op, const shapes *s, leat_dtype dtype, leat_dtype out, lt_cpu_isa isa)
 {
-    leat_array in[2] = {make(dtype, s->ra, s->a), make(dtype, s->rb, s->b)};
-    leat_array y = make(out, s->ry, s->y);
+    leat_array in[2] = {oracle_array(dtype, s->ra, s->a), oracle_array(dtype, s->rb, s->b)};
+    leat_array y = oracle_array(out, s->ry, s->y);
     leat_error err = {0};
     oracle_fill(&in[0], 11);
     oracle_fill(&in[1], 12);
@@ -123,7 +108,7 @@ static void floats_broadcast_like_double_loops(void **state)
         for (size_t o = 0; o < 7; o++) {
             for (size_t d = 0; d < 4; d++) {
                 for (size_t i = 0; i < 3; i++) {
-                    check(ops[o], &broadcasts[b], dtypes[d], dtypes[d], isas[i]);
+                    check(ops[o], &broadcasts[b], dtypes[d], dtypes[d], test_isas[i]);
                 }
             }
         }

@@ -8,35 +8,11 @@
 #include <math.h>
 #include <stdlib.h>
 
-static const lt_cpu_isa isas[] = {LT_CPU_PORTABLE, LT_CPU_AVX2, LT_CPU_AVX512};
-
 /* Product sizes that leave tails of rows, columns and half panels on every tile. */
 static const struct {
     int64_t m, n, k;
 } sizes[] = {{1, 1, 1},   {1, 33, 7},  {2, 16, 64},  {3, 31, 5},   {14, 32, 9},  {15, 17, 31},
              {29, 48, 8}, {7, 100, 3}, {64, 70, 33}, {13, 8, 512}, {100, 130, 1}};
-
-static leat_array new_array(leat_dtype dtype, int32_t rank, const int64_t *shape)
-{
-    leat_array a = {.dtype = dtype, .rank = rank};
-    size_t count = 1;
-    for (int32_t i = 0; i < rank; i++) {
-        a.shape[i] = shape[i];
-        count *= (size_t)shape[i];
-    }
-    a.bytes = leat_dtype_bytes(dtype, count);
-    a.data = calloc(1, a.bytes ? a.bytes : 1);
-    return a;
-}
-
-static size_t count_of(const leat_array *a)
-{
-    size_t count = 1;
-    for (int32_t i = 0; i < a->rank; i++) {
-        count *= (size_t)a->shape[i];
-    }
-    return count;
-}
 
 /* Gemm as ONNX defines it, in double. c of c_rows x c_columns. */
 static void gemm_oracle(const leat_array *a, const leat_array *b, const leat_array *c, bool trans_a,
@@ -77,9 +53,10 @@ static void check_gemm(const gemm_case *t, lt_cpu_isa isa, int64_t m, int64_t n,
     int64_t shape_b[] = {t->trans_b ? n : k, t->trans_b ? k : n};
     int64_t shape_c[5][2] = {{n, 0}, {m, n}, {m, 1}, {0, 0}, {1, n}};
     int32_t rank_c[] = {1, 2, 2, 0, 2};
-    leat_array in[3] = {new_array(t->dtype, 2, shape_a), new_array(t->dtype, 2, shape_b), {0}};
+    leat_array in[3] = {
+        oracle_array(t->dtype, 2, shape_a), oracle_array(t->dtype, 2, shape_b), {0}};
     if (t->c_form) {
-        in[2] = new_array(t->dtype, rank_c[t->c_form - 1], shape_c[t->c_form - 1]);
+        in[2] = oracle_array(t->dtype, rank_c[t->c_form - 1], shape_c[t->c_form - 1]);
     }
     for (int i = 0; i < 3; i++) {
         if (in[i].data != NULL) {
@@ -87,7 +64,7 @@ static void check_gemm(const gemm_case *t, lt_cpu_isa isa, int64_t m, int64_t n,
         }
     }
     int64_t shape_y[] = {m, n};
-    leat_array y = new_array(t->dtype, 2, shape_y);
+    leat_array y = oracle_array(t->dtype, 2, shape_y);
     leat_attr attrs[] = {test_attr_int("transA", t->trans_a), test_attr_int("transB", t->trans_b),
                          test_attr_float("alpha", t->alpha), test_attr_float("beta", t->beta)};
     test_kernel kernel = {.op = "Gemm",
@@ -101,18 +78,15 @@ static void check_gemm(const gemm_case *t, lt_cpu_isa isa, int64_t m, int64_t n,
                           .isa = isa,
                           .threads = 3,
                           .options.plain_algorithms = 1}; /* others: test_strassen.c */
-    leat_error err = {0};
-    assert_ok(test_kernel_run(&kernel, NULL, &err), &err);
+    test_kernel_must_run(&kernel);
     double *expected = calloc((size_t)(m * n), sizeof(*expected));
     gemm_oracle(&in[0], &in[1], t->c_form ? &in[2] : NULL, t->trans_a, t->trans_b, (double)t->alpha,
                 (double)t->beta, expected, m, n, k);
     oracle_assert_close(&y, expected, oracle_rtol(t->dtype, (size_t)k + 1),
                         oracle_atol(t->dtype, (size_t)k + 1));
     free(expected);
-    free(y.data);
-    for (int i = 0; i < 3; i++) {
-        free(in[i].data);
-    }
+    oracle_free(&y, 1);
+    oracle_free(in, 3);
 }
 
 static void gemm_all_forms_match_double_loops(void **state)
@@ -129,7 +103,7 @@ static void gemm_all_forms_match_double_loops(void **state)
     for (size_t c = 0; c < sizeof(cases) / sizeof(cases[0]); c++) {
         for (size_t i = 0; i < 3; i++) {
             for (size_t s = 0; s < sizeof(sizes) / sizeof(sizes[0]); s++) {
-                check_gemm(&cases[c], isas[i], sizes[s].m, sizes[s].n, sizes[s].k);
+                check_gemm(&cases[c], test_isas[i], sizes[s].m, sizes[s].n, sizes[s].k);
             }
         }
     }
@@ -141,7 +115,7 @@ static void gemm_colliding_rows_match_double_loops(void **state)
     gemm_case plain = {LEAT_DTYPE_F32, false, false, 1, 1, 1, 0x6};
     (void)state;
     for (size_t i = 0; i < 3; i++) {
-        check_gemm(&plain, isas[i], 61, 150, 512);
+        check_gemm(&plain, test_isas[i], 61, 150, 512);
     }
 }
 
@@ -153,9 +127,9 @@ static void gemm_long_rows_match_double_loops(void **state)
     gemm_case wide = {LEAT_DTYPE_F64, false, false, 1, 1, 1, 0x6};
     (void)state;
     for (size_t i = 0; i < 3; i++) {
-        check_gemm(&plain, isas[i], 50, 97, 3001);
-        check_gemm(&rows, isas[i], 33, 70, 4096);
-        check_gemm(&wide, isas[i], 31, 40, 2500);
+        check_gemm(&plain, test_isas[i], 50, 97, 3001);
+        check_gemm(&rows, test_isas[i], 33, 70, 4096);
+        check_gemm(&wide, test_isas[i], 31, 40, 2500);
     }
 }
 
@@ -209,8 +183,8 @@ static const matmul_case matmuls[] = {
 
 static void check_matmul(const matmul_case *t, leat_dtype dtype, lt_cpu_isa isa, uint64_t constants)
 {
-    leat_array in[2] = {new_array(dtype, t->rank_a, t->a), new_array(dtype, t->rank_b, t->b)};
-    leat_array y = new_array(dtype, t->rank_y, t->y);
+    leat_array in[2] = {oracle_array(dtype, t->rank_a, t->a), oracle_array(dtype, t->rank_b, t->b)};
+    leat_array y = oracle_array(dtype, t->rank_y, t->y);
     oracle_fill(&in[0], 1);
     oracle_fill(&in[1], 2);
     test_kernel kernel = {.op = "MatMul",
@@ -221,17 +195,15 @@ static void check_matmul(const matmul_case *t, leat_dtype dtype, lt_cpu_isa isa,
                           .n_outputs = 1,
                           .isa = isa,
                           .threads = 2};
-    leat_error err = {0};
-    assert_ok(test_kernel_run(&kernel, NULL, &err), &err);
-    size_t n = count_of(&y);
+    test_kernel_must_run(&kernel);
+    size_t n = oracle_count(&y);
     double *expected = calloc(n, sizeof(*expected));
     matmul_oracle(t, &in[0], &in[1], expected, n);
     double rtol = oracle_rtol(dtype, (size_t)t->a[t->rank_a - 1]);
     oracle_assert_close(&y, expected, rtol, rtol);
     free(expected);
-    free(y.data);
-    free(in[0].data);
-    free(in[1].data);
+    oracle_free(&y, 1);
+    oracle_free(in, 2);
 }
 
 static void matmul_batches_and_vectors_match_double_loops(void **state)
@@ -241,8 +213,8 @@ static void matmul_batches_and_vectors_match_double_loops(void **state)
     for (size_t c = 0; c < sizeof(matmuls) / sizeof(matmuls[0]); c++) {
         for (size_t i = 0; i < 3; i++) {
             for (size_t d = 0; d < 3; d++) {
-                check_matmul(&matmuls[c], dtypes[d], isas[i], 0);
-                check_matmul(&matmuls[c], dtypes[d], isas[i], 2);
+                check_matmul(&matmuls[c], dtypes[d], test_isas[i], 0);
+                check_matmul(&matmuls[c], dtypes[d], test_isas[i], 2);
             }
         }
     }
@@ -263,10 +235,10 @@ static void matmul_with_bias_residual_and_relu_matches(void **state)
     leat_attr attrs[] = {test_attr_int("residual", 1), test_attr_string("activation", "Relu")};
     (void)state;
     for (size_t i = 0; i < 3; i++) {
-        leat_array in[4] = {new_array(LEAT_DTYPE_F32, 3, shape_a),
-                            new_array(LEAT_DTYPE_F32, 2, shape_b), new_array(LEAT_DTYPE_F32, 1, &n),
-                            new_array(LEAT_DTYPE_F32, 3, shape_y)};
-        leat_array y = new_array(LEAT_DTYPE_F32, 3, shape_y);
+        leat_array in[4] = {
+            oracle_array(LEAT_DTYPE_F32, 3, shape_a), oracle_array(LEAT_DTYPE_F32, 2, shape_b),
+            oracle_array(LEAT_DTYPE_F32, 1, &n), oracle_array(LEAT_DTYPE_F32, 3, shape_y)};
+        leat_array y = oracle_array(LEAT_DTYPE_F32, 3, shape_y);
         for (int j = 0; j < 4; j++) {
             oracle_fill(&in[j], (uint64_t)j + 5);
         }
@@ -280,9 +252,8 @@ static void matmul_with_bias_residual_and_relu_matches(void **state)
                               .constants = 0x6,
                               .outputs = &y,
                               .n_outputs = 1,
-                              .isa = isas[i]};
-        leat_error err = {0};
-        assert_ok(test_kernel_run(&kernel, NULL, &err), &err);
+                              .isa = test_isas[i]};
+        test_kernel_must_run(&kernel);
         double expected[2 * 15 * 50];
         matmul_case t = {3, 2, 3, {2, 15, 20}, {20, 50}, {2, 15, 50}};
         matmul_oracle(&t, &in[0], &in[1], expected, 1500);
@@ -292,10 +263,8 @@ static void matmul_with_bias_residual_and_relu_matches(void **state)
         }
         double rtol = oracle_rtol(LEAT_DTYPE_F32, 22);
         oracle_assert_close(&y, expected, rtol, rtol);
-        free(y.data);
-        for (int j = 0; j < 4; j++) {
-            free(in[j].data);
-        }
+        oracle_free(&y, 1);
+        oracle_free(in, 4);
     }
 }
 
@@ -314,10 +283,10 @@ enum {
 static void check_row(leat_dtype dtype, lt_cpu_isa isa, int64_t n, int64_t k, int form, bool bias)
 {
     int64_t shape_a[] = {1, k}, shape_b[] = {k, n}, shape_y[] = {1, n};
-    leat_array in[4] = {new_array(dtype, 2, shape_a), new_array(dtype, 2, shape_b),
-                        bias ? new_array(dtype, 1, &n) : (leat_array){0},
-                        form != ROW_PLAIN ? new_array(dtype, 2, shape_y) : (leat_array){0}};
-    leat_array y = new_array(dtype, 2, shape_y);
+    leat_array in[4] = {oracle_array(dtype, 2, shape_a), oracle_array(dtype, 2, shape_b),
+                        bias ? oracle_array(dtype, 1, &n) : (leat_array){0},
+                        form != ROW_PLAIN ? oracle_array(dtype, 2, shape_y) : (leat_array){0}};
+    leat_array y = oracle_array(dtype, 2, shape_y);
     for (int j = 0; j < 4; j++) {
         if (in[j].data != NULL) {
             oracle_fill(&in[j], (uint64_t)(n * 3 + k + j));
@@ -339,8 +308,7 @@ static void check_row(leat_dtype dtype, lt_cpu_isa isa, int64_t n, int64_t k, in
                           .n_outputs = 1,
                           .isa = isa,
                           .threads = 2};
-    leat_error err = {0};
-    assert_ok(test_kernel_run(&kernel, NULL, &err), &err);
+    test_kernel_must_run(&kernel);
     double *expected = calloc((size_t)n, sizeof(*expected));
     gemm_oracle(&in[0], &in[1], bias ? &in[2] : NULL, false, false, 1, 1, expected, 1, n, k);
     for (int64_t j = 0; j < n; j++) {
@@ -352,10 +320,8 @@ static void check_row(leat_dtype dtype, lt_cpu_isa isa, int64_t n, int64_t k, in
     oracle_assert_close(&y, expected, oracle_rtol(dtype, (size_t)k + 2),
                         oracle_atol(dtype, (size_t)k + 2));
     free(expected);
-    free(y.data);
-    for (int j = 0; j < 4; j++) {
-        free(in[j].data);
-    }
+    oracle_free(&y, 1);
+    oracle_free(in, 4);
 }
 
 /* Whole and half panels, with and without a last one; k around the steps that go together; sizes
@@ -374,7 +340,7 @@ static void one_row_matches_double_loops(void **state)
             continue; /* passes make none */
         }
         for (size_t i = 0; i < sizeof(ns) / sizeof(ns[0]) * sizeof(ks) / sizeof(ks[0]); i++) {
-            check_row(dtype, isas[c % 3], ns[i % 12], ks[i / 12], form, c / 48 != 0);
+            check_row(dtype, test_isas[c % 3], ns[i % 12], ks[i / 12], form, c / 48 != 0);
         }
     }
 }
@@ -386,9 +352,10 @@ static void check_matmul_integer(leat_dtype ta, leat_dtype tb, int64_t a_zeros, 
 {
     int64_t m = 5, n = 600, k = 9;
     int64_t shape_a[] = {m, k}, shape_b[] = {k, n}, shape_y[] = {m, n};
-    leat_array in[4] = {new_array(ta, 2, shape_a), new_array(tb, 2, shape_b),
-                        new_array(ta, a_zeros > 1, &a_zeros), new_array(tb, b_zeros > 1, &b_zeros)};
-    leat_array y = new_array(LEAT_DTYPE_I32, 2, shape_y);
+    leat_array in[4] = {oracle_array(ta, 2, shape_a), oracle_array(tb, 2, shape_b),
+                        oracle_array(ta, a_zeros > 1, &a_zeros),
+                        oracle_array(tb, b_zeros > 1, &b_zeros)};
+    leat_array y = oracle_array(LEAT_DTYPE_I32, 2, shape_y);
     for (int i = 0; i < 4; i++) {
         oracle_fill(&in[i], (uint64_t)i + 40);
     }
@@ -398,8 +365,7 @@ static void check_matmul_integer(leat_dtype ta, leat_dtype tb, int64_t a_zeros, 
                           .outputs = &y,
                           .n_outputs = 1,
                           .threads = 2};
-    leat_error err = {0};
-    assert_ok(test_kernel_run(&kernel, NULL, &err), &err);
+    test_kernel_must_run(&kernel);
     for (int64_t i = 0; i < m; i++) {
         for (int64_t j = 0; j < n; j++) {
             double sum = 0;
@@ -412,10 +378,8 @@ static void check_matmul_integer(leat_dtype ta, leat_dtype tb, int64_t a_zeros, 
             assert_true(oracle_get(&y, (size_t)(i * n + j)) == sum);
         }
     }
-    free(y.data);
-    for (int i = 0; i < 4; i++) {
-        free(in[i].data);
-    }
+    oracle_free(&y, 1);
+    oracle_free(in, 4);
 }
 
 static void matmul_integer_zero_points_are_exact(void **state)
@@ -432,9 +396,9 @@ static void gemm_nan_and_infinity_pass_through(void **state)
     int64_t shape_a[] = {2, 2}, shape_b[] = {2, 3}, shape_y[] = {2, 3};
     (void)state;
     for (size_t i = 0; i < 3; i++) {
-        leat_array in[2] = {new_array(LEAT_DTYPE_F32, 2, shape_a),
-                            new_array(LEAT_DTYPE_F32, 2, shape_b)};
-        leat_array y = new_array(LEAT_DTYPE_F32, 2, shape_y);
+        leat_array in[2] = {oracle_array(LEAT_DTYPE_F32, 2, shape_a),
+                            oracle_array(LEAT_DTYPE_F32, 2, shape_b)};
+        leat_array y = oracle_array(LEAT_DTYPE_F32, 2, shape_y);
         const float a[] = {NAN, 1, 1, INFINITY}, b[] = {1, 2, 3, 4, 5, 6};
         memcpy(in[0].data, a, sizeof(a));
         memcpy(in[1].data, b, sizeof(b));
@@ -449,16 +413,14 @@ static void gemm_nan_and_infinity_pass_through(void **state)
                               .constants = 2,
                               .outputs = &y,
                               .n_outputs = 1,
-                              .isa = isas[i]};
-        leat_error err = {0};
-        assert_ok(test_kernel_run(&kernel, NULL, &err), &err);
+                              .isa = test_isas[i]};
+        test_kernel_must_run(&kernel);
         for (size_t j = 0; j < 3; j++) {
             assert_true(isnan(oracle_get(&y, j)));
             assert_true(isinf(oracle_get(&y, 3 + j)));
         }
-        free(y.data);
-        free(in[0].data);
-        free(in[1].data);
+        oracle_free(&y, 1);
+        oracle_free(in, 2);
     }
 }
 

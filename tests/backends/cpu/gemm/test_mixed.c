@@ -12,29 +12,18 @@
 #include <math.h>
 #include <stdlib.h>
 
-static const lt_cpu_isa isas[] = {LT_CPU_PORTABLE, LT_CPU_AVX2, LT_CPU_AVX512};
-
 /* An array of `dtype` whose numbers `narrow` holds exactly. */
 static leat_array rounded(leat_dtype dtype, leat_dtype narrow, int32_t rank, const int64_t *shape,
                           uint64_t seed)
 {
-    leat_array a = {.dtype = dtype, .rank = rank}, exact;
-    for (int32_t i = 0; i < rank; i++) {
-        a.shape[i] = shape[i];
-    }
-    size_t count = oracle_count(&a);
-    a.bytes = leat_dtype_bytes(dtype, count);
-    a.data = calloc(1, a.bytes + 1);
-    exact = a;
-    exact.dtype = narrow;
-    exact.data = calloc(count + 1, 2);
-    oracle_fill(&exact, seed);
-    for (size_t i = 0; i < count; i++) { /* what both types hold */
+    leat_array a = oracle_array(dtype, rank, shape);
+    leat_array exact = oracle_filled(narrow, rank, shape, seed);
+    for (size_t i = 0; i < oracle_count(&a); i++) { /* what both types hold */
         oracle_set(&a, i, oracle_get(&exact, i));
         oracle_set(&exact, i, oracle_get(&a, i));
         oracle_set(&a, i, oracle_get(&exact, i));
     }
-    free(exact.data);
+    oracle_free(&exact, 1);
     return a;
 }
 
@@ -198,15 +187,13 @@ static void odd_k_reads_nothing_behind_the_row(void **state)
                               .constants = 2,
                               .outputs = &y,
                               .n_outputs = 1,
-                              .isa = isas[s]};
-        leat_error err = {0};
-        assert_ok(test_kernel_run(&kernel, NULL, &err), &err);
+                              .isa = test_isas[s]};
+        test_kernel_must_run(&kernel);
         for (size_t i = 0; i < 16 * 32; i++) {
             assert_int_equal(isfinite(oracle_get(&y, i)) != 0, i / 32 % 2 == 0);
         }
-        free(in[0].data);
-        free(in[1].data);
-        free(y.data);
+        oracle_free(in, 2);
+        oracle_free(&y, 1);
     }
 }
 
@@ -236,16 +223,14 @@ static void nan_and_infinity_pass(void **state)
                               .constants = 2,
                               .outputs = &y,
                               .n_outputs = 1,
-                              .isa = isas[s]};
-        leat_error err = {0};
-        assert_ok(test_kernel_run(&kernel, NULL, &err), &err);
+                              .isa = test_isas[s]};
+        test_kernel_must_run(&kernel);
         assert_true(isnan(oracle_get(&y, 0)));
         assert_true(oracle_get(&y, 32) == INFINITY);
         assert_true(oracle_get(&y, 64) == 0);
         assert_true(isfinite(oracle_get(&y, 96)));
-        free(in[0].data);
-        free(in[1].data);
-        free(y.data);
+        oracle_free(in, 2);
+        oracle_free(&y, 1);
     }
 }
 
@@ -277,8 +262,7 @@ static void check_gemm(leat_dtype compute, const leat_dtype types[5], bool trans
                           .n_outputs = 1,
                           .isa = isa,
                           .threads = 3};
-    leat_error err = {0};
-    assert_ok(test_kernel_run(&kernel, NULL, &err), &err);
+    test_kernel_must_run(&kernel);
     double *expected = calloc((size_t)(m * n), sizeof(*expected));
     for (int64_t i = 0; i < m * n; i++) {
         double sum = oracle_get(&in[2], (size_t)(i % n)) + oracle_get(&in[3], (size_t)i);
@@ -291,10 +275,8 @@ static void check_gemm(leat_dtype compute, const leat_dtype types[5], bool trans
     double rtol = oracle_rtol(types[4], (size_t)k + 2);
     oracle_assert_close(&y, expected, rtol, rtol);
     free(expected);
-    free(y.data);
-    for (int i = 0; i < 4; i++) {
-        free(in[i].data);
-    }
+    oracle_free(&y, 1);
+    oracle_free(in, 4);
 }
 
 static void gemm_of_any_types_matches_double_loops(void **state)
@@ -310,8 +292,8 @@ static void gemm_of_any_types_matches_double_loops(void **state)
         for (size_t s = 0; s < 3; s++) {
             for (int form = 0; form < 4; form++) {
                 uint64_t constants = form & 2 ? 0x6 : 0;
-                check_gemm(LEAT_DTYPE_BF16, types[t], form & 1, constants, isas[s]);
-                check_gemm(LEAT_DTYPE_F16, types[t], form & 1, constants, isas[s]);
+                check_gemm(LEAT_DTYPE_BF16, types[t], form & 1, constants, test_isas[s]);
+                check_gemm(LEAT_DTYPE_F16, types[t], form & 1, constants, test_isas[s]);
             }
         }
     }
@@ -339,9 +321,8 @@ static void rounding_of_factors_stays_within_a_unit(void **state)
                               .constants = 2,
                               .outputs = &y,
                               .n_outputs = 1,
-                              .isa = isas[s]};
-        leat_error err = {0};
-        assert_ok(test_kernel_run(&kernel, NULL, &err), &err);
+                              .isa = test_isas[s]};
+        test_kernel_must_run(&kernel);
         for (int64_t i = 0; i < m * n; i++) {
             double sum = 0, size = 0;
             for (int64_t l = 0; l < k; l++) {
@@ -352,9 +333,8 @@ static void rounding_of_factors_stays_within_a_unit(void **state)
             }
             assert_true(fabs(oracle_get(&y, (size_t)i) - sum) <= size * 0x1.01p-7);
         }
-        free(in[0].data);
-        free(in[1].data);
-        free(y.data);
+        oracle_free(in, 2);
+        oracle_free(&y, 1);
     }
 }
 
@@ -373,9 +353,8 @@ static void types_without_compute_are_refused(void **state)
                           .n_outputs = 1};
     leat_error err = {0};
     assert_int_equal(test_kernel_run(&kernel, NULL, &err), LEAT_UNSUPPORTED);
-    free(in[0].data);
-    free(in[1].data);
-    free(y.data);
+    oracle_free(in, 2);
+    oracle_free(&y, 1);
 }
 
 int main(void)

@@ -8,29 +8,11 @@
 #include <math.h>
 #include <stdlib.h>
 
-static const lt_cpu_isa isas[] = {LT_CPU_PORTABLE, LT_CPU_AVX2, LT_CPU_AVX512};
-
 typedef struct nbits_case {
     int64_t m, n, k, bits, block;
     char zero; /* 0 none, 'u' packed, 's' packed and all the same, 'f' floats */
     int32_t threads;
 } nbits_case;
-
-static leat_array make(leat_dtype dtype, int32_t rank, const int64_t *shape, uint64_t seed)
-{
-    leat_array a = {.dtype = dtype, .rank = rank};
-    size_t count = 1;
-    for (int32_t i = 0; i < rank; i++) {
-        a.shape[i] = shape[i];
-        count *= (size_t)shape[i];
-    }
-    a.bytes = leat_dtype_bytes(dtype, count);
-    a.data = calloc(1, a.bytes + 1);
-    if (seed != 0) {
-        oracle_fill(&a, seed);
-    }
-    return a;
-}
 
 /* Number i of a row of `row_bytes` bytes. */
 static double number_of(const leat_array *a, int64_t row, int64_t row_bytes, int64_t i,
@@ -58,17 +40,17 @@ static void make_inputs(const nbits_case *t, leat_array in[4])
     int64_t blocks = t->k / t->block;
     int64_t x[] = {t->m, t->k}, q[] = {t->n, blocks, t->block * t->bits / 8}, s[] = {t->n, blocks};
     int64_t u[] = {t->n, (blocks * t->bits + 7) / 8};
-    in[0] = make(LEAT_DTYPE_F32, 2, x, 1);
-    in[1] = make(LEAT_DTYPE_U8, 3, q, 2);
-    in[2] = make(LEAT_DTYPE_F32, 2, s, 3);
+    in[0] = oracle_filled(LEAT_DTYPE_F32, 2, x, 1);
+    in[1] = oracle_filled(LEAT_DTYPE_U8, 3, q, 2);
+    in[2] = oracle_filled(LEAT_DTYPE_F32, 2, s, 3);
     in[3] = (leat_array){0};
     if (t->zero == 'f') {
-        in[3] = make(LEAT_DTYPE_F32, 2, s, 4);
+        in[3] = oracle_filled(LEAT_DTYPE_F32, 2, s, 4);
         for (size_t i = 0; i < oracle_count(&in[3]); i++) {
             ((float *)in[3].data)[i] *= 20;
         }
     } else if (t->zero != 0) {
-        in[3] = make(LEAT_DTYPE_U8, 2, u, 5);
+        in[3] = oracle_filled(LEAT_DTYPE_U8, 2, u, 5);
         if (t->zero == 's') {
             memset(in[3].data, 0x55, in[3].bytes);
         }
@@ -100,7 +82,7 @@ static void check(const nbits_case *t, lt_cpu_isa isa)
     leat_array in[4];
     int64_t shape[] = {t->m, t->n};
     make_inputs(t, in);
-    leat_array y = make(LEAT_DTYPE_F32, 2, shape, 0);
+    leat_array y = oracle_array(LEAT_DTYPE_F32, 2, shape);
     double *expected = calloc(oracle_count(&y) + 1, sizeof(*expected));
     leat_error err = {0};
     assert_ok(run(t, in, &y, isa, &err), &err);
@@ -117,10 +99,8 @@ static void check(const nbits_case *t, lt_cpu_isa isa)
     double rtol = oracle_rtol(LEAT_DTYPE_F32, (size_t)t->k);
     oracle_assert_close(&y, expected, rtol, rtol * largest * sqrt((double)t->k));
     free(expected);
-    free(y.data);
-    for (int i = 0; i < 4; i++) {
-        free(in[i].data);
-    }
+    oracle_free(&y, 1);
+    oracle_free(in, 4);
 }
 
 static void nbits_matches_double_loops(void **state)
@@ -134,7 +114,7 @@ static void nbits_matches_double_loops(void **state)
     (void)state;
     for (size_t c = 0; c < sizeof(cases) / sizeof(cases[0]); c++) {
         for (size_t i = 0; i < 3; i++) {
-            check(&cases[c], isas[i]);
+            check(&cases[c], test_isas[i]);
         }
     }
 }
@@ -161,9 +141,7 @@ static void nbits_refuses_what_does_not_fit(void **state)
     in[3].bytes--;
     in[3].shape[1] = 0;
     assert_int_equal(run(&good, in, &out, LT_CPU_AVX512, &err), LEAT_UNSUPPORTED);
-    for (int i = 0; i < 4; i++) {
-        free(in[i].data);
-    }
+    oracle_free(in, 4);
 }
 
 int main(void)

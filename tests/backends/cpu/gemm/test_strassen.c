@@ -10,8 +10,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-static const lt_cpu_isa isas[] = {LT_CPU_PORTABLE, LT_CPU_AVX2, LT_CPU_AVX512};
-
 typedef enum form {
     FORM_PLAIN,
     FORM_RELU,         /* bias and Relu */
@@ -153,7 +151,7 @@ static void check(int64_t m, int64_t n, int64_t k, form form)
     for (size_t i = 0; i < 3; i++) {
         for (int32_t threads = 1; threads <= 3; threads++) {
             double rms;
-            assert_int_equal(strncmp(run(&p, "strassen", isas[i], threads), "strassen", 8), 0);
+            assert_int_equal(strncmp(run(&p, "strassen", test_isas[i], threads), "strassen", 8), 0);
             double most = largest_error(&p, NULL, &rms);
             if (most > (double)(2 * k + 32) * 0x1p-24) {
                 fail_msg("%lldx%lldx%lld, isa %zu, %d threads: error %g", (long long)m,
@@ -199,9 +197,9 @@ static void strassen_error_is_within_the_bound(void **state)
         multiply(&p);
         for (size_t i = 0; i < 3; i++) {
             double rms, plain;
-            run(&p, "gemm", isas[i], 1);
+            run(&p, "gemm", test_isas[i], 1);
             double least = largest_error(&p, scale, &plain);
-            run(&p, "strassen", isas[i], 1);
+            run(&p, "strassen", test_isas[i], 1);
             double most = largest_error(&p, scale, &rms);
             print_message("k %lld, isa %zu: %.3f k, the plain sum %.3f k, of at most 3 and 1\n",
                           (long long)k, i, most / (double)k, least / (double)k);
@@ -219,9 +217,9 @@ static void strassen_rms_error_is_near_the_plain_products(void **state)
         multiply(&p);
         for (size_t i = 0; i < 3; i++) {
             double plain, rms;
-            run(&p, "gemm", isas[i], 1);
+            run(&p, "gemm", test_isas[i], 1);
             largest_error(&p, NULL, &plain);
-            run(&p, "strassen", isas[i], 1);
+            run(&p, "strassen", test_isas[i], 1);
             largest_error(&p, NULL, &rms);
             print_message("k %lld, isa %zu: %.2f times the plain product's, %.2g\n", (long long)k,
                           i, rms / plain, plain);
@@ -275,7 +273,7 @@ static void strassen_leaves_other_rows_finite(void **state)
         a[40 * 66 + 65] = values[v];
         a[40 * 66 + 32] = v == 3 ? values[v] : other;
         for (size_t i = 0; i < 3; i++) {
-            run(&p, "strassen", isas[i], 2);
+            run(&p, "strassen", test_isas[i], 2);
             for (int64_t r = 0; r < 64; r++) {
                 for (int64_t c = 0; c < 70 && r != 40; c++) {
                     double got = oracle_get(&p.y, (size_t)(r * 70 + c));

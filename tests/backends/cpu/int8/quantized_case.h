@@ -26,19 +26,6 @@ typedef struct q_epilogue {
     const char *activation; /* "Relu", "Clip" (to [-0.5, 0.5]), "Tanh" or NULL */
 } q_epilogue;
 
-static inline leat_array q_array(leat_dtype dtype, int32_t rank, const int64_t *shape)
-{
-    leat_array a = {.dtype = dtype, .rank = rank};
-    size_t count = 1;
-    for (int32_t i = 0; i < rank; i++) {
-        a.shape[i] = shape[i];
-        count *= (size_t)shape[i];
-    }
-    a.bytes = leat_dtype_bytes(dtype, count);
-    a.data = calloc(1, a.bytes + 1);
-    return a;
-}
-
 static inline leat_array q_float(float *x)
 {
     return (leat_array){.dtype = LEAT_DTYPE_F32, .rank = 0, .data = x, .bytes = sizeof(*x)};

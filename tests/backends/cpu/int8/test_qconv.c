@@ -72,7 +72,7 @@ static leat_array data_array(const conv_case *c, leat_dtype dtype, bool last, in
 {
     int64_t first[4] = {c->batch, channels, size[0], size[1]};
     int64_t then[4] = {c->batch, size[0], size[1], channels};
-    return q_array(dtype, 4, last ? then : first);
+    return oracle_array(dtype, 4, last ? then : first);
 }
 
 static size_t data_index(bool last, const int64_t size[2], int64_t channels, const int64_t at[4])
@@ -96,14 +96,14 @@ static void build(qconv_run *r, const conv_case *c, const q_epilogue *e, unsigne
     }
     int64_t per_group = c->in_channels / c->groups, k = per_group * c->kernel[0] * c->kernel[1];
     r->in[0] = data_array(c, r->x.dtype, r->last, c->in_channels, c->in);
-    r->in[3] =
-        q_array(r->w.dtype, 4, (int64_t[]){c->out_channels, per_group, c->kernel[0], c->kernel[1]});
+    r->in[3] = oracle_array(r->w.dtype, 4,
+                            (int64_t[]){c->out_channels, per_group, c->kernel[0], c->kernel[1]});
     q_fill(&r->in[0], variant + 1, false);
     q_fill(&r->in[3], variant + 2, false);
     r->scales[0] = r->x.scale;
     r->in[1] = q_float(&r->scales[0]);
     r->in[2] = q_zero(&r->x, &r->zeros[0]);
-    r->in[4] = q_array(LEAT_DTYPE_F32, 1, variant & 32 ? &c->out_channels : (int64_t[]){1});
+    r->in[4] = oracle_array(LEAT_DTYPE_F32, 1, variant & 32 ? &c->out_channels : (int64_t[]){1});
     for (size_t i = 0; i < oracle_count(&r->in[4]); i++) {
         ((float *)r->in[4].data)[i] = r->w.scale / (float)(sqrt((double)k) * (1 + i % 3));
     }
@@ -117,7 +117,7 @@ static void build(qconv_run *r, const conv_case *c, const q_epilogue *e, unsigne
         r->in[at[i] + 1] = q_zero(grids[i], &r->zeros[i + 2]);
     }
     if (r->bias) {
-        r->in[8] = q_array(LEAT_DTYPE_I32, 1, &c->out_channels);
+        r->in[8] = oracle_array(LEAT_DTYPE_I32, 1, &c->out_channels);
         oracle_fill(&r->in[8], 5);
     }
     if (e->r.dtype != LEAT_DTYPE_UNDEFINED) {

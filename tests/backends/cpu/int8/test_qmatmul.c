@@ -34,18 +34,18 @@ static int64_t sum_of(const leat_array *a, const leat_array *b, const size_case 
 static void check_integer(const size_case *s, leat_dtype at, leat_dtype bt, int a_zeros,
                           int b_zeros, lt_cpu_isa isa, bool constant, bool extreme)
 {
-    leat_array in[4] = {q_array(at, 2, (int64_t[]){s->m, s->k}),
-                        q_array(bt, 2, (int64_t[]){s->k, s->n})};
-    leat_array y = q_array(LEAT_DTYPE_I32, 2, (int64_t[]){s->m, s->n});
+    leat_array in[4] = {oracle_array(at, 2, (int64_t[]){s->m, s->k}),
+                        oracle_array(bt, 2, (int64_t[]){s->k, s->n})};
+    leat_array y = oracle_array(LEAT_DTYPE_I32, 2, (int64_t[]){s->m, s->n});
     leat_error err = {0};
     q_fill(&in[0], 1, extreme);
     q_fill(&in[1], 2, extreme);
     if (a_zeros != 0) {
-        in[2] = q_array(at, a_zeros - 1, &s->m);
+        in[2] = oracle_array(at, a_zeros - 1, &s->m);
         q_fill(&in[2], 3, false);
     }
     if (b_zeros != 0) {
-        in[3] = q_array(bt, b_zeros - 1, &s->n);
+        in[3] = oracle_array(bt, b_zeros - 1, &s->n);
         q_fill(&in[3], 4, false);
     }
     test_kernel kernel = {.op = "MatMulInteger",
@@ -127,15 +127,15 @@ static void build(qmatmul_run *r, const size_case *s, const q_epilogue *e, unsig
     r->per_column = variant & 16;
     r->bias = variant & 32;
     r->float_bias = variant & 64;
-    r->in[0] = q_array(r->x.dtype, 2, (int64_t[]){s->m, s->k});
+    r->in[0] = oracle_array(r->x.dtype, 2, (int64_t[]){s->m, s->k});
     q_fill(&r->in[0], variant + 1, false);
-    r->in[3] = r->trans ? q_array(r->w.dtype, 2, (int64_t[]){s->n, s->k})
-                        : q_array(r->w.dtype, 2, (int64_t[]){s->k, s->n});
+    r->in[3] = r->trans ? oracle_array(r->w.dtype, 2, (int64_t[]){s->n, s->k})
+                        : oracle_array(r->w.dtype, 2, (int64_t[]){s->k, s->n});
     q_fill(&r->in[3], variant + 2, false);
     r->scales[0] = r->x.scale;
     r->in[1] = q_float(&r->scales[0]);
     r->in[2] = q_zero(&r->x, &r->zeros[0]);
-    r->in[4] = q_array(LEAT_DTYPE_F32, 1, r->per_column ? &s->n : (int64_t[]){1});
+    r->in[4] = oracle_array(LEAT_DTYPE_F32, 1, r->per_column ? &s->n : (int64_t[]){1});
     for (size_t i = 0; i < oracle_count(&r->in[4]); i++) {
         ((float *)r->in[4].data)[i] = r->w.scale / (float)(sqrt((double)s->k) * (1 + i % 3));
     }
@@ -149,14 +149,14 @@ static void build(qmatmul_run *r, const size_case *s, const q_epilogue *e, unsig
         r->in[at[i] + 1] = q_zero(grids[i], &r->zeros[i + 2]);
     }
     if (r->bias) {
-        r->in[8] = q_array(r->float_bias ? LEAT_DTYPE_F32 : LEAT_DTYPE_I32, 1, &s->n);
+        r->in[8] = oracle_array(r->float_bias ? LEAT_DTYPE_F32 : LEAT_DTYPE_I32, 1, &s->n);
         oracle_fill(&r->in[8], 5);
     }
     if (e->r.dtype != LEAT_DTYPE_UNDEFINED) {
-        r->in[13] = q_array(e->r.dtype, 2, (int64_t[]){s->m, s->n});
+        r->in[13] = oracle_array(e->r.dtype, 2, (int64_t[]){s->m, s->n});
         oracle_fill(&r->in[13], 6);
     }
-    r->y = q_array(q_result_type(e), 2, (int64_t[]){s->m, s->n});
+    r->y = oracle_array(q_result_type(e), 2, (int64_t[]){s->m, s->n});
 }
 
 static void check_result(const qmatmul_run *r, const size_case *s, const q_epilogue *e,

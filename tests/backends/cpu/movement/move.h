@@ -97,7 +97,7 @@ static inline void move_check(test_kernel *kernel, move_source source, const voi
     leat_error err = {0};
     leat_array *out = &kernel->outputs[0];
     for (int run = 0; run < 12; run++) {
-        kernel->isa = (lt_cpu_isa)(run % 3);
+        kernel->isa = test_isas[run % 3];
         kernel->threads = run / 3 % 2 ? 3 : 1;
         kernel->constants = run / 6 ? ~1ull : 0;
         memset(out->data, 0xa5, out->bytes + 16);

@@ -275,7 +275,7 @@ static void run_case(const resize_case *c, leat_dtype dtype, bool last, double r
     node.inputs[0] = in;
     for (int run = 0; run < 12; run++) {
         leat_error err = {0};
-        node.kernel.isa = (lt_cpu_isa)(run % 3);
+        node.kernel.isa = test_isas[run % 3];
         node.kernel.threads = run / 3 % 2 ? 4 : 1;
         node.kernel.constants = run / 6 ? ~1ull : 0;
         memset(out_bytes, 0xa5, sizeof(out_bytes));

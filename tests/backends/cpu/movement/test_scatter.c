@@ -56,7 +56,7 @@ static void run(const char *op, leat_array *inputs, leat_array *out, leat_attr *
                               .n_inputs = 3,
                               .outputs = out,
                               .n_outputs = 1,
-                              .isa = (lt_cpu_isa)isa};
+                              .isa = test_isas[isa]};
         memset(out_bytes, 0xa5, sizeof(out_bytes));
         assert_ok(test_kernel_run(&kernel, NULL, &err), &err);
         oracle_assert_close(out, expected, 0, 0);

@@ -101,7 +101,7 @@ static void constant_of_shape_repeats_its_value(void **state)
                               .n_outputs = 1};
         for (int isa = 0; isa < 3; isa++) {
             leat_error err = {0};
-            kernel.isa = (lt_cpu_isa)isa;
+            kernel.isa = test_isas[isa];
             memset(out_bytes, 0xa5, out.bytes);
             assert_ok(test_kernel_run(&kernel, NULL, &err), &err);
             move_compare(&out, &value, first, NULL);

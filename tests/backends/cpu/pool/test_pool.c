@@ -152,7 +152,7 @@ static void run_case(const pool_case *p, const char *op, leat_dtype dtype, bool 
                               .n_inputs = 1,
                               .outputs = outputs,
                               .n_outputs = indices ? 2 : 1,
-                              .isa = (lt_cpu_isa)(run % 3),
+                              .isa = test_isas[run % 3],
                               .threads = run / 3 ? 3 : 1};
         memset(out_bytes, 0xa5, sizeof(out_bytes));
         assert_ok(test_kernel_run(&kernel, NULL, &err), &err);
@@ -247,7 +247,7 @@ static void global_pools_cover_the_plane(void **state)
                                   .n_inputs = 1,
                                   .outputs = &out,
                                   .n_outputs = 1,
-                                  .isa = (lt_cpu_isa)(run / 4)};
+                                  .isa = test_isas[run / 4]};
             assert_ok(test_kernel_run(&kernel, NULL, &err), &err);
             oracle_assert_close(&out, expected, max ? 0 : oracle_rtol(LEAT_DTYPE_F32, 300), 1e-6);
         }
@@ -271,7 +271,7 @@ static void max_pool_nan_is_passed_over(void **state)
                               .n_inputs = 1,
                               .outputs = &out,
                               .n_outputs = 1,
-                              .isa = (lt_cpu_isa)isa};
+                              .isa = test_isas[isa]};
         assert_ok(test_kernel_run(&kernel, NULL, &err), &err);
         assert_true(y[0] == 1 && y[1] == -2 && y[2] == 3);
     }

@@ -33,7 +33,7 @@ static void check(int64_t count)
                               .n_inputs = 1,
                               .outputs = out,
                               .n_outputs = 3,
-                              .isa = (lt_cpu_isa)(run % 3),
+                              .isa = test_isas[run % 3],
                               .threads = run / 3 ? 3 : 1};
         assert_ok(test_kernel_run(&kernel, NULL, &err), &err);
         assert_true(scale == wanted);

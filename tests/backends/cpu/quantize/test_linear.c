@@ -101,7 +101,7 @@ static void run(test_kernel *kernel, leat_attr *attrs, const grid_case *g)
     kernel->attrs = attrs;
     for (int run = 0; run < 6; run++) {
         leat_error err = {0};
-        kernel->isa = (lt_cpu_isa)(run % 3);
+        kernel->isa = test_isas[run % 3];
         kernel->threads = run / 3 ? 3 : 1;
         memset(y_bytes, 0xa5, sizeof(y_bytes));
         assert_ok(test_kernel_run(kernel, NULL, &err), &err);
@@ -196,7 +196,7 @@ static void quantize_ties_go_to_even(void **state)
                               .n_inputs = 3,
                               .outputs = &out,
                               .n_outputs = 1,
-                              .isa = (lt_cpu_isa)(run % 3)};
+                              .isa = test_isas[run % 3]};
         assert_ok(test_kernel_run(&kernel, NULL, &err), &err);
         assert_memory_equal(y, is_signed ? (const void *)signed_y : (const void *)unsigned_y, 9);
     }
@@ -228,7 +228,7 @@ static void quantize_near_ties_follows_the_quotient(void **state)
                               .n_inputs = 3,
                               .outputs = &y,
                               .n_outputs = 1,
-                              .isa = (lt_cpu_isa)(s % 3)};
+                              .isa = test_isas[s % 3]};
         assert_ok(test_kernel_run(&kernel, NULL, &err), &err);
         for (int i = 0; i < 1539; i++) {
             float q = nearbyintf(x[i] / scale) + 100.0f;
@@ -259,7 +259,7 @@ static void float8_saturates_or_not(void **state)
                                   .n_inputs = 3,
                                   .outputs = &out,
                                   .n_outputs = 1,
-                                  .isa = (lt_cpu_isa)(run % 3)};
+                                  .isa = test_isas[run % 3]};
             assert_ok(test_kernel_run(&kernel, NULL, &err), &err);
             for (int i = 0; i < 4; i++) {
                 assert_int_equal(y[i], lt_f32_to_small(float8[t], x[i] / scale, run / 3));

@@ -251,7 +251,7 @@ static void check(const rnn_case *c)
                               .constants = run / 6 ? 0xffu : 0,
                               .outputs = out,
                               .n_outputs = lstm ? 3 : 2,
-                              .isa = (lt_cpu_isa)(run % 3),
+                              .isa = test_isas[run % 3],
                               .threads = run / 3 % 2 ? 3 : 1};
         memset(bytes_out, 0xa5, sizeof(bytes_out));
         assert_ok(test_kernel_run(&kernel, NULL, &err), &err);
