@@ -12,12 +12,12 @@ typedef struct cpu_instance {
     char description[80];
 } cpu_instance;
 
-static const char *const isa_names[] = {"portable", "avx2", "avx512", "avxvnni"};
+static const char *const isa_names[] = {"portable", "avx2", "avxvnni", "avx512"};
 
 static lt_cpu_isa isa_limit(void)
 {
     const char *wanted = getenv("LEAT_CPU_ISA");
-    for (int i = 0; wanted != NULL && i <= LT_CPU_AVXVNNI; i++) {
+    for (int i = 0; wanted != NULL && i <= LT_CPU_AVX512; i++) {
         if (strcmp(wanted, isa_names[i]) == 0) {
             return (lt_cpu_isa)i;
         }

@@ -21,10 +21,10 @@
 #include <stdbool.h>
 
 typedef enum lt_cpu_isa {
-    LT_CPU_PORTABLE = 0,
-    LT_CPU_AVX2 = 1,   /* AVX2, FMA, F16C */
-    LT_CPU_AVX512 = 2, /* and AVX-512 F, BW, DQ, VL */
-    LT_CPU_AVXVNNI = 3 /* a limit only: isa is AVX2 then, and avx_vnni is left as it is */
+    LT_CPU_PORTABLE,
+    LT_CPU_AVX2,    /* AVX2, FMA, F16C */
+    LT_CPU_AVXVNNI, /* a limit only: isa is AVX2 then, and avx_vnni is left as it is */
+    LT_CPU_AVX512   /* AVX2 and AVX-512 F, BW, DQ, VL */
 } lt_cpu_isa;
 
 /* The opened device: what prepare gets as `device`. Read only. */

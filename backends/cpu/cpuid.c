@@ -124,7 +124,7 @@ void lt_cpu_device_detect(lt_cpu_device *device, lt_cpu_isa limit)
         device->avx512_bf16 = false;
         device->full_width = false;
     }
-    if (limit < LT_CPU_AVX512) {
+    if (limit < LT_CPU_AVXVNNI) {
         device->avx_vnni = false;
     }
     device->cores = count_cores();
