@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Chooses how a convolution is computed. */
 #include "conv/conv.h"
+#include "conv/depthwise.h"
 #include "conv/igemm.h"
 #include "conv/winograd.h"
 
@@ -8,6 +9,18 @@ static bool is_depthwise(const lt_conv_geometry *g)
 {
     return g->groups > 1 && g->groups == g->in_channels && g->in_channels == g->out_channels &&
            g->in[0] == 1 && g->kernel[0] == 1;
+}
+
+/* How a depthwise convolution is computed. */
+static lt_conv_way_fn depthwise_way(const lt_conv *conv, const lt_cpu_device *device)
+{
+    bool brain = conv->compute == LEAT_DTYPE_BF16 && conv->dtype == LEAT_DTYPE_BF16 &&
+                 conv->y_dtype == LEAT_DTYPE_BF16 && conv->residual_dtype == LEAT_DTYPE_BF16;
+    if (conv->compute == LEAT_DTYPE_F32 ||
+        (brain && lt_depthwise_takes_bf16(&conv->g, &conv->activation, device))) {
+        return lt_conv_depthwise_prepare;
+    }
+    return lt_conv_depthwise_mixed_prepare;
 }
 
 /* A way for plan_choose. */
@@ -83,8 +96,7 @@ leat_status lt_cpu_conv_prepare(const leat_kernel_node *node, void *device, cons
     lt_conv_way_fn way = lt_conv_direct_prepare;
     if (constant && conv.g.channels_last) {
         if (conv.compute != LEAT_DTYPE_F64 && is_depthwise(&conv.g)) {
-            way = conv.compute == LEAT_DTYPE_F32 ? lt_conv_depthwise_prepare
-                                                 : lt_conv_depthwise_mixed_prepare;
+            way = depthwise_way(&conv, device);
         } else if (lt_winograd_applies(&conv) && !host->plan_options(plan)->plain_algorithms) {
             way = choose;
         } else {

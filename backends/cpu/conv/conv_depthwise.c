@@ -17,7 +17,8 @@
  * tasks take ranges of channels and make of E what they need (the way "channels",
  * conv_depthwise_channels.c).
  *
- * X, weights, biases and Y are f32, f16 or bf16 each; E and the second part's arithmetic are f32.
+ * X, weights, biases and Y are f32, f16 or bf16 each; the second part's arithmetic is f32. E has
+ * Y's type where depthwise.h has a kernel for it, and is f32 otherwise.
  * The arithmetic of the first part bounds it (`leat bench --profile` on EfficientNet-Lite0). */
 #include "conv/conv_depthwise.h"
 
@@ -81,7 +82,7 @@ static void expect_lines(const conv_depthwise_launch *l, int64_t image, int64_t 
         size_t pixel = (size_t)((image * g->in[1] + ring->next) * g->in[2]);
         lt_gemm_job job =
             lt_igemm_matrix_job(&d->parts.first, l->x, pixel, (size_t)(count * g->in[2]),
-                                (float *)(void *)own + slot * d->e_line);
+                                own + slot * d->e_line * d->parts.lines.element);
         lt_gemm_run_serial(&job, own + d->gemm_at, 0);
         ring->next += count;
     }
@@ -93,16 +94,22 @@ static void run_lines(const conv_depthwise_launch *l, int64_t image, lt_depthwis
 {
     const conv_depthwise *d = l->d;
     int64_t at = (image * d->parts.lines.g.out[1] + band->y0) * d->y_line;
-    bool wide = d->parts.y_dtype == LEAT_DTYPE_F32;
-    float *made = band->out;
-    band->out = wide ? (float *)(void *)l->y + at : made;
+    bool done = d->parts.y_dtype == d->parts.lines.dtype; /* by the band */
+    void *made = band->out;
+    band->out = done ? l->y + at * d->parts.lines.element : made;
     for (band->block = begin; band->block < end; band->block++) {
         lt_depthwise_band_run(&d->parts.lines, band);
     }
-    if (!wide) {
+    if (!done) {
         d->parts.half->narrow(d->parts.y_dtype, made, (uint16_t *)(void *)l->y + at,
                               (band->y1 - band->y0) * d->y_line);
     }
+}
+
+/* Whether tasks take one block of channels each: narrow output lines are finished as a whole. */
+static bool in_blocks(const conv_depthwise *d)
+{
+    return d->ring == 0 && d->parts.y_dtype == d->parts.lines.dtype;
 }
 
 static void run_task(void *argument, uint32_t task, uint32_t thread)
@@ -111,22 +118,21 @@ static void run_task(void *argument, uint32_t task, uint32_t thread)
     const conv_depthwise *d = l->d;
     const lt_conv_geometry *g = &d->parts.lines.g;
     char *own = l->threads + thread * d->thread_bytes;
-    /* Narrow output lines are finished as a whole. */
-    bool by_block = d->ring == 0 && d->parts.y_dtype == LEAT_DTYPE_F32;
+    bool by_block = in_blocks(d);
     int64_t block = by_block ? task / d->chunks : 0;
     int64_t i = d->all_lines * (task % d->chunks) / d->chunks;
     int64_t end = d->all_lines * (task % d->chunks + 1) / d->chunks;
     while (i < end) {
         int64_t image = i / g->out[1], y0 = i % g->out[1];
         int64_t count = lt_least(lt_least(d->step, end - i), g->out[1] - y0);
-        lt_depthwise_band band = {.x = (const float *)(const void *)own,
+        lt_depthwise_band band = {.x = own,
                                   .ring = d->ring,
-                                  .out = (float *)(void *)(own + d->y_at),
+                                  .out = own + d->y_at,
                                   .y0 = y0,
                                   .y1 = y0 + count,
-                                  .table = (const float **)(void *)(own + d->table_at)};
+                                  .table = (const void **)(void *)(own + d->table_at)};
         if (d->ring == 0) {
-            band.x = (const float *)(const void *)l->workspace + image * g->in[1] * d->e_line;
+            band.x = l->workspace + image * g->in[1] * d->e_line * d->parts.lines.element;
             band.ring = INT64_MAX;
         } else {
             int64_t top = y0 * g->stride[1] - g->pad[1];
@@ -157,7 +163,7 @@ static leat_status conv_depthwise_run(const void *state, const leat_kernel_args 
                                               d->parts.first.window.m, workspace);
         lt_igemm_run(&d->parts.first, &job, workspace + d->e_bytes, args);
     }
-    bool by_block = d->ring == 0 && d->parts.y_dtype == LEAT_DTYPE_F32;
+    bool by_block = in_blocks(d);
     args->host->parallel(
         args->pool, (uint32_t)(d->chunks * (by_block ? d->parts.lines.n_blocks : 1)), run_task, &l);
     return LEAT_OK;
@@ -174,9 +180,9 @@ static int64_t count_tasks(const lt_conv_geometry *g, uint32_t threads)
 
 /* Output lines that a quarter of the cache has the lines of E for, one at least: rows of X, weights
  * and the output pass through it, too. */
-static int64_t ring_step(const lt_conv_geometry *g, const lt_cpu_device *device)
+static int64_t ring_step(const lt_conv_geometry *g, int64_t element, const lt_cpu_device *device)
 {
-    int64_t line_bytes = g->in[2] * g->in_channels * (int64_t)sizeof(float);
+    int64_t line_bytes = g->in[2] * g->in_channels * element;
     int64_t fit = (int64_t)(device->l2_bytes / 4) / (line_bytes > 0 ? line_bytes : 1);
     int64_t step = (fit - lt_depthwise_reach(g)) / g->stride[1] + 1;
     return step < 1 ? 1 : step;
@@ -187,7 +193,7 @@ static void plan_lines(conv_depthwise *d, bool whole, const lt_cpu_device *devic
 {
     const lt_conv_geometry *g = &d->parts.lines.g;
     int64_t lines = g->batch * g->out[1], tasks = count_tasks(g, threads);
-    bool by_block = whole && d->parts.y_dtype == LEAT_DTYPE_F32;
+    bool by_block = whole && d->parts.y_dtype == d->parts.lines.dtype;
     d->e_line = g->in[2] * g->in_channels;
     d->y_line = g->out[2] * g->out_channels;
     if (by_block && d->parts.lines.n_blocks > 0) {
@@ -198,7 +204,7 @@ static void plan_lines(conv_depthwise *d, bool whole, const lt_cpu_device *devic
     d->step = lt_least(d->parts.lines.most_lines, lt_divide_up(lines, d->chunks));
     d->step = d->step < 1 ? 1 : d->step;
     if (!whole) {
-        d->step = lt_least(ring_step(g, device), d->step);
+        d->step = lt_least(ring_step(g, d->parts.lines.element, device), d->step);
         d->ring = lt_least((d->step - 1) * g->stride[1] + lt_depthwise_reach(g), g->in[1]);
         d->ring = d->ring < 1 ? 1 : d->ring;
     }
@@ -208,13 +214,13 @@ static size_t plan_workspace(conv_depthwise *d, uint32_t threads)
 {
     const lt_conv_geometry *g = &d->parts.lines.g;
     lt_gemm_job job = lt_igemm_matrix_job(&d->parts.first, NULL, 0, d->parts.first.window.m, NULL);
-    bool wide = d->parts.y_dtype == LEAT_DTYPE_F32;
-    size_t line = (size_t)d->e_line * sizeof(float);
+    bool done = d->parts.y_dtype == d->parts.lines.dtype;
+    size_t line = (size_t)(d->e_line * d->parts.lines.element);
     size_t at = lt_whole_lines((size_t)d->ring * line);
     d->has_at = at;
     at += lt_whole_lines(sizeof(line_ring));
     d->y_at = at;
-    at += wide ? 0 : lt_whole_lines((size_t)(d->step * d->y_line) * sizeof(float));
+    at += done ? 0 : lt_whole_lines((size_t)(d->step * d->y_line) * sizeof(float));
     d->table_at = at;
     at += lt_whole_lines(d->parts.lines.table_count * sizeof(void *));
     d->gemm_at = at;
@@ -242,8 +248,20 @@ static leat_value middle_of(const leat_kernel_node *node)
     return e;
 }
 
+/* The type of E. */
+static leat_dtype dtype_of_middle(const leat_kernel_node *node, const lt_conv_geometry *g,
+                                  const lt_cpu_device *device)
+{
+    lt_cpu_activation activation;
+    lt_cpu_activation_read(node->node, &activation);
+    bool brain = lt_cpu_compute_dtype(node) == LEAT_DTYPE_BF16 &&
+                 leat_kernel_output(node, 0)->dtype == LEAT_DTYPE_BF16;
+    return brain && lt_depthwise_takes_bf16(g, &activation, device) ? LEAT_DTYPE_BF16
+                                                                    : LEAT_DTYPE_F32;
+}
+
 /* The first part as a convolution of its own; g is the second part's. */
-static lt_conv first_of(const leat_kernel_node *node, const lt_conv_geometry *g)
+static lt_conv first_of(const leat_kernel_node *node, const lt_conv_geometry *g, leat_dtype e_dtype)
 {
     const leat_value *x = leat_kernel_input(node, 0), *w = leat_kernel_input(node, 1);
     const leat_value *bias = leat_kernel_input(node, 2);
@@ -253,7 +271,7 @@ static lt_conv first_of(const leat_kernel_node *node, const lt_conv_geometry *g)
                      .w_dtype = w->dtype,
                      .bias_dtype = bias ? bias->dtype : LEAT_DTYPE_F32,
                      .residual_dtype = LEAT_DTYPE_F32,
-                     .y_dtype = LEAT_DTYPE_F32,
+                     .y_dtype = e_dtype,
                      .has_bias = bias != NULL,
                      .residual_input = LEAT_NO_VALUE};
     first.g.groups = first.g.taps = 1;
@@ -281,7 +299,8 @@ leat_status lt_conv_depthwise_plan_parts(lt_conv_depthwise_parts *d, const leat_
     if (status != LEAT_OK) {
         return status;
     }
-    const lt_conv first = first_of(node, &g);
+    d->lines.dtype = dtype_of_middle(node, &g, device);
+    const lt_conv first = first_of(node, &g, d->lines.dtype);
     lt_cpu_activation_read(node->node, &activation);
     const char *name;
     size_t least_m = strassen ? 0 : (size_t)g.in[2]; /* a line of E */
@@ -355,15 +374,17 @@ leat_status lt_cpu_conv_depthwise_prepare(const leat_kernel_node *node, void *de
         return status;
     }
     uint32_t threads = host->pool_threads(host->pool);
-    double e_bytes = (double)e_bytes_all;
-    double flops = e_bytes / 2 * (double)leat_kernel_input(node, 0)->shape[3];
+    leat_dtype e_dtype = dtype_of_middle(node, &g, device);
+    int64_t element = (int64_t)lt_cpu_element_bytes(e_dtype);
+    double e_bytes = (double)(e_bytes_all / (int64_t)sizeof(float) * element);
+    double flops = (double)e_bytes_all / 2 * (double)leat_kernel_input(node, 0)->shape[3];
     double arithmetic = flops / LT_CONV_DEPTHWISE_FLOPS_PER_NS / threads;
     /* Lines that neighbouring tasks both make where different threads take them. */
     double twice = (double)count_tasks(&g, threads) - 1, lines = (double)(g.batch * g.in[1]);
     twice *=
         (double)(lt_depthwise_reach(&g) > g.stride[1] ? lt_depthwise_reach(&g) - g.stride[1] : 0);
     double calls = LT_CONV_DEPTHWISE_CALL_NS * (lines + twice) / threads;
-    double step = (double)lt_least(ring_step(&g, device), g.out[1] > 0 ? g.out[1] : 1);
+    double step = (double)lt_least(ring_step(&g, element, device), g.out[1] > 0 ? g.out[1] : 1);
     double seen_again =
         (double)(lt_depthwise_reach(&g) - g.stride[1]) / (step * (double)g.stride[1]);
     double again = seen_again > 0 ? seen_again * e_bytes / AGAIN_BYTES_PER_NS / threads : 0;
@@ -372,7 +393,7 @@ leat_status lt_cpu_conv_depthwise_prepare(const leat_kernel_node *node, void *de
         far += e_bytes * (1 - 1.0 / threads) / FAR_BYTES_PER_NS + WAIT_NS * threads;
     }
     lt_strassen_costs costs;
-    const lt_conv first = first_of(node, &g);
+    const lt_conv first = first_of(node, &g, e_dtype);
     const way ring = {"conv_depthwise_ring", false, NULL};
     const way whole = {"conv_depthwise_whole", true, NULL};
     const way strassen = {"conv_depthwise_strassen", true,

@@ -59,7 +59,7 @@ static void run_lines(const channels_launch *l, int64_t unit, int64_t y0, int64_
     lt_depthwise_band band = {.x = (const float *)(const void *)own,
                               .ring = INT64_MAX,
                               .first = e0,
-                              .table = (const float **)(void *)(own + d->table_at)};
+                              .table = (const void **)(void *)(own + d->table_at)};
     for (band.y0 = y0; band.y0 < y1; band.y0 = band.y1) {
         band.y1 = lt_least(band.y0 + lines->most_lines, y1);
         band.out = l->y + (image * g->out[1] + band.y0) * g->out[2] * g->in_channels;

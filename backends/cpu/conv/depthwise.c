@@ -15,10 +15,10 @@ typedef struct depthwise {
 
 typedef struct depthwise_launch {
     const depthwise *d;
-    const float *x;
-    const float *residual;
-    float *y;
-    const float **tables; /* one a thread */
+    const char *x;
+    const char *residual;
+    char *y;
+    const void **tables; /* one a thread */
 } depthwise_launch;
 
 /* Tasks are numbered by image, band and block of channels. */
@@ -30,8 +30,9 @@ static void run_task(void *argument, uint32_t task, uint32_t thread)
     int64_t block = task % d->lines.n_blocks, band = task / d->lines.n_blocks;
     int64_t image = band / d->bands, y0 = band % d->bands * d->band_lines;
     int64_t end = y0 + d->band_lines;
-    int64_t at = (image * g->out[1] + y0) * g->out[2] * g->in_channels;
-    lt_depthwise_band b = {.x = l->x + image * g->in[1] * g->in[2] * g->in_channels,
+    int64_t pixel = g->in_channels * d->lines.element;
+    int64_t at = (image * g->out[1] + y0) * g->out[2] * pixel;
+    lt_depthwise_band b = {.x = l->x + image * g->in[1] * g->in[2] * pixel,
                            .ring = INT64_MAX,
                            .residual = l->residual != NULL ? l->residual + at : NULL,
                            .out = l->y + at,
@@ -102,6 +103,7 @@ leat_status lt_conv_depthwise_prepare(const leat_kernel_node *node, const lt_con
         return lt_cpu_fail(err, LEAT_NO_MEMORY, "Conv: no memory for the plan");
     }
     d->conv = *conv;
+    d->lines.dtype = conv->dtype;
     leat_status status = lt_depthwise_plan_make(g, &conv->activation, device, host, plan, &d->lines,
                                                 &out_kernel->name, err);
     if (status == LEAT_OK) {

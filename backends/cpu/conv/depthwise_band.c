@@ -22,7 +22,6 @@
 #define BAND_LINES 64
 /* Steps of arithmetic that hide a line's way from memory. */
 #define AHEAD_STEPS 400
-#define LANES 16
 
 /* The width of a strip: 7 or 4 by the fewer steps for a whole line; each strip costs about two
  * pixels more. */
@@ -30,7 +29,7 @@ static int64_t strip_pixels(const lt_conv_geometry *g)
 {
     bool known = (g->kernel[2] == 3 || g->kernel[2] == 5) && g->stride[2] <= 2;
     int64_t w = g->out[2];
-    if (g->dilation[2] != 1 || g->in_channels < LANES || w < 4) {
+    if (g->dilation[2] != 1 || g->in_channels < LT_DEPTHWISE_LANES || w < 4) {
         return 1;
     }
     return known && w >= 7 && lt_divide_up(w, 7) * 9 <= lt_divide_up(w, 4) * 6 ? 7 : 4;
@@ -46,17 +45,44 @@ int64_t lt_depthwise_block_channels(const lt_conv_geometry *g)
 {
     int64_t weights = WEIGHT_BYTES / (g->taps * 4);
     int64_t window = WINDOW_BYTES / (g->kernel[1] * strip_columns(g, strip_pixels(g)) * 4);
-    int64_t most = lt_least(weights, window) / LANES;
-    return (most < 2 ? 2 : most) * LANES;
+    int64_t most = lt_least(weights, window) / LT_DEPTHWISE_LANES;
+    return (most < 2 ? 2 : most) * LT_DEPTHWISE_LANES;
 }
 
 static void choose_blocks(lt_depthwise_plan *d)
 {
     const lt_conv_geometry *g = &d->g;
-    int64_t most = lt_depthwise_block_channels(g) / LANES, vectors = g->in_channels / LANES;
+    int64_t most = lt_depthwise_block_channels(g) / d->lanes, vectors = g->in_channels / d->lanes;
     d->n_blocks = vectors <= most ? 1 : lt_divide_up(vectors, most);
     int64_t steps = lt_divide_up(vectors, d->n_blocks) * d->n_pixels * g->taps;
     d->ahead = 1 + AHEAD_STEPS / (steps < 1 ? 1 : steps);
+}
+
+bool lt_depthwise_takes_bf16(const lt_conv_geometry *g, const lt_cpu_activation *activation,
+                             const lt_cpu_device *device)
+{
+    double low, high;
+#if defined(__x86_64__)
+    bool known = device->isa == LT_CPU_AVX512 && device->avx512_bf16;
+#else
+    bool known = false;
+    (void)device;
+#endif
+    return known && g->in_channels >= 2 * LT_DEPTHWISE_LANES && g->in_channels % 2 == 0 &&
+           (activation->kind == LT_CPU_ACTIVATION_HARD_SWISH ||
+            activation->kind == LT_CPU_ACTIVATION_SCALED_HARD_SWISH ||
+            lt_cpu_activation_clamp(activation, &low, &high));
+}
+
+static void choose_kernel(lt_depthwise_plan *d, const lt_cpu_device *device, const char **out_name)
+{
+    d->kernel = lt_depthwise_for(device, out_name);
+#if defined(__x86_64__)
+    if (d->dtype == LEAT_DTYPE_BF16) {
+        d->kernel = lt_cpu_depthwise_bf16_avx512bf16;
+        *out_name = "depthwise_bf16_avx512bf16";
+    }
+#endif
 }
 
 leat_status lt_depthwise_plan_make(const lt_conv_geometry *g, const lt_cpu_activation *activation,
@@ -64,7 +90,12 @@ leat_status lt_depthwise_plan_make(const lt_conv_geometry *g, const lt_cpu_activ
                                    leat_plan *plan, lt_depthwise_plan *out, const char **out_name,
                                    leat_error *err)
 {
-    lt_depthwise_plan d = {.g = *g, .activation = *activation};
+    const bool brain = out->dtype == LEAT_DTYPE_BF16;
+    lt_depthwise_plan d = {.g = *g,
+                           .dtype = out->dtype,
+                           .element = brain ? sizeof(uint16_t) : sizeof(float),
+                           .lanes = brain ? 2 * LT_DEPTHWISE_LANES : LT_DEPTHWISE_LANES,
+                           .activation = *activation};
     double low = -INFINITY, high = INFINITY;
     if (activation->kind == LT_CPU_ACTIVATION_HARD_SWISH) {
         d.activation.alpha = 1;
@@ -77,7 +108,7 @@ leat_status lt_depthwise_plan_make(const lt_conv_geometry *g, const lt_cpu_activ
     }
     d.low = (float)low;
     d.high = (float)high;
-    d.kernel = lt_depthwise_for(device, out_name);
+    choose_kernel(&d, device, out_name);
     d.n_pixels = strip_pixels(g);
     d.columns = strip_columns(g, d.n_pixels);
     choose_blocks(&d);
@@ -85,8 +116,8 @@ leat_status lt_depthwise_plan_make(const lt_conv_geometry *g, const lt_cpu_activ
     int64_t lines = (d.most_lines - 1) * g->stride[1] + lt_depthwise_reach(g);
     lines = lt_least(lines, g->in[1]);
     d.table_count = (size_t)((lines < 1 ? 1 : lines) * d.columns);
-    size_t zeros_bytes = (size_t)g->in_channels * sizeof(float);
-    float *zeros = host->plan_alloc(plan, zeros_bytes);
+    size_t zeros_bytes = (size_t)(g->in_channels * d.element);
+    void *zeros = host->plan_alloc(plan, zeros_bytes);
     if (zeros == NULL) {
         return lt_cpu_fail(err, LEAT_NO_MEMORY, "Conv: no memory for the plan");
     }
@@ -114,8 +145,8 @@ static line_range band_lines(const lt_conv_geometry *g, const lt_depthwise_band 
 /* Channels [c0, c1) of a band, and where they lie in x. */
 typedef struct channel_range {
     int64_t c0, c1;
-    int64_t at;    /* of a pixel's elements, the first */
-    int64_t pixel; /* elements from one to the next */
+    int64_t at;    /* of a pixel's bytes, the first */
+    int64_t pixel; /* bytes from one to the next */
 } channel_range;
 
 /* Pointers to all pixels that the column of strips at output x0 sees. */
@@ -125,11 +156,12 @@ static void fill_table(const lt_depthwise_plan *d, const lt_depthwise_band *b,
     const lt_conv_geometry *g = &d->g;
     int64_t first = x0 * g->stride[2] - g->pad[2], step = g->dilation[2];
     int64_t last = first + (d->columns - 1) * step;
-    const float **to = b->table;
+    const void **to = b->table;
     for (int64_t r = lines.r0; r < lines.r1; r++, to += d->columns) {
-        const float *line = b->x + (r - b->first) % b->ring * g->in[2] * c->pixel + c->at;
+        const char *line =
+            (const char *)b->x + (r - b->first) % b->ring * g->in[2] * c->pixel + c->at;
         if (first >= 0 && last < g->in[2]) {
-            const float *from = line + first * c->pixel;
+            const char *from = line + first * c->pixel;
             for (int64_t j = 0; j < d->columns; j++) {
                 to[j] = from + j * step * c->pixel;
             }
@@ -137,7 +169,7 @@ static void fill_table(const lt_depthwise_plan *d, const lt_depthwise_band *b,
         }
         for (int64_t j = 0; j < d->columns; j++) {
             int64_t at = first + j * step;
-            to[j] = at >= 0 && at < g->in[2] ? line + at * c->pixel : d->zeros;
+            to[j] = at >= 0 && at < g->in[2] ? line + at * c->pixel : (const char *)d->zeros;
         }
     }
 }
@@ -177,9 +209,11 @@ static void run_channels(const lt_depthwise_plan *d, const lt_depthwise_band *b,
 {
     const lt_conv_geometry *g = &d->g;
     line_range lines = band_lines(g, b);
-    int64_t channels = g->in_channels, out_line = g->out[2] * channels;
+    int64_t channels = g->in_channels, line_bytes = g->out[2] * channels * d->element;
+    /* Even and odd channels' weights are apart, as are their biases. */
+    int64_t c0 = d->dtype == LEAT_DTYPE_BF16 ? c->c0 / 2 : c->c0;
     lt_depthwise_strip strip = {.row_step = d->columns * g->dilation[1],
-                                .bias = d->bias != NULL ? d->bias + c->c0 : NULL,
+                                .bias = d->bias != NULL ? d->bias + c0 : NULL,
                                 .channels = channels,
                                 .count = c->c1 - c->c0,
                                 .n_pixels = d->n_pixels,
@@ -194,27 +228,29 @@ static void run_channels(const lt_depthwise_plan *d, const lt_depthwise_band *b,
         int64_t x0 = lt_least(x, g->out[2] - d->n_pixels);
         fill_table(d, b, c, lines, x0);
         for (int64_t y = b->y0; y < b->y1; y++) {
-            int64_t at = (y - b->y0) * out_line + x0 * channels + c->c0;
-            strip.out = b->out + at;
-            strip.residual = b->residual != NULL ? b->residual + at : NULL;
-            strip.next_out = y + 1 < b->y1 ? strip.out + out_line
-                                           : b->out + (x0 + d->n_pixels) * channels + c->c0;
-            run_strip(d, b, lines, y, d->weights + c->c0, &strip);
+            int64_t first = (x0 * channels + c->c0) * d->element;
+            int64_t at = (y - b->y0) * line_bytes + first;
+            strip.out = (char *)b->out + at;
+            strip.residual = b->residual != NULL ? (const char *)b->residual + at : NULL;
+            strip.next_out = y + 1 < b->y1
+                                 ? (char *)strip.out + line_bytes
+                                 : (char *)b->out + first + d->n_pixels * channels * d->element;
+            run_strip(d, b, lines, y, d->weights + c0, &strip);
         }
     }
 }
 
 void lt_depthwise_band_run(const lt_depthwise_plan *d, const lt_depthwise_band *b)
 {
-    int64_t channels = d->g.in_channels, vectors = channels / LANES;
-    int64_t c0 = b->block * vectors / d->n_blocks * LANES;
+    int64_t channels = d->g.in_channels, vectors = channels / d->lanes;
+    int64_t c0 = b->block * vectors / d->n_blocks * d->lanes;
     bool last = b->block + 1 == d->n_blocks;
-    int64_t c1 = last ? channels : (b->block + 1) * vectors / d->n_blocks * LANES;
-    run_channels(d, b, &(channel_range){c0, c1, c0, channels});
+    int64_t c1 = last ? channels : (b->block + 1) * vectors / d->n_blocks * d->lanes;
+    run_channels(d, b, &(channel_range){c0, c1, c0 * d->element, channels * d->element});
 }
 
 void lt_depthwise_part_run(const lt_depthwise_plan *d, const lt_depthwise_band *b, int64_t c0,
                            int64_t c1)
 {
-    run_channels(d, b, &(channel_range){c0, c1, 0, c1 - c0});
+    run_channels(d, b, &(channel_range){c0, c1, 0, (c1 - c0) * d->element});
 }

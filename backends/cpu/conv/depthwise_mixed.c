@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Depthwise convolution of data stored in f16 or bf16, by the f32 kernels of depthwise.h:
- * arithmetic is f32, weights too (they are few). A task widens every input line once, into a ring
- * of the lines that one output line needs, and narrows each output line when it is done:
+/* Depthwise convolution of data stored in f16 or bf16, by the f32 kernels of depthwise.h (where
+ * there is one for bf16, by that: see conv.c): arithmetic is f32, weights too (they are few). A
+ * task widens every input line once, into a ring of the lines that one output line needs, and
+ * narrows each output line when it is done:
  *
  *     X line 4 -> ring[1]    X line 5 -> ring[2]    X line 6 -> ring[0]
  *     ring[1], ring[2], ring[0] -> f32 line -> Y line 5
@@ -89,7 +90,7 @@ static void run_line(const depthwise_launch *l, int64_t i, line_ring *ring, floa
                               .out = own,
                               .y0 = y,
                               .y1 = y + 1,
-                              .table = (const float **)(void *)(own + d->table_at)};
+                              .table = (const void **)(void *)(own + d->table_at)};
     for (; band.block < d->lines.n_blocks; band.block++) {
         lt_depthwise_band_run(&d->lines, &band);
     }
@@ -158,6 +159,7 @@ leat_status lt_conv_depthwise_mixed_prepare(const leat_kernel_node *node, const 
     }
     d->conv = *conv;
     d->half = lt_half_for(device);
+    d->lines.dtype = LEAT_DTYPE_F32;
     leat_status status = lt_depthwise_plan_make(g, &conv->activation, device, host, plan, &d->lines,
                                                 &out_kernel->name, err);
     if (status != LEAT_OK) {

@@ -152,6 +152,28 @@ static const conv_case cases[] = {
      {1, 1, 1},
      {1, 1, 1},
      {0, 2, 2}},
+    {"depthwise 3x3, strips of 7",
+     2,
+     1,
+     38,
+     38,
+     38,
+     {1, 9, 28},
+     {1, 3, 3},
+     {1, 1, 1},
+     {1, 1, 1},
+     {0, 1, 1}},
+    {"depthwise 5x5, blocks of even channels",
+     2,
+     1,
+     226,
+     226,
+     226,
+     {1, 6, 15},
+     {1, 5, 5},
+     {1, 1, 1},
+     {1, 1, 1},
+     {0, 2, 2}},
     {"1-d", 1, 2, 18, 20, 1, {1, 1, 21}, {1, 1, 3}, {1, 1, 2}, {1, 1, 1}, {0, 0, 1}},
     {"3-d", 3, 1, 6, 10, 1, {5, 6, 7}, {3, 3, 3}, {1, 2, 1}, {1, 1, 1}, {1, 1, 1}},
     {"3-d groups", 3, 2, 34, 4, 2, {4, 5, 3}, {2, 3, 1}, {1, 1, 1}, {2, 1, 1}, {0, 1, 0}},
@@ -461,9 +483,9 @@ static void conv_of_halves_matches_double_loops(void **state)
     static const uint32_t wide[] = {0, 0x6, 0x7, 0x1e, 0x1f};
     (void)state;
     for (size_t i = 0; i < N_CASES; i++) {
-        for (size_t n = 0; n < 3 * 2 * 5 * 4; n++) {
-            const conv_form f = {dtypes[n % 2], true, (int)(n / 2 % 4), test_isas[n / 8 % 3],
-                                 false,         0x6,  wide[n / 24],     NULL};
+        for (size_t n = 0; n < 3 * 2 * 5 * 5; n++) {
+            const conv_form f = {dtypes[n % 2], true, (int)(n / 2 % 5), test_isas[n / 10 % 3],
+                                 false,         0x6,  wide[n / 30],     NULL};
             check_form(&cases[i], &f);
         }
     }
