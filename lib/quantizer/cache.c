@@ -16,6 +16,7 @@
 #include "quantizer/quantizer.h"
 #include "runtime/tuning.h"
 
+#include <math.h>
 #include <string.h>
 
 #define MAGIC 0x326c61637461656cu /* "leatcal2" */
@@ -209,6 +210,7 @@ leat_status lt_quant_cache_save(const leat_quantizer *q, bool chosen, leat_error
 typedef struct reading {
     const char *at;
     size_t left;
+    bool no_memory;
 } reading;
 
 /* False at the end of the file. */
@@ -226,42 +228,80 @@ static bool take(reading *r, void *out, size_t bytes)
 /* A row of the tensor's channels; NULL when there is no memory or no more file. */
 static void *take_row(leat_quantizer *q, reading *r, uint64_t channels, size_t each)
 {
-    void *row = channels <= r->left / each ? lt_arena_array(&q->arena, channels + 1, each) : NULL;
+    if (channels > r->left / each) {
+        return NULL;
+    }
+    void *row = lt_arena_array(&q->arena, channels + 1, each);
+    r->no_memory |= row == NULL;
     return row != NULL && take(r, row, channels * each) ? row : NULL;
+}
+
+/* Whether counting could have made the histogram: searches of a range rely on it. */
+static bool take_histogram(reading *r, const tensor_head *th, lt_histogram *out)
+{
+    int exponent;
+    uint64_t all = 0;
+    out->limit = th->limit;
+    out->least = th->least;
+    out->most = th->most;
+    out->count = th->count;
+    for (uint64_t i = 0; i < th->n_bins; i++) {
+        bin b;
+        if (!take(r, &b, sizeof(b)) || b.index >= LT_HISTOGRAM_BINS || out->bins[b.index] != 0 ||
+            b.count > th->count - all) {
+            return false;
+        }
+        out->bins[b.index] = b.count;
+        all += b.count;
+    }
+    const bool scaled = th->limit == 0 || (isfinite(th->limit) && th->limit > 0 &&
+                                           frexp(th->limit, &exponent) == 0.5);
+    return all == th->count && scaled &&
+           (all == 0 || (th->least <= th->most && fabs((double)th->least) <= th->limit &&
+                         fabs((double)th->most) <= th->limit));
+}
+
+static bool are_finite(const lt_quant_tensor *t)
+{
+    for (size_t c = 0; c < t->channels; c++) {
+        if (!isfinite(t->sums[c]) ||
+            (t->squares != NULL && !(isfinite(t->squares[c]) && t->squares[c] >= 0 &&
+                                     isfinite(t->least[c]) && isfinite(t->most[c])))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool take_rows(leat_quantizer *q, reading *r, const tensor_head *th, lt_quant_tensor *t)
+{
+    t->axis = th->axis;
+    t->channels = th->channels;
+    t->sums = take_row(q, r, th->channels, sizeof(*t->sums));
+    if (th->has_rows) {
+        t->least = take_row(q, r, th->channels, sizeof(*t->least));
+        t->most = take_row(q, r, th->channels, sizeof(*t->most));
+        t->squares = take_row(q, r, th->channels, sizeof(*t->squares));
+    }
+    return t->sums != NULL &&
+           (!th->has_rows || (t->least != NULL && t->most != NULL && t->squares != NULL)) &&
+           (th->channels == 0 || th->count % th->channels == 0) && are_finite(t);
 }
 
 static bool take_tensor(leat_quantizer *q, reading *r, lt_quant_tensor *t)
 {
     tensor_head th;
     t->histogram = lt_arena_alloc(&q->arena, sizeof(*t->histogram), LT_ALIGNMENT);
+    r->no_memory |= t->histogram == NULL;
     if (t->histogram == NULL || !take(r, &th, sizeof(th)) || th.n_bins > LT_HISTOGRAM_BINS ||
         (th.axis != 1 && th.axis != -1 && th.axis != 0) || th.range < 0 ||
-        th.range > LEAT_RANGE_ENTROPY || !(th.scale > 0) || th.zero < -128 || th.zero > 255) {
+        th.range > LEAT_RANGE_ENTROPY || !(th.scale > 0 && isfinite(th.scale)) ||
+        th.zero < (th.is_signed ? -128 : 0) || th.zero > (th.is_signed ? 127 : 255)) {
         return false;
     }
-    t->histogram->limit = th.limit;
-    t->histogram->least = th.least;
-    t->histogram->most = th.most;
-    t->histogram->count = th.count;
-    for (uint64_t i = 0; i < th.n_bins; i++) {
-        bin b;
-        if (!take(r, &b, sizeof(b)) || b.index >= LT_HISTOGRAM_BINS) {
-            return false;
-        }
-        t->histogram->bins[b.index] = b.count;
-    }
-    t->axis = th.axis;
-    t->channels = th.channels;
     t->range = (leat_quantize_range)th.range;
     t->grid = (lt_grid){th.scale, th.zero, th.is_signed != 0};
-    t->sums = take_row(q, r, th.channels, sizeof(*t->sums));
-    if (th.has_rows) {
-        t->least = take_row(q, r, th.channels, sizeof(*t->least));
-        t->most = take_row(q, r, th.channels, sizeof(*t->most));
-        t->squares = take_row(q, r, th.channels, sizeof(*t->squares));
-    }
-    return t->sums != NULL &&
-           (!th.has_rows || (t->least != NULL && t->most != NULL && t->squares != NULL));
+    return take_histogram(r, &th, t->histogram) && take_rows(q, r, &th, t);
 }
 
 static bool take_layer(reading *r, lt_quant_layer *layer)
@@ -286,7 +326,7 @@ static leat_status refuse(const leat_quantizer *q, const char *what, leat_error 
 
 static leat_status read_cache(leat_quantizer *q, const void *data, size_t bytes, leat_error *err)
 {
-    reading r = {data, bytes};
+    reading r = {data, bytes, false};
     head h;
     uint64_t sum;
     if (bytes < sizeof(h) + sizeof(sum) || !take(&r, &h, sizeof(h)) || h.magic != MAGIC) {
@@ -313,10 +353,11 @@ static leat_status read_cache(leat_quantizer *q, const void *data, size_t bytes,
     q->cache_choice = h.choice;
     q->cache_settings = h.settings;
     q->correct_bias = h.correct_bias == 1;
-    q->counted = good;
-    return good
-               ? LEAT_OK
-               : lt_fail(err, LEAT_NO_MEMORY, "no memory for the calibration cache '%s'", q->cache);
+    q->counted = good && r.left == 0;
+    if (r.no_memory) {
+        return lt_fail(err, LEAT_NO_MEMORY, "no memory for the calibration cache '%s'", q->cache);
+    }
+    return q->counted ? LEAT_OK : refuse(q, "is damaged", err);
 }
 
 leat_status lt_quant_cache_open(leat_quantizer *q, uint64_t data_hash, leat_error *err)

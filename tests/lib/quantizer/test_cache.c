@@ -160,6 +160,60 @@ static void foreign_and_damaged_caches_are_refused(void **state)
     free(cache);
 }
 
+static void write_summed(char *cache, size_t bytes)
+{
+    const uint64_t sum = lt_hash(LT_HASH_START, cache, bytes - sizeof(sum));
+    memcpy(cache + bytes - sizeof(sum), &sum, sizeof(sum));
+    test_write_file(cache_path, cache, bytes);
+}
+
+/* What counting could not have found, in the first tensor's record behind a head of 72 bytes. */
+static void wrong_numbers_under_a_right_sum_are_refused(void **state)
+{
+    static const double not_a_number = NAN, no_power = 3, far = 1e30;
+    static const float nan_f = NAN, inf_f = INFINITY, far_f = 1e30f;
+    static const uint64_t many = 1ull << 40, channels = 1ull << 60, bins = 9000;
+    static const int32_t axis = 7, range = 9, zero = -200;
+    const struct {
+        size_t at;
+        const void *data;
+        size_t bytes;
+    } wrong[] = {
+        {0, &not_a_number, 8}, {0, &no_power, 8}, {0, &far, 8},      {8, &nan_f, 4},
+        {12, &far_f, 4},       {16, &many, 8},    {24, &bins, 8},    {32, &channels, 8},
+        {40, &axis, 4},        {44, &range, 4},   {48, &inf_f, 4},   {48, &nan_f, 4},
+        {52, &zero, 4},        {64, &bins, 8},    {72, &channels, 8} /* the first bin */
+    };
+    void *out;
+    size_t bytes;
+    counts seen;
+    uint64_t fed;
+    leat_error err;
+    (void)state;
+    unlink(cache_path);
+    write_data(SAMPLES);
+    assert_ok(quantize(1, LEAT_QUANTIZE_FOR_CPU, &out, &bytes, &seen, &fed, &err), &err);
+    free(out);
+    char *cache = test_read_file(cache_path, &bytes), kept[8];
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        char *at = cache + 72 + wrong[i].at;
+        memcpy(kept, at, sizeof(kept));
+        memcpy(at, wrong[i].data, wrong[i].bytes);
+        write_summed(cache, bytes);
+        assert_foreign(1, "damaged");
+        memcpy(at, kept, sizeof(kept));
+    }
+    for (size_t left = bytes - 64; left < bytes; left += 8) {
+        char *part = malloc(left);
+        assert_non_null(part);
+        memcpy(part, cache, left);
+        write_summed(part, left);
+        assert_foreign(1, "damaged");
+        free(part);
+    }
+    free(cache);
+}
+
 /* Quantizes with the cache and by time; what was written, to be freed. *out_back: layers in f32. */
 static void *quantize_by_time(double max_drop, size_t *bytes, counts *seen, size_t *out_back)
 {
@@ -198,9 +252,7 @@ static void choose_in_cache(const uint64_t back[2])
     for (size_t i = 0; i < 2; i++) {
         memcpy(cache + bytes - sizeof(uint64_t) - (2 - i) * 32 + 24, &back[i], sizeof(back[i]));
     }
-    const uint64_t sum = lt_hash(LT_HASH_START, cache, bytes - sizeof(sum));
-    memcpy(cache + bytes - sizeof(sum), &sum, sizeof(sum));
-    test_write_file(cache_path, cache, bytes);
+    write_summed(cache, bytes);
     free(cache);
 }
 
@@ -318,6 +370,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(second_time_gives_the_same_without_searching),
         cmocka_unit_test(foreign_and_damaged_caches_are_refused),
+        cmocka_unit_test(wrong_numbers_under_a_right_sum_are_refused),
         cmocka_unit_test(what_time_decided_stays_decided),
         cmocka_unit_test(layers_that_do_not_pay_say_so),
         cmocka_unit_test(more_batches_take_no_more_memory),
