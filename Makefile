@@ -265,10 +265,13 @@ $(GPU_TESTS): $(BUILD)/%: $(BUILD)/obj/%.o $(BUILD)/obj/backends/gpu/emulate.o
 	$(CXX) $(BASE_LDFLAGS) $(LDFLAGS) $^ -lcmocka $(LIBS) -o $@
 
 # A fuzz target with the files of a corpus for input, or (make fuzz) with libFuzzer.
-$(BUILD)/tests/fuzz/%_replay: $(call objects,tests/fuzz/replay.c tests/fuzz/fuzz.c) $(BUILD)/obj/tests/fuzz/%.o $(STATIC)
+FUZZ_SHARED := $(call objects,tests/fuzz/fuzz.c tests/fuzz/inputs.c tests/support/onnx_builder.c)
+$(BUILD)/tests/fuzz/%_replay: $(call objects,tests/fuzz/replay.c) $(FUZZ_SHARED) $(BUILD)/obj/tests/fuzz/%.o $(STATIC)
 	@mkdir -p $(@D)
 	$(CC) $(BASE_LDFLAGS) $(LDFLAGS) $^ $(LIBS) -o $@
-$(FUZZERS): $(BUILD)/tests/fuzz/%: $(call objects,tests/fuzz/mutate.c tests/fuzz/edits.c tests/fuzz/fuzz.c) $(BUILD)/obj/tests/fuzz/%.o $(STATIC)
+# Those that read models change messages (mutate.c), others bytes.
+$(patsubst %,$(BUILD)/tests/fuzz/fuzz_%,run load external sequences quantize): $(call objects,tests/fuzz/mutate.c tests/fuzz/edits.c)
+$(FUZZERS): $(BUILD)/tests/fuzz/%: $(FUZZ_SHARED) $(BUILD)/obj/tests/fuzz/%.o $(STATIC)
 	@mkdir -p $(@D)
 	$(CC) $(BASE_LDFLAGS) $(LDFLAGS) -fsanitize=fuzzer $^ $(LIBS) -o $@
 

@@ -36,12 +36,9 @@ for target in "$build"/tests/fuzz/fuzz_*; do
     own=$run/seeds/$name
     rm -rf "$own"
     mkdir -p "$own"
-    case $name in
-    fuzz_npy) cp "$build"/seeds/npy/* "$own" ;;
-    fuzz_external) cp "$build"/seeds/external/* "$own" ;;
-    fuzz_sequences) cp "$build"/seeds/sequences/* "$own" ;;
-    *) cp "$build"/seeds/models/* "$own" ;;
-    esac
+    kind=${name#fuzz_}
+    [ -d "$build/seeds/$kind" ] || kind=models
+    cp "$build/seeds/$kind"/* "$own"
     [ ! -d "$root/tests/fuzz/corpus/$name" ] || cp "$root/tests/fuzz/corpus/$name"/* "$own"
     cp "$target" "$run/$name"
 done

@@ -9,6 +9,9 @@ FOLDER/models     also models of several nodes with constant weights, one for ev
 FOLDER/sequences  decoders: caches, lengths, positions, states
 FOLDER/external   models with weights in files beside them: what fuzz_external.c lays out
 FOLDER/npy        arrays of every type
+FOLDER/npz        archives of them
+FOLDER/cache, tuning, scheduler   edits of a calibration cache; tuning results; weights and calls: as the
+                  targets of these names say
 """
 import glob
 import io
@@ -292,6 +295,30 @@ def npy_seeds(folder):
     write(folder, "scalar.npy", out.getvalue())
 
 
+def npz_seeds(folder):
+    x = np.arange(6, dtype=np.float32).reshape(2, 3)
+    for name, make, arrays in (("one", np.savez, {"x": x}), ("two", np.savez, {"x": x, "y": np.int8(x)}),
+                               ("none", np.savez, {}), ("small", np.savez_compressed, {"x": x})):
+        out = io.BytesIO()
+        make(out, **arrays)
+        write(folder, name + ".npz", out.getvalue())
+
+
+def small_seeds(folder):
+    lines = b"0123456789abcdef blocked 1200 MatMul 8x8\nffffffffffffffff flat 7 \n"
+    write(os.path.join(folder, "tuning"), "lines", b"\0" + lines)
+    write(os.path.join(folder, "tuning"), "raw", b"\1leat tuning 1\n" + lines)
+    numbers = np.random.default_rng(1)
+    for kind in range(0, 256, 6):  # even: the bytes of weights, then two bytes a call
+        weights = numbers.normal(size=24).astype(np.float32).tobytes()
+        calls = numbers.integers(0, 256, 300, np.uint8).tobytes()
+        write(os.path.join(folder, "scheduler"), "calls-%d" % kind, bytes([kind]) + weights + calls)
+    for at in range(0, 400, 4):  # place, width, value
+        for value in (np.uint64(1) << 40, np.float64(np.nan).view(np.uint64), np.uint64(2**64 - 1), np.uint64(0)):
+            edit = at.to_bytes(2, "little") + b"\7" + value.tobytes()
+            write(os.path.join(folder, "cache"), "%d-%x" % (at, value), bytes([at & 255]) + edit)
+
+
 def graph_seeds(folder):
     for make in convolution_seeds, quantized_seeds, encoder_seeds, decoder_seeds:
         make(folder)
@@ -305,6 +332,8 @@ def main():
     decoder_seeds(os.path.join(folder, "sequences"))
     external_seeds(os.path.join(folder, "external"))
     npy_seeds(os.path.join(folder, "npy"))
+    npz_seeds(os.path.join(folder, "npz"))
+    small_seeds(folder)
 
 
 main()

@@ -36,9 +36,10 @@ one() {
 weight() {
     case $1 in
     fuzz_run) echo 6 ;;
-    fuzz_load) echo 5 ;;
+    fuzz_load | fuzz_quantize) echo 5 ;;
     fuzz_external | fuzz_sequences) echo 3 ;;
-    *) echo 2 ;;
+    fuzz_cache) echo 2 ;;
+    *) echo 1 ;;
     esac
 }
 weights=0

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fuzz/fuzz.h"
 
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 void fuzz_fail(const char *what)
 {
@@ -50,5 +52,46 @@ void fuzz_close(fuzz_context *fuzz)
     leat_context_destroy(fuzz->context);
     if (fuzz->live != 0) {
         fuzz_fail("memory is still allocated");
+    }
+}
+
+/* --- files ----------------------------------------------------------------------------------- */
+
+static char folder[32];
+
+static void remove_folder(void)
+{
+    DIR *files = opendir(folder);
+    for (struct dirent *e; files != NULL && (e = readdir(files)) != NULL;) {
+        if (e->d_type != DT_DIR) {
+            unlink(fuzz_path(e->d_name));
+        }
+    }
+    if (files != NULL) {
+        closedir(files);
+    }
+    rmdir(folder);
+}
+
+const char *fuzz_path(const char *name)
+{
+    static char path[sizeof(folder) + 256];
+    if (folder[0] == '\0') {
+        /* in memory where there is such a place: files that are written whole wait for the disk */
+        strcpy(folder, "/dev/shm/leat-fuzz-XXXXXX");
+        if (mkdtemp(folder) == NULL && mkdtemp(strcpy(folder, "/tmp/leat-fuzz-XXXXXX")) == NULL) {
+            fuzz_fail("cannot make a folder");
+        }
+        atexit(remove_folder);
+    }
+    snprintf(path, sizeof(path), "%s/%s", folder, name);
+    return path;
+}
+
+void fuzz_write(const char *path, const void *data, size_t bytes)
+{
+    FILE *f = fopen(path, "wb");
+    if (f == NULL || fwrite(data, 1, bytes, f) != bytes || fclose(f) != 0) {
+        fuzz_fail("cannot write a file");
     }
 }

@@ -31,4 +31,9 @@ void fuzz_close(fuzz_context *fuzz);
 /* A finding. */
 void fuzz_fail(const char *what);
 
+/* The path of a file in a folder of this process, which is removed with all files in it when the
+ * process ends. Valid until the next call. */
+const char *fuzz_path(const char *name);
+void fuzz_write(const char *path, const void *data, size_t bytes);
+
 #endif

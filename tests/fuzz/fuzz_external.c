@@ -17,10 +17,7 @@ static void write_file(const char *name, const void *data, size_t bytes)
 {
     char path[128];
     snprintf(path, sizeof(path), "%s/%s", folder, name);
-    FILE *f = fopen(path, "wb");
-    if (f == NULL || fwrite(data, 1, bytes, f) != bytes || fclose(f) != 0) {
-        fuzz_fail("cannot write the model's directory");
-    }
+    fuzz_write(path, data, bytes);
 }
 
 static void remove_folder(void)
@@ -40,8 +37,8 @@ static void remove_folder(void)
 static void make_folder(void)
 {
     char path[128], target[128];
-    strcpy(folder, "/tmp/leat-fuzz-XXXXXX");
-    if (mkdtemp(folder) == NULL) {
+    strcpy(folder, "/dev/shm/leat-fuzz-XXXXXX"); /* in memory, or else on the disk */
+    if (mkdtemp(folder) == NULL && mkdtemp(strcpy(folder, "/tmp/leat-fuzz-XXXXXX")) == NULL) {
         fuzz_fail("cannot make a directory");
     }
     snprintf(path, sizeof(path), "%s/model", folder);

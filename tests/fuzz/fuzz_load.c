@@ -3,9 +3,7 @@
  * inference, every pass, the writer. External data comes from a callback that gives zeros. */
 #include "fuzz/fuzz.h"
 
-#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 static leat_status give_zeros(void *user, const char *location, uint64_t offset, void *out,
                               size_t bytes)
@@ -21,18 +19,16 @@ static leat_status give_zeros(void *user, const char *location, uint64_t offset,
  * may find more wrong with the model. */
 static void save_and_load(leat_context *context, const leat_model *model)
 {
-    char path[64];
     leat_error err;
     leat_model *again;
     leat_model_save_desc desc = {.struct_size = sizeof(desc)};
-    snprintf(path, sizeof(path), "/tmp/leat-fuzz-%ld.onnx", (long)getpid());
+    const char *path = fuzz_path("saved.onnx");
     if (leat_model_save(model, path, &desc, &err) == LEAT_OK) {
         leat_status status = leat_model_load(context, path, NULL, &again, &err);
         if (status == LEAT_CORRUPT || status == LEAT_IO || status == LEAT_NOT_FOUND) {
             fuzz_fail(err.message);
         }
         leat_model_destroy(again);
-        unlink(path);
     }
 }
 
