@@ -4,7 +4,13 @@
 
 #include "support/run.h"
 
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
 #define FAKE TEST_BUILD "/tests/plugins/backend_fake.so"
+
+static char folder[32];
 
 typedef struct model_bytes {
     const void *data;
@@ -111,6 +117,29 @@ static leat_status run_on(leat_context *context, const model_bytes *model, const
     return status;
 }
 
+/* Saves with the weights in a file of their own, loads that, runs it in bf16 by ways that are
+ * measured and kept. */
+static leat_status run_from_files(leat_context *context, const model_bytes *model, leat_error *err)
+{
+    leat_model *loaded = NULL, *again = NULL;
+    leat_session *session = NULL;
+    const leat_model_save_desc save = {.struct_size = sizeof(save), .external_threshold = 1};
+    const leat_session_desc desc = {
+        .struct_size = sizeof(desc), .precision = LEAT_PRECISION_BF16, .cache_directory = folder};
+    char path[96];
+    snprintf(path, sizeof(path), "%s/m.onnx", folder);
+    leat_status status =
+        leat_model_load_memory(context, model->data, model->bytes, NULL, &loaded, err);
+    status = status ? status : leat_model_save(loaded, path, &save, err);
+    status = status ? status : leat_model_load(context, path, NULL, &again, err);
+    status = status ? status : leat_session_create(again, &desc, &session, err);
+    status = status ? status : run_session(session, err);
+    leat_session_destroy(session);
+    leat_model_destroy(again);
+    leat_model_destroy(loaded);
+    return status;
+}
+
 static leat_status run_on_cpu(leat_context *context, const model_bytes *model, leat_error *err)
 {
     return run_on(context, model, "cpu", err);
@@ -181,6 +210,17 @@ static void submit_survives(void **state)
     walk_all(submit, false);
 }
 
+static void files_survive(void **state)
+{
+    char command[64];
+    (void)state;
+    strcpy(folder, "/tmp/leat-walks-XXXXXX");
+    assert_non_null(mkdtemp(folder));
+    walk_all(run_from_files, false);
+    snprintf(command, sizeof(command), "rm -r %s", folder);
+    assert_int_equal(system(command), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -190,6 +230,7 @@ int main(void)
         cmocka_unit_test(session_on_the_cpu_survives),
         cmocka_unit_test(session_on_two_devices_survives),
         cmocka_unit_test(submit_survives),
+        cmocka_unit_test(files_survive),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

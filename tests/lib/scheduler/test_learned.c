@@ -2,6 +2,8 @@
 /* The learned policy: what guards it, how it learns, its weights in files. */
 #include "load.h"
 
+#include <unistd.h>
+
 static void the_same_calls_give_the_same_decisions(void **state)
 {
     (void)state;
@@ -228,6 +230,32 @@ static void weights_come_back_as_they_were_written(void **state)
     close_bench();
 }
 
+static leat_status save_and_load(void *argument, const leat_allocator *allocator, leat_error *err)
+{
+    const char *path = argument;
+    const leat_context_desc desc = {
+        .struct_size = sizeof(desc), .allocator = allocator, .threads = 1};
+    leat_policy_weights read;
+    leat_context *context;
+    leat_status status = leat_context_create(&desc, &context, err);
+    if (status != LEAT_OK) {
+        return status;
+    }
+    status = leat_policy_save(context, path, leat_policy_default(), err);
+    status = status ? status : leat_policy_load(context, path, &read, err);
+    leat_context_destroy(context);
+    return status;
+}
+
+static void weights_in_files_survive_failing_allocations(void **state)
+{
+    char path[] = "/tmp/leat-policy-XXXXXX";
+    (void)state;
+    close(mkstemp(path));
+    test_walk_allocations(save_and_load, path);
+    unlink(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -239,6 +267,7 @@ int main(void)
         cmocka_unit_test(the_same_calls_and_seed_learn_the_same),
         cmocka_unit_test(a_device_that_changed_is_learned),
         cmocka_unit_test(weights_come_back_as_they_were_written),
+        cmocka_unit_test(weights_in_files_survive_failing_allocations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
