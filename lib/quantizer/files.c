@@ -22,7 +22,8 @@ typedef struct feeding {
     leat_quantizer *q;
     const leat_model_signature *io;
     lt_arena arena;
-    lt_file_map *maps; /* per input, and one for labels */
+    lt_file_map *maps;  /* per input, and one for labels */
+    const char **paths; /* of them */
     leat_array *arrays;
     leat_array labels; /* data NULL: none */
     uint64_t row;      /* of labels: the next one */
@@ -48,6 +49,7 @@ static leat_status open_array(feeding *f, size_t slot, const char *path, const c
                               leat_array *out, leat_error *err)
 {
     lt_file_map *map = &f->maps[slot];
+    f->paths[slot] = path;
     leat_status status = lt_file_map_open(path, map, err);
     if (status != LEAT_OK) {
         memset(map, 0, sizeof(*map));
@@ -77,9 +79,11 @@ static void close_files(feeding *f)
  */
 
 /* How many inputs lie in an array one after the other, and what one of them is like. */
-static leat_status split(const leat_io *io, const leat_array *array, leat_array *out_one,
-                         size_t *out_count, leat_error *err)
+static leat_status split(const feeding *f, size_t input, leat_array *out_one, size_t *out_count,
+                         leat_error *err)
 {
+    const leat_io *io = &f->io->inputs[input];
+    const leat_array *array = &f->arrays[input];
     char have[160];
     bool whole = array->rank == io->rank + 1;
     int64_t batch = whole ? 1 : io->rank > 0 && io->shape[0] > 0 ? io->shape[0] : 1;
@@ -97,9 +101,9 @@ static leat_status split(const leat_io *io, const leat_array *array, leat_array 
             shape.shape[d] = d == 0 ? -1 : io->shape[d];
         }
         return lt_fail(err, LEAT_INVALID,
-                       "calibration data is %s[%s], but input '%s' takes %s[%s], samples along the "
+                       "'%.80s' is %s[%.40s], but input '%.40s' takes %s[%.40s], samples along the "
                        "first axis",
-                       leat_dtype_name(array->dtype),
+                       f->paths[input], leat_dtype_name(array->dtype),
                        lt_shape_text(array->rank, array->shape, have, sizeof(have)), io->name,
                        leat_dtype_name(io->dtype),
                        lt_shape_text(shape.rank, shape.shape, want, sizeof(want)));
@@ -109,8 +113,8 @@ static leat_status split(const leat_io *io, const leat_array *array, leat_array 
     }
     if (array->shape[0] == 0 || array->shape[0] % batch != 0) {
         return lt_fail(err, LEAT_INVALID,
-                       "calibration data for '%s' has %lld samples: the model takes %lld at once",
-                       io->name, (long long)array->shape[0], (long long)batch);
+                       "'%.80s' has %lld samples for input '%.40s': the model takes %lld at once",
+                       f->paths[input], (long long)array->shape[0], io->name, (long long)batch);
     }
     *out_count = (size_t)(array->shape[0] / batch);
     return lt_shape_bytes(out_one->dtype, out_one->rank, out_one->shape, &out_one->bytes)
@@ -187,7 +191,7 @@ static leat_status feed_arrays(feeding *f, leat_error *err)
                              f->io->inputs[i].name);
             break;
         }
-        status = split(&f->io->inputs[i], &f->arrays[i], &ones[i], &own, err);
+        status = split(f, i, &ones[i], &own, err);
         count = i == 0 ? own : count;
         if (status == LEAT_OK && own != count) {
             status = lt_fail(err, LEAT_INVALID,
@@ -201,6 +205,9 @@ static leat_status feed_arrays(feeding *f, leat_error *err)
         status = next_labels(f, &ones[0], &labels, &n_labels, err);
         if (status == LEAT_OK) {
             status = leat_quantizer_feed(f->q, ones, n, labels, n_labels, err);
+            if (status != LEAT_OK && n == 1) {
+                (void)lt_fail_within(err, status, "'%s'", f->paths[0]);
+            }
         }
         status = status ? status : lt_quant_progress(f->q, "calibrate", b + 1, count, err);
         for (size_t i = 0; i < n; i++) {
@@ -361,8 +368,9 @@ leat_status leat_quantizer_feed_files(leat_quantizer *q, const leat_quantizer_fi
     feeding f = {.q = q, .io = leat_model_io(q->model)};
     lt_arena_init(&f.arena, &q->context->memory, 0);
     f.maps = lt_arena_array(&f.arena, f.io->n_inputs + 1, sizeof(*f.maps));
+    f.paths = lt_arena_array(&f.arena, f.io->n_inputs + 1, sizeof(*f.paths));
     f.arrays = lt_arena_array(&f.arena, f.io->n_inputs + 1, sizeof(*f.arrays));
-    leat_status status = f.maps && f.arrays ? LEAT_OK : no_memory(err);
+    leat_status status = f.maps && f.paths && f.arrays ? LEAT_OK : no_memory(err);
     if (status == LEAT_OK && labels_path != NULL) {
         status = open_labels(&f, labels_path, err);
     }

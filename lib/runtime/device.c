@@ -297,8 +297,10 @@ const leat_op_row *lt_device_row(const lt_device *device, const leat_kernel_node
     if (refusal.message[0] != '\0') {
         lt_fail(err, LEAT_UNSUPPORTED, "%s", refusal.message);
     } else if (!op_known) {
-        lt_fail(err, LEAT_UNSUPPORTED, "%s has no kernel for the operator %s%s%s",
-                device->info.name, n->domain, dot, n->op);
+        const bool own = n->domain[0] != '\0' && strncmp(n->domain, "ai.onnx", 7) != 0;
+        lt_fail(err, LEAT_UNSUPPORTED, "%s has no kernel for the operator %s%s%s%s",
+                device->info.name, n->domain, dot, n->op,
+                own ? "; leat_context_add_op adds one" : "");
     } else if (!opset_known) {
         lt_fail(err, LEAT_UNSUPPORTED, "%s has no kernel for %s%s%s of opset %d", device->info.name,
                 n->domain, dot, n->op, n->opset);

@@ -5,6 +5,7 @@
 #include "support/file.h"
 #include "support/onnx_builder.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,19 +15,58 @@
 
 static char folder[64], model[128];
 
-/* Runs leat with these arguments (%s is the model); returns the exit code, output in `out`. */
-static int leat(const char *arguments, char *out, size_t capacity)
+/* Runs leat in a directory with these arguments (%s is the model); returns the exit code, output in
+ * `out`. */
+static int leat_in(const char *directory, const char *arguments, char *out, size_t capacity)
 {
-    char command[1024], line[512];
-    int n = snprintf(command, sizeof(command), "%s/leat ", TEST_BUILD);
+    char command[1024], line[512], *build = realpath(TEST_BUILD, NULL);
+    assert_non_null(build);
     snprintf(line, sizeof(line), arguments, model, model);
-    snprintf(command + n, sizeof(command) - (size_t)n, "%s 2>&1", line);
+    snprintf(command, sizeof(command), "cd %s && %s/leat 2>&1 %s", directory, build, line);
+    free(build);
     FILE *pipe = popen(command, "r");
     assert_non_null(pipe);
     size_t used = fread(out, 1, capacity - 1, pipe);
     out[used] = '\0';
     int status = pclose(pipe);
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static int leat(const char *arguments, char *out, size_t capacity)
+{
+    return leat_in(".", arguments, out, capacity);
+}
+
+static void write_in_folder(const char *name, const void *data, size_t bytes)
+{
+    char path[160];
+    snprintf(path, sizeof(path), "%s/%s", folder, name);
+    test_write_file(path, data, bytes);
+}
+
+static void write_npy(const char *name, const char *type, const char *shape, const void *data,
+                      size_t bytes)
+{
+    char file[256];
+    memset(file, ' ', sizeof(file));
+    memcpy(file, "\x93NUMPY\1\0\x76", 10);
+    const int n = snprintf(file + 10, 100,
+                           "{'descr': '%s', 'fortran_order': False, 'shape': (%s), }", type, shape);
+    file[10 + n] = ' ';
+    file[127] = '\n';
+    memcpy(file + 128, data, bytes);
+    write_in_folder(name, file, 128 + bytes);
+}
+
+static void write_text_model(const char *name, const char *text)
+{
+    size_t bytes;
+    onnx_builder *b = onnx_builder_create(17);
+    onnx_builder_import(b, "acme", 1);
+    onnx_builder_text(b, text);
+    const void *data = onnx_builder_finish(b, &bytes);
+    write_in_folder(name, data, bytes);
+    onnx_builder_destroy(b);
 }
 
 static int setup(void **state)
@@ -87,6 +127,8 @@ static void usage_errors_exit_2(void **state)
         {"quantize a b --max-drop much", "a share such as 1%"},
         {"quantize a b --bits 0", "8 or 4"},
         {"quantize a b --labels y.npy", "--labels belongs to --data"},
+        {"quantize a b --cache c", "--cache belongs to --data"},
+        {"bench %s --batch 9999999", "numbers from 1 to 1048576"},
     };
     char out[4096];
     (void)state;
@@ -142,6 +184,62 @@ static void refused_models_exit_3_and_devices_4(void **state)
     assert_non_null(strstr(out, "--shape 1x2 is refused"));
     assert_int_equal(leat("bench %s --seconds 0 --trace /no/such/file", out, sizeof(out)), 1);
     assert_non_null(strstr(out, "'/no/such/file': No such file or directory\n"));
+}
+
+/* What is wrong, in which file, and what would be right; a refused model exits with 3. */
+static void bad_inputs_are_named_with_what_is_wanted(void **state)
+{
+    static const struct {
+        const char *arguments;
+        int code;
+        const char *parts[3];
+    } cases[] = {
+        {"run %s -i d.npy", 1, {"'d.npy' is f64[1x2]", "input 'x' takes f32[?x2]", "astype"}},
+        {"run %s -i x=l.npy", 1, {"'l.npy' is f32[1x3], but input 'x' takes f32[?x2]", "", ""}},
+        {"bench %s --shape 2", 1, {"'2' is f32[2], but input 'x' takes f32[?x2]", "", ""}},
+        {"run %s -i s.npy", 1, {"'s.npy': ", "type '|O' is not supported", ""}},
+        {"run %s --shape 1x2 -o x.npy", 1, {"cannot make 'x.npy': Not a directory", "", ""}},
+        {"run own.onnx", 3, {"'own.onnx': node 'y' (Own)", "no kernel", "leat_context_add_op"}},
+        {"run types.onnx", 3, {"'types.onnx': node 'y' (Not)", "input 0 is f32, not bool", ""}},
+        {"quantize types.onnx q.onnx", 3, {"'types.onnx': node 'y' (Not)", "", ""}},
+        {"inspect shapes.onnx", 3, {"'shapes.onnx': node 'y' (MatMul)", "3 rows", ""}},
+        {"run .", 3, {"'.' is not a regular file", "", ""}},
+        {"quantize %s q.onnx --data l.npy", 1, {"'l.npy' is f32[1x3]", "takes f32[?x2]", ""}},
+        {"quantize %s q.onnx --data n.npy", 1, {"'n.npy': batch 0: input 'x' holds NaN", "", ""}},
+        {"inspect %s >/dev/full", 1, {"could not be written: No space left", "", ""}},
+        {"run %s --json >/dev/full", 1, {"could not be written: No space left", "", ""}},
+        {"--help >/dev/full", 1, {"could not be written: No space left", "", ""}},
+    };
+    static float nan_data[2] = {NAN, 0}, data[3];
+    char out[4096];
+    (void)state;
+    write_npy("x.npy", "<f4", "1, 2", data, 8);
+    write_npy("n.npy", "<f4", "1, 2", nan_data, 8);
+    write_npy("l.npy", "<f4", "1, 3", data, 12);
+    write_npy("d.npy", "<f8", "1, 2", (double[]){0, 0}, 16);
+    write_npy("s.npy", "|O", "1, 2", data, 8);
+    write_text_model("own.onnx", "x: f32[Nx2]; y = acme.Own(x); -> y: f32");
+    write_text_model("types.onnx", "x: f32[Nx2]; y = Not(x); -> y: bool");
+    write_text_model("shapes.onnx", "x: f32[Nx2]; w: f32[3x2]; y = MatMul(x, w); -> y: f32");
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const int code = leat_in(folder, cases[i].arguments, out, sizeof(out));
+        for (int p = 0; p < 3; p++) {
+            if (code != cases[i].code || strstr(out, cases[i].parts[p]) == NULL) {
+                fail_msg("leat %s: exit code %d, '%s'", cases[i].arguments, code, out);
+            }
+        }
+    }
+}
+
+/* Names of a model are printed as JSON has it, whatever bytes they are. */
+static void names_of_any_bytes_are_json(void **state)
+{
+    char out[4096];
+    (void)state;
+    write_text_model("names.onnx", "a\"\\\x01\xff\xed\xa0\x80\xc3\xa4: f32[1x2]; "
+                                   "y = Relu(a\"\\\x01\xff\xed\xa0\x80\xc3\xa4); -> y: f32");
+    assert_int_equal(leat_in(folder, "inspect names.onnx --json", out, sizeof(out)), 0);
+    assert_non_null(strstr(out, "\"name\": \"a\\\"\\\\\\u0001\xef\xbf\xbd\xef\xbf\xbd\xc3\xa4\""));
 }
 
 static void run_writes_outputs_and_json(void **state)
@@ -343,6 +441,8 @@ int main(void)
         cmocka_unit_test(usage_errors_exit_2),
         cmocka_unit_test(help_is_that_of_the_command),
         cmocka_unit_test(refused_models_exit_3_and_devices_4),
+        cmocka_unit_test(bad_inputs_are_named_with_what_is_wanted),
+        cmocka_unit_test(names_of_any_bytes_are_json),
         cmocka_unit_test(run_writes_outputs_and_json),
         cmocka_unit_test(quantize_writes_a_model_and_a_report),
         cmocka_unit_test(bench_prints_all_fields),

@@ -6,6 +6,7 @@
 #include "leat/tool.h"
 
 #include "base/error.h"
+#include "base/tensor.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -100,10 +101,8 @@ static void print_point(const options *o, const opened *all, const samples *s, i
                         int batch, const leat_array *first, double compile_ms)
 {
     char shape[160] = "", precision[16];
-    size_t used = 0;
-    for (int32_t i = 0; first != NULL && i < first->rank; i++) {
-        used += (size_t)snprintf(shape + used, sizeof(shape) - used, "%s%lld", i ? "x" : "",
-                                 (long long)first->shape[i]);
+    if (first != NULL && first->rank > 0) {
+        (void)lt_shape_text(first->rank, first->shape, shape, sizeof(shape));
     }
     double items = s->wall_ms > 0 ? (double)s->count * batch * 1000 / s->wall_ms : 0;
     if (!o->json) {

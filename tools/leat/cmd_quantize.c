@@ -153,7 +153,8 @@ static int write_report(const options *o, const leat_quantizer_report *r)
     }
     if (file != NULL) {
         write_json(file, o, r);
-        if (fclose(file) != 0) {
+        const bool failed = ferror(file) != 0;
+        if (fclose(file) != 0 || failed) {
             fprintf(stderr, "leat quantize: '%s': %s\n", o->report, strerror(errno));
             return EXIT_FAILED;
         }
@@ -205,7 +206,9 @@ int cmd_quantize(const options *o)
                                 .progress = shown ? show_progress : NULL};
     leat_quantizer_report report = {.struct_size = sizeof(report)};
     leat_status status = leat_context_create(&with, &context, &err);
-    status = status ? status : leat_quantizer_load(context, o->paths[0], o->paths[1], &model, &err);
+    status =
+        status ? status
+               : model_status(leat_quantizer_load(context, o->paths[0], o->paths[1], &model, &err));
     status = status ? status : leat_quantizer_create(model, &desc, &q, &err);
     status = status ? status : feed(o, q, &err);
     status = status ? status : leat_quantizer_finish(q, o->paths[1], &err);

@@ -9,6 +9,19 @@
 #include <string.h>
 #include <sys/stat.h>
 
+static bool make_directory(const char *path)
+{
+    struct stat info;
+    if (mkdir(path, 0777) == 0) {
+        return true;
+    }
+    if (errno == EEXIST && stat(path, &info) == 0) {
+        errno = ENOTDIR;
+        return S_ISDIR(info.st_mode);
+    }
+    return false;
+}
+
 /* DIR/NAME.npy, slashes of the name as underscores. */
 static leat_status write_output(inputs *in, const char *directory, const char *name,
                                 const leat_array *array, leat_error *err)
@@ -88,12 +101,11 @@ int cmd_run(const options *o)
         status = leat_session_run(all.session, in.arrays, in.count, out, io->n_outputs, &err);
     }
     double run_ms = now_ms() - start;
-    if (status == LEAT_OK && o->out_directory && mkdir(o->out_directory, 0777) != 0 &&
-        errno != EEXIST) {
+    if (status == LEAT_OK && o->out_directory && !make_directory(o->out_directory)) {
         fprintf(stderr, "leat run: cannot make '%s': %s\n", o->out_directory, strerror(errno));
         code = EXIT_FAILED;
     }
-    if (status == LEAT_OK && o->json) {
+    if (status == LEAT_OK && code == EXIT_FINE && o->json) {
         printf("{\"model\": ");
         json_string(stdout, o->paths[0]);
         printf(", \"load_ms\": %.3f, \"first_ms\": %.3f, \"outputs\": [", all.load_ms, run_ms);
@@ -104,7 +116,7 @@ int cmd_run(const options *o)
             status = write_output(&in, o->out_directory, io->outputs[i].name, &out[i], &err);
         }
     }
-    if (status == LEAT_OK && o->json) {
+    if (status == LEAT_OK && code == EXIT_FINE && o->json) {
         printf("]}\n");
     }
     code = status != LEAT_OK ? report_run_error(o, &in, status, &err) : code;

@@ -3,6 +3,8 @@
 #include "leat/tool.h"
 
 #include "base/clock.h"
+#include "base/error.h"
+#include "base/letters.h"
 
 #include <sched.h>
 #include <string.h>
@@ -22,7 +24,12 @@ void json_string(FILE *to, const char *text)
         } else if (c < 0x20) {
             fprintf(to, "\\u%04x", c);
         } else {
-            fputc(c, to);
+            leat_string rest = {text, strlen(text)};
+            size_t bytes;
+            const uint32_t letter = lt_utf8_take(&rest, &bytes);
+            const bool character = letter <= 0x10ffff && letter >> 11 != 0xd800 >> 11;
+            fprintf(to, "%.*s", character ? (int)bytes : 3, character ? text : "\xef\xbf\xbd");
+            text += bytes - 1;
         }
     }
     fputc('"', to);
@@ -48,6 +55,11 @@ int exit_code(leat_status status)
 leat_status data_status(leat_status status)
 {
     return status == LEAT_CORRUPT || status == LEAT_UNSUPPORTED ? LEAT_INVALID : status;
+}
+
+leat_status model_status(leat_status status)
+{
+    return status == LEAT_INVALID ? LEAT_CORRUPT : status;
 }
 
 int report_error(const options *o, leat_status status, const leat_error *err)
@@ -95,7 +107,7 @@ int open_all(const options *o, const char *path, int threads, bool profile, open
     double start = now_ms();
     leat_status status = leat_context_create(&context, &out->context, &err);
     if (status == LEAT_OK) {
-        status = leat_model_load(out->context, path, NULL, &out->model, &err);
+        status = model_status(leat_model_load(out->context, path, NULL, &out->model, &err));
     }
     out->load_ms = now_ms() - start;
     leat_session_desc desc = describe_session(o, profile);
@@ -104,6 +116,9 @@ int open_all(const options *o, const char *path, int threads, bool profile, open
         status = leat_session_create(out->model, &desc, &out->session, &err);
         /* An unknown device is a missing device. */
         status = status == LEAT_NOT_FOUND ? LEAT_NO_DEVICE : status;
+        if (status == LEAT_UNSUPPORTED || status == LEAT_INVALID) {
+            (void)lt_fail_within(&err, status, "'%s'", path);
+        }
     }
     out->create_ms = now_ms() - start;
     if (status != LEAT_OK) {

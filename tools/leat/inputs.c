@@ -35,6 +35,26 @@ static leat_status read_npy(inputs *in, const char *path, leat_array *out, leat_
     return status == LEAT_OK ? LEAT_OK : lt_fail_within(err, status, "'%s'", path);
 }
 
+/* What was given on the command line is as the model wants it. */
+static leat_status check_given(const leat_io *want, const leat_array *have, const char *given,
+                               leat_error *err)
+{
+    char takes[160], is[160];
+    bool fits = want->rank < 0 || want->rank == have->rank;
+    for (int32_t d = 0; d < want->rank && fits; d++) {
+        fits = want->shape[d] < 0 || want->shape[d] == have->shape[d];
+    }
+    if (fits && want->dtype == have->dtype) {
+        return LEAT_OK;
+    }
+    return lt_fail(
+        err, LEAT_INVALID, "'%.80s' is %s[%.40s], but input '%.40s' takes %s[%.40s]%s", given,
+        leat_dtype_name(have->dtype), lt_shape_text(have->rank, have->shape, is, sizeof(is)),
+        want->name, leat_dtype_name(want->dtype),
+        want->rank < 0 ? "any shape" : lt_shape_text(want->rank, want->shape, takes, sizeof(takes)),
+        fits ? ": convert it, with numpy's astype" : "");
+}
+
 /* "1x3x224x224" */
 static leat_status parse_shape(const char *text, leat_array *out, leat_error *err)
 {
@@ -124,7 +144,8 @@ static leat_status make_input(const options *o, const leat_model_signature *io, 
                        shape->value);
     }
     if (file != NULL) {
-        return read_npy(in, file->value, array, err);
+        leat_status status = read_npy(in, file->value, array, err);
+        return status ? status : check_given(want, array, file->value, err);
     }
     array->dtype = want->dtype;
     array->rank = want->rank < 0 ? 0 : want->rank;
@@ -137,6 +158,7 @@ static leat_status make_input(const options *o, const leat_model_signature *io, 
     }
     if (shape != NULL) {
         leat_status status = parse_shape(shape->value, array, err);
+        status = status ? status : check_given(want, array, shape->value, err);
         if (status != LEAT_OK) {
             return status;
         }

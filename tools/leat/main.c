@@ -2,7 +2,18 @@
 /* leat: runs, measures, inspects, quantizes and tests ONNX models. */
 #include "leat/tool.h"
 
+#include <errno.h>
 #include <string.h>
+
+/* What was printed must have arrived: on a full disk it has not. */
+static int finish(int code)
+{
+    if ((fflush(stdout) != 0 || ferror(stdout) != 0) && code == EXIT_FINE) {
+        fprintf(stderr, "leat: what was printed could not be written: %s\n", strerror(errno));
+        return EXIT_FAILED;
+    }
+    return code;
+}
 
 int main(int argc, char **argv)
 {
@@ -18,7 +29,7 @@ int main(int argc, char **argv)
     }
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
         print_usage(stdout, NULL);
-        return EXIT_FINE;
+        return finish(EXIT_FINE);
     }
     if (strcmp(argv[1], "--version") == 0) {
         uint32_t v = leat_version();
@@ -30,9 +41,9 @@ int main(int argc, char **argv)
             int code = options_parse(argc, argv, &o);
             if (code == EXIT_FINE && o.help) {
                 print_usage(stdout, o.command);
-                return EXIT_FINE;
+                return finish(EXIT_FINE);
             }
-            return code != EXIT_FINE ? code : commands[i].run(&o);
+            return finish(code != EXIT_FINE ? code : commands[i].run(&o));
         }
     }
     fprintf(stderr, "leat: '%s' is not a command; see leat --help\n", argv[1]);

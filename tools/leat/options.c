@@ -198,7 +198,8 @@ static const option table[] = {
     {"--plain", SESSION, FLAG, AT(plain), 0, NULL, 0},
     {"--no-graphs", SESSION, FLAG, AT(no_graphs), 0, NULL, 0},
     {"-o", RUN, TEXT, AT(out_directory), 0, NULL, 0},
-    {"--batch", BENCH, LIST, AT(batches), AT(n_batches), "numbers from 1, such as 1,8", 1},
+    {"--batch", BENCH, LIST, AT(batches), AT(n_batches), "numbers from 1 to 1048576, such as 1,8",
+     1},
     {"--seconds", BENCH, NUMBER, AT(seconds), 0, "a number from 0", 0},
     {"--rate", BENCH, NUMBER, AT(rate), 0, "a number from 0", 0},
     {"--trace", BENCH, TEXT, AT(trace), 0, NULL, 0},
@@ -350,6 +351,9 @@ static int check_paths(const options *o)
     }
     if (command == QUANTIZE && o->labels != NULL && o->n_data == 0) {
         return usage_error(o, "--labels belongs to --data, which is missing");
+    }
+    if (command == QUANTIZE && o->cache != NULL && o->n_data == 0) {
+        return usage_error(o, "--cache belongs to --data, which is missing");
     }
     if (command != DEVICES && o->n_paths == 0) {
         return usage_error(o, "which model? A path is missing");

@@ -75,6 +75,8 @@ void precision_name(int precision, char *out, size_t room);
 int exit_code(leat_status status);
 /* Of reading data: a bad file of data is no model that is refused. */
 leat_status data_status(leat_status status);
+/* What loading a model gave: one that is wrong in itself is a model refused, too. */
+leat_status model_status(leat_status status);
 /* Prints "leat COMMAND: MESSAGE" to standard error; returns exit_code. */
 int report_error(const options *o, leat_status status, const leat_error *err);
 
