@@ -12,7 +12,8 @@
 #   make format       clang-format over the tree
 #   make help         this text
 #
-# Settings: CC, CFLAGS, LDFLAGS; SANITIZE=address|undefined|thread builds in build/SANITIZE.
+# Settings: CC, CFLAGS, LDFLAGS; BUILD=DIR builds there (no spaces in its name); NVCC= leaves the CUDA plugin out;
+# SANITIZE=address|undefined|thread builds in build/SANITIZE.
 
 CC ?= cc
 CFLAGS ?= -O3 -g
@@ -22,6 +23,7 @@ bindir ?= $(exec_prefix)/bin
 libdir ?= $(exec_prefix)/lib
 includedir ?= $(prefix)/include
 INSTALL ?= install
+STRIP ?= strip
 SANITIZE ?=
 ONLY ?= test_
 SECONDS ?= 60
@@ -316,22 +318,24 @@ fuzz:
 
 # --- install ----------------------------------------------------------------------------------------
 install: $(STATIC) $(SHARED) $(BUILD)/leat $(CUDA_PLUGIN)
-	$(INSTALL) -d $(DESTDIR)$(bindir) $(DESTDIR)$(libdir)/pkgconfig $(DESTDIR)$(libdir)/leat \
-	    $(DESTDIR)$(includedir)/leat
-	$(INSTALL) -m 644 include/leat/*.h $(DESTDIR)$(includedir)/leat
-	$(INSTALL) -m 644 $(STATIC) $(DESTDIR)$(libdir)
-	$(INSTALL) -m 755 -s $(SHARED) $(DESTDIR)$(libdir)
-	ln -sf libleat.so.$(VERSION) $(DESTDIR)$(libdir)/libleat.so.$(MAJOR)
-	ln -sf libleat.so.$(VERSION) $(DESTDIR)$(libdir)/libleat.so
-	$(INSTALL) -m 755 -s $(BUILD)/leat $(DESTDIR)$(bindir)
-	$(if $(CUDA_PLUGIN),$(INSTALL) -m 755 -s $(CUDA_PLUGIN) $(DESTDIR)$(libdir)/leat)
+	$(INSTALL) -d "$(DESTDIR)$(bindir)" "$(DESTDIR)$(libdir)/pkgconfig" "$(DESTDIR)$(libdir)/leat" \
+	    "$(DESTDIR)$(includedir)/leat"
+	$(INSTALL) -m 644 include/leat/*.h "$(DESTDIR)$(includedir)/leat"
+	$(INSTALL) -m 644 $(STATIC) "$(DESTDIR)$(libdir)"
+	$(STRIP) -g "$(DESTDIR)$(libdir)/libleat.a"
+	$(INSTALL) -m 755 -s $(SHARED) "$(DESTDIR)$(libdir)"
+	ln -sf libleat.so.$(VERSION) "$(DESTDIR)$(libdir)/libleat.so.$(MAJOR)"
+	ln -sf libleat.so.$(VERSION) "$(DESTDIR)$(libdir)/libleat.so"
+	$(INSTALL) -m 755 -s $(BUILD)/leat "$(DESTDIR)$(bindir)"
+	$(if $(CUDA_PLUGIN),$(INSTALL) -m 755 -s $(CUDA_PLUGIN) "$(DESTDIR)$(libdir)/leat")
 	sed -e 's|@prefix@|$(prefix)|; s|@exec_prefix@|$(exec_prefix)|; s|@libdir@|$(libdir)|' \
 	    -e 's|@includedir@|$(includedir)|; s|@version@|$(VERSION)|' \
-	    pkgconfig/leat.pc.in > $(DESTDIR)$(libdir)/pkgconfig/leat.pc
+	    pkgconfig/leat.pc.in > "$(DESTDIR)$(libdir)/pkgconfig/leat.pc"
 
 uninstall:
-	rm -rf $(DESTDIR)$(includedir)/leat $(DESTDIR)$(libdir)/leat $(DESTDIR)$(libdir)/libleat.* \
-	    $(DESTDIR)$(libdir)/pkgconfig/leat.pc $(DESTDIR)$(bindir)/leat
+	rm -rf "$(DESTDIR)$(includedir)/leat" "$(DESTDIR)$(libdir)"/libleat.* "$(DESTDIR)$(bindir)/leat" \
+	    "$(DESTDIR)$(libdir)/pkgconfig/leat.pc" "$(DESTDIR)$(libdir)/leat/libleat_cuda.so"
+	rmdir "$(DESTDIR)$(libdir)/leat" 2>/dev/null || : # plugins of others stay
 
 format:
 	git ls-files '*.c' '*.h' '*.inc' '*.cpp' '*.hpp' | xargs clang-format -i

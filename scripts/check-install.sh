@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # check-install.sh BUILD: installs into BUILD/stage and builds examples/hello.c against that tree, in C and
 # in C++, shared and static, through pkg-config; runs each on the demo's model. Builds the other examples as
-# their heads say.
+# their heads say; finds a plugin that was put beside the library's; removes all but that.
 set -u
 build=$1
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -44,5 +44,10 @@ for source in "$stage"/examples/*.c; do
     line=$(sed -n 's|^ \* Build:  *||p' "$source" | sed 's| \*/$||')
     [ -z "$line" ] || check "$(basename "$source"): built as its head says" sh -c "cd '$stage/examples' && $line"
 done
+own=$stage/usr/lib/leat/libleat_skeleton.so
+check "a plugin in the installed tree is found" sh -c "mv '$stage/examples/libleat_skeleton.so' '$own' &&
+    '$stage/usr/bin/leat' devices --plugins '$stage/usr/lib/leat' | grep -q '^skeleton .*an example'"
+check "make uninstall" make -s -C "$root" DESTDIR="$stage" prefix=/usr libdir=/usr/lib uninstall
+check "nothing but that plugin is left" [ "$(find "$stage/usr" ! -type d)" = "$own" ]
 echo "$passed passed, $failed failed, 0 skipped"
 [ $failed -eq 0 ]
