@@ -136,7 +136,9 @@ static void put_load(load *l, const settings *s, double direct_rate)
         }
     } else {
         const result r = open_loop(l, s, s->rate);
-        printf(s->json ? "" : "; %.0f/s in time\n", r.goodput);
+        if (!s->json) {
+            printf("; %.0f/s in time\n", r.goodput);
+        }
     }
     if (s->answers_mb > 0) {
         print_answers(l, s);

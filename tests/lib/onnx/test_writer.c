@@ -184,7 +184,7 @@ static void every_type_of_tensor_survives(void **state)
                 bytes[i] = (uint8_t)(dtype == LEAT_DTYPE_BOOL ? i & 1 : i * 37 + (size_t)dtype);
             }
             for (size_t i = 0; i < 15; i++) {
-                strings[i] = (leat_string){"some\0 text" + i % 7, i % 4};
+                strings[i] = (leat_string){&"some\0 text"[i % 7], i % 4};
             }
             leat_array array = test_f32((float *)(void *)bytes, shapes[k]);
             array.dtype = (leat_dtype)dtype;

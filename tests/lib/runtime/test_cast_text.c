@@ -45,7 +45,7 @@ static void numbers_become_the_text_of_onnx_runtime(void **state)
     static const char *const floats[] = {"1.5",           "-2.75", "1e+20", "1e-10",
                                          "1.2345679e+08", "0.1",   "NaN",   "INF",
                                          "-INF",          "-0",    "3",     "1.2345679"};
-    float f[] = {1.5f, -2.75f,   1e20f,     1e-10f, 123456789, 0.1f,
+    float f[] = {1.5f, -2.75f,   1e20f,     1e-10f, 123456792, 0.1f,
                  NAN,  INFINITY, -INFINITY, -0.0f,  3,         1.23456789f};
     double d[] = {1.5,
                   -2.75,
