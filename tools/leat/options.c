@@ -13,31 +13,49 @@ typedef struct usage {
 } usage;
 
 static const usage commands[] = {
-    {"run", "leat run MODEL [-i NAME=FILE.npy]... [-o DIR] [--shape NAME=1x3x224x224] [--seed N]\n"
-            "         [--device cpu|cuda:0|...] [--precision f32|tf32|bf16|f16|auto] [--threads N] "
-            "[--plain]\n"
-            "         [--cache DIR] [--json]\n"},
-    {"bench", "leat bench MODEL [--device D] [--shape ...] [--batch 1,8,32] [--threads 1,2]\n"
+    {"run",
+     "leat run MODEL [-i NAME=FILE.npy]... [-o DIR] [--shape NAME=1x3x224x224]... [--seed N]\n"
+     "         [--device cpu|cuda:0|...] [--precision f32|tf32|bf16|f16|auto] [--threads N]\n"
+     "         [--plain] [--cache DIR] [--json]\n"
+     "    Runs a model once and says what comes out.\n"},
+    {"bench", "leat bench MODEL [--device D] [--shape ...]... [--batch 1,8,32] [--threads 1,2]\n"
               "         [--precision ...] [--plain] [--cache DIR] [--seconds S] [--rate R]\n"
-              "         [--trace FILE] [--profile] [--no-graphs] [--json]\n"},
-    {"inspect", "leat inspect MODEL [--device D] [--shape ...] [--threads N] [--precision ...]\n"
-                "         [--plain] [--cache DIR] [--json]\n"},
-    {"devices", "leat devices [--device D] [--json]\n"},
+              "         [--trace FILE] [--profile] [--no-graphs] [--json]\n"
+              "    Times it; with --profile node by node, beside the peaks of this machine.\n"},
+    {"inspect",
+     "leat inspect MODEL [--device D] [--shape ...]... [--threads N] [--precision ...]\n"
+     "         [--plain] [--cache DIR] [--json]\n"
+     "    Says what goes in and out, and for each node where it runs, by what, and why.\n"},
+    {"devices", "leat devices [--device D] [--json]\n"
+                "    Lists the devices there are, and why one cannot be used.\n"},
     {"quantize", "leat quantize IN.onnx OUT.onnx [--data [NAME=]calib.npy|calib.npz|DIR]...\n"
                  "         [--labels y.npy] [--method dynamic|static|weights] [--max-drop 1%]\n"
                  "         [--bits 8|4] [--block 32]\n"
                  "         [--target cpu|cuda|any] [--range min-max|percentile|mse|entropy]\n"
                  "         [--keep NODE]... [--sensitivity] [--any-speed] [--cache FILE]\n"
                  "         [--equalize] [--smooth] [--feedback|--no-feedback]\n"
-                 "         [--report FILE] [--threads N] [--json]\n"},
-    {"test", "leat test PATH... [--device D] [--rtol R] [--atol A] [--threads N]\n"},
+                 "         [--report FILE] [--threads N] [--json]\n"
+                 "    Makes an 8-bit (or 4-bit) model of an f32 one, as standard ONNX.\n"},
+    {"test", "leat test PATH... [--device D] [--rtol R] [--atol A] [--threads N]\n"
+             "    Runs folders of ONNX's backend tests (model.onnx, test_data_set_N).\n"},
 };
 
 static const usage notes[] = {
-    {"run bench",
+    {"run bench inspect", "--shape: of an input with open dimensions; without it these are 1.\n"},
+    {"run", "-i: an input's data; others are random, by --seed. -o: outputs go to DIR/NAME.npy.\n"},
+    {"bench",
+     "--batch, --threads: each of these in turn. --rate: R runs a second instead of one after "
+     "the other.\n"
+     "--trace: what ran when, as JSON for chrome://tracing or ui.perfetto.dev.\n"
+     "--no-graphs: work of devices is queued anew in every run.\n"},
+    {"run bench inspect",
+     "--precision: factors of products and convolutions of an f32 model; auto: what is fast here.\n"
      "--plain: no algorithm that rounds otherwise than the definition (Winograd, Strassen).\n"
      "--cache: measure the ways to compute a layer, and keep the results in DIR.\n"},
     {"quantize",
+     "--data: samples along the first axis. --labels: the right classes, for --max-drop.\n"
+     "--max-drop: take layers back to f32 until no more of accuracy (or signal) is lost.\n"
+     "--method: static with --data, else dynamic; weights: products in f32, weights in blocks.\n"
      "--cache: keep in FILE what calibration found; it is used again for the same model and data.\n"
      "--any-speed: quantize also layers that are slower in 8 bits on this CPU (--target cpu).\n"
      "--equalize: even out the channels of weights between products in a chain.\n"
@@ -76,6 +94,9 @@ static void print_lines(FILE *to, const usage *lines, size_t n, const char *comm
 
 void print_usage(FILE *to, const char *command)
 {
+    if (command == NULL) {
+        fputs("leat runs, times, inspects, quantizes and tests ONNX models.\n\n", to);
+    }
     print_lines(to, commands, sizeof(commands) / sizeof(commands[0]), command);
     fputs("\n", to);
     print_lines(to, notes, sizeof(notes) / sizeof(notes[0]), command);
