@@ -26,6 +26,8 @@ typedef struct lt_cuda_device {
     struct lt_cuda_blaslt *blaslt; /* blaslt.c's */
 } lt_cuda_device;
 
+struct lt_cuda_graph;
+
 /* A queue, and the word in which its kernels report bad indices. */
 typedef struct lt_cuda_stream {
     lt_cuda_device *device;
@@ -34,7 +36,20 @@ typedef struct lt_cuda_stream {
     cu_event done;    /* for a wait that lets the thread sleep */
     uint32_t *faults; /* pinned; kernels write it, the host reads it after it waited */
     cu_address faults_address;
+    struct lt_cuda_graph *last; /* launched and not waited for yet; NULL: none */
+    uint64_t launched_ns;       /* when that was */
 } lt_cuda_stream;
+
+/* How many of a graph's latest times are kept. */
+#define LT_CUDA_TIMES 8u
+
+/* What was recorded, and how long after its launch it ended in the latest runs. */
+typedef struct lt_cuda_graph {
+    cu_graph_exec exec;
+    lt_cuda_stream *stream; /* whose `last` it is; NULL: none */
+    uint64_t times[LT_CUDA_TIMES];
+    uint32_t n_times; /* so far */
+} lt_cuda_graph;
 
 /* The kernels' machine code for all devices, in the plugin's data. */
 extern const unsigned char lt_cuda_kernels[];
@@ -72,6 +87,13 @@ leat_status lt_cuda_event_create(void *device, void **out_event, leat_error *err
 void lt_cuda_event_destroy(void *device, void *event);
 leat_status lt_cuda_event_record(void *device, void *stream, void *event, leat_error *err);
 leat_status lt_cuda_event_wait(void *device, void *stream, void *event, leat_error *err);
+
+/* wait.c: waits until the queue is empty; of a wrapped one, until what is in it by now has ended.
+ */
+cu_result lt_cuda_wait(lt_cuda_stream *stream);
+/* For the wait that follows: this graph is being launched in the stream, or is about to go. */
+void lt_cuda_wait_expect(lt_cuda_stream *stream, lt_cuda_graph *graph);
+void lt_cuda_wait_forget(lt_cuda_graph *graph);
 
 /* graph.c */
 leat_status lt_cuda_capture_begin(void *device, void *stream, leat_error *err);

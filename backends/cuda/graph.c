@@ -21,6 +21,20 @@ leat_status lt_cuda_capture_begin(void *opaque, void *stream, leat_error *err)
                         "beginning a graph", err);
 }
 
+/* Owns exec, also on failure. */
+static leat_status keep(lt_cuda_device *device, cu_graph_exec exec, void **out_graph,
+                        leat_error *err)
+{
+    lt_cuda_graph *graph = device->host->alloc(device->host->context, sizeof(*graph), 64);
+    if (graph == NULL) {
+        (void)device->cu->graph_exec_destroy(exec);
+        return lt_cuda_fail(err, LEAT_NO_MEMORY, "cuda: no memory for a graph");
+    }
+    *graph = (lt_cuda_graph){.exec = exec};
+    *out_graph = graph;
+    return LEAT_OK;
+}
+
 leat_status lt_cuda_capture_end(void *opaque, void *opaque_stream, void **out_graph,
                                 leat_error *err)
 {
@@ -46,29 +60,36 @@ leat_status lt_cuda_capture_end(void *opaque, void *opaque_stream, void **out_gr
             (void)cu->graph_exec_destroy(exec);
         }
     }
-    if (result == 0) {
-        *out_graph = exec;
-    }
-    return lt_cuda_check(cu, result, "making a graph", err);
+    return result == 0 ? keep(device, exec, out_graph, err)
+                       : lt_cuda_check(cu, result, "making a graph", err);
 }
 
-leat_status lt_cuda_graph_launch(void *opaque, void *stream, void *graph, leat_error *err)
+leat_status lt_cuda_graph_launch(void *opaque, void *stream, void *opaque_graph, leat_error *err)
 {
     lt_cuda_device *device = opaque;
+    lt_cuda_graph *graph = opaque_graph;
     leat_status status = current(device, err);
-    return status
-               ? status
-               : lt_cuda_check(device->cu,
-                               device->cu->graph_launch(graph, ((lt_cuda_stream *)stream)->queue),
-                               "launching a graph", err);
+    if (status == LEAT_OK) {
+        lt_cuda_wait_expect(stream, graph);
+        status = lt_cuda_check(
+            device->cu, device->cu->graph_launch(graph->exec, ((lt_cuda_stream *)stream)->queue),
+            "launching a graph", err);
+    }
+    if (status != LEAT_OK) {
+        lt_cuda_wait_forget(graph);
+    }
+    return status;
 }
 
-void lt_cuda_graph_destroy(void *opaque, void *graph)
+void lt_cuda_graph_destroy(void *opaque, void *opaque_graph)
 {
     lt_cuda_device *device = opaque;
+    lt_cuda_graph *graph = opaque_graph;
+    lt_cuda_wait_forget(graph);
     if (device->cu->ctx_set_current(device->context) == 0) {
-        (void)device->cu->graph_exec_destroy(graph);
+        (void)device->cu->graph_exec_destroy(graph->exec);
     }
+    device->host->free(device->host->context, graph, sizeof(*graph));
 }
 
 leat_status lt_cuda_host_alloc(void *opaque, size_t bytes, void **out_block, leat_error *err)

@@ -3,12 +3,6 @@
 #include "../gpu/params/layout.h"
 #include "cuda.h"
 
-#include <time.h>
-
-/* How long a wait polls before the thread sleeps: waking it takes some 30 us, which matters less
- * the longer the run has been. */
-#define SPIN_NS 2000000u
-
 /* Up to so many bytes between pinned memory and the device go by a kernel: a copy engine takes some
  * 3 us to start and as long to hand on to the next kernel, on an H100. */
 #define KERNEL_COPY_BYTES ((size_t)64 << 10)
@@ -106,44 +100,13 @@ void lt_cuda_stream_destroy(void *opaque, void *opaque_stream)
     device->host->free(device->host->context, stream, sizeof(*stream));
 }
 
-static uint64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-/* Polls for a while, then sleeps. What the application queues in its own queue later is not waited
- * for. */
-static cu_result wait_for(const lt_cuda_stream *stream)
-{
-    const lt_cuda_driver *cu = stream->device->cu;
-    uint64_t start = now_ns();
-    cu_result result = stream->wrapped ? cu->event_record(stream->done, stream->queue) : 0;
-    bool recorded = stream->wrapped;
-    while (result == 0) {
-        result = recorded ? cu->event_query(stream->done) : cu->stream_query(stream->queue);
-        if (result != CU_ERROR_NOT_READY) {
-            return result;
-        }
-        result = 0;
-        if (now_ns() - start > SPIN_NS) {
-            break;
-        }
-    }
-    if (result == 0 && !recorded) {
-        result = cu->event_record(stream->done, stream->queue);
-    }
-    return result ? result : cu->event_synchronize(stream->done);
-}
-
 leat_status lt_cuda_stream_wait(void *opaque, void *opaque_stream, leat_error *err)
 {
     lt_cuda_device *device = opaque;
     lt_cuda_stream *stream = opaque_stream;
     leat_status status = current(device, err);
     if (status == LEAT_OK) {
-        status = lt_cuda_check(device->cu, wait_for(stream), "waiting for a stream", err);
+        status = lt_cuda_check(device->cu, lt_cuda_wait(stream), "waiting for a stream", err);
     }
     uint32_t faults = status == LEAT_OK ? *(volatile uint32_t *)stream->faults : 0;
     if (faults != 0) {

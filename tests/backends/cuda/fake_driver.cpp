@@ -16,6 +16,7 @@
  *   no_pinned   no pinned memory but for a word
  *   dead        every copy, launch and wait fails
  *   slow        a stream has never ended when it is asked
+ *   late        a graph has ended 6 ms after its launch
  *   begin_capture, end_capture, instantiate, upload, graph_launch    that call fails
  *
  * As in CUDA, work that is captured is not done, and a thread that captures may not allocate, free
@@ -45,6 +46,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <vector>
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
@@ -145,7 +147,7 @@ EXPORT int cuModuleGetFunction(void **out, void *, const char *name)
 
 struct fake_cuda_counts {
     std::atomic<size_t> device_blocks, pinned_blocks, streams, events, graphs;
-    std::atomic<size_t> allocations, launches, graph_launches, copies, captures;
+    std::atomic<size_t> allocations, launches, graph_launches, copies, captures, wakes;
 };
 static fake_cuda_counts counts;
 
@@ -174,7 +176,15 @@ struct fake_graph {
 struct fake_stream {
     bool capturing = false, spoiled = false;
     fake_graph *graph = nullptr;
+    std::atomic<uint64_t> end_ns{0}; /* of what it does */
 };
+
+static uint64_t now_ns()
+{
+    timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
 
 static thread_local fake_stream *capturing;
 
@@ -296,7 +306,7 @@ EXPORT int cuGraphUpload(void *, void *)
 {
     return behaves("upload") ? 2 : 0;
 }
-EXPORT int cuGraphLaunch(void *graph, void *)
+EXPORT int cuGraphLaunch(void *graph, void *stream)
 {
     counts.graph_launches++;
     if (behaves("graph_launch") || behaves("dead")) {
@@ -305,6 +315,9 @@ EXPORT int cuGraphLaunch(void *graph, void *)
     int result = 0;
     for (const operation &o : static_cast<fake_graph *>(graph)->operations) {
         result = result ? result : carry_out(o);
+    }
+    if (behaves("late")) {
+        static_cast<fake_stream *>(stream)->end_ns = now_ns() + 6000000;
     }
     return result;
 }
@@ -418,41 +431,54 @@ EXPORT int cuStreamDestroy(void *stream)
     counts.streams--;
     return 0;
 }
-EXPORT int cuStreamQuery(void *)
+static uint64_t end_of(void *stream)
+{
+    return stream ? static_cast<fake_stream *>(stream)->end_ns.load() : 0;
+}
+EXPORT int cuStreamQuery(void *stream)
 {
     return forbidden()       ? 900
            : behaves("dead") ? 719
            : behaves("lost") ? 700
            : behaves("slow") ? 600
-                             : 0;
+                             : (now_ns() < end_of(stream) ? 600 : 0);
 }
 EXPORT int cuStreamWaitEvent(void *, void *, unsigned)
 {
     return 0;
 }
+/* An event is when it happens. */
 EXPORT int cuEventCreate(void **out, unsigned)
 {
-    *out = malloc(1);
-    counts.events += *out != nullptr;
-    return *out ? 0 : 2;
+    *out = new uint64_t(0);
+    counts.events++;
+    return 0;
 }
 EXPORT int cuEventDestroy(void *event)
 {
-    free(event);
+    delete static_cast<uint64_t *>(event);
     counts.events--;
     return 0;
 }
-EXPORT int cuEventRecord(void *, void *)
+EXPORT int cuEventRecord(void *event, void *stream)
 {
+    *static_cast<uint64_t *>(event) = end_of(stream);
     return 0;
 }
-EXPORT int cuEventQuery(void *)
+EXPORT int cuEventQuery(void *event)
 {
-    return behaves("dead") ? 719 : behaves("lost") ? 700 : 0;
+    return behaves("dead")   ? 719
+           : behaves("lost") ? 700
+                             : (now_ns() < *static_cast<uint64_t *>(event) ? 600 : 0);
 }
-EXPORT int cuEventSynchronize(void *)
+EXPORT int cuEventSynchronize(void *event)
 {
-    return behaves("dead") ? 719 : behaves("lost") ? 700 : 0;
+    counts.wakes++;
+    while (cuEventQuery(event) == 600) {
+        const timespec nap = {0, 100000};
+        nanosleep(&nap, nullptr);
+    }
+    return cuEventQuery(event);
 }
 EXPORT int cuLaunchKernel(void *function, unsigned grid_x, unsigned grid_y, unsigned grid_z,
                           unsigned block_x, unsigned, unsigned, unsigned, void *stream,

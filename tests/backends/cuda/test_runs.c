@@ -4,6 +4,7 @@
 #include "backends/cuda/fakes.h"
 #include "support/test.h"
 
+#include "base/clock.h"
 #include "support/run.h"
 
 #include <dlfcn.h>
@@ -226,6 +227,39 @@ static void a_failing_capture_gives_the_same_results(void **state)
     }
 }
 
+/* A graph that takes 6 ms: no wait ends before it does, and once its times are known a wait polls
+ * at its end instead of having itself woken. */
+static void a_long_graph_is_polled_for_at_its_end(void **state)
+{
+    enum {
+        RUNS = 24,
+        LATE_NS = 6000000
+    };
+    onnx_builder *b = test_build_mlp();
+    test_run r;
+    (void)state;
+    if (counts == NULL) {
+        onnx_builder_destroy(b);
+        skip();
+    }
+    start(&r, b, 0);
+    for (int i = 0; i < 4; i++) {
+        run_rows(r.session, 2, i);
+    }
+    setenv("LEAT_FAKE_CUDA", "late", 1);
+    const size_t wakes = counts->wakes, graphs = counts->graph_launches;
+    for (int i = 0; i < RUNS; i++) {
+        const uint64_t begin = lt_clock_ns();
+        run_rows(r.session, 2, i);
+        assert_true(lt_clock_ns() - begin >= LATE_NS);
+    }
+    assert_int_equal(counts->graph_launches - graphs, RUNS);
+    assert_true(counts->wakes > wakes);
+    assert_true(counts->wakes < wakes + RUNS);
+    setenv("LEAT_FAKE_CUDA", "good", 1);
+    finish(&r, b);
+}
+
 /* An error each time, with a graph or before there is one; nothing aborts, all can be freed. */
 static void a_lost_device_is_an_error_in_every_later_run(void **state)
 {
@@ -264,6 +298,7 @@ int main(int argc, char **argv)
         TEST(queue_of_a_device_that_the_session_lacks_is_refused),
         TEST(two_sessions_on_two_threads_give_their_results),
         TEST(a_failing_capture_gives_the_same_results),
+        TEST(a_long_graph_is_polled_for_at_its_end),
         TEST(a_lost_device_is_an_error_in_every_later_run),
     };
     (void)argc;
