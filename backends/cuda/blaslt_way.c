@@ -29,7 +29,7 @@ static leat_status launch(const void *opaque, const leat_kernel_args *args, leat
 {
     const way_state *state = opaque;
     const lt_cuda_device *device = state->device;
-    const lt_cuda_stream *stream = args->stream;
+    lt_cuda_stream *stream = args->stream;
     const lt_cuda_tensor_inputs *in = &state->inputs;
     const lt_cuda_gemm_operands operands = {
         .a = input_of(args, in->a),
@@ -43,9 +43,10 @@ static leat_status launch(const void *opaque, const leat_kernel_args *args, leat
     }
     leat_status status = lt_cuda_check(device->cu, device->cu->ctx_set_current(device->context),
                                        "taking the device", err);
+    void *counter = status ? NULL : lt_cuda_counters_take(stream, state->plan.workspace_bytes);
     return status ? status
-                  : lt_cuda_blaslt_launch(device, &state->plan, &operands, args->workspace,
-                                          stream->queue, err);
+                  : lt_cuda_blaslt_launch(device, &state->plan, &operands,
+                                          counter ? counter : args->workspace, stream->queue, err);
 }
 
 /* Of leat_way. */

@@ -38,6 +38,9 @@ typedef struct lt_cuda_stream {
     cu_address faults_address;
     struct lt_cuda_graph *last; /* launched and not waited for yet; NULL: none */
     uint64_t launched_ns;       /* when that was */
+    cu_address counters;        /* counters.c's; 0: none */
+    uint32_t n_counters;        /* taken by what is being recorded, or was last */
+    bool records;               /* with counters */
 } lt_cuda_stream;
 
 /* How many of a graph's latest times are kept. */
@@ -94,6 +97,18 @@ cu_result lt_cuda_wait(lt_cuda_stream *stream);
 /* For the wait that follows: this graph is being launched in the stream, or is about to go. */
 void lt_cuda_wait_expect(lt_cuda_stream *stream, lt_cuda_graph *graph);
 void lt_cuda_wait_forget(lt_cuda_graph *graph);
+
+/* counters.c: counters of products that are recorded, each zero when its product begins. Without
+ * memory for them there are none. */
+void lt_cuda_counters_make(lt_cuda_stream *stream);
+void lt_cuda_counters_free(lt_cuda_stream *stream);
+void lt_cuda_counters_begin(lt_cuda_stream *stream);
+/* Memory for a product's workspace of so many bytes that the library sets to zero itself; NULL
+ * where nothing is recorded, or it needs more than a counter. */
+void *lt_cuda_counters_take(lt_cuda_stream *stream, size_t bytes);
+/* Ends it: what sets counters to zero in the graph becomes one node at its beginning. On an error
+ * the graph is not to be used. */
+cu_result lt_cuda_counters_end(lt_cuda_stream *stream, cu_graph graph);
 
 /* graph.c */
 leat_status lt_cuda_capture_begin(void *device, void *stream, leat_error *err);

@@ -17,8 +17,10 @@ typedef struct cu_stream_s *cu_stream;
 typedef struct cu_event_s *cu_event;
 typedef struct cu_graph_s *cu_graph;
 typedef struct cu_graph_exec_s *cu_graph_exec;
+typedef struct cu_graph_node_s *cu_graph_node;
 
 enum {
+    CU_ERROR_INVALID_VALUE = 1,
     CU_ERROR_OUT_OF_MEMORY = 2,
     CU_ERROR_STUB_LIBRARY = 34,
     CU_ERROR_NO_DEVICE = 100,
@@ -29,6 +31,7 @@ enum {
     CU_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR = 75,
     CU_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR = 76,
 
+    CU_GRAPH_NODE_TYPE_MEMSET = 2,
     CU_STREAM_NON_BLOCKING = 1,
     CU_STREAM_CAPTURE_MODE_THREAD_LOCAL = 1,
     CU_EVENT_BLOCKING_SYNC = 1,
@@ -38,6 +41,16 @@ enum {
     CU_MEMORYTYPE_HOST = 1,
     CU_MEMHOSTALLOC_DEVICEMAP = 2
 };
+
+/* CUDA_MEMSET_NODE_PARAMS: `height` rows of `width` elements. */
+typedef struct cu_memset_params {
+    cu_address target;
+    size_t pitch;
+    unsigned value;
+    unsigned element_bytes;
+    size_t width;
+    size_t height;
+} cu_memset_params;
 
 /* X(field, driver's name, arguments): every function, each returning CUresult. */
 #define LT_CUDA_FUNCTIONS(X)                                                                       \
@@ -84,6 +97,23 @@ enum {
     X(graph_launch, "cuGraphLaunch", (cu_graph_exec exec, cu_stream stream))                       \
     X(graph_exec_destroy, "cuGraphExecDestroy", (cu_graph_exec exec))                              \
     X(graph_destroy, "cuGraphDestroy", (cu_graph graph))                                           \
+    X(graph_get_nodes, "cuGraphGetNodes",                                                          \
+      (cu_graph graph, cu_graph_node * out_nodes, size_t * count))                                 \
+    X(graph_get_root_nodes, "cuGraphGetRootNodes",                                                 \
+      (cu_graph graph, cu_graph_node * out_nodes, size_t * count))                                 \
+    X(graph_node_get_type, "cuGraphNodeGetType", (cu_graph_node node, int *out_type))              \
+    X(graph_node_get_dependencies, "cuGraphNodeGetDependencies",                                   \
+      (cu_graph_node node, cu_graph_node * out_nodes, size_t * count))                             \
+    X(graph_node_get_dependents, "cuGraphNodeGetDependentNodes",                                   \
+      (cu_graph_node node, cu_graph_node * out_nodes, size_t * count))                             \
+    X(graph_add_dependencies, "cuGraphAddDependencies",                                            \
+      (cu_graph graph, const cu_graph_node *from, const cu_graph_node *to, size_t count))          \
+    X(graph_destroy_node, "cuGraphDestroyNode", (cu_graph_node node))                              \
+    X(graph_memset_node_get_params, "cuGraphMemsetNodeGetParams",                                  \
+      (cu_graph_node node, cu_memset_params * out_params))                                         \
+    X(graph_add_memset_node, "cuGraphAddMemsetNode",                                               \
+      (cu_graph_node * out_node, cu_graph graph, const cu_graph_node *after, size_t count,         \
+       const cu_memset_params *params, cu_context context))                                        \
     X(pointer_get_attribute, "cuPointerGetAttribute",                                              \
       (void *out_value, int attribute, cu_address address))                                        \
     X(event_synchronize, "cuEventSynchronize", (cu_event event))                                   \

@@ -9,16 +9,20 @@ static leat_status current(const lt_cuda_device *device, leat_error *err)
 }
 
 /* In the mode of one thread: what others do (allocate, load kernels) does not end the capture. */
-leat_status lt_cuda_capture_begin(void *opaque, void *stream, leat_error *err)
+leat_status lt_cuda_capture_begin(void *opaque, void *opaque_stream, leat_error *err)
 {
     lt_cuda_device *device = opaque;
+    lt_cuda_stream *stream = opaque_stream;
     leat_status status = current(device, err);
-    return status ? status
-                  : lt_cuda_check(
-                        device->cu,
-                        device->cu->stream_begin_capture(((lt_cuda_stream *)stream)->queue,
-                                                         CU_STREAM_CAPTURE_MODE_THREAD_LOCAL),
-                        "beginning a graph", err);
+    status = status ? status
+                    : lt_cuda_check(device->cu,
+                                    device->cu->stream_begin_capture(
+                                        stream->queue, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL),
+                                    "beginning a graph", err);
+    if (status == LEAT_OK) {
+        lt_cuda_counters_begin(stream);
+    }
+    return status;
 }
 
 /* Owns exec, also on failure. */
@@ -45,6 +49,8 @@ leat_status lt_cuda_capture_end(void *opaque, void *opaque_stream, void **out_gr
     cu_graph_exec exec = NULL;
     *out_graph = NULL;
     cu_result result = cu->stream_end_capture(stream->queue, &graph);
+    cu_result gathered = lt_cuda_counters_end(stream, result == 0 ? graph : NULL);
+    result = result ? result : gathered;
     if (result == 0 && graph != NULL) {
         result = cu->graph_instantiate(&exec, graph, 0);
     }

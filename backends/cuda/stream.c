@@ -67,6 +67,9 @@ static leat_status make(lt_cuda_device *device, cu_stream native, bool wrapped, 
         host->free(host->context, stream, sizeof(*stream));
         return lt_cuda_check(device->cu, result, "making a stream", err);
     }
+    if (!wrapped) { /* what joins the application's is never recorded */
+        lt_cuda_counters_make(stream);
+    }
     *out_stream = stream;
     return LEAT_OK;
 }
@@ -96,6 +99,7 @@ void lt_cuda_stream_destroy(void *opaque, void *opaque_stream)
         }
         (void)device->cu->event_destroy(stream->done);
         (void)device->cu->mem_free_host(stream->faults);
+        lt_cuda_counters_free(stream);
     }
     device->host->free(device->host->context, stream, sizeof(*stream));
 }

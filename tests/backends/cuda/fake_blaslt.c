@@ -6,6 +6,9 @@
  *   no_handle    cublasLtCreate fails
  *   no_proposal  it never has one
  *   no_launch    cublasLtMatmul fails
+ *
+ * Its first two proposals' kernels need a counter in the workspace that is zero when they begin,
+ * and leave another number there. As the real library does, it sets it to zero in front of each.
  */
 #include "blaslt.h"
 
@@ -23,6 +26,7 @@ enum {
     MADE_LAYOUT = 0x1a70,
     MADE_PREFERENCE = 0x9efe,
     MADE_ALGORITHM = 0xa190,
+    COUNTER = 4, /* bytes of workspace: of the first two proposals, and of the third */
     WORKSPACE = 4096,
     PROPOSALS = 3
 };
@@ -217,7 +221,7 @@ EXPORT int cublasLtMatmulAlgoGetHeuristic(blaslt_handle handle, const desc *w, c
     *out_count = behaves("no_proposal") ? 0 : wanted < PROPOSALS ? wanted : PROPOSALS;
     for (int i = 0; i < *out_count; i++) {
         out[i] = (blaslt_proposal){.algorithm = {{MADE_ALGORITHM, (uint64_t)i}},
-                                   .workspace_bytes = i == 0 ? 0 : WORKSPACE};
+                                   .workspace_bytes = i < 2 ? COUNTER : WORKSPACE};
     }
     return *out_count > 0 ? 0 : UNSUPPORTED;
 }
@@ -249,6 +253,7 @@ typedef struct product {
     float alpha, beta;
     const char *pa, *pb, *pc;
     char *pd;
+    uint32_t *counter; /* NULL: the kernel has none */
 } product;
 
 static uint32_t bits_of(float f)
@@ -322,10 +327,14 @@ static void multiply(const void *opaque)
     product p;
     memcpy(&p, opaque, sizeof(p));
     const bool turned = p.w.transposed == BLASLT_OP_T;
+    const bool begins = p.counter == NULL || *p.counter == 0;
+    if (p.counter != NULL) {
+        *p.counter = 132;
+    }
     for (int64_t i = 0; i < p.d.batch * p.d.columns * p.d.rows; i++) {
         const int64_t row = i % p.d.rows, column = i / p.d.rows % p.d.columns;
         const int64_t z = i / p.d.rows / p.d.columns;
-        double sum = 0;
+        double sum = begins ? 0 : NAN;
         for (int64_t k = 0; k < p.b.rows; k++) {
             const int64_t at = turned ? k + row * p.a.ld : row + k * p.a.ld;
             sum += get(p.pa, p.a.type, z * p.a.stride + at) *
@@ -342,6 +351,25 @@ static void multiply(const void *opaque)
     }
 }
 
+static void *symbol_of(const char *name)
+{
+    void *driver = dlopen("libcuda.so.1", RTLD_NOW | RTLD_NOLOAD);
+    return driver ? dlsym(driver, name) : NULL;
+}
+
+/* What a proposal needs before its kernel. */
+static int begin(const blaslt_algorithm *algorithm, void *workspace, cu_stream stream)
+{
+    int (*zero)(void *, void *, size_t);
+    void *symbol = symbol_of("fake_cuda_zero");
+    memcpy(&zero, &symbol, sizeof(symbol));
+    if (algorithm->words[1] < 2) {
+        return zero(stream, workspace, COUNTER);
+    }
+    memset(workspace, 0xff, WORKSPACE);
+    return 0;
+}
+
 EXPORT int cublasLtMatmul(blaslt_handle handle, const desc *w, const void *alpha, const void *a,
                           const layout *la, const void *b, const layout *lb, const void *beta,
                           const void *c, const layout *lc, void *d, const layout *ld,
@@ -349,20 +377,18 @@ EXPORT int cublasLtMatmul(blaslt_handle handle, const desc *w, const void *alpha
                           size_t workspace_bytes, cu_stream stream)
 {
     int (*queue)(void *, void (*)(const void *), const void *, size_t);
-    void *driver = dlopen("libcuda.so.1", RTLD_NOW | RTLD_NOLOAD);
-    void *symbol = driver ? dlsym(driver, "fake_cuda_queue") : NULL;
+    void *symbol = symbol_of("fake_cuda_queue");
     const uintptr_t all = (uintptr_t)a | (uintptr_t)b | (uintptr_t)c | (uintptr_t)d;
     if (handle == NULL || !is_sound(w, la, lb, lc, ld) || all % 16 != 0 || symbol == NULL ||
-        algorithm->words[0] != MADE_ALGORITHM || behaves("no_launch") ||
-        (algorithm->words[1] != 0 && (workspace == NULL || workspace_bytes < WORKSPACE))) {
+        algorithm->words[0] != MADE_ALGORITHM || behaves("no_launch") || workspace == NULL ||
+        workspace_bytes < (algorithm->words[1] < 2 ? (size_t)COUNTER : (size_t)WORKSPACE) ||
+        begin(algorithm, workspace, stream) != 0) {
         return INVALID;
-    }
-    if (algorithm->words[1] != 0) {
-        memset(workspace, 0xff, WORKSPACE);
     }
     memcpy(&queue, &symbol, sizeof(symbol));
     product p = {
         .w = *w, .a = *la, .b = *lb, .c = *lc, .d = *ld, .pa = a, .pb = b, .pc = c, .pd = d};
+    p.counter = algorithm->words[1] < 2 ? workspace : NULL;
     memcpy(&p.alpha, alpha, sizeof(p.alpha));
     memcpy(&p.beta, beta, sizeof(p.beta));
     matmuls++;

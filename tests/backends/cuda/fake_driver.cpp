@@ -17,10 +17,13 @@
  *   dead        every copy, launch and wait fails
  *   slow        a stream has never ended when it is asked
  *   late        a graph has ended 6 ms after its launch
- *   begin_capture, end_capture, instantiate, upload, graph_launch    that call fails
+ *   begin_capture, end_capture, instantiate, upload, graph_launch, nodes, dependencies, add_memset
+ *               that call fails
  *
- * As in CUDA, work that is captured is not done, and a thread that captures may not allocate, free
- * or wait: the capture is lost then. fake_cuda_counts says what is alive and what has been called.
+ * A graph's nodes are carried out in the order of their dependencies, of those that could be next
+ * the one that was made last. As in CUDA, work that is captured is not done, and a thread that
+ * captures may not allocate, free or wait: the capture is lost then. fake_cuda_counts says what is
+ * alive and what has been called.
  */
 /* dlsym finds the kernels. */
 #pragma GCC visibility push(default)
@@ -39,9 +42,11 @@
 #include "resize.hpp"
 #pragma GCC visibility pop
 
+#include <algorithm>
 #include <atomic>
 #include <dlfcn.h>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <pthread.h>
 #include <stdio.h>
@@ -147,7 +152,7 @@ EXPORT int cuModuleGetFunction(void **out, void *, const char *name)
 
 struct fake_cuda_counts {
     std::atomic<size_t> device_blocks, pinned_blocks, streams, events, graphs;
-    std::atomic<size_t> allocations, launches, graph_launches, copies, captures, wakes;
+    std::atomic<size_t> allocations, launches, graph_launches, copies, captures, wakes, zeros;
 };
 static fake_cuda_counts counts;
 
@@ -169,13 +174,33 @@ struct operation {
     size_t bytes;
 };
 
-struct fake_graph {
-    std::vector<operation> operations;
+struct fake_graph;
+struct fake_node {
+    operation work;
+    fake_graph *graph;
+    std::vector<fake_node *> before, after;
 };
+
+struct fake_graph {
+    std::vector<std::unique_ptr<fake_node>> nodes;
+
+    fake_node *add(operation &&o)
+    {
+        nodes.emplace_back(new fake_node{std::move(o), this, {}, {}});
+        return nodes.back().get();
+    }
+};
+
+static void link_nodes(fake_node *from, fake_node *to)
+{
+    from->after.push_back(to);
+    to->before.push_back(from);
+}
 
 struct fake_stream {
     bool capturing = false, spoiled = false;
     fake_graph *graph = nullptr;
+    fake_node *last = nullptr;       /* of the graph */
     std::atomic<uint64_t> end_ns{0}; /* of what it does */
 };
 
@@ -222,7 +247,11 @@ static int queue(void *opaque, operation &&o)
 {
     fake_stream *stream = static_cast<fake_stream *>(opaque);
     if (stream != nullptr && stream->capturing) {
-        stream->graph->operations.push_back(std::move(o));
+        fake_node *node = stream->graph->add(std::move(o));
+        if (stream->last != nullptr) {
+            link_nodes(stream->last, node);
+        }
+        stream->last = node;
         return 0;
     }
     return carry_out(o);
@@ -260,6 +289,7 @@ EXPORT int cuStreamBeginCapture(void *opaque, int mode)
     stream->capturing = true;
     stream->spoiled = false;
     stream->graph = new fake_graph;
+    stream->last = nullptr;
     counts.graphs++;
     capturing = stream;
     return 0;
@@ -294,7 +324,18 @@ EXPORT int cuGraphInstantiateWithFlags(void **out, void *graph, unsigned long lo
     if (behaves("instantiate")) {
         return 2;
     }
-    *out = new fake_graph(*static_cast<fake_graph *>(graph));
+    const fake_graph *from = static_cast<fake_graph *>(graph);
+    fake_graph *made = new fake_graph;
+    std::map<const fake_node *, fake_node *> twins;
+    for (const auto &node : from->nodes) {
+        twins[node.get()] = made->add(operation(node->work));
+    }
+    for (const auto &node : from->nodes) {
+        for (fake_node *next : node->after) {
+            link_nodes(twins[node.get()], twins[next]);
+        }
+    }
+    *out = made;
     counts.graphs++;
     return 0;
 }
@@ -306,20 +347,154 @@ EXPORT int cuGraphUpload(void *, void *)
 {
     return behaves("upload") ? 2 : 0;
 }
+/* A cycle is never carried out. */
+static int carry_out_all(const fake_graph *graph)
+{
+    std::map<const fake_node *, size_t> waits;
+    std::vector<const fake_node *> next;
+    size_t done = 0;
+    for (const auto &node : graph->nodes) {
+        waits[node.get()] = node->before.size();
+        if (node->before.empty()) {
+            next.push_back(node.get());
+        }
+    }
+    while (!next.empty()) {
+        const fake_node *node = next.back();
+        next.pop_back();
+        int result = carry_out(node->work);
+        if (result != 0) {
+            return result;
+        }
+        done++;
+        for (const fake_node *other : node->after) {
+            if (--waits[other] == 0) {
+                next.push_back(other);
+            }
+        }
+    }
+    return done == graph->nodes.size() ? 0 : 1;
+}
 EXPORT int cuGraphLaunch(void *graph, void *stream)
 {
     counts.graph_launches++;
     if (behaves("graph_launch") || behaves("dead")) {
         return 701;
     }
-    int result = 0;
-    for (const operation &o : static_cast<fake_graph *>(graph)->operations) {
-        result = result ? result : carry_out(o);
-    }
+    int result = carry_out_all(static_cast<fake_graph *>(graph));
     if (behaves("late")) {
         static_cast<fake_stream *>(stream)->end_ns = now_ns() + 6000000;
     }
     return result;
+}
+
+/* ---- nodes of graphs ---------------------------------------------------------------------------
+ */
+
+/* CUDA_MEMSET_NODE_PARAMS */
+struct memset_params {
+    uint64_t target;
+    size_t pitch;
+    unsigned value, element_bytes;
+    size_t width, height;
+};
+
+static void zero(const void *parameters)
+{
+    memset_params p;
+    memcpy(&p, parameters, sizeof(p));
+    memset((void *)(uintptr_t)p.target, 0, p.width * p.element_bytes);
+    counts.zeros++;
+}
+
+static operation zero_operation(const memset_params &p)
+{
+    operation o = {};
+    const unsigned char *from = reinterpret_cast<const unsigned char *>(&p);
+    o.library = zero;
+    o.parameters.assign(from, from + sizeof(p));
+    return o;
+}
+
+/* For fakes of libraries: sets memory to zero. */
+EXPORT int fake_cuda_zero(void *stream, void *target, size_t bytes)
+{
+    return queue(stream, zero_operation({(uint64_t)(uintptr_t)target, 0, 0, 1, bytes, 1}));
+}
+
+template <typename List> static int list_nodes(const List &from, fake_node **out, size_t *count)
+{
+    for (size_t i = 0; out != nullptr && i < from.size() && i < *count; i++) {
+        out[i] = &*from[i];
+    }
+    *count = out == nullptr || from.size() < *count ? from.size() : *count;
+    return 0;
+}
+
+EXPORT int cuGraphGetNodes(fake_graph *graph, fake_node **out, size_t *count)
+{
+    return behaves("nodes") ? 1 : list_nodes(graph->nodes, out, count);
+}
+EXPORT int cuGraphGetRootNodes(fake_graph *graph, fake_node **out, size_t *count)
+{
+    std::vector<fake_node *> roots;
+    for (const auto &node : graph->nodes) {
+        if (node->before.empty()) {
+            roots.push_back(node.get());
+        }
+    }
+    return list_nodes(roots, out, count);
+}
+EXPORT int cuGraphNodeGetType(fake_node *node, int *out)
+{
+    *out = node->work.library == zero ? 2 : node->work.function != nullptr ? 0 : 1;
+    return 0;
+}
+EXPORT int cuGraphNodeGetDependencies(fake_node *node, fake_node **out, size_t *count)
+{
+    return behaves("dependencies") ? 1 : list_nodes(node->before, out, count);
+}
+EXPORT int cuGraphNodeGetDependentNodes(fake_node *node, fake_node **out, size_t *count)
+{
+    return list_nodes(node->after, out, count);
+}
+EXPORT int cuGraphAddDependencies(fake_graph *, fake_node *const *from, fake_node *const *to,
+                                  size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        link_nodes(from[i], to[i]);
+    }
+    return 0;
+}
+EXPORT int cuGraphDestroyNode(fake_node *node)
+{
+    auto &nodes = node->graph->nodes;
+    for (fake_node *other : node->before) {
+        other->after.erase(std::find(other->after.begin(), other->after.end(), node));
+    }
+    for (fake_node *other : node->after) {
+        other->before.erase(std::find(other->before.begin(), other->before.end(), node));
+    }
+    nodes.erase(std::find_if(nodes.begin(), nodes.end(),
+                             [&](const auto &other) { return other.get() == node; }));
+    return 0;
+}
+EXPORT int cuGraphMemsetNodeGetParams(fake_node *node, memset_params *out)
+{
+    memcpy(out, node->work.parameters.data(), sizeof(*out));
+    return 0;
+}
+EXPORT int cuGraphAddMemsetNode(fake_node **out, fake_graph *graph, fake_node *const *after,
+                                size_t count, const memset_params *params, void *)
+{
+    if (behaves("add_memset")) {
+        return 2;
+    }
+    *out = graph->add(zero_operation(*params));
+    for (size_t i = 0; i < count; i++) {
+        link_nodes(after[i], *out);
+    }
+    return 0;
 }
 
 /* ---- memory: filled with ones, so that nobody relies on zeros ----------------------------------

@@ -14,7 +14,7 @@
 /* As in fake_driver.cpp. */
 typedef struct fake_cuda_counts {
     _Atomic size_t device_blocks, pinned_blocks, streams, events, graphs;
-    _Atomic size_t allocations, launches, graph_launches, copies, captures, wakes;
+    _Atomic size_t allocations, launches, graph_launches, copies, captures, wakes, zeros;
 } fake_cuda_counts;
 
 /* Starts this program again such that the loader finds the fakes in `folder`, for it reads that

@@ -18,6 +18,7 @@
 static size_t (*matmuls)(void); /* NULL: the real library */
 static size_t (*frugals)(void);
 static size_t (*handles)(void);
+static fake_cuda_counts *driver; /* NULL: the real one */
 static const char *plugin = FAKES "/libleat_cuda.so";
 
 static int behave(void **state)
@@ -334,6 +335,68 @@ static void failing_launch_is_an_error(void **state)
     close_product(&r, b);
 }
 
+/* y = three products of x in a row */
+static onnx_builder *build_chain(const leat_array *w)
+{
+    onnx_builder *b = onnx_builder_create(20);
+    onnx_builder_input(b, "x", LEAT_DTYPE_F16, "40x48");
+    onnx_builder_constant(b, "w", w);
+    onnx_builder_node(b, "MatMul", "x,w", "p", NULL, 0);
+    onnx_builder_node(b, "Relu", "p", "q", NULL, 0);
+    onnx_builder_node(b, "MatMul", "q,w", "r", NULL, 0);
+    onnx_builder_node(b, "Relu", "r", "s", NULL, 0);
+    onnx_builder_node(b, "MatMul", "s,w", "y", NULL, 0);
+    onnx_builder_output(b, "y", LEAT_DTYPE_F16, "40x48");
+    return b;
+}
+
+/* Runs the chain so often that the last runs are a graph's, all with the same result, while the
+ * driver behaves so. How often something was set to zero in the last one. */
+static size_t zeros_of_a_graph(const char *behaviour)
+{
+    leat_array x = array_of(xs, LEAT_DTYPE_F16, 0, 40, 48), y;
+    const leat_array w = array_of(ws, LEAT_DTYPE_F16, 0, 48, 48);
+    static uint16_t first[40 * 48];
+    size_t before = 0;
+    fill(xs, 40 * 48, LEAT_DTYPE_F16, 5);
+    fill(ws, 48 * 48, LEAT_DTYPE_F16, 6);
+    onnx_builder *b = build_chain(&w);
+    test_run r;
+    open_product(&r, b, NULL);
+    setenv("LEAT_FAKE_CUDA", behaviour, 1);
+    for (int run = 0; run < 6; run++) {
+        before = driver ? driver->zeros : 0;
+        memset(&y, 0, sizeof(y));
+        test_run_ok(&r, &x, 1, &y, 1);
+        if (run == 0) {
+            memcpy(first, y.data, sizeof(first));
+        }
+        assert_memory_equal(y.data, first, sizeof(first));
+    }
+    for (int i = 0; i < 40 * 48; i++) {
+        assert_true(isfinite(lt_half_read(LEAT_DTYPE_F16, first[i])));
+    }
+    size_t zeros = driver ? driver->zeros - before : 0;
+    setenv("LEAT_FAKE_CUDA", "good", 1);
+    close_product(&r, b);
+    return zeros;
+}
+
+/* Each has its own counter, and the graph begins by setting all of them to zero: once. A driver
+ * that does not tell of nodes, or makes none, leaves what was recorded, or plain launches. */
+static void recorded_products_set_their_counters_to_zero_at_once(void **state)
+{
+    (void)state;
+    const size_t once = zeros_of_a_graph("good"), untold = zeros_of_a_graph("nodes");
+    const size_t kept = zeros_of_a_graph("dependencies"), plain = zeros_of_a_graph("add_memset");
+    if (driver != NULL) {
+        assert_int_equal(once, 1);
+        assert_int_equal(untold, 3);
+        assert_int_equal(kept, 4);
+        assert_int_equal(plain, 3);
+    }
+}
+
 /* A session that tunes measures the proposals, too, and any that is chosen is right. */
 static void proposals_are_measured(void **state)
 {
@@ -372,6 +435,13 @@ static int find_library(void **state)
     memcpy(&matmuls, &symbols[0], sizeof(symbols[0]));
     memcpy(&handles, &symbols[1], sizeof(symbols[1]));
     memcpy(&frugals, &symbols[2], sizeof(symbols[2]));
+    void *fake = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
+    void *symbol = fake ? dlsym(fake, "fake_cuda_read_counts") : NULL;
+    if (symbol != NULL) {
+        fake_cuda_counts *(*read)(void);
+        memcpy(&read, &symbol, sizeof(symbol));
+        driver = read();
+    }
     if (getenv("LEAT_CUDA_PLUGIN") == NULL && matmuls == NULL) {
         print_error("%s/libcublasLt.so.13, the library for tests, is not what the loader finds; on "
                     "a device LEAT_CUDA_PLUGIN=FILE names the plugin to test\n",
@@ -391,6 +461,7 @@ int main(int argc, char **argv)
         TEST(large_products_take_the_frugal_proposal),
         TEST(missing_library_is_borne),
         TEST(failing_launch_is_an_error),
+        TEST(recorded_products_set_their_counters_to_zero_at_once),
         TEST(proposals_are_measured),
     };
     (void)argc;
