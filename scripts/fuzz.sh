@@ -26,6 +26,7 @@ make -s -C "$root" CC="${FUZZ_CC:-clang}" BUILD="$build" SANITIZE=address,undefi
 run=$build/run
 mkdir -p "$run/seeds"
 if [ ! -d "$build/seeds" ]; then
+    [ -d "$root/build/ort_cases" ] || "$root/build/venv/bin/python" "$root/scripts/ort_cases/make.py" "$root/build/ort_cases" || exit 1
     "$root/build/venv/bin/python" "$root/scripts/fuzz_seeds.py" "$build/seeds.new" "$root/build/ort_cases" || exit 1
     mv "$build/seeds.new" "$build/seeds"
 fi

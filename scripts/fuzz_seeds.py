@@ -10,6 +10,7 @@ FOLDER/sequences  decoders: caches, lengths, positions, states
 FOLDER/external   models with weights in files beside them: what fuzz_external.c lays out
 FOLDER/npy        arrays of every type
 FOLDER/npz        archives of them
+FOLDER/tensor     values of test data
 FOLDER/cache, tuning, scheduler   edits of a calibration cache; tuning results; weights and calls: as the
                   targets of these names say
 """
@@ -319,6 +320,19 @@ def small_seeds(folder):
             write(os.path.join(folder, "cache"), "%d-%x" % (at, value), bytes([at & 255]) + edit)
 
 
+def tensor_seeds(folder, roots):
+    """Inputs and outputs of the cases, behind a byte that says what they are read as."""
+    seen = set()
+    for root in roots:
+        for path in sorted(glob.glob(os.path.join(root, "**", "*_0.pb"), recursive=True)):
+            with open(path, "rb") as f:
+                data = f.read()
+            kind = 1 if "sequence" in path else 2 if "optional" in path else 0
+            if len(data) < 600 and (data[:8], kind) not in seen:
+                seen.add((data[:8], kind))
+                write(folder, "%d" % len(seen), bytes([kind]) + data)
+
+
 def graph_seeds(folder):
     for make in convolution_seeds, quantized_seeds, encoder_seeds, decoder_seeds:
         make(folder)
@@ -327,7 +341,9 @@ def graph_seeds(folder):
 def main():
     folder, cases = sys.argv[1:]
     data = os.path.join(os.path.dirname(onnx.__file__), "backend", "test", "data")
-    model_seeds(os.path.join(folder, "models"), [os.path.join(data, "node"), os.path.join(data, "simple"), cases])
+    roots = [os.path.join(data, "node"), os.path.join(data, "simple"), cases]
+    model_seeds(os.path.join(folder, "models"), roots)
+    tensor_seeds(os.path.join(folder, "tensor"), roots)
     graph_seeds(os.path.join(folder, "models"))
     decoder_seeds(os.path.join(folder, "sequences"))
     external_seeds(os.path.join(folder, "external"))
