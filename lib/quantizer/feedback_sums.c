@@ -241,6 +241,7 @@ static void read_product_row(const patches *p, uint64_t row, size_t k, float *to
 
 static void read_patch(const patches *p, uint64_t row, size_t k, float *to, size_t strip_size)
 {
+    static const float zero = 0; /* around the image */
     int64_t at[DIMS] = {0}, plane = 1;
     for (int32_t d = p->dims - 1; d >= 0; d--) {
         at[d] = (int64_t)(row % (uint64_t)p->out[d]) * p->stride[d] - p->before[d];
@@ -258,10 +259,10 @@ static void read_patch(const patches *p, uint64_t row, size_t k, float *to, size
             from += i * step;
             step *= p->in[d];
         }
-        const float *x = inside ? image + from : NULL;
-        for (size_t i = t; i < k; i += p->taps) {
-            to[i / WIDE * strip_size + i % WIDE] = inside ? *x : 0;
-            x += inside ? plane : 0;
+        const float *x = inside ? image + from : &zero;
+        const size_t hop = inside ? (size_t)plane : 0;
+        for (size_t i = t, channel = 0; i < k; i += p->taps, channel += hop) {
+            to[i / WIDE * strip_size + i % WIDE] = x[channel];
         }
     }
 }
