@@ -272,7 +272,7 @@ $(BUILD)/tests/fuzz/%_replay: $(call objects,tests/fuzz/replay.c) $(FUZZ_SHARED)
 	@mkdir -p $(@D)
 	$(CC) $(BASE_LDFLAGS) $(LDFLAGS) $^ $(LIBS) -o $@
 # Those that read models change messages (mutate.c), others bytes.
-$(patsubst %,$(BUILD)/tests/fuzz/fuzz_%,run load external sequences quantize): $(call objects,tests/fuzz/mutate.c tests/fuzz/edits.c)
+$(patsubst %,$(BUILD)/tests/fuzz/fuzz_%,run load external sequences quantize batcher): $(call objects,tests/fuzz/mutate.c tests/fuzz/edits.c)
 $(FUZZERS): $(BUILD)/tests/fuzz/%: $(FUZZ_SHARED) $(BUILD)/obj/tests/fuzz/%.o $(STATIC)
 	@mkdir -p $(@D)
 	$(CC) $(BASE_LDFLAGS) $(LDFLAGS) -fsanitize=fuzzer $^ $(LIBS) -o $@

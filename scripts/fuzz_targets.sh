@@ -36,7 +36,7 @@ one() {
 weight() {
     case $1 in
     fuzz_run) echo 6 ;;
-    fuzz_load | fuzz_quantize) echo 5 ;;
+    fuzz_load | fuzz_quantize | fuzz_batcher) echo 5 ;;
     fuzz_external | fuzz_sequences) echo 3 ;;
     fuzz_cache) echo 2 ;;
     *) echo 1 ;;
