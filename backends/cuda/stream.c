@@ -93,6 +93,9 @@ void lt_cuda_stream_destroy(void *opaque, void *opaque_stream)
 {
     lt_cuda_device *device = opaque;
     lt_cuda_stream *stream = opaque_stream;
+    if (stream->last != NULL) { /* never waited for */
+        lt_cuda_wait_forget(stream->last);
+    }
     if (device->cu->ctx_set_current(device->context) == 0) {
         if (!stream->wrapped) {
             (void)device->cu->stream_destroy(stream->queue);

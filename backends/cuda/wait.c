@@ -49,6 +49,7 @@ void lt_cuda_wait_expect(lt_cuda_stream *stream, lt_cuda_graph *graph)
     if (stream->last != NULL) {
         lt_cuda_wait_forget(stream->last);
     }
+    lt_cuda_wait_forget(graph); /* it may have gone through another stream before */
     stream->last = graph;
     stream->launched_ns = now_ns();
     graph->stream = stream;
