@@ -2,10 +2,11 @@
 /* From sums in registers to results in memory: y = act(scale * sum + bias + residual).
  *
  * A warp holds 16 rows (ptx::product tells which thread holds what) and finishes 16 or 64 columns
- * at a time. Results of 16 bits go through 2 KB of shared memory of the warp's own, so that they
- * leave as 16 bytes a thread and whole rows of 128 bytes; results of 32 bits fill sectors as they
- * are. Rows beyond m and columns beyond n are not stored; where rows are not aligned on 16 bytes
- * each result is stored alone. */
+ * at a time. Results of 16 bits go through 2 KB of shared memory of the warp's own: the copy engine
+ * takes those of the operands' type from there (with GELU by erf a result then takes 13
+ * instructions, not 16); others leave as 16 bytes a thread and whole rows of 128 bytes. Results of
+ * 32 bits fill sectors as they are. Rows beyond m and columns beyond n are not stored; where rows
+ * are not aligned on 16 bytes each result is stored alone. */
 #ifndef LEAT_CUDA_GEMM_EPILOGUE_H
 #define LEAT_CUDA_GEMM_EPILOGUE_H
 
@@ -342,6 +343,34 @@ __device__ __forceinline__ void store_staged(const lt_cuda_gemm_params &p, const
         }
     }
     __syncwarp();
+}
+
+/* The same by the copy engine, which leaves out what is beyond m and n. */
+template <class T, int COUNT>
+__device__ __forceinline__ void store_by_engine(const lt_cuda_gemm_params &p,
+                                                const float (&s)[COUNT], const place &at)
+{
+    constexpr uint32_t TYPE = __is_same(T, __half) ? LT_GEMM_F16 : LT_GEMM_BF16;
+    const bool first = threadIdx.x % 32 == 0;
+    if (first) { /* the columns before have been read */
+        ptx::store_wait_read<0>();
+    }
+    __syncwarp();
+#pragma unroll
+    for (int g = 0; g < COUNT / 8; g++) {
+        uint32_t v[4];
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            v[i] = pack_pair(TYPE, s[8 * g + 2 * i], s[8 * g + 2 * i + 1]);
+        }
+        ptx::store_matrices(staged_matrices(at.staging, g), v);
+    }
+    ptx::copy_fence();
+    __syncwarp();
+    if (first) {
+        ptx::store_3d(&p.y, at.staging, (int32_t)at.column, (int32_t)at.row, (int32_t)at.batch);
+        ptx::store_commit();
+    }
 }
 
 template <int COUNT>

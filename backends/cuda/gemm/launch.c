@@ -109,6 +109,10 @@ leat_status lt_cuda_gemm_launch(const lt_cuda_gemm *gemm, const lt_cuda_gemm_pla
     if (result == 0) {
         result = driver->tensor_map_replace_address(&params.b, (void *)(uintptr_t)operands->b);
     }
+    params.by_engine = params.by_engine && params.wide && params.residual_type == LT_GEMM_NONE;
+    if (result == 0 && params.by_engine) {
+        result = driver->tensor_map_replace_address(&params.y, (void *)(uintptr_t)operands->d);
+    }
     if (result == 0) {
         result = lt_cuda_gemm_enqueue(gemm, plan, gemm->functions[plan->kernel], &params, stream);
     }

@@ -353,12 +353,24 @@ __device__ __forceinline__ void consume(const lt_cuda_gemm_params &p, const shar
         }
         if constexpr (C::TURNS) {
             at.skip(p.steps + p.residual_stages, p.stages);
-            finish_tile<C>(p, sums, rows, where);
         } else if (p.splits > 1) {
             finish_split<C>(p, sums, s, where, rank);
-        } else {
-            finish_tile<C>(p, sums, rows, where);
+            continue;
         }
+        if constexpr (sizeof(typename C::T) == 2) {
+            if (p.by_engine) {
+                if (p.finish == LT_GEMM_FINISH_GELU) {
+                    finish_by_engine<C, true>(p, sums, where);
+                } else {
+                    finish_by_engine<C, false>(p, sums, where);
+                }
+                continue;
+            }
+        }
+        finish_tile<C>(p, sums, rows, where);
+    }
+    if (threadIdx.x % 32 == 0) { /* shared memory stays until results have left it */
+        ptx::store_wait_read<0>();
     }
 }
 

@@ -190,6 +190,7 @@ typedef struct lt_cuda_gemm_map {
 typedef struct lt_cuda_gemm_params {
     lt_cuda_gemm_map a, b;
     lt_cuda_gemm_map r;            /* a residual that comes by the stages: panels of 64 columns */
+    lt_cuda_gemm_map y;            /* D where the copy engine stores it: 16 rows of 64 columns */
     uint64_t d, bias, residual;    /* device addresses */
     uint64_t offset, column_scale; /* of bytes: i32 (0: none) and f32 by column */
     uint64_t x_scale, x_zero;      /* of bytes, 0: none: f32 and a byte of A's type */
@@ -209,9 +210,10 @@ typedef struct lt_cuda_gemm_params {
     float scale;
     uint32_t out_type, bias_type, residual_type; /* lt_cuda_gemm_type */
     uint32_t wide;                               /* D and its rows are aligned on 16 bytes */
-    uint32_t residual_wide;    /* the same of the residual; of halves, of 16 bits */
-    uint32_t residual_stages;  /* that a tile's residual takes behind its steps; 0: not by r */
-    lt_cuda_gemm_requantize q; /* of bytes */
+    uint32_t residual_wide;   /* the same of the residual; of halves, of 16 bits */
+    uint32_t residual_stages; /* that a tile's residual takes behind its steps; 0: not by r */
+    uint32_t by_engine;       /* D of the operands' type leaves by y; no residual but by r */
+    lt_cuda_gemm_requantize q;      /* of bytes */
     /* Convolution: k is taps (kh outer, kw inner), each of c_steps steps. */
     uint32_t gathers; /* of resident.cuh: a convolution */
     uint32_t c_steps, kw;

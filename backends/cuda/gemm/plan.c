@@ -143,6 +143,20 @@ static void plan_residual(const lt_cuda_gemm *gemm, const lt_cuda_gemm_desc *d,
     }
 }
 
+void lt_cuda_gemm_plan_results(const lt_cuda_gemm *gemm, leat_dtype dtype, int64_t batch,
+                               lt_cuda_gemm_params *p)
+{
+    const uint32_t own = dtype == LEAT_DTYPE_F16 ? LT_GEMM_F16 : LT_GEMM_BF16;
+    if (lt_cuda_gemm_unit(dtype) != 2 || p->out_type != own || !p->wide || p->splits != 1) {
+        return;
+    }
+    const uint64_t dims[3] = {p->n, p->m, (uint64_t)batch};
+    const uint64_t strides[2] = {(uint64_t)p->ldd * 2,
+                                 (uint64_t)(batch > 1 ? p->d_batch : p->ldd) * 2};
+    const uint32_t box[2] = {64, 16};
+    p->by_engine = lt_cuda_gemm_map_tiled(gemm, &p->y, dtype, dims, strides, box, NULL) == LEAT_OK;
+}
+
 leat_status lt_cuda_gemm_plan_product(const lt_cuda_gemm *gemm, const lt_cuda_gemm_desc *d,
                                       lt_cuda_gemm_plan *out, leat_error *err)
 {
@@ -191,6 +205,7 @@ leat_status lt_cuda_gemm_plan_product(const lt_cuda_gemm *gemm, const lt_cuda_ge
     status = product_maps(gemm, d, out, &lt_cuda_gemm_tiles[cut.tile], err);
     if (status == LEAT_OK) {
         plan_residual(gemm, d, p, &lt_cuda_gemm_tiles[cut.tile]);
+        lt_cuda_gemm_plan_results(gemm, d->dtype, d->batch, p);
     }
     return status;
 }

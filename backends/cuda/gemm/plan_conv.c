@@ -159,5 +159,9 @@ leat_status lt_cuda_gemm_plan_conv(const lt_cuda_gemm *gemm, const lt_cuda_gemm_
     lt_cuda_gemm_apply(gemm, out, cut, 1);
     out->kernel = lt_cuda_gemm_kernel(d->dtype, LT_GEMM_CONV, cut.tile);
     const lt_cuda_gemm_tile *tile = &lt_cuda_gemm_tiles[cut.tile];
-    return lt_cuda_gemm_conv_maps(gemm, d, p, tile->columns / LT_GEMM_SHARERS(tile->rows), err);
+    status = lt_cuda_gemm_conv_maps(gemm, d, p, tile->columns / LT_GEMM_SHARERS(tile->rows), err);
+    if (status == LEAT_OK) {
+        lt_cuda_gemm_plan_results(gemm, d->dtype, 1, p);
+    }
+    return status;
 }

@@ -84,6 +84,11 @@ leat_status lt_cuda_gemm_check_stride(leat_dtype dtype, const char *what, int64_
 leat_status lt_cuda_gemm_check_sizes(int64_t m, int64_t n, int64_t k, int64_t batch,
                                      leat_error *err);
 
+/* plan.c: results' way by the copy engine, where it can take them: of the operands' type and wide.
+ */
+void lt_cuda_gemm_plan_results(const lt_cuda_gemm *gemm, leat_dtype dtype, int64_t batch,
+                               lt_cuda_gemm_params *p);
+
 /* Values of the driver's enumerations. */
 enum {
     LT_GEMM_SWIZZLE_128B = 3,

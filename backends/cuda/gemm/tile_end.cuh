@@ -280,6 +280,46 @@ __device__ __forceinline__ void finish_tile(const lt_cuda_gemm_params &p,
     }
 }
 
+/* The same where results leave by the copy engine. GELU: the activation. */
+template <class C, bool GELU>
+__device__ __forceinline__ void finish_by_engine(const lt_cuda_gemm_params &p,
+                                                 float (&sums)[C::SUMS], place at)
+{
+    constexpr uint32_t TAKEN = C::PASS / 2, PASSES = C::SUMS / TAKEN; /* sums of a pass */
+    constexpr uint32_t AT_ONCE = C::TURNS ? 2 : 1; /* as above */
+    static_assert(PASSES % AT_ONCE == 0, "whole groups of passes");
+#pragma unroll 1
+    for (uint32_t first = 0; first < PASSES; first += AT_ONCE) {
+#pragma unroll
+        for (uint32_t i = 0; i < AT_ONCE; i++) {
+            float(&s)[TAKEN] = reinterpret_cast<float(&)[TAKEN]>(sums[i * TAKEN]);
+            if (at.column < p.n) {
+                scale_and_bias(s, p.scale, at);
+                if (GELU) {
+#pragma unroll
+                    for (uint32_t e = 0; e < TAKEN; e++) {
+                        s[e] = gelu(s[e]);
+                    }
+                } else {
+                    activate(p, s);
+                }
+                store_by_engine<typename C::T>(p, s, at);
+            }
+            at.column += C::PASS;
+            at.numbers += C::PASS * 4;
+            if (C::PARTS > 1 && (first + i + 1) * C::PASS % C::COLUMNS == 0) { /* 64 rows further */
+                at.row += 64;
+                at.column -= C::COLUMNS;
+                at.numbers -= C::COLUMNS * 4;
+            }
+        }
+#pragma unroll
+        for (uint32_t i = AT_ONCE * TAKEN; i < C::SUMS; i++) {
+            sums[i - AT_ONCE * TAKEN] = sums[i];
+        }
+    }
+}
+
 } // namespace gemm
 
 #endif
