@@ -186,6 +186,10 @@ leat_status lt_cuda_add(lt_cuda_builder *b, const lt_cuda_launch *launch);
 leat_status lt_cuda_add_transpose(lt_cuda_builder *b, int64_t batch, int64_t rows, int64_t columns,
                                   leat_dtype dtype, lt_cuda_pointer from, lt_cuda_pointer to);
 
+/* Adds a launch that normalizes the rows of output 0 in place, by inputs `scale` and `bias`
+ * (norm.c). */
+leat_status lt_cuda_add_norm(lt_cuda_builder *b, float epsilon, uint32_t scale, uint32_t bias);
+
 /* ------------------------------------------------------------------------------------------------
  * What rows share (shape.c)
  * --------------------------------------------------------------------------------------------- */

@@ -50,6 +50,39 @@ static bool fill_rows(const leat_kernel_node *node, lt_gpu_layer_norm *p)
     return true;
 }
 
+/* Adds the kernel for these rows; the launch has its pointers. */
+static leat_status add_rows(lt_cuda_builder *b, const lt_gpu_layer_norm *p, leat_dtype dtype,
+                            lt_cuda_launch *launch)
+{
+    char name[64];
+    /* A warp keeps 4 times 16 bytes a lane of a row in registers. */
+    bool held = (int64_t)p->n * lt_cuda_element_bytes(dtype) <= 4 * 16 * 32;
+    bool blocks = p->n > 4096 || (!held && p->rows < 4 * (int32_t)b->device->processors);
+    int64_t items = blocks ? p->rows : (p->rows + 7) / 8;
+    launch->kernel = name;
+    launch->grid[0] = lt_cuda_item_blocks(b, items);
+    launch->parameters = p;
+    launch->parameter_bytes = sizeof(*p);
+    lt_cuda_kernel_name(name, blocks ? "layer_norm_block" : "layer_norm_warp",
+                        lt_cuda_type_name(dtype));
+    return lt_cuda_add(b, launch);
+}
+
+leat_status lt_cuda_add_norm(lt_cuda_builder *b, float epsilon, uint32_t scale, uint32_t bias)
+{
+    const leat_value *y = leat_kernel_output(b->node, 0);
+    const int64_t n = y->shape[y->rank - 1];
+    const lt_gpu_layer_norm p = {
+        .epsilon = epsilon, .rows = (int32_t)(leat_value_count(y) / n), .n = (int32_t)n};
+    lt_cuda_launch launch = {
+        .n_pointers = 4,
+        .pointers = {{offsetof(lt_gpu_layer_norm, x), LT_CUDA_OUTPUT, 0, 0},
+                     {offsetof(lt_gpu_layer_norm, scale), LT_CUDA_INPUT, scale, 0},
+                     {offsetof(lt_gpu_layer_norm, bias), LT_CUDA_INPUT, bias, 0},
+                     {offsetof(lt_gpu_layer_norm, y), LT_CUDA_OUTPUT, 0, 0}}};
+    return add_rows(b, &p, y->dtype, &launch);
+}
+
 leat_status lt_cuda_layer_norm_prepare(const leat_kernel_node *node, void *device,
                                        const leat_host *host, leat_plan *plan,
                                        leat_kernel *out_kernel, leat_error *err)
@@ -64,7 +97,6 @@ leat_status lt_cuda_layer_norm_prepare(const leat_kernel_node *node, void *devic
     const leat_value *x = leat_kernel_input(node, 0);
     bool rms = strcmp(node->node->op, "RMSNormalization") == 0;
     lt_gpu_layer_norm p = {.epsilon = leat_node_float(node->node, "epsilon", 1e-5f), .rms = rms};
-    char name[64];
     leat_status status = lt_cuda_begin(&b, node, device, host, plan, out_kernel, 1, err);
     if (status != LEAT_OK || leat_value_count(x) == 0) {
         return status;
@@ -74,14 +106,7 @@ leat_status lt_cuda_layer_norm_prepare(const leat_kernel_node *node, void *devic
                             "cuda: %s node '%s': scale or bias of another shape than a row",
                             node->node->op, node->node->name);
     }
-    /* A warp keeps 4 times 16 bytes a lane of a row in registers. */
-    bool held = (int64_t)p.n * lt_cuda_element_bytes(x->dtype) <= 4 * 16 * 32;
-    bool blocks = p.n > 4096 || (!held && p.rows < 4 * (int32_t)b.device->processors);
-    int64_t items = blocks ? p.rows : (p.rows + 7) / 8;
-    lt_cuda_launch launch = {.kernel = name,
-                             .grid = {lt_cuda_item_blocks(&b, items)},
-                             .parameters = &p,
-                             .parameter_bytes = sizeof(p)};
+    lt_cuda_launch launch = {.n_pointers = 0};
     for (uint32_t i = 0; i < 3; i++) {
         if (leat_kernel_input(node, i) != NULL) {
             launch.pointers[launch.n_pointers++] =
@@ -92,10 +117,8 @@ leat_status lt_cuda_layer_norm_prepare(const leat_kernel_node *node, void *devic
                 (lt_cuda_pointer){(uint32_t)outputs[i], LT_CUDA_OUTPUT, i, 0};
         }
     }
-    lt_cuda_kernel_name(name, blocks ? "layer_norm_block" : "layer_norm_warp",
-                        lt_cuda_type_name(x->dtype));
     out_kernel->inplace_mask = 1;
-    return lt_cuda_add(&b, &launch);
+    return add_rows(&b, &p, x->dtype, &launch);
 }
 
 leat_status lt_cuda_batch_norm_supports(const leat_kernel_node *node, leat_error *err)

@@ -336,6 +336,15 @@ static bool fill_matmul(const leat_kernel_node *node, lt_gpu_gemm *p)
     return true;
 }
 
+bool lt_cuda_matmul_desc(const lt_cuda_builder *b, lt_cuda_gemm_desc *out)
+{
+    const int32_t residual = lt_cuda_residual_input(b->node->node);
+    const bool bias = bias_of(b->node) != NULL;
+    lt_gpu_gemm p = {.alpha = 1, .beta = 1, .bias_column = bias};
+    return fill_matmul(b->node, &p) &&
+           describe(b, &p, bias, residual < 0 ? 0 : (uint32_t)residual, out);
+}
+
 leat_status lt_cuda_matmul_prepare(const leat_kernel_node *node, void *device,
                                    const leat_host *host, leat_plan *plan, leat_kernel *out_kernel,
                                    leat_error *err)

@@ -95,6 +95,11 @@ leat_status lt_cuda_tensor_open(lt_cuda_device *device, leat_error *err)
     return status;
 }
 
+const lt_cuda_gemm *lt_cuda_tensor_gemm(const lt_cuda_device *device)
+{
+    return device->tensor == NULL ? NULL : &device->tensor->gemm;
+}
+
 bool lt_cuda_tensor_takes(const lt_cuda_builder *b, leat_dtype dtype)
 {
     return b->device->tensor != NULL &&

@@ -36,6 +36,12 @@ typedef struct lt_cuda_tensor_inputs {
  * TF32. */
 bool lt_cuda_tensor_takes(const lt_cuda_builder *b, leat_dtype dtype);
 
+/* The device's kernels of gemm/; NULL where it has not what they need. */
+const lt_cuda_gemm *lt_cuda_tensor_gemm(const lt_cuda_device *device);
+
+/* A MatMul in gemm/'s words (product.c); false where it has none. */
+bool lt_cuda_matmul_desc(const lt_cuda_builder *b, lt_cuda_gemm_desc *out);
+
 /* Make the node's kernel a tensor-core one: of the tiles, splits and kernels that take it the best
  * of a measurement where the session tunes (leat_host.plan_choose), else by estimates. Errors:
  * UNSUPPORTED, with nothing changed, where these sizes or this device are not for them; NO_MEMORY;

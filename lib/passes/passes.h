@@ -68,6 +68,7 @@ leat_status lt_pass_layout(lt_graph *, const lt_pass_context *, bool *, leat_err
 leat_status lt_pass_transposes(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 leat_status lt_pass_transposes_region(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 leat_status lt_pass_fuse_conv_pair(lt_graph *, const lt_pass_context *, bool *, leat_error *);
+leat_status lt_pass_fuse_product_norm(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 leat_status lt_pass_fuse_depthwise(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 leat_status lt_pass_quantize_image(lt_graph *, const lt_pass_context *, bool *, leat_error *);
 leat_status lt_pass_precision(lt_graph *, const lt_pass_context *, bool *, leat_error *);

@@ -79,6 +79,9 @@ static leat_status run_device(lt_graph *graph, const lt_pass_context *context, l
     if (status == LEAT_OK) {
         status = lt_pass_fuse_conv_pair(graph, context, &changed, err);
     }
+    if (status == LEAT_OK) {
+        status = lt_pass_fuse_product_norm(graph, context, &changed, err);
+    }
     return status != LEAT_OK ? status : lt_pass_fuse_depthwise(graph, context, &changed, err);
 }
 

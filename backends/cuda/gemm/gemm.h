@@ -146,6 +146,11 @@ typedef struct lt_cuda_gemm_operands {
     const float *scale;
     const float *x_scale;
     const void *x_zero;
+    /* Of plans with LayerNormalization alone: scale and bias of D's type [n], and scratch memory of
+     * lt_cuda_gemm_norm_moments bytes, and of lt_cuda_gemm_norm_meetings, which is zeroed once and
+     * then of one launch at a time. */
+    const void *norm_scale, *norm_bias;
+    void *moments, *meetings;
 } lt_cuda_gemm_operands;
 
 /* Rows of B for n columns of a product of bytes, and the one that is column c: of every 64 columns
@@ -181,6 +186,16 @@ leat_status lt_cuda_gemm_plan_product(const lt_cuda_gemm *gemm, const lt_cuda_ge
                                       lt_cuda_gemm_plan *out, leat_error *err);
 leat_status lt_cuda_gemm_plan_conv(const lt_cuda_gemm *gemm, const lt_cuda_gemm_conv_desc *desc,
                                    lt_cuda_gemm_plan *out, leat_error *err);
+
+/* A product whose rows then are normalized: D = (x - mean) / sqrt(variance + epsilon) * scale +
+ * bias of x = A B + bias + residual, the sums in f32 throughout. F16 or BF16, all operands alike,
+ * one product with a residual, no activation, scale 1, n a multiple of 128. Threads:  any. Errors:
+ * as lt_cuda_gemm_plan_product; UNSUPPORTED, too, where a kernel of its own is better: there are
+ * not rows enough for two rounds of all multiprocessors. */
+leat_status lt_cuda_gemm_plan_norm(const lt_cuda_gemm *gemm, const lt_cuda_gemm_desc *desc,
+                                   float epsilon, lt_cuda_gemm_plan *out, leat_error *err);
+size_t lt_cuda_gemm_norm_moments(const lt_cuda_gemm_plan *plan);
+size_t lt_cuda_gemm_norm_meetings(const lt_cuda_gemm_plan *plan);
 
 /* The cuts of a plan's product or convolution that are worth measuring, those of the least estimate
  * first. Returns how many, at most `most`. Not for plans that lt_cuda_gemm_resident_* changed. */

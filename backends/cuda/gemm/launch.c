@@ -50,6 +50,15 @@ static leat_status check_operands(const lt_cuda_gemm_params *p, const lt_cuda_ge
         !is_aligned(o->offset, 4) || !is_aligned(o->x_scale, 4)) {
         return lt_cuda_gemm_fail(err, LEAT_INVALID, "scales and offsets are for bytes");
     }
+    if ((o->norm_scale == NULL || o->norm_bias == NULL || o->moments == NULL ||
+         o->meetings == NULL) != (p->norms == 0)) {
+        return lt_cuda_gemm_fail(err, LEAT_INVALID, "scale and bias are for products with norms");
+    }
+    if (p->norms && (!is_aligned(o->d, 16) || !is_aligned(o->residual, 16) ||
+                     !is_aligned(o->norm_scale, 2) || !is_aligned(o->norm_bias, 2) ||
+                     !is_aligned(o->moments, 8) || !is_aligned(o->meetings, 4))) {
+        return lt_cuda_gemm_fail(err, LEAT_INVALID, "operand of a norm is not aligned");
+    }
     if (!is_aligned(o->d, lt_cuda_gemm_type_bytes(p->out_type)) ||
         !is_aligned(o->bias, lt_cuda_gemm_type_bytes(p->bias_type)) ||
         !is_aligned(o->residual, lt_cuda_gemm_type_bytes(p->residual_type))) {
@@ -93,6 +102,10 @@ leat_status lt_cuda_gemm_launch(const lt_cuda_gemm *gemm, const lt_cuda_gemm_pla
     params.column_scale = (uint64_t)(uintptr_t)operands->scale;
     params.x_scale = (uint64_t)(uintptr_t)operands->x_scale;
     params.x_zero = (uint64_t)(uintptr_t)operands->x_zero;
+    params.norm_scale = (uint64_t)(uintptr_t)operands->norm_scale;
+    params.norm_bias = (uint64_t)(uintptr_t)operands->norm_bias;
+    params.moments = (uint64_t)(uintptr_t)operands->moments;
+    params.meetings = (uint64_t)(uintptr_t)operands->meetings;
     params.wide = params.wide && is_aligned(operands->d, 16);
     params.residual_wide = params.residual_wide && is_aligned(operands->residual, 16);
     const lt_cuda_gemm_driver *driver = &gemm->driver;

@@ -29,7 +29,7 @@
 #ifndef LEAT_CUDA_GEMM_MAINLOOP_H
 #define LEAT_CUDA_GEMM_MAINLOOP_H
 
-#include "tile_end.cuh"
+#include "norm_end.cuh"
 #include "wgmma.cuh"
 
 namespace gemm
@@ -345,7 +345,7 @@ __device__ __forceinline__ void consume(const lt_cuda_gemm_params &p, const shar
             gives_turn = group == 0 || t + stride < p.n_tiles; /* the other has rows to come */
         }
         accumulate<C>(p, sums, s, at, k.end - k.begin, group, gives_turn);
-        numbers.keep(where.numbers, group);
+        numbers.keep(where.numbers, group, C::BYTES || (C::NORMS && p.norms));
         if constexpr (!C::BYTES) {
             if (p.residual_stages > 0) {
                 add_residual_stages<C>(p, sums, s, at, group);
@@ -356,6 +356,12 @@ __device__ __forceinline__ void consume(const lt_cuda_gemm_params &p, const shar
         } else if (p.splits > 1) {
             finish_split<C>(p, sums, s, where, rank);
             continue;
+        }
+        if constexpr (C::NORMS) {
+            if (p.norms) {
+                finish_norm<C>(p, sums, where, group);
+                continue;
+            }
         }
         if constexpr (sizeof(typename C::T) == 2) {
             if (p.by_engine) {

@@ -82,6 +82,12 @@ enum lt_cuda_gemm_source {
 #define LT_GEMM_BARRIER_BYTES 256u
 #define LT_GEMM_MAX_SPLIT 8u
 
+/* The tile of products with LayerNormalization: 512 x 128 of the further ones. */
+#define LT_GEMM_NORM_TILE (LT_GEMM_N_TILES + 1)
+#define LT_GEMM_NORM_ROWS 512u
+#define LT_GEMM_NORM_COLUMNS 128u
+#define LT_GEMM_NORM_MEETING_ROWS 128u
+
 /* Threads of a block: warpgroups that compute, and behind them a warp that copies, or where there
  * are two of them a warpgroup, which gives its registers away. */
 #define LT_GEMM_THREADS(rows) ((rows) >= 128 ? 384u : 160u)
@@ -213,6 +219,12 @@ typedef struct lt_cuda_gemm_params {
     uint32_t residual_wide;   /* the same of the residual; of halves, of 16 bits */
     uint32_t residual_stages; /* that a tile's residual takes behind its steps; 0: not by r */
     uint32_t by_engine;       /* D of the operands' type leaves by y; no residual but by r */
+    /* LayerNormalization of D's rows (norm_end.cuh): all tiles of rows at one time. */
+    uint32_t norms;
+    float epsilon;
+    uint64_t norm_scale, norm_bias; /* of D's type, by column */
+    uint64_t moments;               /* float2 [rows of all tiles][tiles_n] */
+    uint64_t meetings;              /* u32 for every 128 rows, 0 between kernels */
     lt_cuda_gemm_requantize q;      /* of bytes */
     /* Convolution: k is taps (kh outer, kw inner), each of c_steps steps. */
     uint32_t gathers; /* of resident.cuh: a convolution */

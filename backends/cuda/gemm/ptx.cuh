@@ -132,6 +132,38 @@ __device__ __forceinline__ void let_successor_start()
     asm volatile("griddepcontrol.launch_dependents;");
 }
 
+/* --- blocks that wait for each other ------------------------------------------------------------
+ */
+
+/* Adds to a word of global memory, behind what this thread, and whom it has met, wrote before. */
+__device__ __forceinline__ uint32_t add_release(uint64_t address, uint32_t x)
+{
+    uint32_t before;
+    asm volatile("atom.add.release.gpu.global.u32 %0, [%1], %2;"
+                 : "=r"(before)
+                 : "l"(address), "r"(x)
+                 : "memory");
+    return before;
+}
+
+__device__ __forceinline__ uint32_t load_acquire(uint64_t address)
+{
+    uint32_t v;
+    asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(v) : "l"(address) : "memory");
+    return v;
+}
+
+/* Two numbers that another block wrote. */
+__device__ __forceinline__ float2 load_shared_pair(uint64_t address)
+{
+    float2 v;
+    asm volatile("ld.global.cg.v2.f32 {%0, %1}, [%2];"
+                 : "=f"(v.x), "=f"(v.y)
+                 : "l"(address)
+                 : "memory");
+    return v;
+}
+
 /* --- tensor copies -----------------------------------------------------------------------------
  */
 

@@ -49,6 +49,7 @@ template <class T_, int SOURCE_, int ROWS_, int COLUMNS_, int STAGES_> struct co
      * the code would not stay in the instruction cache, and a tile's end took 6 us. */
     static constexpr uint32_t PASS = 64;
     static constexpr bool BYTES = sizeof(T) == 1;
+    static constexpr bool NORMS = sizeof(T) == 2 && ROWS == LT_GEMM_NORM_ROWS; /* norm_end.cuh */
     /* A thread's residual of as many columns. */
     template <uint32_t WIDTH> using rows = typename residual_of<BYTES, WIDTH / 2>::type;
     /* Where a column's numbers lie in an array of them. */
@@ -180,10 +181,14 @@ template <class C> struct column_numbers {
                 scale[i] =
                     inside && p.column_scale ? x_scale * ((const float *)p.column_scale)[c] : 0.0f;
                 offset[i] = inside && p.offset ? x_zero * ((const int32_t *)p.offset)[c] : 0;
+            } else if (C::NORMS && p.norms && inside) {
+                scale[i] = load_real(p.norm_scale, p.out_type, c);
+                offset[i] = __float_as_int(load_real(p.norm_bias, p.out_type, c));
             }
         }
     }
-    __device__ __forceinline__ void keep(uint32_t numbers, uint32_t group) const
+    /* all: scales and offsets, too. */
+    __device__ __forceinline__ void keep(uint32_t numbers, uint32_t group, bool all = C::BYTES) const
     {
         ptx::group_sync(1 + group, 128); /* those of the tile before have been read */
 #pragma unroll
@@ -192,7 +197,7 @@ template <class C> struct column_numbers {
             if (own < C::COLUMNS) {
                 const uint32_t to = numbers + C::number_place(own) * 4;
                 ptx::store_4(to, __float_as_uint(bias[i]));
-                if (C::BYTES) {
+                if (all) {
                     ptx::store_4(to + C::number_place(C::COLUMNS) * 4, __float_as_uint(scale[i]));
                     ptx::store_4(to + C::number_place(C::COLUMNS) * 8, (uint32_t)offset[i]);
                 }

@@ -244,6 +244,45 @@ static void sums_of_two_convolutions_agree(void **state)
     close_case(&c, b);
 }
 
+/* In F16: LayerNormalization of x w + b + r is one node. */
+static void norms_of_products_agree(void **state)
+{
+    (void)state;
+    const leat_attr half = {"to", LEAT_ATTR_INT, 1, {.i = LEAT_DTYPE_F16}};
+    const leat_attr single = {"to", LEAT_ATTR_INT, 1, {.i = LEAT_DTYPE_F32}};
+    model_case c;
+    leat_array x[2] = {test_f32(numbers + 4000, "3x5x16"), test_f32(numbers + 4500, "3x5x24")};
+    leat_array want = {0}, got = {0};
+    onnx_builder *b = onnx_builder_create(17);
+    onnx_builder_input(b, "x", LEAT_DTYPE_F32, "Nx5x16");
+    onnx_builder_input(b, "r", LEAT_DTYPE_F32, "Nx5x24");
+    add_halves(b, "w", "16x24", numbers);
+    add_halves(b, "b", "24", numbers + 500);
+    add_halves(b, "g", "24", numbers + 600);
+    add_halves(b, "h", "24", numbers + 700);
+    onnx_builder_node(b, "Cast", "x", "hx", &half, 1);
+    onnx_builder_node(b, "Cast", "r", "hr", &half, 1);
+    onnx_builder_node(b, "MatMul", "hx,w", "p", NULL, 0);
+    onnx_builder_node(b, "Add", "p,b", "q", NULL, 0);
+    onnx_builder_node(b, "Add", "q,hr", "s", NULL, 0);
+    onnx_builder_node(b, "LayerNormalization", "s,g,h", "n", NULL, 0);
+    onnx_builder_node(b, "Cast", "n", "y", &single, 1);
+    onnx_builder_output(b, "y", LEAT_DTYPE_F32, "Nx5x24");
+    open_case(&c, b);
+    leat_session *cpu = open_session(&c, "cpu", LEAT_PRECISION_MODEL);
+    leat_session *cuda = open_session(&c, "cuda:0", LEAT_PRECISION_MODEL);
+    assert_ok(leat_session_run(cpu, x, 2, &want, 1, &c.err), &c.err);
+    assert_ok(leat_session_run(cuda, x, 2, &got, 1, &c.err), &c.err);
+    assert_int_equal(got.bytes, 3 * 5 * 24 * sizeof(float));
+    assert_true(difference(&got, &want) <= 8 * 0x1p-11);
+    assert_int_equal(count_nodes(cuda, "MatMulNorm", &c.err), 1);
+    assert_int_equal(count_nodes(cuda, "LayerNormalization", &c.err), 0);
+    assert_int_equal(count_nodes(cpu, "MatMulNorm", &c.err), 0);
+    leat_session_destroy(cpu);
+    leat_session_destroy(cuda);
+    close_case(&c, b);
+}
+
 /* ---- quantized --------------------------------------------------------------------------------
  */
 
@@ -551,6 +590,7 @@ int main(void)
         cmocka_unit_test(images_agree_with_f32),
         cmocka_unit_test(texts_agree_with_f32),
         cmocka_unit_test(sums_of_two_convolutions_agree),
+        cmocka_unit_test(norms_of_products_agree),
         cmocka_unit_test(quantized_images_agree_within_a_step),
         cmocka_unit_test(dynamic_products_agree),
         cmocka_unit_test(smoothed_products_agree_in_every_precision),

@@ -2,10 +2,11 @@
 /* Products and convolutions on a Hopper device against double-precision loops: every kernel, every
  * split, tails, strides, batches, epilogues. Skipped, with the reason, where there is no device. */
 #include "convs.h"
-#include "operands.h"
+#include "products.h"
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 static double clip(double x, double low, double high)
 {
@@ -42,29 +43,6 @@ static double activate(int32_t activation, double x, double alpha, double beta)
     }
 }
 
-/* F32 as the tensor cores see it: the nearest number of 11 bits. */
-static double *factors(const operand *o)
-{
-    double *values = oracle_doubles(&o->array);
-    for (int64_t i = 0; o->array.dtype == LEAT_DTYPE_F32 && i < o->array.shape[0]; i++) {
-        int exponent;
-        double part = frexp(values[i], &exponent);
-        values[i] = ldexp(rint(ldexp(part, 11)), exponent - 11);
-    }
-    return values;
-}
-
-/* One rounding to the type of the result; sums in f32 of products below 1, as tensor cores add
- * (truncating: of TF32 every 8 products, by up to 2^-23 of the sum, half of it on average, which
- * results of F32 show); the fast exponential of activations. */
-static double tolerance(leat_dtype dtype, double expected, int64_t k)
-{
-    double unit = dtype == LEAT_DTYPE_F32   ? 0x1p-22 + 0x1p-27 * (double)k
-                  : dtype == LEAT_DTYPE_F16 ? 0x1p-11
-                                            : 0x1p-8;
-    return unit * fabs(expected) + 0x1p-21 * sqrt((double)k) + 0x1p-24 * (double)k + 4e-6;
-}
-
 /* Compares element i of the result; says where the first difference is. */
 static void check(const operand *d, int64_t i, double expected, int64_t k, const char *what)
 {
@@ -72,20 +50,6 @@ static void check(const operand *d, int64_t i, double expected, int64_t k, const
     if (!(fabs(actual - expected) <= tolerance(d->array.dtype, expected, k))) {
         fail_msg("%s: element %lld is %.9g, not %.9g", what, (long long)i, actual, expected);
     }
-}
-
-/* Result (b, r, c) of a product. */
-static double product_at(const lt_cuda_gemm_desc *d, const double *a, const double *b,
-                         int64_t batch, int64_t r, int64_t c)
-{
-    const double *row = a + batch * d->a_batch + r * d->lda;
-    const double *from = b + batch * d->b_batch + (d->b_transposed ? c * d->ldb : c);
-    int64_t step = d->b_transposed ? 1 : d->ldb;
-    double sum = 0;
-    for (int64_t i = 0; i < d->k; i++) {
-        sum += row[i] * from[i * step];
-    }
-    return sum * d->scale;
 }
 
 static void check_product(const lt_cuda_gemm_desc *d, const operand *o, const char *what)
@@ -145,24 +109,6 @@ static void run_product(const test_device *device, const lt_cuda_gemm_desc *d)
     for (int i = 0; i < 5; i++) {
         operand_free(device, &o[i]);
     }
-}
-
-static lt_cuda_gemm_desc dense(leat_dtype dtype, int transposed, int64_t m, int64_t n, int64_t k)
-{
-    int64_t k8 = (k + 7) / 8 * 8;
-    int64_t n8 = (n + 7) / 8 * 8;
-    return (lt_cuda_gemm_desc){.dtype = dtype,
-                               .out_dtype = dtype,
-                               .b_transposed = transposed,
-                               .scale = 1,
-                               .m = m,
-                               .n = n,
-                               .k = k,
-                               .batch = 1,
-                               .lda = k8,
-                               .ldb = transposed ? k8 : n8,
-                               .ldd = n,
-                               .ldr = n};
 }
 
 /* The third only where B lies along k. */

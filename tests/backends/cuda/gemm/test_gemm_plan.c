@@ -307,6 +307,76 @@ static void launch_passes_addresses_and_grid(void **state)
     assert_int_equal(lt_cuda_gemm_launch(&gemm, &plan, &o, NULL, &err), LEAT_DEVICE_LOST);
 }
 
+/* Of BERT-large's attention, 32 sequences of 384. */
+static lt_cuda_gemm_desc with_norm(void)
+{
+    lt_cuda_gemm_desc d = square(1024);
+    d.m = 12288;
+    d.bias_dtype = d.residual_dtype = d.dtype;
+    return d;
+}
+
+static void plan_norm_runs_rows_together(void **state)
+{
+    (void)state;
+    lt_cuda_gemm gemm = open_kernels();
+    leat_error err = {0};
+    lt_cuda_gemm_plan plan;
+    lt_cuda_gemm_desc d = with_norm();
+    assert_ok(lt_cuda_gemm_plan_norm(&gemm, &d, 1e-12f, &plan, &err), &err);
+    assert_string_equal(lt_cuda_gemm_kernel_name(plan.kernel),
+                        "lt_cuda_gemm_f16_kn_512x128x64_sm90");
+    const lt_cuda_gemm_params *p = &plan.params;
+    assert_true(p->norms == 1 && p->epsilon == 1e-12f && p->swath == 1 && p->by_engine == 1);
+    assert_int_equal(plan.grid, 128); /* of 132: eight tiles of a row, of two blocks each */
+    assert_int_equal(plan.grid / plan.cluster % p->tiles_n, 0);
+    assert_int_equal(lt_cuda_gemm_norm_moments(&plan), 12288 * 8 * 2 * 4);
+    assert_int_equal(lt_cuda_gemm_norm_meetings(&plan), 96 * 4);
+    lt_cuda_gemm_operands o = {.a = (void *)0x1000,
+                               .b = (void *)0x2000,
+                               .bias = (void *)0x3000,
+                               .residual = (void *)0x4000,
+                               .d = (void *)0x5000,
+                               .norm_scale = (void *)0x6000,
+                               .norm_bias = (void *)0x7000,
+                               .moments = (void *)0x8000,
+                               .meetings = (void *)0x9000};
+    asked.n_replaced = 0;
+    assert_ok(lt_cuda_gemm_launch(&gemm, &plan, &o, NULL, &err), &err);
+    assert_true(asked.params.norm_scale == 0x6000 && asked.params.norm_bias == 0x7000 &&
+                asked.params.moments == 0x8000 && asked.params.meetings == 0x9000);
+    assert_true(asked.params.by_engine && asked.params.residual_stages > 0);
+    o.d = (void *)0x5008; /* not for the copy engine */
+    assert_int_equal(lt_cuda_gemm_launch(&gemm, &plan, &o, NULL, &err), LEAT_INVALID);
+    o.d = (void *)0x5000;
+    o.meetings = NULL;
+    assert_int_equal(lt_cuda_gemm_launch(&gemm, &plan, &o, NULL, &err), LEAT_INVALID);
+}
+
+static void plan_norm_misfits_are_refused(void **state)
+{
+    (void)state;
+    lt_cuda_gemm gemm = open_kernels();
+    leat_error err = {0};
+    lt_cuda_gemm_plan plan;
+    for (int i = 0; i < 7; i++) {
+        lt_cuda_gemm_desc d = with_norm();
+        d.m = i == 0 ? 384 : d.m; /* too few rows */
+        d.n = i == 1 ? 1000 : d.n;
+        d.activation = i == 2 ? LT_GEMM_RELU : d.activation;
+        d.residual_dtype = i == 3 ? LEAT_DTYPE_UNDEFINED : d.residual_dtype;
+        d.bias_dtype = i == 4 ? LEAT_DTYPE_F32 : d.bias_dtype;
+        d.scale = i == 5 ? 0.5f : d.scale;
+        d.out_dtype = i == 6 ? LEAT_DTYPE_F32 : d.out_dtype;
+        asked.n_maps = 0;
+        assert_int_equal(lt_cuda_gemm_plan_norm(&gemm, &d, 1e-5f, &plan, &err), LEAT_UNSUPPORTED);
+    }
+    gemm.n_multiprocessors = 14; /* fewer than the blocks of a row */
+    lt_cuda_gemm_desc d = with_norm();
+    asked.n_maps = 0;
+    assert_int_equal(lt_cuda_gemm_plan_norm(&gemm, &d, 1e-5f, &plan, &err), LEAT_UNSUPPORTED);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -321,6 +391,8 @@ int main(void)
         cmocka_unit_test(plan_conv_describes_the_padded_image),
         cmocka_unit_test(plan_conv_takes_overlapping_pixels),
         cmocka_unit_test(launch_passes_addresses_and_grid),
+        cmocka_unit_test(plan_norm_runs_rows_together),
+        cmocka_unit_test(plan_norm_misfits_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
