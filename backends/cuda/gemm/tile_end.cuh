@@ -303,7 +303,7 @@ __device__ __forceinline__ void finish_by_engine(const lt_cuda_gemm_params &p,
                 if (GELU) {
 #pragma unroll
                     for (uint32_t e = 0; e < TAKEN; e++) {
-                        s[e] = gelu(s[e]);
+                        s[e] = gelu_of_half(s[e]);
                     }
                 } else {
                     activate(p, s);
