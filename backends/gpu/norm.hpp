@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* LayerNorm, RMSNorm, each with a skip connection; BatchNorm, InstanceNorm, GroupNorm; the sum of
- * embeddings. f32 sums; the variance is that of differences from the mean (two passes; the second
- * reads from cache). Bound by bytes. Parameters: params/norm.h. */
+/* LayerNorm, RMSNorm, each with a skip connection; BatchNorm, InstanceNorm, GroupNorm. f32 sums;
+ * the variance is that of differences from the mean (two passes; the second reads from cache).
+ * Bound by bytes. Parameters: params/norm.h. */
 #ifndef LT_GPU_NORM_HPP
 #define LT_GPU_NORM_HPP
 
@@ -211,37 +211,6 @@ template <class T> GPU_FN void group_norm(const lt_gpu_group_norm &p)
     }
 }
 
-GPU_FN int64_t embed_index(const lt_gpu_embed &p, int t, uint32_t row)
-{
-    if (p.indices[t] == nullptr) {
-        return row % (uint32_t)p.period[t];
-    }
-    return p.indices_64 != 0 ? ((const int64_t *)p.indices[t])[row]
-                             : (int64_t)((const int32_t *)p.indices[t])[row];
-}
-
-template <class T> GPU_FN void embed(const lt_gpu_embed &p)
-{
-    const int64_t count = (int64_t)p.rows * p.n.value;
-    for (int64_t i = global_thread(); i < count; i += grid_threads()) {
-        uint32_t row = (uint32_t)i;
-        const uint32_t column = split(row, p.n);
-        float v = 0.0f;
-        for (int t = 0; t < LT_GPU_EMBED_TABLES; t++) {
-            if (p.table[t] == nullptr) {
-                continue;
-            }
-            const int64_t index = embed_index(p, t, row);
-            if (index < 0 || index >= p.size[t]) {
-                atomic_or(p.error, 1u);
-            } else {
-                v += to_f32(((const T *)p.table[t])[index * p.n.value + column]);
-            }
-        }
-        ((T *)p.y)[i] = from_f32<T>(v);
-    }
-}
-
 } // namespace gpu
 
 #define LT_GPU_NORMS(type, name)                                                                   \
@@ -260,10 +229,6 @@ template <class T> GPU_FN void embed(const lt_gpu_embed &p)
     GPU_KERNEL(lt_gpu_group_norm_##name, lt_gpu_group_norm)                                        \
     {                                                                                              \
         gpu::group_norm<type>(p);                                                                  \
-    }                                                                                              \
-    GPU_KERNEL(lt_gpu_embed_##name, lt_gpu_embed)                                                  \
-    {                                                                                              \
-        gpu::embed<type>(p);                                                                       \
     }
 LT_GPU_NORMS(float, f32)
 LT_GPU_NORMS(gpu::f16, f16)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Parameters of normalizations and of the embedding sum (norm.hpp). */
+/* Parameters of normalizations (norm.hpp). */
 #ifndef LT_GPU_PARAMS_NORM_H
 #define LT_GPU_PARAMS_NORM_H
 
@@ -58,22 +58,5 @@ typedef struct lt_gpu_group_norm {
     int64_t pixel_stride;
     float epsilon;
 } lt_gpu_group_norm;
-
-#define LT_GPU_EMBED_TABLES 3
-
-/* lt_gpu_embed_{f32,f16,bf16}: y[row] = sum of tables[t][indices[t][row]] over the tables given,
- *   rows of n elements. indices NULL: row % period. An index out of range adds nothing and sets bit
- *   0 of *error. Pointwise grid over rows * n. */
-typedef struct lt_gpu_embed {
-    const void *table[LT_GPU_EMBED_TABLES]; /* NULL: none */
-    const void *indices[LT_GPU_EMBED_TABLES];
-    int32_t size[LT_GPU_EMBED_TABLES]; /* rows of the table */
-    int32_t period[LT_GPU_EMBED_TABLES];
-    void *y;
-    uint32_t *error;
-    int32_t rows;
-    int32_t indices_64; /* 1: i64, 0: i32 */
-    lt_gpu_divisor n;
-} lt_gpu_embed;
 
 #endif

@@ -178,56 +178,12 @@ static void groups_are_normalized_in_both_layouts(void **)
     }
 }
 
-template <class T, class I> static void check_embed(void (*kernel)(const lt_gpu_embed &), bool bad)
-{
-    const int rows = 12, n = 19;
-    buffer<T> words(10 * n), places(4 * n), y(rows * n);
-    buffer<I> ids(rows);
-    buffer<uint32_t> error(1);
-    fill(words, 1);
-    fill(places, 2);
-    fill(ids, 3, 0, 10);
-    if (bad) {
-        ids[3] = 10;
-        ids[5] = -1;
-    }
-    lt_gpu_embed p = {};
-    p.table[0] = words.data;
-    p.indices[0] = ids.data;
-    p.size[0] = 10;
-    p.table[2] = places.data;
-    p.size[2] = p.period[2] = 4;
-    p.y = y.data;
-    p.error = error.data;
-    p.rows = rows;
-    p.indices_64 = sizeof(I) == 8;
-    p.n = lt_gpu_divisor_make(n);
-    double expected[rows * n];
-    for (size_t i = 0; i < rows * n; i++) {
-        int64_t id = ids[i / n];
-        expected[i] = value(places[i / n % 4 * n + i % n]);
-        expected[i] += id >= 0 && id < 10 ? value(words[(size_t)id * n + i % n]) : 0;
-    }
-    error[0] = 0;
-    check_kernel(kernel, p, 1, y, expected, within<T>(2));
-    assert_int_equal(error[0], bad);
-}
-
-static void embeddings_add_and_check_indices(void **)
-{
-    check_embed<float, int64_t>(lt_gpu_embed_f32, false);
-    check_embed<float, int32_t>(lt_gpu_embed_f32, true);
-    check_embed<gpu::f16, int64_t>(lt_gpu_embed_f16, true);
-    check_embed<gpu::bf16, int32_t>(lt_gpu_embed_bf16, false);
-}
-
 int main()
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(layer_norms_with_all_their_parts),
         cmocka_unit_test(batch_norm_scales_channels),
         cmocka_unit_test(groups_are_normalized_in_both_layouts),
-        cmocka_unit_test(embeddings_add_and_check_indices),
     };
     return cmocka_run_group_tests(tests, nullptr, nullptr);
 }
