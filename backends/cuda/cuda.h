@@ -24,6 +24,7 @@ typedef struct lt_cuda_device {
     cu_function copy_1, copy_4;    /* kernels for small copies by bytes and by words; NULL: none */
     struct lt_cuda_tensor *tensor; /* tensor.c's; NULL where the device has not what they need */
     struct lt_cuda_blaslt *blaslt; /* blaslt.c's */
+    _Atomic uint32_t waiting;      /* blocks: lt_cuda_gemm_norm_may_wait's of all streams */
 } lt_cuda_device;
 
 struct lt_cuda_graph;
@@ -41,6 +42,7 @@ typedef struct lt_cuda_stream {
     cu_address counters;        /* counters.c's; 0: none */
     uint32_t n_counters;        /* taken by what is being recorded, or was last */
     bool records;               /* with counters */
+    uint32_t waiting;           /* of the device's */
 } lt_cuda_stream;
 
 /* How many of a graph's latest times are kept. */

@@ -49,7 +49,7 @@ static leat_status launch(const void *opaque, const leat_kernel_args *args, leat
 {
     const norm_state *state = opaque;
     const lt_cuda_device *device = state->device;
-    const lt_cuda_stream *stream = args->stream;
+    lt_cuda_stream *stream = args->stream;
     const lt_cuda_gemm_operands operands = {
         .a = args->inputs[A],
         .b = args->inputs[B],
@@ -63,15 +63,16 @@ static leat_status launch(const void *opaque, const leat_kernel_args *args, leat
     };
     const uintptr_t addresses = (uintptr_t)operands.a | (uintptr_t)operands.b |
                                 (uintptr_t)operands.residual | (uintptr_t)operands.d;
-    if (state->meetings == NULL || addresses % 16 != 0) {
+    const lt_cuda_gemm *gemm = lt_cuda_tensor_gemm(device);
+    if (state->meetings == NULL || addresses % 16 != 0 ||
+        !lt_cuda_gemm_norm_may_wait(gemm, &state->plan, &stream->device->waiting,
+                                    &stream->waiting)) {
         leat_status status = state->product.launch(state->product.state, args, err);
         return status ? status : state->norm.launch(state->norm.state, args, err);
     }
     leat_status status = lt_cuda_check(device->cu, device->cu->ctx_set_current(device->context),
                                        "taking the device", err);
-    return status ? status
-                  : lt_cuda_gemm_launch(lt_cuda_tensor_gemm(device), &state->plan, &operands,
-                                        stream->queue, err);
+    return status ? status : lt_cuda_gemm_launch(gemm, &state->plan, &operands, stream->queue, err);
 }
 
 static leat_status fill_zeros(void *out, size_t bytes, const leat_value *constant,

@@ -3,6 +3,8 @@
 #include "../gpu/params/layout.h"
 #include "cuda.h"
 
+#include <stdatomic.h>
+
 /* Up to so many bytes between pinned memory and the device go by a kernel: a copy engine takes some
  * 3 us to start and as long to hand on to the next kernel, on an H100. */
 #define KERNEL_COPY_BYTES ((size_t)64 << 10)
@@ -104,6 +106,7 @@ void lt_cuda_stream_destroy(void *opaque, void *opaque_stream)
         (void)device->cu->mem_free_host(stream->faults);
         lt_cuda_counters_free(stream);
     }
+    atomic_fetch_sub(&device->waiting, stream->waiting); /* what it recorded runs in it alone */
     device->host->free(device->host->context, stream, sizeof(*stream));
 }
 

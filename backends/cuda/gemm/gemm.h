@@ -16,6 +16,7 @@
 #include "params.h"
 
 #include <leat/leat.h>
+#include <stdbool.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -189,12 +190,21 @@ leat_status lt_cuda_gemm_plan_conv(const lt_cuda_gemm *gemm, const lt_cuda_gemm_
 
 /* A product whose rows then are normalized: D = (x - mean) / sqrt(variance + epsilon) * scale +
  * bias of x = A B + bias + residual, the sums in f32 throughout. F16 or BF16, all operands alike,
- * one product with a residual, no activation, scale 1, n a multiple of 128. Threads:  any. Errors:
- * as lt_cuda_gemm_plan_product; UNSUPPORTED, too, where a kernel of its own is better: there are
- * not rows enough for two rounds of all multiprocessors. */
+ * one product with a residual, no activation, scale 1, n a multiple of 128.
+ * Threads:  any.
+ * Errors:   as lt_cuda_gemm_plan_product; UNSUPPORTED, too, where a kernel of its own is better:
+ *           there are not rows enough for two rounds of all multiprocessors. */
 leat_status lt_cuda_gemm_plan_norm(const lt_cuda_gemm *gemm, const lt_cuda_gemm_desc *desc,
                                    float epsilon, lt_cuda_gemm_plan *out, leat_error *err);
 size_t lt_cuda_gemm_norm_moments(const lt_cuda_gemm_plan *plan);
+/* Whether such a plan may be launched in a stream: blocks of its kernel wait for each other, and
+ * kernels of many streams, each with some of a row's blocks, must not fill all multiprocessors with
+ * blocks that wait. `all`: how many may wait in all streams of the device, `own`: of those, this
+ * stream's; both 0 at first. True once is true for the stream for good, until the caller takes
+ * `own` from `all`, when the stream goes.
+ * Threads:  any for `all`, one at a time for `own`. */
+bool lt_cuda_gemm_norm_may_wait(const lt_cuda_gemm *gemm, const lt_cuda_gemm_plan *plan,
+                                _Atomic uint32_t *all, uint32_t *own);
 size_t lt_cuda_gemm_norm_meetings(const lt_cuda_gemm_plan *plan);
 
 /* The cuts of a plan's product or convolution that are worth measuring, those of the least estimate

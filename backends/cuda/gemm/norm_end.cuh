@@ -9,8 +9,10 @@
  * passed) and puts them together; meanwhile the block's other warpgroup multiplies. Moments are f32
  * and about the tile's own mean, so that no squares cancel.
  * All blocks have room at one time (the grid is at most one a multiprocessor). Where others' kernels
- * leave less, no two wait for each other: the blocks of a row are neighbours in the grid and share
- * their rows in all rounds, so that those of which all have started end, and the rest find room. */
+ * leave less, the blocks of a row are neighbours in the grid and share their rows in all rounds, so
+ * that those of which all have started end, and the rest find room, unless so many streams run this
+ * kernel that blocks of rows of which some have not started fill the device:
+ * lt_cuda_gemm_norm_may_wait bounds them. */
 #ifndef LEAT_CUDA_GEMM_NORM_END_H
 #define LEAT_CUDA_GEMM_NORM_END_H
 

@@ -2,6 +2,8 @@
 /* Plans of products with LayerNormalization (norm_end.cuh). */
 #include "support.h"
 
+#include <stdatomic.h>
+
 /* Of the multiprocessors' time in all rounds, at least; and rounds. Measured on an H100 for
  * BERT-large's 12,288 and 24,576 rows (97 % of three and of six). */
 #define LEAST_USE 0.8
@@ -56,4 +58,22 @@ size_t lt_cuda_gemm_norm_moments(const lt_cuda_gemm_plan *plan)
 size_t lt_cuda_gemm_norm_meetings(const lt_cuda_gemm_plan *plan)
 {
     return rows(plan) / LT_GEMM_NORM_MEETING_ROWS * sizeof(uint32_t);
+}
+
+/* A launch has at most one row of tiles of which some blocks run and others have not begun, as
+ * blocks begin in their order. Of all multiprocessors a quarter is left to those: clusters of two
+ * find room among them. */
+bool lt_cuda_gemm_norm_may_wait(const lt_cuda_gemm *gemm, const lt_cuda_gemm_plan *plan,
+                                _Atomic uint32_t *all, uint32_t *own)
+{
+    const uint32_t need = (plan->params.tiles_n - 1) * plan->cluster;
+    const uint32_t more = need > *own ? need - *own : 0;
+    uint32_t taken = atomic_load(all);
+    do {
+        if (more > 0 && taken + more > gemm->n_multiprocessors / 4 * 3) {
+            return false;
+        }
+    } while (more > 0 && !atomic_compare_exchange_weak(all, &taken, taken + more));
+    *own += more;
+    return true;
 }

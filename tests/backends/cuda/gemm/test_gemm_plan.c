@@ -353,6 +353,29 @@ static void plan_norm_runs_rows_together(void **state)
     assert_int_equal(lt_cuda_gemm_launch(&gemm, &plan, &o, NULL, &err), LEAT_INVALID);
 }
 
+/* 14 blocks of a stream may wait: 99 of 132 multiprocessors have room for those of seven. */
+static void norms_of_many_streams_leave_room(void **state)
+{
+    (void)state;
+    lt_cuda_gemm gemm = open_kernels();
+    leat_error err = {0};
+    lt_cuda_gemm_plan plan;
+    lt_cuda_gemm_desc d = with_norm();
+    _Atomic uint32_t all = 0;
+    uint32_t own[8] = {0};
+    assert_ok(lt_cuda_gemm_plan_norm(&gemm, &d, 1e-12f, &plan, &err), &err);
+    assert_true(plan.params.tiles_n == 8 && plan.cluster == 2);
+    for (uint32_t i = 0; i < 8; i++) {
+        assert_true(lt_cuda_gemm_norm_may_wait(&gemm, &plan, &all, &own[i]) == (i < 7));
+        assert_true(lt_cuda_gemm_norm_may_wait(&gemm, &plan, &all, &own[0])); /* again */
+        assert_int_equal(own[i], i < 7 ? 14 : 0);
+        assert_int_equal(all, i < 7 ? 14 * (i + 1) : 98);
+    }
+    all -= own[3]; /* that stream goes */
+    assert_true(lt_cuda_gemm_norm_may_wait(&gemm, &plan, &all, &own[7]));
+    assert_int_equal(all, 98);
+}
+
 static void plan_norm_misfits_are_refused(void **state)
 {
     (void)state;
@@ -392,6 +415,7 @@ int main(void)
         cmocka_unit_test(plan_conv_takes_overlapping_pixels),
         cmocka_unit_test(launch_passes_addresses_and_grid),
         cmocka_unit_test(plan_norm_runs_rows_together),
+        cmocka_unit_test(norms_of_many_streams_leave_room),
         cmocka_unit_test(plan_norm_misfits_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
