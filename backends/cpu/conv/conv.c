@@ -3,6 +3,7 @@
 #include "conv/conv.h"
 #include "conv/depthwise.h"
 #include "conv/igemm.h"
+#include "conv/spread.h"
 #include "conv/winograd.h"
 
 static bool is_depthwise(const lt_conv_geometry *g)
@@ -37,7 +38,7 @@ static leat_status prepare_way(const leat_kernel_node *node, void *device, const
     return way->prepare(node, way->conv, device, host, plan, out_kernel, err);
 }
 
-/* Indirect GEMM or one of Winograd's. */
+/* Indirect GEMM, with rows of several pixels or not, or one of Winograd's. */
 static leat_status choose(const leat_kernel_node *node, const lt_conv *conv,
                           const lt_cpu_device *device, const leat_host *host, leat_plan *plan,
                           leat_kernel *out_kernel, leat_error *err)
@@ -45,8 +46,10 @@ static leat_status choose(const leat_kernel_node *node, const lt_conv *conv,
     const lt_conv_costs costs = lt_winograd_costs(conv, device, host->pool_threads(host->pool));
     const conv_way ways[] = {{conv, lt_conv_igemm_prepare},
                              {conv, lt_conv_winograd_4x4_prepare},
-                             {conv, lt_conv_winograd_2x2_prepare}};
-    leat_way offered[3] = {{"igemm", costs.igemm_ns, prepare_way, &ways[0]}};
+                             {conv, lt_conv_winograd_2x2_prepare},
+                             {conv, lt_conv_spread_prepare}};
+    double gain;
+    leat_way offered[4] = {{"igemm", costs.igemm_ns, prepare_way, &ways[0]}};
     size_t count = 1;
     if (costs.winograd_4x4_ns > 0) {
         offered[count++] = (leat_way){"winograd_4x4", costs.winograd_4x4_ns, prepare_way, &ways[1]};
@@ -54,7 +57,24 @@ static leat_status choose(const leat_kernel_node *node, const lt_conv *conv,
     if (costs.winograd_2x2_ns > 0) {
         offered[count++] = (leat_way){"winograd_2x2", costs.winograd_2x2_ns, prepare_way, &ways[2]};
     }
+    if (lt_conv_spread_pixels(conv, device, &gain) > 1) {
+        offered[count++] = (leat_way){"spread", costs.igemm_ns / gain, prepare_way, &ways[3]};
+    }
     return host->plan_choose(plan, node, offered, count, out_kernel, err);
+}
+
+/* Indirect GEMM, with rows of several pixels or not. */
+static leat_status choose_rows(const leat_kernel_node *node, const lt_conv *conv,
+                               const lt_cpu_device *device, const leat_host *host, leat_plan *plan,
+                               leat_kernel *out_kernel, leat_error *err)
+{
+    const conv_way igemm = {conv, lt_conv_igemm_prepare}, spread = {conv, lt_conv_spread_prepare};
+    const lt_conv_costs costs = lt_winograd_costs(conv, device, host->pool_threads(host->pool));
+    double gain;
+    lt_conv_spread_pixels(conv, device, &gain);
+    const leat_way ways[] = {{"igemm", costs.igemm_ns, prepare_way, &igemm},
+                             {"spread", costs.igemm_ns / gain, prepare_way, &spread}};
+    return host->plan_choose(plan, node, ways, 2, out_kernel, err);
 }
 
 /* Indirect GEMM or, for a matrix that it may be, Strassen's product. */
@@ -72,6 +92,16 @@ static leat_status choose_product(const leat_kernel_node *node, const lt_conv *c
     const leat_way ways[] = {{"igemm", costs.plain_ns, prepare_way, &igemm},
                              {"strassen", costs.strassen_ns, prepare_way, &strassen}};
     return host->plan_choose(plan, node, ways, 2, out_kernel, err);
+}
+
+/* How a convolution is computed that is no depthwise one. */
+static lt_conv_way_fn product_way(const lt_conv *conv, const lt_cpu_device *device, bool plain)
+{
+    double gain;
+    if (!plain && lt_winograd_applies(conv)) {
+        return choose;
+    }
+    return !plain && lt_conv_spread_pixels(conv, device, &gain) > 1 ? choose_rows : choose_product;
 }
 
 leat_status lt_cpu_conv_prepare(const leat_kernel_node *node, void *device, const leat_host *host,
@@ -97,10 +127,8 @@ leat_status lt_cpu_conv_prepare(const leat_kernel_node *node, void *device, cons
     if (constant && conv.g.channels_last) {
         if (conv.compute != LEAT_DTYPE_F64 && is_depthwise(&conv.g)) {
             way = depthwise_way(&conv, device);
-        } else if (lt_winograd_applies(&conv) && !host->plan_options(plan)->plain_algorithms) {
-            way = choose;
         } else {
-            way = choose_product;
+            way = product_way(&conv, device, host->plan_options(plan)->plain_algorithms);
         }
     }
     return way(node, &conv, device, host, plan, out_kernel, err);

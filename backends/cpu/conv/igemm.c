@@ -8,6 +8,7 @@
  * kernels are those of mixed.h. */
 #include "conv/igemm.h"
 
+#include "conv/spread.h"
 #include "convert.h"
 
 /* --- packing ------------------------------------------------------------------------------------
@@ -17,15 +18,24 @@ static leat_status fill_weights(void *out, size_t bytes, const leat_value *const
                                 const void *argument, leat_error *err)
 {
     const lt_igemm *w = argument;
-    size_t scratch_bytes =
-        lt_conv_window_scratch(&w->window, lt_cpu_element_bytes(w->conv.w_dtype));
-    void *scratch = scratch_bytes ? w->host->alloc(w->host->context, scratch_bytes, 64) : NULL;
+    const lt_conv_geometry *g = &w->conv.g;
+    size_t element = lt_cpu_element_bytes(w->conv.w_dtype);
+    size_t reordered = lt_conv_window_scratch(&w->window, element), scratch_bytes = reordered;
+    const void *weights = constant->data;
+    if (w->conv.spread > 1) {
+        scratch_bytes += (size_t)(g->out_channels * g->in_channels * g->taps) * element;
+    }
+    char *scratch = scratch_bytes ? w->host->alloc(w->host->context, scratch_bytes, 64) : NULL;
     (void)bytes;
     if (scratch_bytes != 0 && scratch == NULL) {
         return lt_cpu_fail(err, LEAT_NO_MEMORY, "Conv: no memory to pack weights");
     }
-    lt_conv_window_pack(&w->window, w->kernels, constant->data, w->conv.w_dtype, w->group_packed,
-                        scratch, out);
+    if (w->conv.spread > 1) {
+        lt_conv_spread_weights(g, w->conv.spread, element, weights, scratch + reordered);
+        weights = scratch + reordered;
+    }
+    lt_conv_window_pack(&w->window, w->kernels, weights, w->conv.w_dtype, w->group_packed, scratch,
+                        out);
     if (scratch != NULL) {
         w->host->free(w->host->context, scratch, scratch_bytes);
     }
@@ -36,7 +46,8 @@ static leat_status fill_bias(void *out, size_t bytes, const leat_value *constant
                              const void *argument, leat_error *err)
 {
     const lt_igemm *w = argument;
-    size_t n = w->window.n;
+    /* Of a group's columns, those that have biases of their own: the others' are the same again. */
+    size_t n = w->window.n, own = w->conv.spread > 1 ? n / (size_t)w->conv.spread : n;
     (void)err;
     memset(out, 0, bytes);
     for (size_t i = 0; i < (size_t)w->conv.g.groups; i++) {
@@ -47,7 +58,7 @@ static leat_status fill_bias(void *out, size_t bytes, const leat_value *constant
         }
         for (size_t c = 0; c < n; c++) {
             ((float *)out)[i * w->group_bias + c] =
-                lt_cpu_get_f32(w->conv.bias_dtype, constant->data, i * n + c);
+                lt_cpu_get_f32(w->conv.bias_dtype, constant->data, i * n + c % own);
         }
     }
     return LEAT_OK;
@@ -110,15 +121,14 @@ void lt_igemm_run(const lt_igemm *w, const lt_gemm_job *job, void *workspace,
     }
 }
 
-static leat_status igemm_launch(const void *state, const leat_kernel_args *args, leat_error *err)
+void lt_igemm_convolve(const lt_igemm *w, const leat_kernel_args *args, void *y,
+                       void *workspace_argument)
 {
-    const lt_igemm *w = state;
     const lt_conv_window *window = &w->window;
     const lt_conv_geometry *g = &window->g;
     size_t x = lt_cpu_element_bytes(w->row_dtype);
     const char *data = args->inputs[0];
-    char *workspace = args->workspace;
-    (void)err;
+    char *workspace = workspace_argument;
     if (window->padded) {
         lt_conv_window_pad(window, data, workspace, 0, args);
         data = workspace;
@@ -127,13 +137,32 @@ static leat_status igemm_launch(const void *state, const leat_kernel_args *args,
     for (int64_t i = 0; i < g->groups; i++) {
         size_t group = (size_t)i;
         lt_conv_rows source = {window, data + group * ci * x, w->zeros};
-        lt_gemm_job job = group_job(w, group, &source, args->outputs[0]);
+        lt_gemm_job job = group_job(w, group, &source, y);
         if (w->conv.residual_input != LEAT_NO_VALUE) {
             job.residual = (const char *)args->inputs[w->conv.residual_input] +
                            group * n * lt_cpu_element_bytes(w->conv.residual_dtype);
         }
         lt_igemm_run(w, &job, workspace + window->copy_bytes, args);
     }
+}
+
+size_t lt_igemm_convolve_workspace(const lt_igemm *w, uint32_t threads)
+{
+    const lt_conv_window *window = &w->window;
+    const lt_gemm_job job = {.kernels = w->kernels,
+                             .m = window->m,
+                             .n = window->n,
+                             .k = window->k,
+                             .taps = window->taps,
+                             .rows = window->matrix ? NULL : lt_conv_window_rows,
+                             .copy = w->copies_rows ? lt_gemm_mixed_copy_row : NULL};
+    return window->copy_bytes + lt_igemm_workspace(w, &job, threads);
+}
+
+static leat_status igemm_launch(const void *state, const leat_kernel_args *args, leat_error *err)
+{
+    (void)err;
+    lt_igemm_convolve(state, args, args->outputs[0], args->workspace);
     return LEAT_OK;
 }
 
@@ -156,6 +185,7 @@ static leat_status pack(lt_igemm *w, const leat_kernel_node *node, const leat_ho
     uint64_t key = 0x100 | (uint64_t)w->kernels->nr << 16 | (uint64_t)groups << 24;
     key ^= (uint64_t)w->kernels->k_group << 36 | (uint64_t)w->conv.compute << 40;
     key ^= (uint64_t)window->taps << 48; /* lines of a filter, or single elements */
+    key ^= (uint64_t)w->conv.spread << 1;
     key ^= (uint64_t)(w->kernels->quarters != NULL) << 62;
     leat_status status = host->plan_pack(plan, leat_kernel_input(node, 1), key, all, fill_weights,
                                          w, &w->conv.weights, err);
@@ -239,21 +269,12 @@ static leat_status prepare(const leat_kernel_node *node, const lt_conv *conv,
     leat_status status =
         lt_igemm_plan(node, conv, strassen != NULL ? 0 : m, device, host, plan, w, err);
     w->strassen = strassen;
-    const lt_conv_window *window = &w->window;
-    const lt_gemm_job job = {.kernels = w->kernels,
-                             .m = window->m,
-                             .n = window->n,
-                             .k = window->k,
-                             .taps = window->taps,
-                             .rows = window->matrix ? NULL : lt_conv_window_rows,
-                             .copy = w->copies_rows ? lt_gemm_mixed_copy_row : NULL};
     out_kernel->name = strassen != NULL ? strassen->name : w->kernels->name;
     out_kernel->launch = igemm_launch;
     out_kernel->state = w;
-    out_kernel->workspace_bytes =
-        window->copy_bytes + lt_igemm_workspace(w, &job, host->pool_threads(host->pool));
+    out_kernel->workspace_bytes = lt_igemm_convolve_workspace(w, host->pool_threads(host->pool));
     out_kernel->flops =
-        2 * (uint64_t)job.m * window->k * window->taps * (uint64_t)conv->g.out_channels;
+        2 * (uint64_t)m * w->window.k * w->window.taps * (uint64_t)conv->g.out_channels;
     return status;
 }
 

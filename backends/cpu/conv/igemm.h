@@ -38,6 +38,10 @@ leat_status lt_igemm_plan(const leat_kernel_node *node, const lt_conv *conv, siz
 lt_gemm_job lt_igemm_matrix_job(const lt_igemm *w, const void *data, size_t first, size_t count,
                                 void *c);
 
+/* All of the convolution, to `y`: reads the node's input 0 and residual. */
+void lt_igemm_convolve(const lt_igemm *w, const leat_kernel_args *args, void *y, void *workspace);
+size_t lt_igemm_convolve_workspace(const lt_igemm *w, uint32_t threads);
+
 /* Strassen's kernels where they can compute the convolution, and both ways' estimates; else NULL.
  */
 const lt_strassen_kernels *lt_igemm_strassen(const lt_conv *conv, const lt_cpu_device *device,

@@ -551,6 +551,42 @@ static void conv_by_strassen_matches_double_loops(void **state)
     }
 }
 
+/* Rows of several pixels: a line that they divide and one that they do not, strides, data padded
+ * and not, columns in half a panel and a whole one. */
+static void conv_spread_matches_double_loops(void **state)
+{
+    static const conv_case few[] = {
+        {"5x5 to 1", 2, 2, 8, 1, 1, {1, 9, 33}, {1, 5, 5}, {1, 1, 1}, {1, 1, 1}, {0, 2, 2}},
+        {"3x9 to 8", 2, 1, 8, 8, 1, {1, 7, 24}, {1, 3, 9}, {1, 1, 1}, {1, 1, 1}, {0, 1, 4}},
+        {"3x9 to 7", 2, 1, 5, 7, 1, {1, 6, 31}, {1, 3, 9}, {1, 2, 1}, {1, 1, 1}, {0, 1, 4}},
+        {"7x3 to 1", 2, 2, 32, 1, 1, {1, 10, 22}, {1, 7, 3}, {1, 1, 1}, {1, 1, 1}, {0, 3, 1}},
+        {"3x3 to 2", 2, 2, 33, 2, 1, {1, 8, 19}, {1, 3, 3}, {1, 1, 1}, {1, 2, 1}, {0, 2, 1}},
+        {"1x16 stride 2", 1, 1, 1, 1, 1, {1, 1, 301}, {1, 1, 16}, {1, 1, 2}, {1, 1, 1}, {0}},
+        {"1x31 stride 3", 1, 3, 2, 3, 1, {1, 1, 97}, {1, 1, 31}, {1, 1, 3}, {1, 1, 1}, {0, 0, 15}},
+        {"3x3x5", 3, 1, 4, 2, 1, {3, 5, 18}, {3, 3, 5}, {1, 1, 1}, {1, 1, 1}, {1, 1, 2}},
+    };
+    static const leat_dtype dtypes[] = {LEAT_DTYPE_F32, LEAT_DTYPE_BF16, LEAT_DTYPE_F16};
+    static const uint32_t wide[] = {0, 0x7, 0x1e};
+    (void)state;
+    for (size_t i = 0; i < sizeof(few) / sizeof(few[0]); i++) {
+        for (size_t n = 0; n < 3 * 3 * 5; n++) {
+            const int form = (int)(n / 9);
+            for (size_t k = 0; k < 3 && (form != 1 || few[i].in[2] % 11 == 0); k++) {
+                const leat_dtype dtype = dtypes[n % 3];
+                const conv_form f = {dtype,
+                                     true,
+                                     form,
+                                     test_isas[n / 3 % 3],
+                                     false,
+                                     0x6,
+                                     dtype == LEAT_DTYPE_F32 ? 0 : wide[k],
+                                     "spread"};
+                check_form(&few[i], &f);
+            }
+        }
+    }
+}
+
 static void conv_channels_first_matches_double_loops(void **state)
 {
     static const leat_dtype dtypes[] = {LEAT_DTYPE_F32, LEAT_DTYPE_F64, LEAT_DTYPE_F16,
@@ -662,6 +698,7 @@ int main(void)
         cmocka_unit_test(conv_winograd_of_halves_matches_double_loops),
         cmocka_unit_test(conv_last_panels_match_double_loops),
         cmocka_unit_test(conv_by_strassen_matches_double_loops),
+        cmocka_unit_test(conv_spread_matches_double_loops),
         cmocka_unit_test(conv_channels_first_matches_double_loops),
         cmocka_unit_test(conv_weights_that_change_match_double_loops),
         cmocka_unit_test(conv_transpose_matches_double_loops),
