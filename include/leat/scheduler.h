@@ -27,7 +27,7 @@
  *   EDF with admission that holds them so and makes them, below class 0, up to four times longer)
  *   and the policy all decide in the shadow about the same requests, by the table of
  *   costs. Of the rules the one that has done most work in time stands in: it is in charge at first
- *   (EDF with admission, until another has shown itself), until the policy has done more than it by
+ *   (EDF that holds, until another has shown itself), until the policy has done more than it by
  *   some batches (of requests whose deadlines have passed, and before the longest deadline has
  *   passed once of all others, too), and again when that is lost, or when the devices have done
  *   less than its shadow by guard_loss of it and some batches.

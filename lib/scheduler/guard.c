@@ -226,7 +226,9 @@ static void follow_rule(leat_scheduler *s, uint32_t rule)
 
 /* Rules come and go by what chance does not make, however long that takes to see. The bold one does
  * more than the others under most loads, but not all: it acts while it is ahead of the best of
- * them, and that remains what the policy is compared with. */
+ * them, and that remains what the policy is compared with. Before the longest deadline has passed
+ * once two requests are enough: the rule that is first in charge admits all, and where too much is
+ * asked for each moment of that is lost. */
 static void choose_rule(leat_scheduler *s, bool settled)
 {
     uint32_t best = s->stand_in;
@@ -242,7 +244,7 @@ static void choose_rule(leat_scheduler *s, bool settled)
         change(s, best);
     }
     lt_ledger *bold = &s->ledgers[LT_RULE_BOLD];
-    const double need = fmin(enough(s, bold, 4), 2 * batches_of(s));
+    const double need = settled ? fmin(enough(s, bold, 4), 2 * batches_of(s)) : enough(s, bold, 0);
     bound(bold, 2 * need);
     const bool acts =
         s->acting == LT_RULE_BOLD ? bold->gain >= 0 : ahead(s, bold, LT_RULE_BOLD, need, settled);

@@ -69,13 +69,16 @@ static leat_status init_cores(leat_scheduler *s, leat_error *err)
     }
     s->learning.seed = s->desc.seed;
     leat_status status = init_core(s, &s->core, s->n_shadows ? LEAT_POLICY_EDF : own, err);
-    s->core.hold_ns = s->n_shadows ? 0 : s->core.hold_ns;
     for (uint32_t k = 0; status == LEAT_OK && k < s->n_shadows; k++) {
         const bool rule = k < LT_N_RULES;
         lt_core *c = &s->shadows[k];
         status = init_core(s, c, rule ? LEAT_POLICY_EDF : LEAT_POLICY_LEARNED, err);
         c->hold_ns = rule && lt_rules[k].holds ? c->chunk_ns / 2 : 0;
         c->longer = rule && lt_rules[k].longer;
+    }
+    if (s->n_shadows > 0) {
+        s->stand_in = s->acting = LT_RULE_FIRST;
+        s->core.hold_ns = s->shadows[LT_RULE_FIRST].hold_ns;
     }
     s->shadows[LT_SHADOW_TRIAL].weights = s->learning.tried.weights;
     return status;

@@ -17,8 +17,9 @@ typedef struct lt_rule {
 
 /* Who decides in the real scheduler's shadow about the same requests. */
 enum {
-    LT_RULE_BOLD = 3, /* the last of the rules */
-    LT_N_RULES,       /* they are the first shadows */
+    LT_RULE_FIRST = 1, /* in charge at first: it refuses nothing that could be done */
+    LT_RULE_BOLD = 3,  /* the last of the rules */
+    LT_N_RULES,        /* they are the first shadows */
     LT_SHADOW_POLICY = LT_N_RULES,
     LT_SHADOW_TRIAL, /* the policy with weights that are tried; only where it learns */
     LT_N_SHADOWS,

@@ -85,6 +85,46 @@ static void the_rule_that_does_best_stands_in(void **state)
     assert_true(changes > 0);
 }
 
+/* What is due first is not refused for what waits, as by admission, before anything is known. */
+static void at_first_nothing_is_refused(void **state)
+{
+    (void)state;
+    const leat_policy policies[] = {LEAT_POLICY_EDF, LEAT_POLICY_LEARNED};
+    for (int i = 0; i < 2; i++) {
+        open_bench((leat_scheduler_desc){.policy = policies[i], .admit = i == 0});
+        const uint32_t bulk = add(1, 16, bulk_cost(1), MS / 4);
+        for (uint64_t k = 0; k < 50; k++) {
+            submit(bulk, k, 60 * MS);
+        }
+        const leat_status status =
+            leat_scheduler_submit(b.scheduler, bulk, (void *)99, 10 * MS, &b.err);
+        assert_int_equal(status, i == 0 ? LEAT_EXPIRED : LEAT_OK);
+        if (i == 1) {
+            assert_int_equal(stats().stand_in, 1);
+            const leat_dispatch d = begin(); /* more than a chunk of them waits: none is held */
+            assert_true(d.rows > 1);
+            assert_ptr_equal(b.items[0], (void *)99);
+        }
+        close_bench();
+    }
+}
+
+/* A batch that is not full is held for half a chunk from the beginning. */
+static void at_first_batches_are_held(void **state)
+{
+    (void)state;
+    open_bench((leat_scheduler_desc){.policy = LEAT_POLICY_LEARNED, .chunk_ns = 4 * MS});
+    const uint32_t small = add(0, 16, small_cost(1), MS / 20);
+    const uint64_t came = b.now;
+    submit(small, 1, 60 * MS);
+    const leat_dispatch d = begin();
+    assert_int_equal(d.rows, 0);
+    assert_int_equal(d.until_ns, came + 2 * MS);
+    b.now = d.until_ns;
+    assert_next(small, 1, 1);
+    close_bench();
+}
+
 static void every_request_has_one_end(void **state)
 {
     (void)state;
@@ -262,6 +302,8 @@ int main(void)
         cmocka_unit_test(the_same_calls_give_the_same_decisions),
         cmocka_unit_test(a_wrecked_policy_stays_near_edf),
         cmocka_unit_test(the_rule_that_does_best_stands_in),
+        cmocka_unit_test(at_first_nothing_is_refused),
+        cmocka_unit_test(at_first_batches_are_held),
         cmocka_unit_test(every_request_has_one_end),
         cmocka_unit_test(weights_that_know_nothing_are_learned),
         cmocka_unit_test(the_same_calls_and_seed_learn_the_same),
