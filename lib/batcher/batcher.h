@@ -164,7 +164,9 @@ struct leat_batcher {
     bool choosing;       /* a thread chooses them */
     uint32_t *planned;   /* [max_batch_size + 1]: rows of the run for a batch of so many */
     bool weighs;         /* what batches gain: where they may have any size */
-    double together;     /* what a row takes in a batch, over what it takes alone: moving mean */
+    double together;     /* what a row takes in a batch, over what it takes alone: mean of the
+                            first, then moving mean */
+    uint32_t n_gains;    /* that it is the mean of; 7 at most */
     uint32_t n_split;    /* batches that were kept apart because of it */
     lt_device *pins;     /* whose pinned memory blocks are; NULL: ordinary memory */
     lt_slot *slots;      /* [n_slots] */
@@ -340,6 +342,10 @@ bool lt_batcher_in_place(const leat_batcher *batcher, const leat_request *reques
  * results are in at->outputs. in_place: from the request's own memory. */
 leat_status lt_batcher_try(lt_instance *at, const leat_request *request, uint32_t planned,
                            bool in_place, leat_error *err) LEAT_MUST_CHECK;
+
+/* Notes what rows of a key's batch gained over running alone, where runs of as many and of one have
+ * been measured before: a first run makes its plan. The caller holds the lock. */
+void lt_batcher_note_gain(leat_batcher *batcher, const lt_curve *curve, uint32_t rows, uint64_t ns);
 
 /* Chooses the lengths to which requests are padded anew when that is due. The caller holds the
  * lock, which is let go meanwhile. */

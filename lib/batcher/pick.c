@@ -65,12 +65,17 @@ static bool hold(leat_batcher *b, lt_batch_key *key, uint64_t now, uint64_t *out
     return now < until;
 }
 
-/* Whether the head runs alone: where batches gain next to nothing those in front would only wait
- * for those behind them. Now and then all run together, which shows whether that is still so. */
-static bool better_alone(leat_batcher *b, const lt_batch_key *key)
+/* Rows to take where batches gain next to nothing, as those in front would only wait for those
+ * behind them: the head's. Now and then as many more, which shows whether that is still so, at the
+ * least that those who are in it wait longer for. 0: batches gain. */
+static uint32_t rows_alone(leat_batcher *b, const lt_batch_key *key)
 {
-    return b->together > LT_ALONE_ABOVE && key->rows > head(key)->rows &&
-           ++b->n_split % LT_TOGETHER_EVERY != 0;
+    const uint32_t own = head(key)->rows, most = (uint32_t)b->desc.max_batch_size;
+    if (b->together <= LT_ALONE_ABOVE || key->rows == own) {
+        return 0;
+    }
+    const bool tried = ++b->n_split % LT_TOGETHER_EVERY == 0;
+    return tried && 2 * own <= most ? 2 * own : own;
 }
 
 /* Rows to take of those that wait: all, the first request's, or fewer that are just a run's size
@@ -79,9 +84,10 @@ static uint32_t rows_to_take(leat_batcher *b, const lt_batch_key *key)
 {
     const uint32_t most = (uint32_t)b->desc.max_batch_size;
     const uint32_t all = key->rows < most ? key->rows : most;
+    const uint32_t alone = rows_alone(b, key);
     uint32_t fewer = all;
-    if (better_alone(b, key)) {
-        return head(key)->rows;
+    if (alone > 0) {
+        return alone;
     }
     while (fewer > 0 && b->planned[fewer] != fewer) {
         fewer--;

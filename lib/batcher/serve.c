@@ -213,13 +213,13 @@ static void complete_all(leat_request *first, leat_status status, const leat_err
     end_all(first->batcher, first, NULL);
 }
 
-/* What batches gain. A first run, which makes its plan, counts half too much at most. */
-static void note_gain(leat_batcher *b, const lt_curve *curve, uint32_t rows, uint64_t ns)
+void lt_batcher_note_gain(leat_batcher *b, const lt_curve *curve, uint32_t rows, uint64_t ns)
 {
     const double alone = curve->run_ns[1];
-    if (rows > 1 && alone > 0 && b->weighs) {
+    if (rows > 1 && alone > 0 && curve->run_ns[rows] > 0 && b->weighs) {
         const double ratio = (double)ns / rows / alone;
-        b->together += ((ratio < 1.5 ? ratio : 1.5) - b->together) / 8;
+        b->n_gains += b->n_gains < 7;
+        b->together += ((ratio < 1.5 ? ratio : 1.5) - b->together) / (b->n_gains + 1);
     }
 }
 
@@ -237,7 +237,7 @@ static void learn(lt_instance *at, const lt_batch *batch, uint32_t rows, uint64_
     b->stats.pad_bytes += at->pad_bytes;
     at->input_bytes = at->pad_bytes = 0;
     if (status == LEAT_OK && b->keys[batch->key].hash == batch->hash) {
-        note_gain(b, &b->keys[batch->key].curve, rows, ns);
+        lt_batcher_note_gain(b, &b->keys[batch->key].curve, rows, ns);
         lt_curve_run(&b->keys[batch->key].curve, b->planned[rows], ns);
         lt_buckets_run(&b->pads, b->keys[batch->key].padded, b->planned[rows], ns, 1);
     }

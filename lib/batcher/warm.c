@@ -26,6 +26,7 @@ static void learn(leat_batcher *b, const lt_request_kind *kind, uint32_t planned
     key = key ? key : lt_keys_claim(b, kind);
     if (key != NULL) {
         lt_curve_run(&key->curve, planned, ns);
+        lt_batcher_note_gain(b, &key->curve, planned, ns);
     }
     lt_buckets_run(&b->pads, kind->padded, planned, ns, TRIES);
     pthread_mutex_unlock(&b->lock);

@@ -311,8 +311,10 @@ static void rows_that_gain_nothing_together_run_alone(void **state)
         assert_true(++n_tried < 64);
     }
     assert_true(n_tried > 1);
-    for (int i = 0; i < 64; i++) { /* and now and then */
-        n_together += most_of_four(b) > 1;
+    for (int i = 0; i < 64; i++) { /* and now and then two */
+        const int64_t most = most_of_four(b);
+        assert_in_range(most, 1, 2);
+        n_together += most > 1;
     }
     assert_in_range(n_together, 1, 16);
     b->element_ns = 0;
@@ -324,6 +326,25 @@ static void rows_that_gain_nothing_together_run_alone(void **state)
         assert_int_equal(most_of_four(b), 4);
     }
     close_bench(b);
+}
+
+/* What is run ahead of traffic says so, too. */
+static void rows_that_gained_nothing_when_warming_run_alone(void **state)
+{
+    (void)state;
+    for (int gains = 0; gains < 2; gains++) {
+        bench *b = open_bench((leat_batcher_desc){.max_batch_size = 4, .timeout_ns = UINT64_MAX});
+        float one[WIDTH] = {1};
+        const leat_array x = {LEAT_DTYPE_F32, 2, {1, WIDTH}, one, sizeof(one)};
+        b->element_ns = gains ? 0 : MS;
+        b->cost_ns = gains ? MS : 0;
+        for (int i = 0; i < 7; i++) {
+            b->n_runs = 0;
+            assert_ok(leat_batcher_warm(b->batcher, &x, 1, 0, &b->err), &b->err);
+        }
+        assert_int_equal(most_of_four(b), gains ? 4 : 1);
+        close_bench(b);
+    }
 }
 
 int main(void)
@@ -342,6 +363,7 @@ int main(void)
         cmocka_unit_test(batches_are_filled_up_to_a_size),
         cmocka_unit_test(batch_is_cut_to_a_size_where_rows_cost_less),
         cmocka_unit_test(rows_that_gain_nothing_together_run_alone),
+        cmocka_unit_test(rows_that_gained_nothing_when_warming_run_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
