@@ -336,6 +336,9 @@ leat_status leat_batcher_poll(leat_batcher *b, uint64_t *out_wait_ns, leat_error
 
 void leat_batcher_read_stats(leat_batcher *b, leat_batcher_stats *out_stats)
 {
+    if (b == NULL || out_stats == NULL) {
+        return;
+    }
     const size_t size = out_stats->struct_size;
     pthread_mutex_lock(&b->lock);
     leat_batcher_stats stats = b->stats;

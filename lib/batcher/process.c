@@ -42,12 +42,13 @@ static void finish_oldest(window *w)
     w->n--;
 }
 
-/* Others' requests fill the queue: waits for one of them. */
+/* Others' requests fill the queue, or have all keys: waits for one of them. */
 static void wait_for_room(leat_batcher *b)
 {
     pthread_mutex_lock(&b->lock);
     atomic_fetch_add(&b->n_without_room, 1); /* before looking: who gives one back looks after it */
-    if (!lt_batcher_has_room(b, 0) && !b->desc.no_threads) {
+    const bool room = lt_batcher_has_room(b, 0) && b->resting.first != NULL;
+    if (!room && !b->desc.no_threads) {
         pthread_cond_wait(&b->ended, &b->lock);
     }
     atomic_fetch_sub(&b->n_without_room, 1);

@@ -72,7 +72,7 @@ leat_status leat_batcher_warm(leat_batcher *b, const leat_array *inputs, size_t 
     if (b == NULL || inputs == NULL || n_inputs != b->io->n_inputs) {
         return lt_fail(err, LEAT_INVALID, "leat_batcher_warm: %zu inputs were given", n_inputs);
     }
-    lt_request_kind kind;
+    lt_request_kind kind = {0};
     leat_status status = lt_batcher_examine(b, inputs, n_inputs, group, &kind, err);
     const leat_request r = {.batcher = b,
                             .rows = kind.rows,

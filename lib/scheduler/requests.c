@@ -18,7 +18,7 @@ leat_status lt_scheduler_take(lt_core *c, bool admit, uint32_t queue, uint64_t n
         }
     }
     if (!lt_core_push(c, queue, now, deadline, item)) {
-        return lt_fail(err, LEAT_BUSY, "%u requests wait in queue %u", c->queues[queue].capacity,
+        return lt_fail(err, LEAT_BUSY, "%u requests wait in queue %u", c->queues[queue].limit,
                        queue);
     }
     return LEAT_OK;
@@ -53,7 +53,7 @@ leat_status leat_scheduler_submit(leat_scheduler *s, uint32_t queue, void *item,
     const bool admit = s->desc.admit || (lt_scheduler_guarded(s) && lt_rules[s->acting].admit);
     status = lt_scheduler_take(c, admit, queue, now, deadline, item, err);
     if (status == LEAT_OK) {
-        pthread_cond_signal(&s->work);
+        lt_scheduler_wake(s);
     }
 out:
     pthread_mutex_unlock(&s->lock);

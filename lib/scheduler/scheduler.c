@@ -185,7 +185,7 @@ static void *device_loop(void *argument)
             continue;
         }
         if (s->core.stats.waiting > 0) {
-            pthread_cond_signal(&s->work); /* another device may be idle */
+            lt_scheduler_wake(s); /* another device may be idle */
         }
         pthread_mutex_unlock(&s->lock);
         s->desc.run(s->desc.user, t->device, dispatch.queue, t->items, dispatch.rows);

@@ -102,6 +102,17 @@ static inline bool lt_scheduler_guarded(const leat_scheduler *s)
     return s->n_shadows > 0 && s->core.policy != LEAT_POLICY_LEARNED;
 }
 
+/* Something has come: with several devices all threads look, since the one that is woken alone may
+ * be of a device that is lost, or does not run that queue. The caller holds the lock. */
+static inline void lt_scheduler_wake(leat_scheduler *s)
+{
+    if (s->n_threads > 1) {
+        pthread_cond_broadcast(&s->work);
+    } else {
+        pthread_cond_signal(&s->work);
+    }
+}
+
 static inline uint64_t lt_scheduler_now(const leat_scheduler *s)
 {
     return s->desc.clock ? s->desc.clock(s->desc.clock_user) : lt_clock_ns();

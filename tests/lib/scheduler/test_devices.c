@@ -2,6 +2,8 @@
 /* Several devices, lost and preemptible ones; and the threads that run them. */
 #include "load.h"
 
+#include <time.h>
+
 /* ---- devices that are lost ------------------------------------------------------------------- */
 
 /* The same load for each device, in the same time. */
@@ -144,6 +146,44 @@ static void threads_run_everything(void **state)
     assert_int_equal(l.wrong, 0);
 }
 
+/* Each comes while both threads sleep: the one whose device cannot run it is not to be woken alone.
+ */
+static void a_queue_of_one_device_is_not_left_to_another(void **state)
+{
+    (void)state;
+    live l = {{0}, 0};
+    leat_context *context;
+    leat_scheduler *s;
+    leat_error err;
+    assert_ok(leat_context_create(NULL, &context, &err), &err);
+    const leat_scheduler_desc desc = {.struct_size = sizeof(desc),
+                                      .context = context,
+                                      .n_devices = 2,
+                                      .run = run_live,
+                                      .user = &l};
+    assert_ok(leat_scheduler_create(&desc, &s, &err), &err);
+    for (uint32_t q = 0; q < 2; q++) { /* queue 0 is device 0's alone, queue 1 is device 1's */
+        const leat_cost_point cost = {q, 1, 1000};
+        const leat_queue_desc queue = {
+            .struct_size = sizeof(queue), .max_batch = 1, .costs = &cost, .n_costs = 1};
+        uint32_t number;
+        assert_ok(leat_scheduler_add(s, &queue, &number, &err), &err);
+    }
+    const struct timespec pause = {0, 2 * MS};
+    for (uintptr_t i = 0; i < 16; i++) {
+        const uintptr_t q = i / 4 % 2;
+        const int before = atomic_load(&l.done[q]);
+        nanosleep(&pause, NULL); /* both are asleep again */
+        assert_ok(leat_scheduler_submit(s, (uint32_t)q, (void *)q, 0, &err), &err);
+        for (int k = 0; k < 5000 && atomic_load(&l.done[q]) == before; k++) {
+            nanosleep(&pause, NULL);
+        }
+        assert_int_equal(atomic_load(&l.done[q]), before + 1);
+    }
+    leat_scheduler_destroy(s);
+    leat_context_destroy(context);
+}
+
 enum {
     N_LOST = 4000
 };
@@ -234,6 +274,7 @@ int main(void)
         cmocka_unit_test(what_a_lost_device_ran_waits_again),
         cmocka_unit_test(a_preemptible_device_runs_chunks),
         cmocka_unit_test(threads_run_everything),
+        cmocka_unit_test(a_queue_of_one_device_is_not_left_to_another),
         cmocka_unit_test(a_lost_device_loses_no_request),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
