@@ -145,7 +145,8 @@ static bool make_instances(leat_batcher *b)
     b->instances = lt_arena_array(&b->arena, (size_t)b->desc.n_instances, sizeof(*b->instances));
     b->busy = lt_arena_array(&b->arena, (size_t)b->n_places, sizeof(*b->busy));
     b->lost = lt_arena_array(&b->arena, (size_t)b->n_places, sizeof(*b->lost));
-    if (b->busy == NULL || b->lost == NULL) {
+    b->shares = lt_arena_array(&b->arena, (size_t)b->n_places, sizeof(*b->shares));
+    if (b->busy == NULL || b->lost == NULL || b->shares == NULL) {
         return false;
     }
     for (int32_t i = 0; b->instances != NULL && i < b->desc.n_instances; i++) {

@@ -12,6 +12,7 @@
 #include "batcher/curve.h"
 #include "batcher/heap.h"
 #include "batcher/key.h"
+#include "batcher/share.h"
 #include "runtime/context.h"
 
 #include <leat/batcher.h>
@@ -120,6 +121,7 @@ struct lt_instance {
     lt_block *blocks;     /* [n_inputs]: where rows of several requests are put together */
     uint64_t input_bytes; /* of the batch under way */
     uint64_t pad_bytes;   /* of them */
+    double share;         /* lt_batcher_share when its run began */
 };
 
 struct leat_batcher {
@@ -146,11 +148,12 @@ struct leat_batcher {
     pthread_cond_t ended;       /* requests were completed: room, and for drain */
     lt_instance *idle;
     int32_t n_idle;
-    int32_t *busy; /* [n_places]: instances under way */
-    bool *lost;    /* [n_places] */
-    double margin; /* predicted ends are multiplied by it: 1 to 3, so that about one request of a
-                      hundred is late */
-    bool classes;  /* a request of another class than 0 has come */
+    int32_t *busy;    /* [n_places]: instances under way */
+    lt_share *shares; /* [n_places]: of their time */
+    bool *lost;       /* [n_places] */
+    double margin;    /* predicted ends are multiplied by it: 1 to 3, so that about one request of a
+                         hundred is late */
+    bool classes;     /* a request of another class than 0 has come */
     leat_request *free;
     _Atomic(leat_request *) returned; /* free, too: given back without the lock */
     _Atomic uint32_t n_taken;         /* that are neither */
@@ -256,6 +259,11 @@ static inline bool lt_batcher_busy_for(const leat_batcher *b, uint32_t class_ind
 lt_instance *lt_batcher_take(leat_batcher *batcher, const lt_instance *wanted);
 lt_instance *lt_batcher_take_instance(leat_batcher *batcher, bool urgent);
 void lt_batcher_return_instance(leat_batcher *batcher, lt_instance *instance);
+
+/* Nanoseconds of a place's time that each instance under way there has had until now, since the
+ * beginning; 0 where lengths are not chosen by cost. Called before `busy` changes. The caller holds
+ * the lock. */
+double lt_batcher_share(leat_batcher *batcher, int32_t place);
 
 /* Nanoseconds from now until a request of these rows of a key would be complete, behind all that
  * waits; 0 when not known (key NULL: its times are not). The caller holds the lock. */

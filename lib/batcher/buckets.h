@@ -7,11 +7,12 @@
  *     padded to              48   48   48   64  128  128  128  128   (3 buckets)
  *
  * A bucket (i, j] of n rows of all N costs n L(b, j) / b: L(b, j) is the time of a run of b rows of
- * length j, and b the rows that such a run finds waiting, the bucket's share n / N of all that wait
- * when a batch is begun, 1 to the largest batch. So fewer buckets make larger batches, more of them
- * less padding; where a row costs as much in a batch as alone only padding counts. The least sum is
- * found by dynamic programming over the candidates of which rows were seen: O(candidates^2
- * buckets), on integers and times that tests can set. */
+ * length j (its share of it, share.h, where others run beside it: else short ones would seem to
+ * cost what those do), and b the rows that such a run finds waiting, the bucket's share n / N of
+ * all that wait when a batch is begun, 1 to the largest batch. So fewer buckets make larger
+ * batches, more of them less padding; where a row costs as much in a batch as alone only padding
+ * counts. The least sum is found by dynamic programming over the candidates of which rows were
+ * seen: O(candidates^2 buckets), on integers and times that tests can set. */
 #ifndef LT_BATCHER_BUCKETS_H
 #define LT_BATCHER_BUCKETS_H
 

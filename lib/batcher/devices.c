@@ -103,6 +103,8 @@ static bool change_place(lt_instance *at)
         }
     }
     if (best >= 0) {
+        (void)lt_batcher_share(b, at->place);
+        at->share = lt_batcher_share(b, best);
         b->busy[at->place]--;
         b->busy[best]++;
         at->place = best;

@@ -228,6 +228,8 @@ static void learn(lt_instance *at, const lt_batch *batch, uint32_t rows, uint64_
 {
     leat_batcher *b = at->batcher;
     pthread_mutex_lock(&b->lock);
+    const double share = lt_batcher_share(b, at->place), own = share - at->share;
+    at->share = share;
     b->stats.batches++;
     b->stats.rows += rows;
     b->stats.fill_rows += b->planned[rows] - rows;
@@ -239,7 +241,7 @@ static void learn(lt_instance *at, const lt_batch *batch, uint32_t rows, uint64_
     if (status == LEAT_OK && b->keys[batch->key].hash == batch->hash) {
         lt_batcher_note_gain(b, &b->keys[batch->key].curve, rows, ns);
         lt_curve_run(&b->keys[batch->key].curve, b->planned[rows], ns);
-        lt_buckets_run(&b->pads, b->keys[batch->key].padded, b->planned[rows], ns, 1);
+        lt_buckets_run(&b->pads, b->keys[batch->key].padded, b->planned[rows], (uint64_t)own, 1);
     }
     pthread_mutex_unlock(&b->lock);
 }
@@ -369,6 +371,12 @@ static void serve_all(lt_instance *at, const lt_batch *batch)
     }
 }
 
+double lt_batcher_share(leat_batcher *b, int32_t place)
+{
+    return b->pads.most > 0 ? lt_share_go_on(&b->shares[place], lt_batcher_now(b), b->busy[place])
+                            : 0;
+}
+
 lt_instance *lt_batcher_take(leat_batcher *b, const lt_instance *wanted)
 {
     lt_instance **from = &b->idle;
@@ -379,6 +387,7 @@ lt_instance *lt_batcher_take(leat_batcher *b, const lt_instance *wanted)
     if (at != NULL) {
         *from = at->next;
         b->n_idle--;
+        at->share = lt_batcher_share(b, at->place);
         b->busy[at->place]++;
     }
     return at;
@@ -399,6 +408,7 @@ void lt_batcher_return_instance(leat_batcher *b, lt_instance *at)
     at->next = b->idle;
     b->idle = at;
     b->n_idle++;
+    (void)lt_batcher_share(b, at->place);
     b->busy[at->place]--;
 }
 
