@@ -15,12 +15,17 @@ void fuzz_fail(const char *what)
 
 static void *allocate(void *user, size_t bytes, size_t alignment)
 {
+    fuzz_context *fuzz = user;
     void *block = NULL;
+    if (fuzz->allow >= 0 && __atomic_fetch_sub(&fuzz->allow, 1, __ATOMIC_RELAXED) <= 0) {
+        __atomic_store_n(&fuzz->allow, 0, __ATOMIC_RELAXED);
+        return NULL;
+    }
     alignment = alignment < sizeof(void *) ? sizeof(void *) : alignment;
     if (posix_memalign(&block, alignment, bytes ? bytes : 1) != 0) {
         return NULL;
     }
-    __atomic_fetch_add((long *)user, 1, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&fuzz->live, 1, __ATOMIC_RELAXED);
     return block;
 }
 
@@ -28,7 +33,7 @@ static void release(void *user, void *block, size_t bytes)
 {
     (void)bytes;
     if (block != NULL) {
-        __atomic_fetch_sub((long *)user, 1, __ATOMIC_RELAXED);
+        __atomic_fetch_sub(&((fuzz_context *)user)->live, 1, __ATOMIC_RELAXED);
         free(block);
     }
 }
@@ -37,7 +42,8 @@ void fuzz_open(fuzz_context *fuzz)
 {
     leat_error err;
     memset(fuzz, 0, sizeof(*fuzz));
-    fuzz->allocator = (leat_allocator){.user = &fuzz->live, .alloc = allocate, .free = release};
+    fuzz->allow = -1;
+    fuzz->allocator = (leat_allocator){.user = fuzz, .alloc = allocate, .free = release};
     leat_context_desc desc = {.struct_size = sizeof(desc),
                               .allocator = &fuzz->allocator,
                               .threads = 1,
@@ -45,6 +51,15 @@ void fuzz_open(fuzz_context *fuzz)
     if (leat_context_create(&desc, &fuzz->context, &err) != LEAT_OK) {
         fuzz_fail(err.message);
     }
+}
+
+void fuzz_fail_memory(fuzz_context *fuzz, const uint8_t *data, size_t bytes)
+{
+    uint32_t hash = 2166136261u;
+    for (size_t i = 0; i < bytes; i++) {
+        hash = (hash ^ data[i]) * 16777619u; /* FNV-1a */
+    }
+    fuzz->allow = hash >> 29 == 0 ? (long)(hash % 300) : -1;
 }
 
 void fuzz_close(fuzz_context *fuzz)

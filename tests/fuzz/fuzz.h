@@ -20,11 +20,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 typedef struct fuzz_context {
     leat_allocator allocator;
     long live;
+    long allow; /* allocations that still succeed; negative: all */
     leat_context *context;
 } fuzz_context;
 
 /* Stops the program (for libFuzzer: a finding) when there is none. */
 void fuzz_open(fuzz_context *fuzz);
+/* For one input in eight, as its bytes say, memory runs out after some allocations. */
+void fuzz_fail_memory(fuzz_context *fuzz, const uint8_t *data, size_t bytes);
 /* Stops the program when a block is still live. */
 void fuzz_close(fuzz_context *fuzz);
 

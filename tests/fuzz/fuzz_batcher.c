@@ -203,6 +203,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     leat_model *model;
     fuzz_numbers n = fuzz_numbers_of(data, bytes);
     fuzz_open(&fuzz);
+    fuzz_fail_memory(&fuzz, data, bytes);
     if (leat_model_load_memory(fuzz.context, data, bytes, NULL, &model, &err) == LEAT_OK) {
         world w = {.io = leat_model_io(model), .n = &n};
         if (w.io->n_inputs <= MOST_IO && w.io->n_outputs <= MOST_IO) {

@@ -42,6 +42,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     leat_session *session;
     leat_model_desc desc = {.struct_size = sizeof(desc), .external_data = give_zeros};
     fuzz_open(&fuzz);
+    fuzz_fail_memory(&fuzz, data, bytes);
     if (leat_model_load_memory(fuzz.context, data, bytes, &desc, &model, &err) == LEAT_OK) {
         if (leat_session_create(model, NULL, &session, &err) == LEAT_OK) {
             leat_session_destroy(session);

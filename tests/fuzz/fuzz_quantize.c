@@ -120,6 +120,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     int reports = 0, good = 0;
     fuzz_numbers n = fuzz_numbers_of(data, bytes);
     fuzz_open(&fuzz);
+    fuzz_fail_memory(&fuzz, data, bytes);
     if (leat_model_load_memory(fuzz.context, data, bytes, NULL, &model, &err) == LEAT_OK) {
         const leat_model_signature *io = leat_model_io(model);
         const leat_session_desc desc = {

@@ -93,28 +93,39 @@ static void run_as(const leat_model *model, leat_precision precision, int plain,
     }
 }
 
-/* Every eighth model also in bf16, others in f16, others by the definition only. */
+static void load_and_run(const fuzz_context *fuzz, const uint8_t *data, size_t bytes, uint64_t more,
+                         fuzz_numbers n)
+{
+    leat_error err;
+    leat_model *model;
+    if (leat_model_load_memory(fuzz->context, data, bytes, NULL, &model, &err) != LEAT_OK) {
+        return;
+    }
+    const leat_model_signature *io = leat_model_io(model);
+    if (io->n_inputs <= MOST_IO && io->n_outputs <= MOST_IO) {
+        run_as(model, LEAT_PRECISION_MODEL, 0, n);
+        if (more < 3) {
+            run_as(model,
+                   more == 0   ? LEAT_PRECISION_BF16
+                   : more == 1 ? LEAT_PRECISION_F16
+                               : LEAT_PRECISION_MODEL,
+                   more == 2, n);
+        }
+    }
+    leat_model_destroy(model);
+}
+
+/* Every eighth model also in bf16, others in f16, others by the definition only, or
+ * again without enough memory. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
     fuzz_context fuzz;
-    leat_error err;
-    leat_model *model;
-    fuzz_numbers n = fuzz_numbers_of(data, bytes);
+    const fuzz_numbers n = fuzz_numbers_of(data, bytes);
     fuzz_open(&fuzz);
-    if (leat_model_load_memory(fuzz.context, data, bytes, NULL, &model, &err) == LEAT_OK) {
-        const leat_model_signature *io = leat_model_io(model);
-        if (io->n_inputs <= MOST_IO && io->n_outputs <= MOST_IO) {
-            run_as(model, LEAT_PRECISION_MODEL, 0, n);
-            const uint64_t more = n.state >> 32 & 7;
-            if (more < 3) {
-                run_as(model,
-                       more == 0   ? LEAT_PRECISION_BF16
-                       : more == 1 ? LEAT_PRECISION_F16
-                                   : LEAT_PRECISION_MODEL,
-                       more == 2, n);
-            }
-        }
-        leat_model_destroy(model);
+    load_and_run(&fuzz, data, bytes, n.state >> 32 & 7, n);
+    fuzz_fail_memory(&fuzz, data, bytes);
+    if (fuzz.allow >= 0) {
+        load_and_run(&fuzz, data, bytes, 7, n);
     }
     fuzz_close(&fuzz);
     return 0;

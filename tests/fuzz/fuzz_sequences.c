@@ -113,6 +113,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
         random = (random ^ data[i]) * 0x100000001b3u; /* FNV-1a */
     }
     fuzz_open(&fuzz);
+    fuzz_fail_memory(&fuzz, data, bytes);
     if (leat_model_load_memory(fuzz.context, data, bytes, NULL, &model, &err) == LEAT_OK) {
         const leat_session_desc session = {
             .struct_size = sizeof(session), .progress = stop, .progress_user = &reports};
