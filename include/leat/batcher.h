@@ -139,10 +139,8 @@ LEAT_API leat_status leat_batcher_create(leat_model *model, const leat_batcher_d
                                          leat_error *err) LEAT_MUST_CHECK;
 
 /* Told of a completion, on the thread that ran the batch or cancelled the request, or that
- * submitted one whose answer was kept. outputs is NULL
- * unless status is LEAT_OK. It may submit but must not wait for, flush, poll or destroy the
- * batcher.
- */
+ * submitted one whose answer was kept. outputs is NULL unless status is LEAT_OK. It may submit but
+ * must not wait for, flush, poll or destroy the batcher. */
 typedef void (*leat_request_fn)(void *user, leat_status status, const leat_array *outputs,
                                 size_t n_outputs, const leat_error *error);
 

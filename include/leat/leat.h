@@ -7,7 +7,8 @@
  *
  * Conventions that hold for every declaration below:
  *   - A call that can fail returns leat_status and takes a leat_error* as its last argument. The
- *     error may be NULL. On failure every out parameter is NULL or zero and nothing is leaked.
+ *     error may be NULL. On failure every out parameter is NULL or zero (a report's struct_size
+ *     stays) and nothing is leaked.
  *   - Descriptors start with struct_size = sizeof(the struct); all other fields may be zero, which
  *     asks for the default. Passing NULL for a descriptor asks for all defaults.
  *   - A child (model, session, tensor, stream) borrows its parent, which must outlive it.
@@ -341,7 +342,8 @@ LEAT_API leat_status leat_model_save(const leat_model *model, const char *path,
                                      const leat_model_save_desc *desc,
                                      leat_error *err) LEAT_MUST_CHECK;
 
-/* Frees the model. Its sessions must be destroyed already. */
+/* Frees the model. Its sessions, batchers, sequences and quantizers must be destroyed already.
+ * Threads:  no other call on this model may be under way. */
 LEAT_API void leat_model_destroy(leat_model *model);
 
 /* ------------------------------------------------------------------------------------------------
@@ -504,7 +506,7 @@ typedef struct leat_plan_report {
 LEAT_API leat_status leat_session_report(leat_session *session, leat_plan_report *out_report,
                                          leat_error *err) LEAT_MUST_CHECK;
 
-/* Frees the session. No run may be under way. */
+/* Frees the session. No run may be under way, none may wait on a stream. */
 LEAT_API void leat_session_destroy(leat_session *session);
 
 /* ------------------------------------------------------------------------------------------------
@@ -528,6 +530,7 @@ LEAT_API leat_status leat_tensor_wrap(leat_context *context, const char *device,
 
 /* Host view of a tensor in host memory.
  * Owns:     the view is valid as long as the tensor.
+ * Threads:  any; what runs and copies do with the data meanwhile is the caller's to order.
  * Errors:   UNSUPPORTED when the device's memory cannot be addressed by the host. */
 LEAT_API leat_status leat_tensor_map(leat_tensor *tensor, leat_array *out_array,
                                      leat_error *err) LEAT_MUST_CHECK;
@@ -537,10 +540,13 @@ LEAT_API leat_status leat_tensor_map(leat_tensor *tensor, leat_array *out_array,
 LEAT_API void leat_tensor_info(const leat_tensor *tensor, leat_array *out_array);
 
 /* Copies all of `source` to `target` (same dtype and bytes), across devices, and waits.
+ * Threads:  any, but not while a run writes either or reads `target`.
  * Errors:   INVALID for a mismatch; DEVICE_LOST. */
 LEAT_API leat_status leat_tensor_copy(leat_tensor *target, const leat_tensor *source,
                                       leat_error *err) LEAT_MUST_CHECK;
 
+/* Frees the tensor, and its memory unless that was wrapped. It must be bound to no session.
+ * Threads:  no other call on this tensor may be under way. */
 LEAT_API void leat_tensor_destroy(leat_tensor *tensor);
 
 /* ------------------------------------------------------------------------------------------------
@@ -549,6 +555,7 @@ LEAT_API void leat_tensor_destroy(leat_tensor *tensor);
 
 /* Creates a queue on a device.
  * Owns:     *out_stream is the caller's; borrows the context.
+ * Threads:  any.
  * Errors:   NO_DEVICE; NO_MEMORY; IO when a thread cannot be made. */
 LEAT_API leat_status leat_stream_create(leat_context *context, const char *device,
                                         leat_stream **out_stream, leat_error *err) LEAT_MUST_CHECK;
@@ -568,7 +575,8 @@ LEAT_API leat_status leat_stream_wrap(leat_context *context, const char *device,
 LEAT_API leat_status leat_stream_wait(leat_stream *stream, uint64_t timeout_ns,
                                       leat_error *err) LEAT_MUST_CHECK;
 
-/* Waits for the queued runs, then frees the stream. */
+/* Waits for the queued runs, then frees the stream.
+ * Threads:  any but a done callback; no other call on this stream may be under way. */
 LEAT_API void leat_stream_destroy(leat_stream *stream);
 
 #ifdef __cplusplus

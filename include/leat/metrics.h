@@ -32,6 +32,9 @@ typedef struct leat_gpu_monitor leat_gpu_monitor;
  *           the reason; NO_MEMORY. */
 LEAT_API leat_status leat_gpu_monitor_create(leat_context *context, leat_gpu_monitor **out_monitor,
                                              leat_error *err) LEAT_MUST_CHECK;
+
+/* Frees the monitor.
+ * Threads:  not while leat_metrics_write reads it. */
 LEAT_API void leat_gpu_monitor_destroy(leat_gpu_monitor *monitor);
 
 /* A batcher and what its series' label "model" says. */
@@ -90,6 +93,9 @@ LEAT_API leat_status leat_metrics_text(const leat_metrics_desc *desc, char *buff
  * Errors:   BUSY while a trace runs; NO_MEMORY. */
 LEAT_API leat_status leat_trace_start(leat_context *context, uint32_t n_events,
                                       leat_error *err) LEAT_MUST_CHECK;
+
+/* Ends the trace; what it holds stays for leat_trace_write. Does nothing when none runs.
+ * Threads:  any. */
 LEAT_API void leat_trace_stop(leat_context *context);
 
 /* Writes the last trace as JSON that chrome://tracing and ui.perfetto.dev read: a lane for each

@@ -14,8 +14,9 @@
  *            between them; ranges come from calibration data. Biases take back what the rounded
  *            weights lose on average, where the outputs err less with that.
  *   weights  DequantizeLinear by blocks (opset 21) in front of MatMul, activations in f32; no data
- * is needed; Conv stays as it is. leat keeps such weights packed while it computes. What is written
- * opens in any ONNX runtime. The conventions of leat.h hold. */
+ *            is needed; Conv stays as it is. leat keeps such weights packed while it computes.
+ *
+ * What is written opens in any ONNX runtime. The conventions of leat.h hold. */
 #ifndef LEAT_QUANTIZER_H
 #define LEAT_QUANTIZER_H
 
@@ -200,11 +201,14 @@ typedef struct leat_quantizer_report {
 } leat_quantizer_report;
 
 /* What was done; valid after leat_quantizer_finish, also when that failed with LIMIT.
+ * Owns:     what the report points at lives as long as the quantizer.
  * Errors:   INVALID before. */
 LEAT_API leat_status leat_quantizer_report_get(const leat_quantizer *quantizer,
                                                leat_quantizer_report *out_report,
                                                leat_error *err) LEAT_MUST_CHECK;
 
+/* Frees the quantizer and what its report points at.
+ * Threads:  no other call on this quantizer may be under way. */
 LEAT_API void leat_quantizer_destroy(leat_quantizer *quantizer);
 
 /* From file to file: method "dynamic" or "static", bits and calibration data are all it needs.

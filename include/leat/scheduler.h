@@ -82,8 +82,8 @@ typedef void (*leat_decision_fn)(void *user, const leat_decision *decision);
 /* Runs a batch; on the device's own thread. */
 typedef void (*leat_dispatch_fn)(void *user, uint32_t device, uint32_t queue, void *const *items,
                                  size_t n_items);
-/* Told of a request that is given back unrun, its deadline being out of
- * reach, or by LEARNED; must not call the scheduler. */
+/* Told of a request that is given back unrun, its deadline being out of reach, or by LEARNED; must
+ * not call the scheduler. */
 typedef void (*leat_expired_fn)(void *user, uint32_t queue, void *item);
 
 typedef struct leat_scheduler_desc {
@@ -114,7 +114,8 @@ typedef struct leat_scheduler_desc {
 } leat_scheduler_desc;
 
 /* Creates a scheduler without queues.
- * Owns:     *out_scheduler is the caller's.
+ * Owns:     *out_scheduler is the caller's; borrows the context.
+ * Threads:  any.
  * Errors:   INVALID; NO_MEMORY; IO when a thread cannot be made. */
 LEAT_API leat_status leat_scheduler_create(const leat_scheduler_desc *desc,
                                            leat_scheduler **out_scheduler,
@@ -166,7 +167,10 @@ typedef struct leat_dispatch {
  * Errors:   INVALID, also when the device has not ended. */
 LEAT_API leat_status leat_scheduler_begin(leat_scheduler *scheduler, uint32_t device,
                                           leat_dispatch *dispatch, leat_error *err) LEAT_MUST_CHECK;
-/* The device has done what was begun. */
+
+/* The device has done what was begun.
+ * Threads:  any.
+ * Errors:   INVALID when nothing was begun; NO_DEVICE when the device was lost meanwhile. */
 LEAT_API leat_status leat_scheduler_end(leat_scheduler *scheduler, uint32_t device,
                                         leat_error *err) LEAT_MUST_CHECK;
 
@@ -177,6 +181,10 @@ LEAT_API leat_status leat_scheduler_end(leat_scheduler *scheduler, uint32_t devi
  * Errors:   INVALID. */
 LEAT_API leat_status leat_scheduler_lose(leat_scheduler *scheduler, uint32_t device,
                                          leat_error *err) LEAT_MUST_CHECK;
+
+/* The device is there again and may be given batches. Does nothing for one that was not lost.
+ * Threads:  any.
+ * Errors:   INVALID for a number that no device has. */
 LEAT_API leat_status leat_scheduler_restore(leat_scheduler *scheduler, uint32_t device,
                                             leat_error *err) LEAT_MUST_CHECK;
 
@@ -203,7 +211,8 @@ typedef struct leat_scheduler_stats {
     uint64_t steps;  /* that the weights took */
 } leat_scheduler_stats;
 
-/* Threads:  any. */
+/* Reads the counts.
+ * Threads:  any. */
 LEAT_API void leat_scheduler_read_stats(leat_scheduler *scheduler, leat_scheduler_stats *out_stats);
 
 /* Waits for what runs, then frees everything. Requests that wait are dropped: `expired` is told.

@@ -62,9 +62,9 @@ typedef struct leat_sequences_desc {
     uint32_t capacity;  /* positions that a sequence's caches hold (memory for one more is taken);
                            without caches, that may wait; 0: 2048 */
     uint32_t max_piece; /* positions of prompts run at once, of one sequence or of several: a power
-                           of two, or 0: 32. Pieces
-                           have 1, 2, 4, ... positions, the last one of a prompt being padded if
-                           the model has only caches for states and gives outputs per position */
+                           of two, or 0: 32. Pieces have 1, 2, 4, ... positions, the last one of a
+                           prompt being padded if the model has only caches for states and gives
+                           outputs per position */
     const char *tokens; /* names of inputs; NULL: as above */
     const char *lengths;
     const char *positions;

@@ -121,10 +121,12 @@ static leat_status open_gpus(leat_gpu_monitor *m, leat_error *err)
 leat_status leat_gpu_monitor_create(leat_context *context, leat_gpu_monitor **out_monitor,
                                     leat_error *err)
 {
+    if (out_monitor != NULL) {
+        *out_monitor = NULL;
+    }
     if (context == NULL || out_monitor == NULL) {
         return lt_fail(err, LEAT_INVALID, "leat_gpu_monitor_create: an argument is NULL");
     }
-    *out_monitor = NULL;
     leat_gpu_monitor *m = lt_alloc_zeroed(&context->memory, sizeof(*m), sizeof(void *));
     if (m == NULL) {
         return lt_fail(err, LEAT_NO_MEMORY, "no memory for a GPU monitor");

@@ -479,6 +479,9 @@ static leat_status into_memory(void *user, const char *text, size_t bytes)
 leat_status leat_metrics_text(const leat_metrics_desc *desc, char *buffer, size_t bytes,
                               size_t *out_bytes, leat_error *err)
 {
+    if (out_bytes != NULL) {
+        *out_bytes = 0;
+    }
     if (out_bytes == NULL || (buffer == NULL && bytes > 0)) {
         return lt_fail(err, LEAT_INVALID, "leat_metrics_text: an argument is NULL");
     }

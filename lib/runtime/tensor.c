@@ -53,12 +53,14 @@ leat_status leat_tensor_create(leat_context *context, const char *device, leat_d
                                int32_t rank, const int64_t *shape, leat_tensor **out_tensor,
                                leat_error *err)
 {
+    if (out_tensor != NULL) {
+        *out_tensor = NULL;
+    }
     if (context == NULL || device == NULL || out_tensor == NULL) {
         return lt_fail(err, LEAT_INVALID, "leat_tensor_create: an argument is NULL");
     }
     leat_tensor *tensor;
     leat_status status = create(context, device, dtype, rank, shape, &tensor, err);
-    *out_tensor = NULL;
     if (status != LEAT_OK) {
         return status;
     }
@@ -75,13 +77,15 @@ leat_status leat_tensor_create(leat_context *context, const char *device, leat_d
 leat_status leat_tensor_wrap(leat_context *context, const char *device, const leat_array *array,
                              leat_tensor **out_tensor, leat_error *err)
 {
+    if (out_tensor != NULL) {
+        *out_tensor = NULL;
+    }
     if (context == NULL || device == NULL || array == NULL || out_tensor == NULL) {
         return lt_fail(err, LEAT_INVALID, "leat_tensor_wrap: an argument is NULL");
     }
     leat_tensor *tensor;
     leat_status status =
         create(context, device, array->dtype, array->rank, array->shape, &tensor, err);
-    *out_tensor = NULL;
     if (status != LEAT_OK) {
         return status;
     }
@@ -98,6 +102,9 @@ leat_status leat_tensor_wrap(leat_context *context, const char *device, const le
 
 leat_status leat_tensor_map(leat_tensor *tensor, leat_array *out_array, leat_error *err)
 {
+    if (out_array != NULL) {
+        *out_array = (leat_array){0};
+    }
     if (tensor == NULL || out_array == NULL) {
         return lt_fail(err, LEAT_INVALID, "leat_tensor_map: an argument is NULL");
     }

@@ -193,10 +193,12 @@ static lt_sequence *find(leat_sequences *s, uint64_t id)
 
 leat_status leat_sequences_join(leat_sequences *s, uint64_t *out_sequence, leat_error *err)
 {
+    if (out_sequence != NULL) {
+        *out_sequence = 0;
+    }
     if (s == NULL || out_sequence == NULL) {
         return lt_fail(err, LEAT_INVALID, "leat_sequences_join: an argument is NULL");
     }
-    *out_sequence = 0;
     pthread_mutex_lock(&s->lock);
     uint32_t i = 0;
     while (i < s->n_slots && s->slots[i].use != LT_SLOT_FREE) {
@@ -270,6 +272,9 @@ static leat_array last_of(const leat_sequences *s, const lt_sequence *q, size_t 
 leat_status leat_sequences_result(leat_sequences *s, uint64_t id, size_t output,
                                   leat_array *out_array, leat_error *err)
 {
+    if (out_array != NULL) {
+        *out_array = (leat_array){0};
+    }
     if (s == NULL || out_array == NULL || output >= s->io->n_outputs ||
         lt_is_state_output(s, output)) {
         return lt_fail(
