@@ -105,6 +105,13 @@ void *lt_alloc_zeroed(lt_memory *memory, size_t bytes, size_t alignment)
     return block;
 }
 
+char *lt_copy_text(lt_memory *memory, const char *text)
+{
+    size_t bytes = strlen(text) + 1;
+    char *copy = lt_alloc(memory, bytes, 1);
+    return copy ? memcpy(copy, text, bytes) : NULL;
+}
+
 void lt_free(lt_memory *memory, void *block, size_t bytes)
 {
     if (block == NULL) {

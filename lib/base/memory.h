@@ -31,6 +31,9 @@ void lt_memory_init(lt_memory *memory, const leat_allocator *allocator, uint64_t
 void *lt_alloc(lt_memory *memory, size_t bytes, size_t alignment);
 void *lt_alloc_zeroed(lt_memory *memory, size_t bytes, size_t alignment);
 
+/* A copy of a text, of strlen(text) + 1 bytes; NULL as above. */
+char *lt_copy_text(lt_memory *memory, const char *text);
+
 /* Frees a block of lt_alloc; `bytes` as asked for then; NULL does nothing. */
 void lt_free(lt_memory *memory, void *block, size_t bytes);
 

@@ -39,14 +39,9 @@ static const struct {
     [LEAT_DTYPE_I2] = {"i2", 2},
 };
 
-static bool holds_arrays(leat_dtype dtype)
-{
-    return dtype == LEAT_DTYPE_MAP || dtype == LEAT_DTYPE_SEQUENCE || dtype == LEAT_DTYPE_OPTIONAL;
-}
-
 uint32_t lt_dtype_bits(leat_dtype dtype)
 {
-    if (holds_arrays(dtype)) {
+    if (lt_is_container(dtype)) {
         return 8 * sizeof(leat_array);
     }
     return (unsigned)dtype < LEAT_DTYPE_COUNT ? dtypes[dtype].bits : 0;
@@ -54,7 +49,7 @@ uint32_t lt_dtype_bits(leat_dtype dtype)
 
 const char *leat_dtype_name(leat_dtype dtype)
 {
-    if (holds_arrays(dtype)) {
+    if (lt_is_container(dtype)) {
         return dtype == LEAT_DTYPE_MAP        ? "map"
                : dtype == LEAT_DTYPE_SEQUENCE ? "sequence"
                                               : "optional";

@@ -9,6 +9,19 @@
 /* Bits of one element; 0 for an undefined type. */
 uint32_t lt_dtype_bits(leat_dtype dtype);
 
+/* Whether elements of the type are arrays. */
+static inline bool lt_is_container(leat_dtype dtype)
+{
+    return dtype == LEAT_DTYPE_MAP || dtype == LEAT_DTYPE_SEQUENCE || dtype == LEAT_DTYPE_OPTIONAL;
+}
+
+/* Whether rows of the type can be moved as bytes: of whole bytes, and no strings. */
+static inline bool lt_is_movable(leat_dtype dtype)
+{
+    return dtype > LEAT_DTYPE_UNDEFINED && dtype < LEAT_DTYPE_COUNT && dtype != LEAT_DTYPE_STRING &&
+           lt_dtype_bits(dtype) >= 8;
+}
+
 /* Product of the dimensions; false when one is negative or the product of those that are not 0
  * overflows int64_t. */
 bool lt_shape_count(int32_t rank, const int64_t *shape, size_t *out_count);

@@ -3,19 +3,13 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/tensor.h"
 
 #include <string.h>
 
-/* Whether elements of the type can be moved by whole bytes, and mean the same elsewhere. */
-static bool moves(leat_dtype dtype)
-{
-    return dtype > LEAT_DTYPE_UNDEFINED && dtype < LEAT_DTYPE_COUNT && dtype != LEAT_DTYPE_STRING &&
-           leat_dtype_bytes(dtype, 2) >= 2;
-}
-
 static leat_status check_type(const leat_io *io, leat_error *err)
 {
-    return moves(io->dtype)
+    return lt_is_movable(io->dtype)
                ? LEAT_OK
                : lt_fail(err, LEAT_UNSUPPORTED, "'%s': values of type %s cannot be batched",
                          io->name, leat_dtype_name(io->dtype));

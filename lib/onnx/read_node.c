@@ -18,11 +18,6 @@ enum {
 
 #define SHORT(s) (int)((s).bytes < 80 ? (s).bytes : 80), (s).data ? (s).data : ""
 
-static bool text_is(leat_string s, const char *text)
-{
-    return s.bytes == strlen(text) && memcmp(s.data, text, s.bytes) == 0;
-}
-
 /* A NodeProto as it is being read. */
 typedef struct raw_node {
     leat_string name, op, domain, overload;
@@ -204,7 +199,7 @@ static leat_status read_parts(lt_reader *reader, lt_wire message, lt_scope *scop
                               const raw_node *raw, lt_node_desc *desc, leat_error *err)
 {
     lt_arena *scratch = &reader->scratch;
-    bool main_domain = text_is(raw->domain, "ai.onnx");
+    bool main_domain = lt_read_is(raw->domain, "ai.onnx");
     uint32_t *inputs = lt_arena_array(scratch, raw->n_inputs, sizeof(*inputs));
     uint32_t *outputs = lt_arena_array(scratch, raw->n_outputs, sizeof(*outputs));
     leat_attr *attrs = lt_arena_array(scratch, raw->n_attrs, sizeof(*attrs));

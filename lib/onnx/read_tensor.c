@@ -302,11 +302,6 @@ static leat_status parse_number(leat_string text, const char *key, uint64_t *out
                           (int)(text.bytes < 40 ? text.bytes : 40), text.data);
 }
 
-static bool string_is(leat_string s, const char *text)
-{
-    return s.bytes == strlen(text) && memcmp(s.data, text, s.bytes) == 0;
-}
-
 static leat_status read_external_entry(lt_wire wire, external_entry *entry, leat_error *err)
 {
     leat_string pair[2] = {{"", 0}, {"", 0}};
@@ -320,11 +315,11 @@ static leat_status read_external_entry(lt_wire wire, external_entry *entry, leat
     if (status != LEAT_OK) {
         return status;
     }
-    if (string_is(pair[0], "location")) {
+    if (lt_read_is(pair[0], "location")) {
         entry->location = pair[1];
-    } else if (string_is(pair[0], "offset")) {
+    } else if (lt_read_is(pair[0], "offset")) {
         return parse_number(pair[1], "offset", &entry->offset, err);
-    } else if (string_is(pair[0], "length")) {
+    } else if (lt_read_is(pair[0], "length")) {
         entry->has_length = true;
         return parse_number(pair[1], "length", &entry->length, err);
     }

@@ -10,6 +10,8 @@
 #include "onnx/reader.h"
 #include "onnx/wire.h"
 
+#include <string.h>
+
 /* Bounds that no real model comes near. */
 #define LT_MAX_SUBGRAPH_DEPTH 16
 #define LT_MAX_FUNCTION_DEPTH 16
@@ -50,6 +52,11 @@ typedef struct lt_scope {
     const lt_opset *opsets; /* of the function; NULL: the model's */
     size_t n_opsets;
 } lt_scope;
+
+static inline bool lt_read_is(leat_string s, const char *text)
+{
+    return s.bytes == strlen(text) && memcmp(s.data, text, s.bytes) == 0;
+}
 
 /* Reads a string field into `out` (borrowed from the file). */
 leat_status lt_read_string(const lt_field *field, const lt_wire *wire, const char *what,

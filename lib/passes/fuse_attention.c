@@ -220,22 +220,12 @@ static leat_status swap_keys(lt_graph *graph, attention *a, const leat_node *at,
     static const int64_t swap[4] = {0, 2, 1, 3};
     leat_value k = graph->values[a->k];
     int64_t shape[4] = {k.shape[0], k.shape[2], k.shape[1], k.shape[3]};
-    leat_attr perm = {"perm", LEAT_ATTR_INTS, 4, {.ints = swap}};
     uint32_t made;
     leat_status status = lt_new_value(graph, k.dtype, 4, shape, &made, err);
     if (status != LEAT_OK) {
         return status;
     }
-    lt_node_desc desc = {.op = "Transpose",
-                         .domain = "",
-                         .name = "",
-                         .inputs = &a->k,
-                         .n_inputs = 1,
-                         .outputs = &made,
-                         .n_outputs = 1,
-                         .attrs = &perm,
-                         .n_attrs = 1};
-    status = lt_graph_add_node(graph, &desc, lt_position(graph, at), NULL, err);
+    status = lt_add_transpose(graph, a->k, swap, made, at, NULL, err);
     a->k = made;
     return status;
 }

@@ -32,21 +32,8 @@ static leat_status add_transpose(lt_graph *graph, uint32_t from, const int64_t *
     for (int32_t i = 0; i < x.rank; i++) {
         shape[i] = x.shape[perm[i]];
     }
-    leat_attr attr = {"perm", LEAT_ATTR_INTS, (size_t)x.rank, {.ints = perm}};
     leat_status status = lt_new_value(graph, x.dtype, x.rank, shape, out, err);
-    if (status == LEAT_OK) {
-        lt_node_desc desc = {.op = "Transpose",
-                             .domain = "",
-                             .name = "",
-                             .inputs = &from,
-                             .n_inputs = 1,
-                             .outputs = out,
-                             .n_outputs = 1,
-                             .attrs = &attr,
-                             .n_attrs = 1};
-        status = lt_graph_add_node(graph, &desc, lt_position(graph, at), NULL, err);
-    }
-    return status;
+    return status ? status : lt_add_transpose(graph, from, perm, *out, at, NULL, err);
 }
 
 /* Inputs that hold data of the node's layout: the first, and the residual. */
@@ -115,17 +102,7 @@ static leat_status rewrite(lt_graph *graph, leat_node *node, leat_error *err)
     if (status != LEAT_OK) {
         return status;
     }
-    leat_attr perm = {"perm", LEAT_ATTR_INTS, (size_t)y.rank, {.ints = first}};
-    lt_node_desc desc = {.op = "Transpose",
-                         .domain = "",
-                         .name = "",
-                         .inputs = &made_value,
-                         .n_inputs = 1,
-                         .outputs = &out,
-                         .n_outputs = 1,
-                         .attrs = &perm,
-                         .n_attrs = 1};
-    status = lt_graph_add_node(graph, &desc, lt_position(graph, node), &back, err);
+    status = lt_add_transpose(graph, made_value, first, out, node, &back, err);
     lt_graph_remove_node(graph, node);
     return status;
 }

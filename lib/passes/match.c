@@ -84,6 +84,23 @@ uint32_t lt_position(const lt_graph *graph, const leat_node *node)
     return i;
 }
 
+leat_status lt_add_transpose(lt_graph *graph, uint32_t from, const int64_t *perm, uint32_t to,
+                             const leat_node *before, leat_node **out_node, leat_error *err)
+{
+    const leat_attr attr = {
+        "perm", LEAT_ATTR_INTS, (size_t)graph->values[from].rank, {.ints = perm}};
+    const lt_node_desc desc = {.op = "Transpose",
+                               .domain = "",
+                               .name = "",
+                               .inputs = &from,
+                               .n_inputs = 1,
+                               .outputs = &to,
+                               .n_outputs = 1,
+                               .attrs = &attr,
+                               .n_attrs = 1};
+    return lt_graph_add_node(graph, &desc, lt_position(graph, before), out_node, err);
+}
+
 leat_status lt_rewrite_node(lt_graph *graph, const lt_rewrite *r, leat_node **out_node,
                             leat_error *err)
 {

@@ -26,6 +26,12 @@ bool lt_constant_float(const lt_graph *graph, uint32_t value, double *out);
 /* Position of a node in the order; n_nodes when it is not there. */
 uint32_t lt_position(const lt_graph *graph, const leat_node *node);
 
+/* Adds a Transpose of `from` by perm[rank of it], before `before`, that makes the value `to`.
+ * out_node may be NULL. Errors:   NO_MEMORY. */
+leat_status lt_add_transpose(lt_graph *graph, uint32_t from, const int64_t *perm, uint32_t to,
+                             const leat_node *before, leat_node **out_node,
+                             leat_error *err) LEAT_MUST_CHECK;
+
 /* Makes node `from`'s copy with other inputs, output, domain and attributes added, at the position
  * of `at`. attrs may be NULL. Errors:   NO_MEMORY. */
 typedef struct lt_rewrite {

@@ -143,17 +143,7 @@ static leat_status permute_constant(lt_pusher *p, uint32_t value, const leat_nod
         status = lt_new_value(graph, v.dtype, p->rank, shape, &made, err);
     }
     if (status == LEAT_OK) {
-        leat_attr attr = {"perm", LEAT_ATTR_INTS, (size_t)p->rank, {.ints = inverse}};
-        lt_node_desc desc = {.op = "Transpose",
-                             .domain = "",
-                             .name = "",
-                             .inputs = &wide,
-                             .n_inputs = 1,
-                             .outputs = &made,
-                             .n_outputs = 1,
-                             .attrs = &attr,
-                             .n_attrs = 1};
-        status = lt_graph_add_node(graph, &desc, lt_position(graph, at), NULL, err);
+        status = lt_add_transpose(graph, wide, inverse, made, at, NULL, err);
         *out = made;
         *out_good = true;
     }
@@ -268,17 +258,7 @@ leat_status lt_push_transpose(lt_pusher *p, leat_node *node, leat_node **out_tra
     }
     if (status == LEAT_OK) {
         made->opset = node->opset;
-        leat_attr perm = {"perm", LEAT_ATTR_INTS, (size_t)p->rank, {.ints = p->perm}};
-        lt_node_desc desc = {.op = "Transpose",
-                             .domain = "",
-                             .name = "",
-                             .inputs = &made_value,
-                             .n_inputs = 1,
-                             .outputs = &out,
-                             .n_outputs = 1,
-                             .attrs = &perm,
-                             .n_attrs = 1};
-        status = lt_graph_add_node(graph, &desc, lt_position(graph, node), out_transpose, err);
+        status = lt_add_transpose(graph, made_value, p->perm, out, node, out_transpose, err);
         lt_graph_remove_node(graph, node);
     }
     return status;

@@ -49,28 +49,10 @@ typedef struct bin {
 /* --- hashes -------------------------------------------------------------------------------------
  */
 
-static uint64_t hash_text(uint64_t hash, const char *text)
-{
-    return lt_hash(hash, text, strlen(text) + 1);
-}
-
 static uint64_t hash_attr(uint64_t hash, const leat_attr *attr)
 {
-    hash = hash_text(hash, attr->name);
-    switch (attr->type) {
-    case LEAT_ATTR_FLOAT:
-        return lt_hash(hash, &attr->u.f, sizeof(attr->u.f));
-    case LEAT_ATTR_INT:
-        return lt_hash(hash, &attr->u.i, sizeof(attr->u.i));
-    case LEAT_ATTR_STRING:
-        return lt_hash(hash, attr->u.s.data, attr->u.s.bytes);
-    case LEAT_ATTR_FLOATS:
-        return lt_hash(hash, attr->u.floats, attr->count * sizeof(float));
-    case LEAT_ATTR_INTS:
-        return lt_hash(hash, attr->u.ints, attr->count * sizeof(int64_t));
-    default:
-        return hash;
-    }
+    hash = lt_hash_text(hash, attr->name);
+    return lt_hash_attr_data(hash, attr);
 }
 
 static uint64_t hash_model(const leat_model *model)
@@ -79,7 +61,7 @@ static uint64_t hash_model(const leat_model *model)
     uint64_t hash = LT_HASH_START;
     for (uint32_t i = 0; i < graph->n_nodes; i++) {
         const leat_node *node = graph->nodes[i];
-        hash = hash_text(hash_text(hash, node->op), node->domain);
+        hash = lt_hash_text(lt_hash_text(hash, node->op), node->domain);
         hash = lt_hash(hash, node->inputs, node->n_inputs * sizeof(*node->inputs));
         hash = lt_hash(hash, node->outputs, node->n_outputs * sizeof(*node->outputs));
         for (uint32_t a = 0; a < node->n_attrs; a++) {
@@ -88,7 +70,7 @@ static uint64_t hash_model(const leat_model *model)
     }
     for (uint32_t i = 0; i < graph->n_values; i++) {
         const leat_value *v = &graph->values[i];
-        hash = hash_text(hash, v->name);
+        hash = lt_hash_text(hash, v->name);
         if (v->data != NULL) {
             hash = lt_hash(hash, v->data, v->bytes);
             lt_model_release_pages(model);
@@ -119,8 +101,8 @@ static uint64_t hash_choice(const leat_quantizer *q)
                             (uint32_t)q->block};
     uint64_t hash = lt_hash(hash_settings(q), all, sizeof(all));
     hash = lt_hash(hash, &q->desc.max_drop, sizeof(q->desc.max_drop));
-    hash = hash_text(hash, cpu->description ? cpu->description : "");
-    return hash_text(hash, cpu->features ? cpu->features : "") | 1;
+    hash = lt_hash_text(hash, cpu->description ? cpu->description : "");
+    return lt_hash_text(hash, cpu->features ? cpu->features : "") | 1;
 }
 
 /* --- writing ------------------------------------------------------------------------------------

@@ -34,11 +34,6 @@
 /* --- the key -----------------------------------------------------------------------------------
  */
 
-static uint64_t hash_text(uint64_t hash, const char *text)
-{
-    return lt_hash(hash, text, strlen(text) + 1);
-}
-
 static uint64_t hash_value(uint64_t hash, const leat_value *value)
 {
     const int32_t what[3] = {value->dtype, value->rank, value->data != NULL};
@@ -49,23 +44,11 @@ static uint64_t hash_value(uint64_t hash, const leat_value *value)
 
 static uint64_t hash_attr(uint64_t hash, const leat_attr *attr)
 {
-    hash = hash_text(hash, attr->name);
+    hash = lt_hash_text(hash, attr->name);
     hash = lt_hash(hash, &attr->type, sizeof(attr->type));
     hash = lt_hash(hash, &attr->count, sizeof(attr->count));
-    switch (attr->type) {
-    case LEAT_ATTR_FLOAT:
-        return lt_hash(hash, &attr->u.f, sizeof(attr->u.f));
-    case LEAT_ATTR_INT:
-        return lt_hash(hash, &attr->u.i, sizeof(attr->u.i));
-    case LEAT_ATTR_STRING:
-        return lt_hash(hash, attr->u.s.data, attr->u.s.bytes);
-    case LEAT_ATTR_FLOATS:
-        return lt_hash(hash, attr->u.floats, attr->count * sizeof(*attr->u.floats));
-    case LEAT_ATTR_INTS:
-        return lt_hash(hash, attr->u.ints, attr->count * sizeof(*attr->u.ints));
-    default:
-        return hash; /* tensors, strings and graphs do not change what is fast */
-    }
+    /* Tensors, strings and graphs do not change what is fast. */
+    return lt_hash_attr_data(hash, attr);
 }
 
 static uint64_t hash_device(uint64_t hash, const leat_plan *plan)
@@ -75,10 +58,10 @@ static uint64_t hash_device(uint64_t hash, const leat_plan *plan)
     const uint32_t threads = lt_pool_threads(device->context->pool);
     hash = lt_hash(hash, &version, sizeof(version));
     hash = lt_hash(hash, &threads, sizeof(threads));
-    hash = hash_text(hash, device->backend->version ? device->backend->version : "");
-    hash = hash_text(hash, device->backend->name);
-    hash = hash_text(hash, device->info.description ? device->info.description : "");
-    return hash_text(hash, device->info.features ? device->info.features : "");
+    hash = lt_hash_text(hash, device->backend->version ? device->backend->version : "");
+    hash = lt_hash_text(hash, device->backend->name);
+    hash = lt_hash_text(hash, device->info.description ? device->info.description : "");
+    return lt_hash_text(hash, device->info.features ? device->info.features : "");
 }
 
 static size_t last_cache_bytes(void)
@@ -102,8 +85,8 @@ uint64_t lt_choose_key(const leat_plan *plan, const leat_kernel_node *node, cons
     const int32_t what[4] = {n->opset, (int32_t)plan->options.precision,
                              plan->options.plain_algorithms, is_cold(plan)};
     uint64_t hash = hash_device(LT_HASH_START, plan);
-    hash = hash_text(hash, n->op);
-    hash = hash_text(hash, n->domain);
+    hash = lt_hash_text(hash, n->op);
+    hash = lt_hash_text(hash, n->domain);
     hash = lt_hash(hash, what, sizeof(what));
     for (uint32_t i = 0; i < n->n_attrs; i++) {
         hash = hash_attr(hash, &n->attrs[i]);
@@ -112,10 +95,10 @@ uint64_t lt_choose_key(const leat_plan *plan, const leat_kernel_node *node, cons
         bool input = i < n->n_inputs;
         const leat_value *value =
             input ? leat_kernel_input(node, i) : leat_kernel_output(node, i - n->n_inputs);
-        hash = value ? hash_value(hash, value) : hash_text(hash, "none");
+        hash = value ? hash_value(hash, value) : lt_hash_text(hash, "none");
     }
     for (size_t i = 0; i < n_ways; i++) {
-        hash = hash_text(hash, ways[i].name);
+        hash = lt_hash_text(hash, ways[i].name);
     }
     return hash;
 }

@@ -40,13 +40,6 @@ static leat_status check_desc(const leat_context_desc *desc, leat_error *err)
     return LEAT_OK;
 }
 
-static char *copy_string(lt_memory *memory, const char *text)
-{
-    size_t bytes = strlen(text) + 1;
-    char *copy = lt_alloc(memory, bytes, 1);
-    return copy ? memcpy(copy, text, bytes) : NULL;
-}
-
 static uint32_t spin_us(const leat_context_desc *desc)
 {
     return desc->spin_us == 0 ? DEFAULT_SPIN_US : desc->spin_us < 0 ? 0 : (uint32_t)desc->spin_us;
@@ -55,7 +48,7 @@ static uint32_t spin_us(const leat_context_desc *desc)
 static leat_status start(leat_context *context, const leat_context_desc *desc, leat_error *err)
 {
     const char *directory = desc->plugin_directory ? desc->plugin_directory : LEAT_PLUGIN_DIRECTORY;
-    context->plugin_directory = copy_string(&context->memory, directory);
+    context->plugin_directory = lt_copy_text(&context->memory, directory);
     if (context->plugin_directory == NULL) {
         return lt_fail(err, LEAT_NO_MEMORY, "context: no memory");
     }

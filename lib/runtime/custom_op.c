@@ -165,13 +165,6 @@ static void free_op(lt_memory *memory, lt_custom_op *op)
     lt_free(memory, op, sizeof(*op));
 }
 
-static char *copy_text(lt_memory *memory, const char *text)
-{
-    size_t bytes = strlen(text) + 1;
-    char *copy = lt_alloc(memory, bytes, 1);
-    return copy ? memcpy(copy, text, bytes) : NULL;
-}
-
 static lt_custom_op *make_op(lt_memory *memory, const leat_op_desc *desc)
 {
     lt_custom_op *op = lt_alloc_zeroed(memory, sizeof(*op), 16);
@@ -180,8 +173,8 @@ static lt_custom_op *make_op(lt_memory *memory, const leat_op_desc *desc)
     }
     op->desc = *desc;
     op->desc.since = desc->since ? desc->since : 1;
-    op->desc.domain = copy_text(memory, desc->domain);
-    op->desc.name = copy_text(memory, desc->name);
+    op->desc.domain = lt_copy_text(memory, desc->domain);
+    op->desc.name = lt_copy_text(memory, desc->name);
     if (op->desc.domain == NULL || op->desc.name == NULL) {
         free_op(memory, op);
         return NULL;

@@ -54,10 +54,9 @@ struct lt_frame {
 };
 
 /* Makes the frames of all bodies in `arena`. The runner's other fields are set.
- * Owns:     on failure too lt_runner_destroy is due.
+ * Owns:     on failure, too, lt_runner_trim frees what was made.
  * Errors:   NO_MEMORY. */
 leat_status lt_runner_create(lt_runner *runner, lt_arena *arena, leat_error *err) LEAT_MUST_CHECK;
-void lt_runner_destroy(lt_runner *runner);
 
 /* Starts a run of the session: counters, times of nodes. */
 void lt_runner_start(lt_runner *runner);

@@ -8,11 +8,6 @@
 
 #include <string.h>
 
-static leat_status no_memory(leat_error *err)
-{
-    return lt_fail(err, LEAT_NO_MEMORY, "no memory to plan a run");
-}
-
 /* ------------------------------------------------------------------------------------------------
  * Creation
  * --------------------------------------------------------------------------------------------- */
@@ -47,7 +42,7 @@ static leat_status take_inputs(lt_stage *stage, const lt_stage_desc *desc, leat_
     stage->inputs = lt_arena_array(arena, graph->n_inputs + 1u, sizeof(*stage->inputs));
     stage->output_spaces = lt_arena_array(arena, graph->n_outputs + 1u, sizeof(uint32_t));
     if (stage->inputs == NULL || stage->output_spaces == NULL) {
-        return no_memory(err);
+        return lt_plan_no_memory(err);
     }
     for (uint32_t i = 0; desc->output_spaces != NULL && i < graph->n_outputs; i++) {
         stage->output_spaces[i] = desc->output_spaces[i];
@@ -74,7 +69,7 @@ static leat_status take_content(lt_stage *stage, const void *content, leat_error
     }
     void *copy = lt_arena_alloc(&stage->arena, bytes + 1, LT_ALIGNMENT);
     if (copy == NULL) {
-        return no_memory(err);
+        return lt_plan_no_memory(err);
     }
     if (bytes != 0) {
         memcpy(copy, content, bytes);
@@ -91,7 +86,7 @@ static leat_status take_made(lt_stage *stage, const lt_item *made, leat_error *e
     const leat_node *node = stage->body->graph->nodes[stage->parent->barrier_node];
     stage->made = lt_arena_array(&stage->arena, node->n_outputs + 1u, sizeof(*stage->made));
     if (stage->made == NULL) {
-        return no_memory(err);
+        return lt_plan_no_memory(err);
     }
     for (uint32_t k = 0; k < node->n_outputs; k++) {
         uint32_t v = node->outputs[k];
@@ -121,7 +116,7 @@ static leat_status start(lt_stage *stage, const lt_stage_desc *desc, leat_error 
     stage->output_done = parent ? lt_arena_copy(arena, parent->output_done, graph->n_outputs)
                                 : lt_arena_array(arena, graph->n_outputs + 1u, sizeof(bool));
     if (stage->values == NULL || stage->refs == NULL || stage->output_done == NULL) {
-        return no_memory(err);
+        return lt_plan_no_memory(err);
     }
     if (parent != NULL) {
         stage->first_node = parent->barrier_node + parent->at_host;
@@ -143,7 +138,7 @@ leat_status lt_stage_create(const lt_stage_desc *desc, lt_stage **out_stage, lea
     }
     lt_stage *stage = lt_alloc_zeroed(memory, sizeof(*stage), LT_ALIGNMENT);
     if (stage == NULL) {
-        return no_memory(err);
+        return lt_plan_no_memory(err);
     }
     lt_arena_init(&stage->arena, memory, 0);
     stage->program = desc->body->program;

@@ -15,6 +15,8 @@
 #ifndef LT_RUNTIME_PLAN_H
 #define LT_RUNTIME_PLAN_H
 
+#include "base/error.h"
+#include "base/tensor.h"
 #include "runtime/executor.h"
 #include "runtime/held.h"
 #include "runtime/program.h"
@@ -245,10 +247,9 @@ static inline void *lt_ref_resolve(const lt_run *run, const lt_ref *ref)
                                        : run->output_data[ref->index];
 }
 
-/* Whether values of the type are arrays of arrays. */
-static inline bool lt_is_container(leat_dtype dtype)
+static inline leat_status lt_plan_no_memory(leat_error *err)
 {
-    return dtype == LEAT_DTYPE_MAP || dtype == LEAT_DTYPE_SEQUENCE || dtype == LEAT_DTYPE_OPTIONAL;
+    return lt_fail(err, LEAT_NO_MEMORY, "no memory to plan a run");
 }
 
 /* Calls fn for every value that node `node` of the graph reads, the captures of its bodies among

@@ -5,11 +5,6 @@
 
 #include <string.h>
 
-static leat_status no_memory(leat_error *err)
-{
-    return lt_fail(err, LEAT_NO_MEMORY, "no memory to plan a run");
-}
-
 static void leave(void *leaves, uint32_t value)
 {
     ((bool *)leaves)[value] = true;
@@ -57,7 +52,7 @@ static leat_status view_part(lt_plan_compiler *c, uint32_t part_index, leat_segm
     size_t most_in = 0, most_out = 0;
     leat_node *nodes = lt_arena_array(arena, part->count, sizeof(*nodes));
     if (nodes == NULL) {
-        return no_memory(err);
+        return lt_plan_no_memory(err);
     }
     for (uint32_t i = 0; i < part->count; i++) {
         nodes[i] = *c->graph->nodes[node_ids[i]];
@@ -67,7 +62,7 @@ static leat_status view_part(lt_plan_compiler *c, uint32_t part_index, leat_segm
     uint32_t *inputs = lt_arena_array(arena, most_in + 1, sizeof(*inputs));
     uint32_t *outputs = lt_arena_array(arena, most_out + 1, sizeof(*outputs));
     if (inputs == NULL || outputs == NULL) {
-        return no_memory(err);
+        return lt_plan_no_memory(err);
     }
     *out_view = (leat_segment){.n_nodes = part->count,
                                .nodes = nodes,
@@ -115,7 +110,7 @@ static leat_status add_launch(lt_plan_compiler *c, lt_segment *segment, const le
     segment->patches =
         lt_arena_array(arena, view->n_inputs + view->n_outputs + 1, sizeof(lt_patch));
     if (segment->inputs == NULL || segment->outputs == NULL || segment->patches == NULL) {
-        return no_memory(err);
+        return lt_plan_no_memory(err);
     }
     leat_status status = LEAT_OK;
     for (size_t i = 0; i < view->n_inputs && status == LEAT_OK; i++) {
@@ -135,7 +130,7 @@ static leat_status add_launch(lt_plan_compiler *c, lt_segment *segment, const le
     }
     lt_action *action = lt_plan_add_action(c, LT_ACTION_LAUNCH, segment->device);
     if (action == NULL) {
-        return no_memory(err);
+        return lt_plan_no_memory(err);
     }
     action->segment = segment;
     c->used[segment->device] = c->used[segment->device] || space != 0;
@@ -170,7 +165,7 @@ static leat_status compile_part(lt_plan_compiler *c, uint32_t part_index, uint32
     if (c->desc->profile) {
         segment->node_ns = lt_arena_array(&stage->arena, part->count, sizeof(uint64_t));
         if (segment->node_ns == NULL) {
-            return no_memory(err);
+            return lt_plan_no_memory(err);
         }
     }
     const lt_compile_context context = {.weights = stage->program->weights[part->device],
@@ -219,7 +214,7 @@ static leat_status start_attempt(lt_plan_compiler *c, leat_error *err)
         lt_arena_array(arena, c->placement.n_parts + 1u, sizeof(*c->stage->segments));
     if (c->part_of == NULL || c->stamp == NULL || c->leaves == NULL || c->used == NULL ||
         c->stage->segments == NULL) {
-        return no_memory(err);
+        return lt_plan_no_memory(err);
     }
     find_leaving(c);
     return LEAT_OK;
@@ -260,7 +255,7 @@ leat_status lt_plan_compile(lt_stage *stage, const lt_stage_desc *desc, const ui
     stage->outputs =
         lt_arena_array(&stage->arena, c.graph->n_outputs + 1u, sizeof(*stage->outputs));
     if (refused == NULL || before == NULL || stage->outputs == NULL) {
-        return no_memory(err);
+        return lt_plan_no_memory(err);
     }
     leat_error last = {0}; /* what the device said that refused last */
     for (;;) {

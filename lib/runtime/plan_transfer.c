@@ -9,11 +9,6 @@
 /* Pinned memory of one value: more could starve the system. */
 #define MOST_STAGING ((size_t)1 << 30)
 
-static leat_status no_memory(leat_error *err)
-{
-    return lt_fail(err, LEAT_NO_MEMORY, "no memory to plan a run");
-}
-
 uint32_t lt_plan_space(const lt_program *program, uint32_t device)
 {
     if (lt_device_is_host(program->devices[device])) {
@@ -83,7 +78,7 @@ static leat_status add_buffer(lt_plan_compiler *c, uint32_t space, size_t bytes,
                               : lt_device_cpu(stage->program->model->context);
     lt_buffer *buffer = lt_arena_alloc(&stage->arena, sizeof(*buffer), 16);
     if (buffer == NULL) {
-        return no_memory(err);
+        return lt_plan_no_memory(err);
     }
     leat_status status = lt_device_alloc(device, bytes, &buffer->block, err);
     if (status == LEAT_OK) {
@@ -103,7 +98,7 @@ static leat_status add_staging(lt_plan_compiler *c, uint32_t device, size_t byte
     lt_buffer *buffer = lt_arena_alloc(&stage->arena, sizeof(*buffer), 16);
     *out_block = NULL;
     if (buffer == NULL) {
-        return no_memory(err);
+        return lt_plan_no_memory(err);
     }
     buffer->block = bytes <= MOST_STAGING ? lt_device_alloc_pinned(from, bytes) : NULL;
     if (buffer->block != NULL) {
@@ -182,7 +177,7 @@ static leat_status add_copy(lt_plan_compiler *c, uint32_t device, int32_t kind, 
         return LEAT_OK;
     }
     if (copy == NULL) {
-        return no_memory(err);
+        return lt_plan_no_memory(err);
     }
     copy->copy_kind = kind;
     copy->target = target;
@@ -210,7 +205,7 @@ static leat_status add_wait(lt_plan_compiler *c, uint32_t device, leat_error *er
     lt_stage *stage = c->stage;
     c->used[device] = false;
     if (lt_plan_add_action(c, LT_ACTION_WAIT, device) == NULL) {
-        return no_memory(err);
+        return lt_plan_no_memory(err);
     }
     for (uint32_t i = 0, n = stage->n_actions; i < n; i++) {
         lt_action *copy = &stage->actions[i];
@@ -222,7 +217,7 @@ static leat_status add_wait(lt_plan_compiler *c, uint32_t device, leat_error *er
         if (copy->staging != NULL) {
             lt_action *unstage = lt_plan_add_action(c, LT_ACTION_UNSTAGE, device);
             if (unstage == NULL) {
-                return no_memory(err);
+                return lt_plan_no_memory(err);
             }
             unstage->from = i;
         }

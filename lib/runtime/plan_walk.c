@@ -9,11 +9,6 @@
 
 #include <string.h>
 
-static leat_status no_memory(leat_error *err)
-{
-    return lt_fail(err, LEAT_NO_MEMORY, "no memory to plan a run");
-}
-
 /* Index of the model's input that is this value; n_inputs when it is none. */
 static uint32_t input_of_value(const lt_graph *graph, uint32_t value)
 {
@@ -49,7 +44,7 @@ static leat_status fix_content(lt_stage *stage, const lt_stage_desc *desc, uint3
         /* In the first stage's memory, which outlives all others. */
         void *copy = lt_arena_alloc(&first->arena, key->bytes + 1, LT_ALIGNMENT);
         if (copy == NULL) {
-            return no_memory(err);
+            return lt_plan_no_memory(err);
         }
         if (key->bytes != 0) {
             memcpy(copy, array->data, key->bytes);
@@ -139,7 +134,7 @@ static leat_status make_outputs(lt_stage *stage, const leat_node *node, void **o
             out[k] = lt_arena_alloc(&stage->arena, bytes + 1, LT_ALIGNMENT);
         }
         if (out[k] == NULL) {
-            return no_memory(err);
+            return lt_plan_no_memory(err);
         }
     }
     *out_fits = true;
@@ -152,7 +147,7 @@ static leat_status compute_shape_node(lt_stage *stage, const leat_node *node, bo
     int64_t *dims = lt_arena_array(&stage->arena, LEAT_MAX_RANK + 1, sizeof(*dims));
     size_t count = 0;
     if (dims == NULL) {
-        return no_memory(err);
+        return lt_plan_no_memory(err);
     }
     *out_done = lt_evaluate_shape(node, &stage->values[node->inputs[0]], dims, &count);
     if (*out_done) {
@@ -236,7 +231,7 @@ static leat_status drop_dead(lt_stage *stage, uint32_t *nodes, uint32_t *n_nodes
     const lt_graph *graph = stage->body->graph;
     bool *needed = lt_arena_array(&stage->arena, graph->n_values + 1u, sizeof(bool));
     if (needed == NULL) {
-        return no_memory(err);
+        return lt_plan_no_memory(err);
     }
     needs n = {stage, needed};
     for (uint32_t i = 0; i < graph->n_outputs; i++) {
@@ -308,7 +303,7 @@ leat_status lt_plan_walk(lt_stage *stage, const lt_stage_desc *desc, uint32_t **
     uint32_t *nodes = lt_arena_array(&stage->arena, graph->n_nodes + 1u, sizeof(*nodes));
     stage->evaluated = lt_arena_array(&stage->arena, graph->n_nodes + 1u, sizeof(bool));
     if (nodes == NULL || stage->evaluated == NULL) {
-        return no_memory(err);
+        return lt_plan_no_memory(err);
     }
     *out_nodes = nodes;
     *out_n_nodes = 0;

@@ -233,12 +233,10 @@ static leat_status fill_entry(leat_context *context, lt_backend_entry *entry, co
                               leat_error *err)
 {
     if (path != NULL) {
-        size_t bytes = strlen(path) + 1;
-        entry->path = lt_alloc(&context->memory, bytes, 1);
+        entry->path = lt_copy_text(&context->memory, path);
         if (entry->path == NULL) {
             return lt_fail(err, LEAT_NO_MEMORY, "backend '%s': no memory", entry->backend->name);
         }
-        memcpy(entry->path, path, bytes);
     }
     leat_status status = sort_rows(context, entry, err);
     if (status != LEAT_OK) {

@@ -80,11 +80,6 @@ void lt_runner_trim(lt_runner *runner, lt_stage *kept)
     }
 }
 
-void lt_runner_destroy(lt_runner *runner)
-{
-    lt_runner_trim(runner, NULL);
-}
-
 static void clear_times(lt_stage *stage)
 {
     for (; stage != NULL; stage = stage->next) {

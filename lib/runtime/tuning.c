@@ -40,6 +40,29 @@ uint64_t lt_hash(uint64_t hash, const void *data, size_t bytes)
     return hash;
 }
 
+uint64_t lt_hash_text(uint64_t hash, const char *text)
+{
+    return lt_hash(hash, text, strlen(text) + 1);
+}
+
+uint64_t lt_hash_attr_data(uint64_t hash, const leat_attr *attr)
+{
+    switch (attr->type) {
+    case LEAT_ATTR_FLOAT:
+        return lt_hash(hash, &attr->u.f, sizeof(attr->u.f));
+    case LEAT_ATTR_INT:
+        return lt_hash(hash, &attr->u.i, sizeof(attr->u.i));
+    case LEAT_ATTR_STRING:
+        return lt_hash(hash, attr->u.s.data, attr->u.s.bytes);
+    case LEAT_ATTR_FLOATS:
+        return lt_hash(hash, attr->u.floats, attr->count * sizeof(*attr->u.floats));
+    case LEAT_ATTR_INTS:
+        return lt_hash(hash, attr->u.ints, attr->count * sizeof(*attr->u.ints));
+    default:
+        return hash;
+    }
+}
+
 /* --- the table ---------------------------------------------------------------------------------
  */
 

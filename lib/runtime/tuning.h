@@ -43,5 +43,9 @@ void lt_tuning_save(lt_tuning *tuning);
 /* FNV-1a over more bytes: Fowler, Noll, Vo; draft-eastlake-fnv. Start with LT_HASH_START. */
 #define LT_HASH_START 0xcbf29ce484222325u
 uint64_t lt_hash(uint64_t hash, const void *data, size_t bytes);
+/* Over a text and its end. */
+uint64_t lt_hash_text(uint64_t hash, const char *text);
+/* Over an attribute's number, numbers or text; over nothing of others. */
+uint64_t lt_hash_attr_data(uint64_t hash, const leat_attr *attr);
 
 #endif

@@ -105,13 +105,6 @@ static bool same_symbol(const char *a, const char *b)
     return a != NULL && b != NULL && strcmp(a, b) == 0;
 }
 
-/* Whether elements of the type can be moved by whole bytes, and mean the same elsewhere. */
-static bool moves(leat_dtype dtype)
-{
-    return dtype > LEAT_DTYPE_UNDEFINED && dtype < LEAT_DTYPE_COUNT && dtype != LEAT_DTYPE_STRING &&
-           leat_dtype_bytes(dtype, 2) >= 2;
-}
-
 /* Finds the dimensions of rows and of positions of a state. */
 static leat_status find_axes(const leat_sequences *s, lt_state *state, leat_error *err)
 {
@@ -131,8 +124,8 @@ static leat_status find_axes(const leat_sequences *s, lt_state *state, leat_erro
             others++;
         }
     }
-    if (!moves(in->dtype) || in->dtype != out->dtype || in->rank < 1 || state->row_axis < 0 ||
-        others > 1) {
+    if (!lt_is_movable(in->dtype) || in->dtype != out->dtype || in->rank < 1 ||
+        state->row_axis < 0 || others > 1) {
         return lt_fail(err, LEAT_UNSUPPORTED,
                        "state '%s': a dimension of the batch's symbol ('%s') and at most another "
                        "symbolic one are needed, and one type of whole bytes in and out",
@@ -226,7 +219,7 @@ static leat_status find_item(leat_sequences *s, const leat_sequences_desc *d, le
                            io->name, k, (long long)io->shape[k], (long long)d->frame);
         }
     }
-    if (io->rank < 1 || io->shape[0] >= 0 || !moves(io->dtype) ||
+    if (io->rank < 1 || io->shape[0] >= 0 || !lt_is_movable(io->dtype) ||
         !lt_shape_bytes(io->dtype, io->rank, s->item.shape, &s->item.bytes)) {
         return lt_fail(err, LEAT_UNSUPPORTED,
                        "tokens '%s' do not begin with a symbolic batch dimension, or have elements "

@@ -14,14 +14,6 @@ typedef struct attention {
     float filter; /* what a masked score gets added */
 } attention;
 
-/* B x S x (heads * size) to B x heads x S x size. */
-static uint32_t split_heads(lt_contrib *c, uint32_t x, int64_t heads)
-{
-    static const int64_t perm[4] = {0, 2, 1, 3};
-    const int64_t shape[4] = {0, 0, heads, -1};
-    return lt_emit_transpose(c, lt_emit_reshape(c, x, shape, 4), perm, 4);
-}
-
 /* Back, as output 0. */
 static void give_merged(lt_contrib *c, uint32_t x)
 {
@@ -202,9 +194,9 @@ static void project(lt_contrib *c, attention *a, uint32_t y, const int64_t sizes
     const uint32_t inputs[2] = {y, lt_emit_ints(c, sizes, 3)};
     lt_emit_outputs(c, "Split", inputs, 2, parts, 3);
     lt_with_int(c, "axis", -1);
-    a->q = split_heads(c, parts[0], heads);
-    a->k = split_heads(c, parts[1], heads);
-    a->v = split_heads(c, parts[2], heads);
+    a->q = lt_emit_split_heads(c, parts[0], heads);
+    a->k = lt_emit_split_heads(c, parts[1], heads);
+    a->v = lt_emit_split_heads(c, parts[2], heads);
 }
 
 static void finish_attention(lt_contrib *c, attention *a, uint32_t mask, uint32_t past)
@@ -294,7 +286,7 @@ static void multi_head_attention(lt_contrib *c)
     }
     for (uint32_t i = 0; i < 3; i++) {
         uint32_t x = with_bias(c, lt_contrib_in(c, i), lt_contrib_in(c, 3), sizes, (int)i);
-        parts[i] = lt_contrib_value(c, x)->rank == 4 ? x : split_heads(c, x, heads);
+        parts[i] = lt_contrib_value(c, x)->rank == 4 ? x : lt_emit_split_heads(c, x, heads);
     }
     a.q = parts[0];
     a.k = after_past(c, lt_contrib_in(c, 6), parts[1], 1);

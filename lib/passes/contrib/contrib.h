@@ -61,7 +61,6 @@ void lt_emit_outputs(lt_contrib *c, const char *op, const uint32_t *inputs, uint
 
 /* Attributes of the node emitted last. */
 void lt_with_int(lt_contrib *c, const char *name, int64_t i);
-void lt_with_ints(lt_contrib *c, const char *name, const int64_t *ints, size_t count);
 void lt_with_float(lt_contrib *c, const char *name, float f);
 void lt_with_text(lt_contrib *c, const char *name, const char *text);
 /* Copies an attribute of the node, if it is there, under another name (NULL: the same). */
@@ -75,6 +74,8 @@ uint32_t lt_emit_constant(lt_contrib *c, const leat_array *array);
 /* Compositions. */
 uint32_t lt_emit_reshape(lt_contrib *c, uint32_t x, const int64_t *shape, size_t rank);
 uint32_t lt_emit_transpose(lt_contrib *c, uint32_t x, const int64_t *perm, size_t rank);
+/* B x S x (heads * size) to B x heads x S x size. */
+uint32_t lt_emit_split_heads(lt_contrib *c, uint32_t x, int64_t heads);
 uint32_t lt_emit_cast(lt_contrib *c, uint32_t x, leat_dtype dtype);
 /* Dimension `axis` of x, a vector of one i64. */
 uint32_t lt_emit_dim(lt_contrib *c, uint32_t x, int64_t axis);

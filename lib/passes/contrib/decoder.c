@@ -95,14 +95,6 @@ static uint32_t token_positions(lt_contrib *c, uint32_t q, uint32_t seqlens)
     return positions_from(c, first, q, 1);
 }
 
-/* B x S x (heads * size) to B x heads x S x size. */
-static uint32_t split_heads(lt_contrib *c, uint32_t x, int64_t heads)
-{
-    static const int64_t perm[4] = {0, 2, 1, 3};
-    const int64_t shape[4] = {0, 0, heads, -1};
-    return lt_emit_transpose(c, lt_emit_reshape(c, x, shape, 4), perm, 4);
-}
-
 /* Whether present is as long as past: a buffer of fixed capacity, often the same memory. So it is
  * when the model gives both the same number or symbol. */
 static bool caches_are_shared(lt_contrib *c)
@@ -157,8 +149,9 @@ static void attend_behind_past(lt_contrib *c, uint32_t qkv[3], int64_t heads, in
     total = lt_emit_reshape(c, lt_emit2(c, "Max", total, count), flat, 1);
     uint32_t starts = lt_emit2(c, "Sub", total, count);
     starts = lt_emit2(c, "Max", starts, lt_emit_ints(c, &zero, 1));
-    uint32_t q = split_heads(c, qkv[0], heads);
-    uint32_t k = split_heads(c, qkv[1], kv_heads), v = split_heads(c, qkv[2], kv_heads);
+    uint32_t q = lt_emit_split_heads(c, qkv[0], heads);
+    uint32_t k = lt_emit_split_heads(c, qkv[1], kv_heads),
+             v = lt_emit_split_heads(c, qkv[2], kv_heads);
     k = after_past(c, lt_contrib_in(c, 3), k, starts, 1, shared);
     v = after_past(c, lt_contrib_in(c, 4), v, starts, 2, shared);
     const uint32_t inputs[7] = {q, k, v, lt_contrib_in(c, 10), LEAT_NO_VALUE, LEAT_NO_VALUE, total};

@@ -185,7 +185,7 @@ void lt_with_int(lt_contrib *c, const char *name, int64_t i)
     with(c, &attr);
 }
 
-void lt_with_ints(lt_contrib *c, const char *name, const int64_t *ints, size_t count)
+static void with_ints(lt_contrib *c, const char *name, const int64_t *ints, size_t count)
 {
     leat_attr attr = {name, LEAT_ATTR_INTS, count, {.ints = ints}};
     with(c, &attr);
@@ -260,8 +260,15 @@ uint32_t lt_emit_reshape(lt_contrib *c, uint32_t x, const int64_t *shape, size_t
 uint32_t lt_emit_transpose(lt_contrib *c, uint32_t x, const int64_t *perm, size_t rank)
 {
     uint32_t y = lt_emit1(c, "Transpose", x);
-    lt_with_ints(c, "perm", perm, rank);
+    with_ints(c, "perm", perm, rank);
     return y;
+}
+
+uint32_t lt_emit_split_heads(lt_contrib *c, uint32_t x, int64_t heads)
+{
+    static const int64_t perm[4] = {0, 2, 1, 3};
+    const int64_t shape[4] = {0, 0, heads, -1};
+    return lt_emit_transpose(c, lt_emit_reshape(c, x, shape, 4), perm, 4);
 }
 
 uint32_t lt_emit_cast(lt_contrib *c, uint32_t x, leat_dtype dtype)
