@@ -42,17 +42,6 @@ static inline bool lt_move_known(const leat_value *value)
     return value == NULL || value->data != NULL || leat_value_count(value) == 0;
 }
 
-/* Rank is known and every dimension, too. */
-static inline bool lt_move_shaped(const leat_value *value)
-{
-    for (int32_t i = 0; i < value->rank; i++) {
-        if (value->shape[i] < 0) {
-            return false;
-        }
-    }
-    return value->rank >= 0;
-}
-
 /* Product of shape[begin..end). */
 static inline int64_t lt_move_product(const int64_t *shape, int32_t begin, int32_t end)
 {
