@@ -2,6 +2,8 @@
 /* The learned policy: what guards it, how it learns, its weights in files. */
 #include "load.h"
 
+#include "scheduler/scheduler.h"
+
 #include <unistd.h>
 
 static void the_same_calls_give_the_same_decisions(void **state)
@@ -125,6 +127,25 @@ static void at_first_batches_are_held(void **state)
     close_bench();
 }
 
+/* For the next request, a quarter of a chunk at most, and half of what the first one has left. */
+static void the_policy_waits_for_a_bounded_time(void **state)
+{
+    (void)state;
+    leat_policy_weights waits = {{0}};
+    waits.weights[20] = 100;
+    for (int i = 0; i < 2; i++) {
+        open_bench((leat_scheduler_desc){
+            .policy = LEAT_POLICY_LEARNED, .weights = &waits, .guard_loss = 1});
+        const uint32_t small = add(0, 16, small_cost(1), MS / 20);
+        submit(small, 1, i == 0 ? 0 : small_cost(1) + MS / 4);
+        const leat_dispatch d = begin();
+        assert_int_equal(d.rows, 0);
+        assert_in_range(d.until_ns - b.now, i == 0 ? MS / 2 : MS / 8 - 100,
+                        i == 0 ? MS / 2 : MS / 8);
+        close_bench();
+    }
+}
+
 static void every_request_has_one_end(void **state)
 {
     (void)state;
@@ -195,6 +216,36 @@ static void the_same_calls_and_seed_learn_the_same(void **state)
                               other = learn(60000, 6);
     assert_memory_equal(&first, &again, sizeof(first));
     assert_memory_not_equal(&first, &other, sizeof(first));
+}
+
+/* The next trial goes the same way again, from where that step ended. */
+static void a_step_that_helped_is_tried_again(void **state)
+{
+    (void)state;
+    const leat_policy_weights none = {{0}};
+    load l;
+    open_bench((leat_scheduler_desc){
+        .policy = LEAT_POLICY_LEARNED, .weights = &none, .learn_step = 0.125f, .seed = 1});
+    const lt_learning *own = &b.scheduler->learning;
+    open_load(&l);
+    for (int n_steps = 0; n_steps < 3; n_steps++) {
+        const uint64_t steps = own->steps;
+        uint32_t direction = 0;
+        while (own->steps == steps) {
+            direction = own->direction;
+            go_on(&l, 1);
+        }
+        const leat_policy_weights taken = own->tried;
+        while (!own->active) {
+            go_on(&l, 1);
+        }
+        assert_int_equal(own->direction, direction);
+        for (int i = 0; i < LEAT_POLICY_WEIGHTS; i++) {
+            const float step = direction >> i & 1 ? 0.125f : -0.125f;
+            assert_true(own->tried.weights[i] == taken.weights[i] + step);
+        }
+    }
+    close_bench();
 }
 
 /* Work in time that the last requests had, after the device has changed and so many decisions. */
@@ -304,9 +355,11 @@ int main(void)
         cmocka_unit_test(the_rule_that_does_best_stands_in),
         cmocka_unit_test(at_first_nothing_is_refused),
         cmocka_unit_test(at_first_batches_are_held),
+        cmocka_unit_test(the_policy_waits_for_a_bounded_time),
         cmocka_unit_test(every_request_has_one_end),
         cmocka_unit_test(weights_that_know_nothing_are_learned),
         cmocka_unit_test(the_same_calls_and_seed_learn_the_same),
+        cmocka_unit_test(a_step_that_helped_is_tried_again),
         cmocka_unit_test(a_device_that_changed_is_learned),
         cmocka_unit_test(weights_come_back_as_they_were_written),
         cmocka_unit_test(weights_in_files_survive_failing_allocations),

@@ -279,6 +279,62 @@ static void failing_allocations_leave_nothing(void **state)
     test_walk_allocations(attempt, NULL);
 }
 
+/* What batches really take makes them shorter: eight were said to take half a chunk. */
+static void rows_of_a_chunk_follow_what_is_measured(void **state)
+{
+    (void)state;
+    open_bench((leat_scheduler_desc){.policy = LEAT_POLICY_EDF});
+    const uint32_t bulk = add(1, 8, MS / 2, MS / 14);
+    uint32_t rows = 8;
+    for (int run = 0; run < 160 && rows == 8; run++) {
+        while (stats().waiting < 8) {
+            submit(bulk, 1, 0);
+        }
+        rows = begin().rows;
+        assert_true(run > 0 || rows == 8);
+        end_after(rows * MS / 2);
+    }
+    assert_in_range(rows, 1, 7);
+    close_bench();
+}
+
+/* A run that the machine held up counts as one of twice the time. */
+static void one_run_held_up_changes_costs_little(void **state)
+{
+    (void)state;
+    open_bench((leat_scheduler_desc){.policy = LEAT_POLICY_EDF, .admit = 1});
+    const uint32_t queue = add(0, 1, MS, 0);
+    submit(queue, 1, 0);
+    assert_int_equal(begin().rows, 1);
+    end_after(1000 * MS);
+    submit(queue, 2, 3 * MS); /* it would be complete after 1.125 ms */
+    close_bench();
+}
+
+/* It has no time to catch up on that it did not ask for. */
+static void fair_queue_that_comes_late_shares_from_then_on(void **state)
+{
+    (void)state;
+    open_bench((leat_scheduler_desc){.policy = LEAT_POLICY_FAIR});
+    const uint32_t old = add(0, 1, MS, 0), late = add(0, 1, MS, 0);
+    uint32_t n_old = 0;
+    for (int i = 0; i < 20; i++) {
+        submit(old, 1, 0);
+        assert_int_equal(begin().queue, old);
+        end_after(MS);
+    }
+    for (int i = 0; i < 8; i++) {
+        submit(old, 1, 0);
+        submit(late, 2, 0);
+    }
+    for (int i = 0; i < 8; i++) {
+        n_old += begin().queue == old;
+        end_after(MS);
+    }
+    assert_in_range(n_old, 3, 5);
+    close_bench();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -294,6 +350,9 @@ int main(void)
         cmocka_unit_test(a_full_queue_is_busy),
         cmocka_unit_test(bad_descriptors_are_refused),
         cmocka_unit_test(failing_allocations_leave_nothing),
+        cmocka_unit_test(rows_of_a_chunk_follow_what_is_measured),
+        cmocka_unit_test(one_run_held_up_changes_costs_little),
+        cmocka_unit_test(fair_queue_that_comes_late_shares_from_then_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
