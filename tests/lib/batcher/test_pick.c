@@ -2,6 +2,8 @@
 /* Which batch is begun when, by a clock that the test sets: deadlines, classes, holding, sizes. */
 #include "lib/batcher/bench.h"
 
+#include "batcher/batcher.h"
+
 static void batches_go_by_deadline_then_by_arrival(void **state)
 {
     (void)state;
@@ -117,6 +119,55 @@ static void prediction_counts_the_batch_that_a_request_will_be_in(void **state)
     close_bench(b);
 }
 
+/* Where no instance is idle what runs has to end first. */
+static void prediction_counts_the_batch_that_runs(void **state)
+{
+    (void)state;
+    bench *b = open_bench((leat_batcher_desc){.max_batch_size = 1});
+    lt_instance *only = &b->batcher->instances[0];
+    asked a;
+    b->cost_ns = 10 * MS;
+    submit(b, &a, 1, 1, WIDTH);
+    poll(b);
+    assert_ptr_equal(lt_batcher_take(b->batcher, only), only);
+    leat_request_desc desc = ask(&a, 1, 1, WIDTH);
+    desc.deadline_ns = 19 * MS;
+    assert_int_equal(leat_batcher_submit(b->batcher, &desc, NULL, &b->err), LEAT_EXPIRED);
+    desc.deadline_ns = 21 * MS;
+    assert_ok(leat_batcher_submit(b->batcher, &desc, NULL, &b->err), &b->err);
+    lt_batcher_return_instance(b->batcher, only);
+    poll(b);
+    assert_got(&a, LEAT_OK);
+    close_bench(b);
+}
+
+/* What was late, although it was predicted not to be, makes predictions longer: by a thousandth. */
+static void late_requests_make_predictions_longer(void **state)
+{
+    (void)state;
+    bench *b = open_bench((leat_batcher_desc){.max_batch_size = 1});
+    asked a;
+    int n_late = 0;
+    b->cost_ns = 10 * MS;
+    submit(b, &a, 1, 1, WIDTH);
+    poll(b);
+    for (;; n_late++) {
+        leat_request_desc desc = ask(&a, 1, 1, WIDTH);
+        desc.deadline_ns = 11 * MS;
+        if (leat_batcher_submit(b->batcher, &desc, NULL, &b->err) == LEAT_EXPIRED) {
+            break;
+        }
+        assert_true(n_late < 200);
+        b->now += 5 * MS;
+        b->n_runs = 0;
+        poll(b);
+        assert_got(&a, LEAT_OK); /* but 4 ms late */
+    }
+    assert_in_range(n_late, 98, 102);
+    assert_int_equal(stats_of(b).missed_by_class[0], n_late + 1);
+    close_bench(b);
+}
+
 /* A run that once took long does not have all deadlines refused for ever. */
 static void times_that_refuse_all_are_doubted(void **state)
 {
@@ -170,8 +221,8 @@ static void batch_is_held_while_that_pays_and_begun_when_none_comes(void **state
     b->now += MS;
     submit(b, &a[10], 3, 1, WIDTH);
     uint64_t wait = poll(b);
-    assert_int_equal(b->n_runs, 0); /* held */
-    assert_true(wait > MS && wait < 5 * MS);
+    assert_int_equal(b->n_runs, 0);              /* held */
+    assert_true(wait > 2 * MS && wait < 5 * MS); /* twice the gap */
     b->now += wait;
     assert_int_equal(poll(b), 0);
     assert_int_equal(b->rows[0], 2);
@@ -355,6 +406,8 @@ int main(void)
         cmocka_unit_test(request_not_begun_in_time_expires),
         cmocka_unit_test(deadline_that_cannot_be_met_is_refused),
         cmocka_unit_test(prediction_counts_the_batch_that_a_request_will_be_in),
+        cmocka_unit_test(prediction_counts_the_batch_that_runs),
+        cmocka_unit_test(late_requests_make_predictions_longer),
         cmocka_unit_test(times_that_refuse_all_are_doubted),
         cmocka_unit_test(batch_is_held_while_that_pays_and_begun_when_none_comes),
         cmocka_unit_test(flush_ends_holding_of_what_waits),
