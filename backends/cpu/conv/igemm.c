@@ -129,7 +129,7 @@ void lt_igemm_convolve(const lt_igemm *w, const leat_kernel_args *args, void *y,
     size_t x = lt_cpu_element_bytes(w->row_dtype);
     const char *data = args->inputs[0];
     char *workspace = workspace_argument;
-    if (window->padded) {
+    if (window->copy_bytes != 0) {
         lt_conv_window_pad(window, data, workspace, 0, args);
         data = workspace;
     }
@@ -203,11 +203,11 @@ static leat_status plan_window(lt_igemm *w, const lt_cpu_device *device, const l
 {
     const lt_conv *conv = &w->conv;
     leat_dtype wanted = w->kernels->dtype;
-    bool same = conv->dtype == wanted;
+    bool same = conv->dtype == wanted, exact = w->kernels->k_group == 1 || w->kernels->any_k;
     w->row_dtype = wanted;
     w->copy = (lt_gemm_mixed_copy){lt_half_for(device), conv->dtype, wanted};
-    leat_status status =
-        lt_conv_window_plan(&conv->g, lt_cpu_element_bytes(wanted), host, plan, &w->window, err);
+    leat_status status = lt_conv_window_plan(&conv->g, lt_cpu_element_bytes(wanted), same && exact,
+                                             host, plan, &w->window, err);
     if (status == LEAT_OK && !same && w->window.padded) {
         w->window.convert = lt_gemm_mixed_copy_row;
         w->window.convert_argument = &w->copy;
@@ -215,7 +215,7 @@ static leat_status plan_window(lt_igemm *w, const lt_cpu_device *device, const l
     } else if (status == LEAT_OK && !same) {
         w->copies_rows = true;
         w->row_dtype = conv->dtype;
-        status = lt_conv_window_plan(&conv->g, lt_cpu_element_bytes(conv->dtype), host, plan,
+        status = lt_conv_window_plan(&conv->g, lt_cpu_element_bytes(conv->dtype), false, host, plan,
                                      &w->window, err);
     }
     return status;

@@ -7,10 +7,9 @@
 /* --- rows ---------------------------------------------------------------------------------------
  */
 
-/* Where a window begins, and in which image. */
+/* Where a window begins. */
 typedef struct window_origin {
     int64_t at[3];
-    bool inside; /* all of it */
 } window_origin;
 
 /* Points the taps of a window that lie outside of the data at the constant row. */
@@ -47,23 +46,46 @@ static inline __attribute__((always_inline)) void one_tap(const uintptr_t *base,
     }
 }
 
-/* Origins of the windows of `count` outputs from number `at` on, and their first pixels. */
-static void find_windows(const lt_conv_rows *s, int64_t at, size_t count, window_origin *origins,
-                         uintptr_t *base)
+/* The windows of `count` outputs side by side, of which those in bits `first` and up of the result
+ * leave the data: the first one at `origin`. `inside`: along the other axes they do not. */
+static uint32_t find_outside(const lt_conv_geometry *g, window_origin origin, bool inside,
+                             size_t first, size_t count, window_origin *origins)
+{
+    const int64_t last = origin.at[2] + ((int64_t)count - 1) * g->stride[2];
+    uint32_t outside = 0;
+    if (inside && origin.at[2] >= 0 && axis_inside(g, 2, last)) {
+        return 0;
+    }
+    for (size_t i = first; i < first + count; i++, origin.at[2] += g->stride[2]) {
+        origins[i] = origin;
+        outside |= (uint32_t) !(inside && axis_inside(g, 2, origin.at[2])) << i;
+    }
+    return outside;
+}
+
+/* First pixels of the windows of `count` outputs from number `at` on. Returns which ones leave the
+ * data, a bit each; those have their origins, too. */
+static uint32_t find_windows(const lt_conv_rows *s, int64_t at, size_t count,
+                             window_origin *origins, uintptr_t *base)
 {
     const lt_conv_geometry *g = &s->window->g;
     const int64_t pixel = g->in_channels * (int64_t)s->window->element;
+    const uintptr_t step = (uintptr_t)(g->stride[2] * pixel);
     int64_t x = at % g->out[2], line = at / g->out[2];
     int64_t y = line % g->out[1], plane = line / g->out[1];
     int64_t z = plane % g->out[0], image = plane / g->out[0];
+    uint32_t outside = 0;
     for (size_t i = 0; i < count;) { /* line by line */
-        const int64_t oz = z * g->stride[0] - g->pad[0], oy = y * g->stride[1] - g->pad[1];
-        const bool inside = axis_inside(g, 0, oz) && axis_inside(g, 1, oy);
-        const int64_t first = ((image * g->in[0] + oz) * g->in[1] + oy) * g->in[2];
-        for (; i < count && x < g->out[2]; i++, x++) {
-            const int64_t ox = x * g->stride[2] - g->pad[2];
-            origins[i] = (window_origin){{oz, oy, ox}, inside && axis_inside(g, 2, ox)};
-            base[i] = (uintptr_t)s->data + (uintptr_t)((first + ox) * pixel);
+        const window_origin origin = {{z * g->stride[0] - g->pad[0], y * g->stride[1] - g->pad[1],
+                                       x * g->stride[2] - g->pad[2]}};
+        const bool inside = axis_inside(g, 0, origin.at[0]) && axis_inside(g, 1, origin.at[1]);
+        const int64_t first =
+            ((image * g->in[0] + origin.at[0]) * g->in[1] + origin.at[1]) * g->in[2] + origin.at[2];
+        const size_t n = (size_t)lt_least((int64_t)(count - i), g->out[2] - x);
+        uintptr_t from = (uintptr_t)s->data + (uintptr_t)(first * pixel);
+        outside |= find_outside(g, origin, inside, i, n, origins);
+        for (size_t end = i + n; i < end; i++, from += step) {
+            base[i] = from;
         }
         x = 0;
         if (++y == g->out[1]) {
@@ -74,6 +96,7 @@ static void find_windows(const lt_conv_rows *s, int64_t at, size_t count, window
             }
         }
     }
+    return outside;
 }
 
 void lt_conv_window_rows(const void *argument, size_t first, size_t count, const void **rows)
@@ -82,7 +105,7 @@ void lt_conv_window_rows(const void *argument, size_t first, size_t count, const
     const lt_conv_window *w = s->window;
     window_origin origins[LT_GEMM_MAX_MR];
     uintptr_t base[LT_GEMM_MAX_MR];
-    find_windows(s, (int64_t)first, count, origins, base);
+    uint32_t outside = find_windows(s, (int64_t)first, count, origins, base);
     for (size_t t = 0; t < w->taps; t++) {
         if (count == LT_GEMM_MAX_MR) {
             one_tap(base, w->offsets[t], LT_GEMM_MAX_MR, rows + t * LT_GEMM_MAX_MR);
@@ -90,10 +113,9 @@ void lt_conv_window_rows(const void *argument, size_t first, size_t count, const
             one_tap(base, w->offsets[t], count, rows + t * LT_GEMM_MAX_MR);
         }
     }
-    for (size_t i = 0; i < count; i++) {
-        if (!origins[i].inside) {
-            mark_outside(s, &origins[i], rows + i);
-        }
+    for (; outside != 0; outside &= outside - 1) {
+        const int i = __builtin_ctz(outside);
+        mark_outside(s, &origins[i], rows + i);
     }
 }
 
@@ -161,18 +183,23 @@ void lt_conv_window_pad(const lt_conv_window *w, const void *from, void *to, int
  */
 
 /* After a padded copy: no padding, and a line of the filter is one tap. The data ends where the
- * last window ends or later. */
-static void plan_padded(lt_conv_window *w)
+ * last window ends or later. `exact`: data that every window lies in is read where it is. */
+static void plan_padded(lt_conv_window *w, bool exact)
 {
     lt_conv_geometry *g = &w->g;
     for (int i = 0; i < 3; i++) {
         int64_t reach = (g->out[i] - 1) * g->stride[i] + (g->kernel[i] - 1) * g->dilation[i] + 1;
+        exact &= g->pad[i] == 0 && reach <= g->in[i];
         g->in[i] = reach;
         g->pad[i] = 0;
     }
     w->taps = (size_t)(g->kernel[0] * g->kernel[1]);
     w->k = (size_t)(g->kernel[2] * g->in_channels);
     g->kernel[2] = 1;
+    if (exact) {
+        memcpy(g->in, w->from.in, sizeof(g->in));
+        return;
+    }
     size_t pixels = (size_t)(g->batch * g->in[0] * g->in[1] * g->in[2]);
     w->copy_bytes = pixels * (size_t)g->in_channels * w->element;
     w->copy_bytes = lt_whole_lines(w->copy_bytes) + 64;
@@ -187,7 +214,7 @@ bool lt_conv_window_is_matrix(const lt_conv_geometry *g)
     return matrix;
 }
 
-static void plan_shape(lt_conv_window *w)
+static void plan_shape(lt_conv_window *w, bool exact)
 {
     const lt_conv_geometry *g = &w->from;
     w->g = *g;
@@ -197,16 +224,16 @@ static void plan_shape(lt_conv_window *w)
     w->padded = g->groups == 1 && g->in_channels < PADDED_CHANNELS && g->kernel[2] > 1 &&
                 g->dilation[2] == 1 && g->pad[0] >= 0 && g->pad[1] >= 0 && g->pad[2] >= 0;
     if (w->padded) {
-        plan_padded(w);
+        plan_padded(w, exact);
     }
 }
 
-leat_status lt_conv_window_plan(const lt_conv_geometry *geometry, size_t element,
+leat_status lt_conv_window_plan(const lt_conv_geometry *geometry, size_t element, bool exact,
                                 const leat_host *host, leat_plan *plan, lt_conv_window *out,
                                 leat_error *err)
 {
     lt_conv_window w = {.from = *geometry, .element = element};
-    plan_shape(&w);
+    plan_shape(&w, exact);
     const lt_conv_geometry *g = &w.g;
     int64_t *offsets = host->plan_alloc(plan, w.taps * sizeof(*offsets));
     if (offsets == NULL) {

@@ -6,7 +6,8 @@
  *   matrix   1x1, stride 1, no padding: the data itself
  *   indirect otherwise; pixels outside of the data point at a constant row
  *   padded   few input channels: the data is copied once with its padding, after which the pixels
- *            of a filter's row lie side by side and one pointer serves kernel_w * channels elements
+ *            of a filter's row lie side by side and one pointer serves kernel_w * channels
+ * elements; without padding, and where the product allows it, they do in the data itself
  */
 #ifndef LT_CPU_CONV_WINDOW_H
 #define LT_CPU_CONV_WINDOW_H
@@ -31,9 +32,11 @@ typedef struct lt_conv_window {
 /* Whether the data itself is the product's matrix. */
 bool lt_conv_window_is_matrix(const lt_conv_geometry *g);
 
-/* Errors:   NO_MEMORY. */
-leat_status lt_conv_window_plan(const lt_conv_geometry *g, size_t element, const leat_host *host,
-                                leat_plan *plan, lt_conv_window *out, leat_error *err);
+/* `exact`: the product reads the data's own type, and of a row no more than its elements.
+ * Errors:   NO_MEMORY. */
+leat_status lt_conv_window_plan(const lt_conv_geometry *g, size_t element, bool exact,
+                                const leat_host *host, leat_plan *plan, lt_conv_window *out,
+                                leat_error *err);
 
 /* One group of one launch: argument of lt_conv_window_rows. */
 typedef struct lt_conv_rows {

@@ -394,8 +394,10 @@ static void run_tile(const runner *run, const chunk *c, size_t count, lt_gemm_ti
     }
     kernel_of(kernels, tile->n, count)(tile);
     if (run->activate && c->index + 1 == run->blocking.chunks) {
-        const int64_t ldc = (int64_t)job->ldc;
-        const lt_cpu_activation_tile part = {tile->c, tile->c, (int64_t)count, tile->n, ldc, ldc};
+        const int64_t ldc = (int64_t)job->ldc, n = tile->n, rows = (int64_t)count;
+        const bool dense = ldc == n && ldc < (int64_t)kernels->nr; /* then it is one long row */
+        const lt_cpu_activation_tile part = {
+            tile->c, tile->c, dense ? 1 : rows, dense ? rows * n : n, ldc, ldc};
         kernels->activate(&part, &job->activation);
     }
 }

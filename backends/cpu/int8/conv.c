@@ -381,7 +381,7 @@ leat_status lt_cpu_qconv_prepare(const leat_kernel_node *node, void *device, con
         status = read_geometry(node, &w->q, &g, err);
     }
     if (status == LEAT_OK) {
-        status = lt_conv_window_plan(&g, 1, host, plan, &w->window, err);
+        status = lt_conv_window_plan(&g, 1, false, host, plan, &w->window, err);
     }
     if (status != LEAT_OK) {
         return status;
