@@ -202,7 +202,7 @@ static pid_t start(const char *output, bool as_nobody)
     if (pid > 0) {
         return pid;
     }
-    leat_context *context;
+    leat_context *context = NULL;
     leat_error err = {.message = ""};
     if (as_nobody && geteuid() == 0 && setuid(65534) != 0) {
         _exit(99);
@@ -211,6 +211,7 @@ static pid_t start(const char *output, bool as_nobody)
     status =
         status ? status
                : leat_quantize_file(context, at("m.onnx"), at(output), NULL, at("good.npy"), &err);
+    leat_context_destroy(context);
     _exit(status == LEAT_OK || strstr(err.message, output) != NULL ? (int)status : 98);
 }
 
