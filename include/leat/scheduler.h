@@ -93,7 +93,10 @@ typedef struct leat_scheduler_desc {
     leat_policy policy;
     int32_t strict_classes; /* 1: a lower class runs only while no higher one waits (or when its
                                max_wait_ns has passed); but LEARNED */
-    int32_t admit;    /* 1: requests that would miss their deadline behind what waits are refused */
+    int32_t admit;    /* 1: requests that would miss their deadline behind what goes before them are
+                         refused. By EDF that is what runs and, times a margin (1 to 2, so that about
+                         one admitted request of a hundred is late), the largest batches of what waits
+                         and is due before; by others all that waits in queues that are due before */
     uint64_t hold_ns; /* a batch that is not full waits so long for more; but LEARNED */
     uint64_t chunk_ns; /* 0: 2 ms */
     uint64_t

@@ -75,8 +75,10 @@ static void drop_head(lt_core *c, lt_queue *q)
 void *lt_core_give_back(lt_core *c, uint32_t queue)
 {
     lt_queue *q = &c->queues[queue];
-    void *item = lt_queue_at(q, 0)->item;
+    const lt_waiting *head = lt_queue_at(q, 0);
+    void *item = head->item;
     c->stats.expired[q->class_index]++;
+    lt_core_note_late(c, head, LT_NEVER);
     drop_head(c, q);
     return item;
 }
@@ -99,29 +101,6 @@ bool lt_core_expire(lt_core *c, uint32_t queue, uint64_t now, void **out_item)
     }
     *out_item = lt_core_give_back(c, queue);
     return true;
-}
-
-/* Of each queue what is due before, at the cost of full batches; on all its devices at once. */
-double lt_core_predict(const lt_core *c, uint32_t queue, uint64_t now, uint64_t deadline)
-{
-    const lt_queue *own = &c->queues[queue];
-    double ahead = 0, last = 0;
-    uint32_t n = 0;
-    for (uint32_t d = 0; d < c->n_devices; d++) {
-        const lt_running *r = &c->devices[d];
-        if (own->cost[d] != NULL && !r->lost) {
-            ahead += r->busy && r->end > now ? (double)(r->end - now) : 0;
-            last = last == 0 || own->cost[d][1] < last ? own->cost[d][1] : last;
-            n++;
-        }
-    }
-    for (uint32_t i = 0; i < c->n_queues; i++) {
-        const lt_queue *q = &c->queues[i];
-        if (q->waiting > 0 && (i == queue || lt_queue_due(c, q) <= deadline)) {
-            ahead += (double)q->waiting * q->least;
-        }
-    }
-    return ahead / (n ? n : 1) + last;
 }
 
 void lt_core_begin(lt_core *c, uint32_t device, const lt_choice *choice, uint64_t now)
@@ -151,6 +130,7 @@ void lt_core_end(lt_core *c, uint32_t device, uint64_t now)
         const bool good = r->batch[i].deadline >= now;
         c->stats.on_time[q->class_index] += good;
         c->stats.late[q->class_index] += !good;
+        lt_core_note_late(c, &r->batch[i], now);
         c->stats.work_on_time_ns += good ? (uint64_t)q->work : 0;
     }
     c->stats.busy_ns[device] += now - r->begun;

@@ -60,7 +60,9 @@ typedef struct lt_core {
     bool strict;
     uint64_t hold_ns;
     uint64_t chunk_ns;
-    bool longer; /* rules: batches below class 0 take up to four chunks */
+    bool longer;   /* rules: batches below class 0 take up to four chunks */
+    double margin; /* admission, EDF: of what waits and is due before, 1 to 2; 0: by all that waits
+                      in queues that are due before */
     uint64_t max_wait[LEAT_MAX_CLASSES];
     const float *weights; /* [LEAT_POLICY_WEIGHTS] */
     uint32_t n_devices;
@@ -101,8 +103,10 @@ bool lt_core_push(lt_core *core, uint32_t queue, uint64_t now, uint64_t deadline
 bool lt_core_expire(lt_core *core, uint32_t queue, uint64_t now, void **out_item);
 /* Takes the first request out, unrun. */
 void *lt_core_give_back(lt_core *core, uint32_t queue);
-/* Nanoseconds until a request of the queue would be complete, behind what is due before. */
+/* admit.c: nanoseconds until a request of the queue would be complete, behind what goes before. */
 double lt_core_predict(const lt_core *core, uint32_t queue, uint64_t now, uint64_t deadline);
+/* A request with a deadline was complete at `end`; LT_NEVER: it was given back. */
+void lt_core_note_late(lt_core *core, const lt_waiting *request, uint64_t end);
 /* What an idle device is to do. Reads only; no request in front has expired. */
 lt_choice lt_core_pick(const lt_core *core, uint32_t device, uint64_t now);
 lt_choice lt_core_pick_learned(const lt_core *core, uint32_t device, uint64_t now);

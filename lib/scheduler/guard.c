@@ -215,9 +215,13 @@ static bool ahead(const leat_scheduler *s, const lt_ledger *l, uint32_t shadow, 
     return l->gain > need && (settled || all > need);
 }
 
-/* What the devices are to do while the policy does not decide. */
+/* What the devices are to do while the policy does not decide. Then the margin is their own: what
+ * runs may take longer than in the shadow. */
 static void follow_rule(leat_scheduler *s, uint32_t rule)
 {
+    if (s->acting != rule || s->core.policy == LEAT_POLICY_LEARNED) {
+        s->core.margin = s->shadows[rule].margin;
+    }
     s->stand_in_changes += s->acting != rule;
     s->acting = rule;
     s->core.hold_ns = s->shadows[rule].hold_ns;

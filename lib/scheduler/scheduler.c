@@ -44,6 +44,7 @@ static leat_status init_core(leat_scheduler *s, lt_core *c, leat_policy policy, 
     c->strict = d->policy != LEAT_POLICY_LEARNED && d->strict_classes;
     c->hold_ns = d->hold_ns;
     c->chunk_ns = d->chunk_ns ? d->chunk_ns : 2000000;
+    c->margin = policy == LEAT_POLICY_EDF && d->admit ? 1 : 0;
     c->weights = s->weights.weights;
     c->n_devices = d->n_devices;
     for (int i = 0; i < LEAT_MAX_CLASSES; i++) {
@@ -75,10 +76,12 @@ static leat_status init_cores(leat_scheduler *s, leat_error *err)
         status = init_core(s, c, rule ? LEAT_POLICY_EDF : LEAT_POLICY_LEARNED, err);
         c->hold_ns = rule && lt_rules[k].holds ? c->chunk_ns / 2 : 0;
         c->longer = rule && lt_rules[k].longer;
+        c->margin = rule && lt_rules[k].admit ? 1 : 0;
     }
     if (s->n_shadows > 0) {
         s->stand_in = s->acting = LT_RULE_FIRST;
         s->core.hold_ns = s->shadows[LT_RULE_FIRST].hold_ns;
+        s->core.margin = s->shadows[LT_RULE_FIRST].margin;
     }
     s->shadows[LT_SHADOW_TRIAL].weights = s->learning.tried.weights;
     return status;

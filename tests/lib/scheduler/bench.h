@@ -83,7 +83,7 @@ static inline uint32_t add(uint32_t class_index, uint32_t max_batch, uint64_t on
     const leat_queue_desc desc = {.struct_size = sizeof(desc),
                                   .class_index = class_index,
                                   .max_batch = max_batch,
-                                  .capacity = 64,
+                                  .capacity = 64 * b.n_devices,
                                   .costs = costs,
                                   .n_costs = 2 * b.n_devices};
     uint32_t queue = 99;

@@ -141,6 +141,130 @@ static void admission_refuses_by_the_predicted_finish(void **state)
     close_bench();
 }
 
+/* Four of bulk take 10 ms each, of which the urgent request waits for none but what runs. */
+static void admission_counts_what_is_due_before(void **state)
+{
+    (void)state;
+    open_bench((leat_scheduler_desc){.admit = 1});
+    const uint32_t bulk = add(1, 1, 10 * MS, 0), urgent = add(0, 4, MS, MS / 2);
+    for (uint64_t i = 1; i <= 4; i++) {
+        submit(bulk, i, 50 * MS);
+    }
+    assert_next(bulk, 1, 1);
+    /* 10 ms that run, its own 1; not the 30 that are due later */
+    assert_int_equal(leat_scheduler_submit(b.scheduler, urgent, NULL, 109 * MS / 10, &b.err),
+                     LEAT_EXPIRED);
+    assert_non_null(strstr(b.err.message, "11.000 ms"));
+    submit(urgent, 10, 11 * MS);
+    submit(urgent, 11, 20 * MS);
+    /* One of its queue is due before it: they are a batch of 1.5 ms. */
+    assert_int_equal(leat_scheduler_submit(b.scheduler, urgent, NULL, 114 * MS / 10, &b.err),
+                     LEAT_EXPIRED);
+    assert_non_null(strstr(b.err.message, "11.500 ms"));
+    /* Of another queue both, in a batch of 1.5 ms; its own 10. */
+    assert_int_equal(leat_scheduler_submit(b.scheduler, bulk, NULL, 21 * MS, &b.err), LEAT_EXPIRED);
+    assert_non_null(strstr(b.err.message, "21.500 ms"));
+    /* Behind all: 10 that run, 30, the batch of two and its own 10. */
+    assert_int_equal(leat_scheduler_submit(b.scheduler, bulk, NULL, 51 * MS, &b.err), LEAT_EXPIRED);
+    assert_non_null(strstr(b.err.message, "51.500 ms"));
+    submit(bulk, 5, 52 * MS);
+    close_bench();
+}
+
+static void admission_counts_on_the_quicker_device(void **state)
+{
+    (void)state;
+    open_bench((leat_scheduler_desc){.admit = 1, .n_devices = 2});
+    const leat_cost_point costs[] = {{0, 1, 10 * MS}, {1, 1, 2 * MS}};
+    const leat_queue_desc desc = {
+        .struct_size = sizeof(desc), .max_batch = 1, .capacity = 8, .costs = costs, .n_costs = 2};
+    uint32_t queue;
+    assert_ok(leat_scheduler_add(b.scheduler, &desc, &queue, &b.err), &b.err);
+    submit(queue, 1, 2 * MS);
+    /* One of 2 ms waits for two devices. */
+    assert_int_equal(leat_scheduler_submit(b.scheduler, queue, NULL, 29 * MS / 10, &b.err),
+                     LEAT_EXPIRED);
+    assert_non_null(strstr(b.err.message, "3.000 ms"));
+    assert_ok(leat_scheduler_lose(b.scheduler, 1, &b.err), &b.err);
+    assert_int_equal(leat_scheduler_submit(b.scheduler, queue, NULL, 19 * MS, &b.err),
+                     LEAT_EXPIRED);
+    assert_non_null(strstr(b.err.message, "20.000 ms"));
+    close_bench();
+}
+
+static void other_rules_admit_by_all_that_waits(void **state)
+{
+    (void)state;
+    static const leat_policy policies[] = {LEAT_POLICY_FIFO, LEAT_POLICY_SJF, LEAT_POLICY_FAIR};
+    for (size_t i = 0; i < sizeof(policies) / sizeof(policies[0]); i++) {
+        open_bench((leat_scheduler_desc){.policy = policies[i], .admit = 1});
+        const uint32_t queue = add(0, 1, 10 * MS, 0);
+        submit(queue, 1, 100 * MS);
+        submit(queue, 2, 100 * MS);
+        assert_int_equal(leat_scheduler_submit(b.scheduler, queue, NULL, 29 * MS, &b.err),
+                         LEAT_EXPIRED);
+        submit(queue, 3, 30 * MS);
+        close_bench();
+    }
+}
+
+/* In how many microseconds a request of 10 ms is said to be complete, behind another. */
+static long predicted_us(uint32_t queue)
+{
+    double ms = 0;
+    submit(queue, 1, 15 * MS);
+    assert_int_equal(leat_scheduler_submit(b.scheduler, queue, NULL, 20 * MS - 1, &b.err),
+                     LEAT_EXPIRED);
+    assert_int_equal(sscanf(strstr(b.err.message, "after "), "after %lf ms", &ms), 1);
+    assert_int_equal(begin().rows, 1);
+    end_after(10 * MS);
+    return (long)(1000 * ms + 0.5);
+}
+
+static void run_each(uint32_t queue, int n, uint64_t deadline_ns, uint64_t takes_ns)
+{
+    for (int i = 0; i < n; i++) {
+        submit(queue, 1, deadline_ns);
+        assert_int_equal(begin().rows, 1);
+        end_after(takes_ns);
+    }
+}
+
+/* They were admitted, and no device was there in time. */
+static void miss(uint32_t queue, int n)
+{
+    for (int i = 0; i < n; i++) {
+        submit(queue, 1, 10 * MS);
+        b.now++;
+        assert_int_equal(begin().rows, 0);
+    }
+}
+
+static void admission_keeps_a_margin_by_what_was_late(void **state)
+{
+    (void)state;
+    open_bench((leat_scheduler_desc){.admit = 1});
+    const uint32_t queue = add(0, 1, 10 * MS, 0);
+    assert_int_equal(predicted_us(queue), 20000);
+    miss(queue, 1);
+    assert_int_equal(predicted_us(queue), 20010); /* 1.001 of the first, and its own time */
+    run_each(queue, 1, 10 * MS, 10 * MS + 1);     /* complete, but late */
+    assert_int_equal(predicted_us(queue), 20020);
+    run_each(queue, 100, 15 * MS, 10 * MS); /* as many in time as one late is worth */
+    assert_int_equal(predicted_us(queue), 20010);
+    run_each(queue, 1000, 0, 10 * MS); /* without a deadline none is in time or late */
+    assert_int_equal(predicted_us(queue), 20010);
+    miss(queue, 3000);
+    assert_int_equal(predicted_us(queue), 30000); /* twice at most; alone it is still admitted */
+    run_each(queue, 50000, 10 * MS, 10 * MS);
+    assert_int_equal(predicted_us(queue), 25000);
+    run_each(queue, 60000, 10 * MS, 10 * MS);
+    assert_int_equal(predicted_us(queue), 20000); /* and no less than once */
+    miss(queue, 1);
+    assert_int_equal(predicted_us(queue), 20010);
+    close_bench();
+}
+
 static void costs_recover_from_runs_that_were_held_up(void **state)
 {
     (void)state;
@@ -345,6 +469,10 @@ int main(void)
         cmocka_unit_test(batches_are_cut_for_their_first_deadline),
         cmocka_unit_test(what_cannot_be_in_time_is_given_back),
         cmocka_unit_test(admission_refuses_by_the_predicted_finish),
+        cmocka_unit_test(admission_counts_what_is_due_before),
+        cmocka_unit_test(admission_counts_on_the_quicker_device),
+        cmocka_unit_test(other_rules_admit_by_all_that_waits),
+        cmocka_unit_test(admission_keeps_a_margin_by_what_was_late),
         cmocka_unit_test(costs_recover_from_runs_that_were_held_up),
         cmocka_unit_test(held_batches_wait_but_not_beyond_their_deadline),
         cmocka_unit_test(a_full_queue_is_busy),
