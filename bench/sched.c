@@ -4,7 +4,7 @@
  *     sched [--curves FILE] [--seconds S] [--load L] [--seed N] [--log FILE]
  *           [--train GENERATIONS [--threads N]] [--weights FILE] [--live null|FOLDER]
  *           [--warm S] [--repeat N] [--learn STEP] [--trace 0..4] [--grid 0|1] [--highest 1]
- *           [--seeds N]
+ *           [--seeds N] [--fixed NUMBER,NUMBER,...]
  *
  * Streams of requests (models with a class, a deadline, a share of the work) come as a trace says;
  * the devices take for a batch what was measured (lines "MODEL ROWS MILLISECONDS"; without a file
@@ -19,7 +19,8 @@
  * not: it is trained (--train, --weights says where to write) on other seeds, by the cross-entropy
  * method (Rubinstein, 1999) on what it gains over that grid's best.
  *
- * With --seeds N seeds are taken, from --seed on: their means, deviations and ranges.
+ * With --seeds N seeds are taken, from --seed on: their means, deviations and ranges. --fixed: only
+ * these combinations of the grid, by the numbers that the table of one seed shows for the best.
  *
  * With --learn the learned policy's weights change while it serves, by so much at a time; how often
  * they did is told.
@@ -37,6 +38,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* "3,17,40" */
+static void choose_fixed(world *w, const char *list)
+{
+    for (w->n_fixed = 0; *list != '\0'; list += *list == ',') {
+        char *end;
+        const long number = strtol(list, &end, 10);
+        if (end == list || number < 0 || number >= N_COMBINATIONS || w->n_fixed == N_COMBINATIONS ||
+            (*end != ',' && *end != '\0')) {
+            fail("--fixed: numbers below 128, with commas", NULL);
+        }
+        w->fixed[w->n_fixed++] = (int)number;
+        list = end;
+    }
+}
+
 int main(int argc, char **argv)
 {
     static world w = {
@@ -47,6 +63,9 @@ int main(int argc, char **argv)
     int generations = 0, threads = 1, n_seeds = 1;
     leat_policy_weights weights;
     leat_error err;
+    for (w.n_fixed = 0; w.n_fixed < N_COMBINATIONS; w.n_fixed++) {
+        w.fixed[w.n_fixed] = w.n_fixed;
+    }
     for (int i = 1; i + 1 < argc; i += 2) {
         const char *name = argv[i], *value = argv[i + 1];
         if (strcmp(name, "--curves") == 0) {
@@ -73,6 +92,8 @@ int main(int argc, char **argv)
             w.learn = atof(value);
         } else if (strcmp(name, "--grid") == 0) {
             w.grid = atoi(value) != 0;
+        } else if (strcmp(name, "--fixed") == 0) {
+            choose_fixed(&w, value);
         } else if (strcmp(name, "--highest") == 0) {
             at_objective = atoi(value) != 0;
         } else if (strcmp(name, "--threads") == 0) {

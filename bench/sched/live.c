@@ -224,7 +224,7 @@ static void print_trace(world *w, int trace, uint64_t seed, const leat_policy_we
     double goodput[N_FIXED + 2][MOST_REPEATS];
     const int first = w->grid ? 0 : 1; /* the grid's */
     if (w->grid) {
-        (void)best_of_grid(w, trace, seed, &descs[0]);
+        (void)best_of_grid(w, trace, seed, &descs[0], NULL);
         name_policy(&descs[0], name, sizeof(name));
     }
     for (int p = 0; p < N_FIXED; p++) {

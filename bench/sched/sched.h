@@ -15,6 +15,7 @@ enum {
     MOST_POINTS = 256,
     N_TRACES = 5,
     N_FIXED = 4, /* policies that are rules */
+    N_COMBINATIONS = 4 * 2 * 4 * 2 * 2,
     MOST_BATCH = 1024,
     MOST_REPEATS = 16,
     TIME_STEPS = 1024 /* of 16 ns */
@@ -41,11 +42,13 @@ typedef struct world {
     size_t n_streams;
     uint32_t n_devices;
     double seconds, load;
-    double warm;  /* of the seconds, not counted */
-    int only;     /* trace; -1: all */
-    double learn; /* step of the learned policy's weights; 0: they stay */
-    int repeats;  /* of each policy, live; up to MOST_REPEATS */
-    bool grid;    /* is searched */
+    double warm;               /* of the seconds, not counted */
+    int only;                  /* trace; -1: all */
+    double learn;              /* step of the learned policy's weights; 0: they stay */
+    int repeats;               /* of each policy, live; up to MOST_REPEATS */
+    bool grid;                 /* is searched */
+    int fixed[N_COMBINATIONS]; /* of the grid, those that are tried */
+    int n_fixed;
     leat_context *context;
     FILE *log;
     uint32_t *times;        /* as in simulation */
@@ -83,8 +86,11 @@ double cost_ns(const stream *s, uint32_t rows);
 /* A scheduler with the streams' queues; what desc lacks is filled in. */
 leat_scheduler *make_scheduler(const world *w, leat_scheduler_desc desc);
 result simulate(const world *w, int trace, uint64_t seed, leat_scheduler_desc desc);
-/* The best of 128 rules on the very arrivals. */
-result best_of_grid(const world *w, int trace, uint64_t seed, leat_scheduler_desc *out_desc);
+/* One of the grid: policy, strict classes, holding, chunk, admission. */
+leat_scheduler_desc combination(int number);
+/* The best of w->fixed on the very arrivals. goodputs: [w->n_fixed], what each does, or NULL. */
+result best_of_grid(const world *w, int trace, uint64_t seed, leat_scheduler_desc *out_desc,
+                    double *goodputs);
 void name_policy(const leat_scheduler_desc *desc, char *text, size_t bytes);
 /* What a scheduler has done in so many nanoseconds. */
 /* before: what is not counted of it; NULL: nothing. */

@@ -206,17 +206,26 @@ result simulate(const world *w, int trace, uint64_t seed, leat_scheduler_desc de
 
 const char *const policy_names[N_FIXED + 1] = {"EDF", "FIFO", "SJF", "FAIR", "LEARNED"};
 
-result best_of_grid(const world *w, int trace, uint64_t seed, leat_scheduler_desc *out_desc)
+leat_scheduler_desc combination(int i)
 {
     static const uint64_t holds[] = {0, 1000000, 4000000, 12000000};
+    return (leat_scheduler_desc){.policy = (leat_policy)(i % 4),
+                                 .strict_classes = i / 4 % 2,
+                                 .hold_ns = holds[i / 8 % 4],
+                                 .chunk_ns = i / 32 % 2 ? 8000000 : 2000000,
+                                 .admit = i / 64 % 2};
+}
+
+result best_of_grid(const world *w, int trace, uint64_t seed, leat_scheduler_desc *out_desc,
+                    double *goodputs)
+{
     result best = {.goodput = -1};
-    for (int i = 0; i < 4 * 2 * 4 * 2 * 2; i++) {
-        const leat_scheduler_desc desc = {.policy = (leat_policy)(i % 4),
-                                          .strict_classes = i / 4 % 2,
-                                          .hold_ns = holds[i / 8 % 4],
-                                          .chunk_ns = i / 32 % 2 ? 8000000 : 2000000,
-                                          .admit = i / 64 % 2};
+    for (int i = 0; i < w->n_fixed; i++) {
+        const leat_scheduler_desc desc = combination(w->fixed[i]);
         const result r = simulate(w, trace, seed, desc);
+        if (goodputs != NULL) {
+            goodputs[i] = r.goodput;
+        }
         if (r.goodput > best.goodput) {
             best = r;
             *out_desc = desc;

@@ -12,6 +12,7 @@ typedef struct row {
     result best;           /* of the grid, or of the rules */
     leat_scheduler_desc best_desc;
     result own, wreck;
+    double grid[N_COMBINATIONS]; /* goodput of each that is tried */
 } row;
 
 leat_policy_weights wrecked(const leat_policy_weights *weights)
@@ -39,7 +40,7 @@ static row run_row(const world *w, int trace, uint64_t seed, const leat_policy_w
         }
     }
     if (w->grid) {
-        r.best = best_of_grid(&plain, trace, seed, &r.best_desc);
+        r.best = best_of_grid(&plain, trace, seed, &r.best_desc, r.grid);
     }
     r.own = simulate(w, trace, seed,
                      (leat_scheduler_desc){.policy = LEAT_POLICY_LEARNED,
@@ -83,6 +84,22 @@ static void print_row(const char *trace, const row *r, double bound)
     fflush(stdout);
 }
 
+/* The best of the grid, by their numbers, for --fixed. */
+static void print_ranks(const world *w, const row *r)
+{
+    bool shown[N_COMBINATIONS] = {false};
+    printf("    of the grid:");
+    for (int rank = 0; rank < 8 && rank < w->n_fixed; rank++) {
+        int best = -1;
+        for (int i = 0; i < w->n_fixed; i++) {
+            best = !shown[i] && (best < 0 || r->grid[i] > r->grid[best]) ? i : best;
+        }
+        shown[best] = true;
+        printf(" %d: %.2f", w->fixed[best], 100 * r->grid[best]);
+    }
+    printf("\n");
+}
+
 void print_table(const world *w, uint64_t seed, const leat_policy_weights *weights)
 {
     int wins = 0, level = 0, guarded = 0;
@@ -99,6 +116,9 @@ void print_table(const world *w, uint64_t seed, const leat_policy_weights *weigh
         }
         const row r = run_row(&timed, t, seed, weights);
         print_row(trace_names[t], &r, most_possible(w, t, seed).most);
+        if (w->grid) {
+            print_ranks(w, &r);
+        }
         wins += r.own.goodput >= 1.10 * r.best.goodput;
         level += r.own.goodput >= 0.99 * r.best.goodput;
         guarded += r.wreck.goodput >= 0.99 * r.rules[0].goodput;

@@ -106,7 +106,7 @@ static void search_grid(jobs *j, int trace)
 {
     leat_scheduler_desc unused;
     best_fixed *best = &j->best[trace];
-    best->goodput = best_of_grid(j->w, trace, j->arrivals, &unused).goodput;
+    best->goodput = best_of_grid(j->w, trace, j->arrivals, &unused, NULL).goodput;
     best->met = 0.5; /* at least, as it divides */
     for (size_t i = 0; i < n_objective_rules; i++) {
         best->met = fmax(best->met, loads_met(j->w, trace, j->arrivals, &objective_rules[i]));
