@@ -127,7 +127,7 @@ static void put_rows(lt_instance *at, size_t i, const leat_request *first, bool 
         if (x.bytes > 0 && !there) {
             lt_pad_copy(&r->inputs[i], &x);
         }
-        block = there ? block : block + x.bytes;
+        block = there || x.bytes == 0 ? block : block + x.bytes;
         at->input_bytes += x.bytes;
         at->pad_bytes += x.bytes - r->inputs[i].bytes;
     }

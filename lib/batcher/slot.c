@@ -170,8 +170,8 @@ void lt_slot_write(leat_request *r)
             continue;
         }
         leat_array x = lt_batcher_padded_input(b, r, i);
-        x.data = (unsigned char *)r->slot->blocks[i].data + r->slot_row * lt_key_row_bytes(&x);
-        if (x.bytes > 0) {
+        if (x.bytes > 0) { /* a slot has no memory for arrays without elements */
+            x.data = (unsigned char *)r->slot->blocks[i].data + r->slot_row * lt_key_row_bytes(&x);
             lt_pad_copy(&r->inputs[i], &x);
         }
     }
