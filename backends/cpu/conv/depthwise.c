@@ -73,19 +73,21 @@ static void plan_bands(depthwise *d, uint32_t threads)
     d->bands = (g->out[1] + d->band_lines - 1) / d->band_lines;
 }
 
-lt_depthwise_fn lt_depthwise_for(const lt_cpu_device *device, const char **out_name)
+lt_depthwise_fn lt_depthwise_for(const lt_cpu_device *device, int64_t channels,
+                                 const char **out_name)
 {
 #if defined(__x86_64__)
-    if (device->isa == LT_CPU_AVX512) {
+    bool half = channels >= LT_DEPTHWISE_LEAST && channels < LT_DEPTHWISE_LANES;
+    if (device->isa == LT_CPU_AVX512 && !half) {
         *out_name = "depthwise_f32_avx512";
         return lt_cpu_depthwise_f32_avx512;
     }
-    if (device->isa == LT_CPU_AVX2) {
+    if (device->isa != LT_CPU_PORTABLE) { /* whole vectors of half the width, too */
         *out_name = "depthwise_f32_avx2";
         return lt_cpu_depthwise_f32_avx2;
     }
 #endif
-    (void)device;
+    (void)device, (void)channels;
     *out_name = "depthwise_f32_portable";
     return lt_cpu_depthwise_f32_portable;
 }

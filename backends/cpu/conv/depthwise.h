@@ -10,8 +10,11 @@
 /* Most output pixels of one call of the kernel. */
 #define LT_DEPTHWISE_MOST_PIXELS 7
 
-/* Least channels that are computed several pixels at a time: of the widest f32 vector. */
+/* Channels that blocks are multiples of: of the widest f32 vector. */
 #define LT_DEPTHWISE_LANES 16
+
+/* Least channels that are computed several pixels at a time: of the second widest. */
+#define LT_DEPTHWISE_LEAST 8
 
 /* One call of the kernel: `n_pixels` output pixels (1, 4 or 7) side by side, `count` of their
  * channels. Shapes:   pixels[ky * row_step + p * stride + kx] points at the first of these channels
@@ -46,8 +49,9 @@ void lt_cpu_depthwise_f32_avx2(const lt_depthwise_strip *strip);
 void lt_cpu_depthwise_f32_avx512(const lt_depthwise_strip *strip);
 void lt_cpu_depthwise_bf16_avx512bf16(const lt_depthwise_strip *strip); /* 32 channels or more */
 
-/* The best of the first three, and its name. */
-lt_depthwise_fn lt_depthwise_for(const lt_cpu_device *device, const char **out_name);
+/* The best of the first three for so many channels, and its name. */
+lt_depthwise_fn lt_depthwise_for(const lt_cpu_device *device, int64_t channels,
+                                 const char **out_name);
 
 /* Whether there is a kernel for data stored in bf16 with this activation behind it. */
 bool lt_depthwise_takes_bf16(const lt_conv_geometry *g, const lt_cpu_activation *activation,

@@ -29,7 +29,7 @@ static int64_t strip_pixels(const lt_conv_geometry *g)
 {
     bool known = (g->kernel[2] == 3 || g->kernel[2] == 5) && g->stride[2] <= 2;
     int64_t w = g->out[2];
-    if (g->dilation[2] != 1 || g->in_channels < LT_DEPTHWISE_LANES || w < 4) {
+    if (g->dilation[2] != 1 || g->in_channels < LT_DEPTHWISE_LEAST || w < 4) {
         return 1;
     }
     return known && w >= 7 && lt_divide_up(w, 7) * 9 <= lt_divide_up(w, 4) * 6 ? 7 : 4;
@@ -76,7 +76,7 @@ bool lt_depthwise_takes_bf16(const lt_conv_geometry *g, const lt_cpu_activation 
 
 static void choose_kernel(lt_depthwise_plan *d, const lt_cpu_device *device, const char **out_name)
 {
-    d->kernel = lt_depthwise_for(device, out_name);
+    d->kernel = lt_depthwise_for(device, d->g.in_channels, out_name);
 #if defined(__x86_64__)
     if (d->dtype == LEAT_DTYPE_BF16) {
         d->kernel = lt_cpu_depthwise_bf16_avx512bf16;

@@ -27,6 +27,8 @@ static const fused_case cases[] = {
     {1, 70, 60, 3, 600, {3, 3}, {1, 1}, {1, 1}, {0, 0}}, /* a line is much of a cache */
     {1, 13, 21, 9, 38, {3, 3}, {1, 1}, {1, 1}, {1, 1}},
     {2, 9, 14, 4, 226, {5, 5}, {1, 1}, {1, 1}, {2, 2}}, /* blocks of channels */
+    {2, 9, 15, 5, 8, {3, 3}, {1, 1}, {1, 1}, {1, 1}},   /* a vector of half the width, ... */
+    {1, 11, 22, 3, 13, {5, 5}, {2, 2}, {1, 1}, {2, 2}}, /* and more than one */
 };
 
 /* What a run is like beyond its sizes. */
