@@ -54,18 +54,60 @@ leat_status lt_move_list(const leat_node *node, const char *what, const leat_val
     return LEAT_OK;
 }
 
+/* Runs of a length that the compiler knows. */
+static inline void copy_runs(uint8_t *restrict out, int64_t out_stride, const uint8_t *restrict in,
+                             int64_t in_stride, int64_t rows, const size_t bytes)
+{
+#pragma GCC unroll 4
+    for (int64_t row = 0; row < rows; row++) {
+        memcpy(out + row * out_stride, in + row * in_stride, bytes);
+    }
+}
+
+void lt_move_runs(uint8_t *out, int64_t out_stride, const uint8_t *in, int64_t in_stride,
+                  int64_t rows, int64_t bytes)
+{
+    switch (bytes) {
+    case 0:
+        break;
+    case 1:
+        copy_runs(out, out_stride, in, in_stride, rows, 1);
+        break;
+    case 2:
+        copy_runs(out, out_stride, in, in_stride, rows, 2);
+        break;
+    case 4:
+        copy_runs(out, out_stride, in, in_stride, rows, 4);
+        break;
+    case 8:
+        copy_runs(out, out_stride, in, in_stride, rows, 8);
+        break;
+    default:
+        for (int64_t row = 0; row < rows; row++) {
+            lt_move_run(out + row * out_stride, in + row * in_stride, bytes);
+        }
+    }
+}
+
 /* Ranges are bytes of all rows in a line; they may begin and end inside a row. */
 static void copy_row_range(void *argument, int64_t begin, int64_t end)
 {
     const lt_move_rows *copy = argument;
     int64_t row = begin / copy->bytes, skip = begin % copy->bytes;
-    while (begin < end) {
+    if (skip != 0) {
         int64_t part = copy->bytes - skip < end - begin ? copy->bytes - skip : end - begin;
         lt_move_run(copy->out + row * copy->out_stride + skip,
                     copy->in + row * copy->in_stride + skip, part);
         begin += part;
         row++;
-        skip = 0;
+    }
+    int64_t whole = (end - begin) / copy->bytes;
+    lt_move_runs(copy->out + row * copy->out_stride, copy->out_stride,
+                 copy->in + row * copy->in_stride, copy->in_stride, whole, copy->bytes);
+    begin += whole * copy->bytes;
+    if (begin < end) {
+        lt_move_run(copy->out + (row + whole) * copy->out_stride,
+                    copy->in + (row + whole) * copy->in_stride, end - begin);
     }
 }
 

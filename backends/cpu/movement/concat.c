@@ -32,9 +32,7 @@ static void copy_blocks(void *argument, int64_t begin, int64_t end)
         for (uint32_t i = 0; i < state->n_inputs; i++) {
             const int64_t bytes = state->counts[i] * job->element;
             const uint8_t *in = (const uint8_t *)job->args->inputs[i] + first * bytes;
-            for (int64_t row = 0; bytes != 0 && row < rows; row++) {
-                lt_move_run(out + row * row_bytes, in + row * bytes, bytes);
-            }
+            lt_move_runs(out, row_bytes, in, bytes, rows, bytes);
             out += bytes;
         }
     }

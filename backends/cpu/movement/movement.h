@@ -66,6 +66,11 @@ static inline void lt_move_run(uint8_t *out, const uint8_t *in, int64_t bytes)
     memcpy(out + bytes - 16, in + bytes - 16, 16); /* the last word may lie over the one before */
 }
 
+/* Copies `rows` runs of `bytes` bytes, `out_stride` and `in_stride` bytes apart. Those of one
+ * number go word by word. */
+void lt_move_runs(uint8_t *out, int64_t out_stride, const uint8_t *in, int64_t in_stride,
+                  int64_t rows, int64_t bytes);
+
 /* Copies `rows` runs of `bytes` bytes, in parallel when that is much. */
 typedef struct lt_move_rows {
     uint8_t *out;

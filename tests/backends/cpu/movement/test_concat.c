@@ -40,12 +40,14 @@ static void check_parts(leat_dtype dtype, int64_t outer, const int64_t *counts, 
 static void concat_parts_stand_side_by_side(void **state)
 {
     (void)state;
-    static const int64_t counts[][3] = {{1, 2, 3}, {4, 0, 1}, {64, 32, 96}, {0, 0, 2}};
+    static const int64_t counts[][3] = {{1, 2, 3}, {4, 0, 1}, {64, 32, 96},
+                                        {0, 0, 2}, {1, 1, 1}, {2, 1, 4}};
     for (int d = 0; d < MOVE_DTYPES; d++) {
-        for (int c = 0; c < 4; c++) {
+        for (int c = 0; c < 6; c++) {
             check_parts(move_dtypes[d], 3, counts[c], 5);
             check_parts(move_dtypes[d], 1, counts[c], 1);
             check_parts(move_dtypes[d], 29, counts[c], 8);
+            check_parts(move_dtypes[d], 37, counts[c], 1);
         }
     }
 }
