@@ -8,6 +8,7 @@
 #include "elementwise/broadcast.h"
 #include "elementwise/element.h"
 #include "elementwise/half.h"
+#include "elementwise/short_lines.h"
 
 #include <math.h>
 
@@ -98,6 +99,19 @@ static void line(const void *argument, const int64_t *from, int64_t to, int64_t 
           p->y + (size_t)to * (b->to_bool ? 1 : element), n);
 }
 
+/* A tile of short lines of f32. */
+static void tile(const void *argument, const float *const *x, const int64_t *stride, int64_t to,
+                 int64_t n)
+{
+    const pair *p = argument;
+    const binary *b = p->b;
+    char *y = p->y + (size_t)to * (b->to_bool ? 1 : sizeof(float));
+    b->fn(p->op, x[0], stride[0], x[1], stride[1], y, n);
+    if (b->activate != NULL) {
+        b->activate((float *)(void *)y, n, &b->activation);
+    }
+}
+
 /* Pow whose exponent has another type: through double, integers to an integer exactly. */
 static void mixed_power_line(const void *argument, const int64_t *from, int64_t to, int64_t n)
 {
@@ -142,7 +156,12 @@ static leat_status binary_run(const void *state, const leat_kernel_args *args, l
     (void)err;
     for (uint32_t i = 0; i < b->pairs; i++) {
         pair p = {b, b->op, &b->plan[i], {i == 0 ? args->inputs[0] : y, args->inputs[i + 1]}, y};
-        lt_broadcast_run(p.plan, cost(b), fn, &p, args);
+        if (b->dtype == LEAT_DTYPE_F32 && fn == line && lt_broadcast_is_short(p.plan)) {
+            const float *x[2] = {(const void *)p.x[0], (const void *)p.x[1]};
+            lt_broadcast_run_short(p.plan, cost(b), x, tile, &p, args);
+        } else {
+            lt_broadcast_run(p.plan, cost(b), fn, &p, args);
+        }
     }
     if (b->pairs == 0 && y != args->inputs[0]) {
         memcpy(y, args->inputs[0], (size_t)b->count * lt_cpu_element_bytes(b->dtype));
