@@ -46,6 +46,7 @@ typedef struct reduce {
     leat_dtype dtype;
     bool whole; /* integers or bool: accumulate in int64 */
     bool lines; /* the last dimension is kept */
+    bool rows;  /* of f32: one reduced run of a few elements for each output, in order */
     loop kept, reduced;
     int64_t outputs;
     const lt_row_kernels *kernels;
@@ -234,6 +235,22 @@ static void line_float(const reduce_launch *l, int64_t first, int64_t n)
     }
 }
 
+/* Outputs [begin, end) where each has a short run. */
+static void rows_float(const reduce_launch *l, int64_t begin, int64_t end)
+{
+    const reduce *r = l->r;
+    const int64_t n = r->reduced.count;
+    float *y = (float *)l->y + begin;
+    lt_row_op op = LT_ROW_SUM;
+    row_op(r->op, &op);
+    r->kernels->short_rows(op, (const float *)l->x + begin * n, n, y, end - begin);
+    if (r->op == REDUCE_MEAN || r->op == REDUCE_L2 || r->op == REDUCE_LOG_SUM) {
+        for (int64_t i = 0; i < end - begin; i++) {
+            y[i] = (float)finish_float(r, (double)y[i]);
+        }
+    }
+}
+
 static inline uint64_t step_whole(reduce_op op, bool is_unsigned, uint64_t sum, uint64_t u)
 {
     bool more = is_unsigned ? u > sum : (int64_t)u > (int64_t)sum;
@@ -323,6 +340,10 @@ static void reduce_range(void *argument, int64_t begin, int64_t end)
             int64_t v = empty ? empty_whole(r) : one_whole(l, offset_of(&r->kept, i));
             lt_element_set_int(r->dtype, l->y, i, v);
         }
+        return;
+    }
+    if (r->rows) {
+        rows_float(l, begin, end);
         return;
     }
     if (!r->lines) {
@@ -422,6 +443,10 @@ static void plan_loops(reduce *r, const leat_value *x, const bool reduced[LEAT_M
     }
     r->lines = previous == 0 && r->op != REDUCE_LOG_SUM_EXP;
     r->outputs = r->kept.count;
+    lt_row_op op;
+    r->rows = r->dtype == LEAT_DTYPE_F32 && row_op(r->op, &op) && r->op != REDUCE_LOG_SUM_EXP &&
+              previous == 1 && r->kept.rank == 1 && r->reduced.rank == 1 && r->reduced.count >= 1 &&
+              r->reduced.count <= LT_ROW_SHORT;
 }
 
 static bool find_reduce(const char *op, reduce_op *out)

@@ -13,6 +13,9 @@ typedef enum lt_row_op {
     LT_ROW_MIN
 } lt_row_op;
 
+/* Elements of a row that short_rows is meant for, at most. */
+#define LT_ROW_SHORT 16
+
 /* Columns that one call of softmax_columns takes at most. */
 #define LT_ROW_COLUMNS 64
 
@@ -21,6 +24,8 @@ typedef struct lt_row_kernels {
      * pieces added in double, so that the relative error (of the sum of magnitudes) stays below
      * 2^-16 whatever n is. Of nothing: 0, or the infinity that loses. */
     double (*reduce)(lt_row_op op, const float *x, int64_t n);
+    /* y[i] = the same of row i of x, rows of n in a run; in f32, n a few. */
+    void (*short_rows)(lt_row_op op, const float *x, int64_t n, float *y, int64_t rows);
     /* Sum of (x - center)^2, likewise. */
     double (*squares)(const float *x, int64_t n, float center);
     /* Sum of exp(x - top), likewise; at most 2 ulp more for each exp. */

@@ -58,6 +58,95 @@ static void sums_match_double_loops(void **state)
     }
 }
 
+static double row_wanted(lt_row_op op, const float *x, int64_t n)
+{
+    double sum = op == LT_ROW_MAX ? -INFINITY : op == LT_ROW_MIN ? INFINITY : 0;
+    for (int64_t k = 0; k < n; k++) {
+        double v = (double)x[k];
+        sum = op == LT_ROW_SUM      ? sum + v
+              : op == LT_ROW_L1     ? sum + fabs(v)
+              : op == LT_ROW_SQUARE ? sum + v * v
+              : op == LT_ROW_MAX    ? fmax(sum, v)
+                                    : fmin(sum, v);
+    }
+    return sum;
+}
+
+static void check_short_rows(const lt_row_kernels *kernels, const float *x, int64_t n, int64_t rows)
+{
+    float y[102];
+    for (int op = LT_ROW_SUM; op <= LT_ROW_MIN; op++) {
+        y[rows] = 77;
+        kernels->short_rows((lt_row_op)op, x, n, y, rows);
+        for (int64_t i = 0; i < rows; i++) {
+            double want = row_wanted((lt_row_op)op, x + i * n, n);
+            double magnitude =
+                row_wanted(op == LT_ROW_SUM ? LT_ROW_L1 : (lt_row_op)op, x + i * n, n);
+            assert_true(fabs((double)y[i] - want) <= 0x1p-19 * fabs(magnitude));
+        }
+        assert_true(y[rows] == 77);
+    }
+}
+
+static void short_rows_match_double_loops(void **state)
+{
+    (void)state;
+    fill();
+    for (int i = 0; i <= MOST; i += 3) {
+        numbers[i] = -numbers[i];
+    }
+    for (int isa = 0; isa < 3; isa++) {
+        const lt_row_kernels *kernels = table(test_isas[isa]);
+        for (int64_t n = 1; n <= LT_ROW_SHORT; n++) {
+            for (int64_t rows = 1; rows <= 101; rows += n == 2 ? 1 : 7) {
+                check_short_rows(kernels, numbers + rows % 2, n, rows);
+            }
+        }
+        numbers[9] = NAN;
+        for (int op = LT_ROW_SUM; op <= LT_ROW_MIN; op++) {
+            float y[40];
+            kernels->short_rows((lt_row_op)op, numbers, 2, y, 40);
+            for (int i = 0; i < 40; i++) {
+                assert_true(isnan(y[i]) == (i == 4));
+            }
+        }
+        numbers[9] = -2.5f;
+    }
+}
+
+static void reduce_of_short_rows_ends_like_double_loops(void **state)
+{
+    static const char *const ops[] = {"ReduceMean", "ReduceL2", "ReduceLogSum", "ReduceMax"};
+    static float y[5 * 131];
+    (void)state;
+    fill();
+    for (int op = 0; op < 4; op++) {
+        leat_array x = {LEAT_DTYPE_F32, 3, {5, 131, 3}, numbers, 5 * 131 * 3 * sizeof(float)};
+        leat_array out = {LEAT_DTYPE_F32, 2, {5, 131}, y, sizeof(y)};
+        const int64_t axis = 2;
+        leat_attr attrs[] = {test_attr_ints("axes", &axis, 1), test_attr_int("keepdims", 0)};
+        test_kernel kernel = {.op = ops[op],
+                              .attrs = attrs,
+                              .n_attrs = 2,
+                              .inputs = &x,
+                              .n_inputs = 1,
+                              .outputs = &out,
+                              .n_outputs = 1,
+                              .threads = 3};
+        leat_error err = {0};
+        assert_ok(test_kernel_run(&kernel, NULL, &err), &err);
+        for (int i = 0; i < 5 * 131; i++) {
+            const float *row = numbers + 3 * i;
+            double sum = row_wanted(LT_ROW_SUM, row, 3);
+            double want = op == 0   ? sum / 3
+                          : op == 1 ? sqrt(row_wanted(LT_ROW_SQUARE, row, 3))
+                          : op == 2 ? log(sum)
+                                    : row_wanted(LT_ROW_MAX, row, 3);
+            assert_true(fabs((double)y[i] - want) <= 0x1p-21 * fabs(want));
+        }
+    }
+}
+
 /* Each element counts, wherever it lies. */
 static void nan_and_infinity_come_out_of_sums(void **state)
 {
@@ -80,6 +169,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sums_match_double_loops),
+        cmocka_unit_test(short_rows_match_double_loops),
+        cmocka_unit_test(reduce_of_short_rows_ends_like_double_loops),
         cmocka_unit_test(nan_and_infinity_come_out_of_sums),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
