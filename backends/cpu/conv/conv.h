@@ -17,8 +17,7 @@ typedef struct lt_conv {
     const void *bias;    /* padded or NULL; read input 2 when it is not constant */
     bool has_bias;
     uint32_t residual_input;
-    int64_t
-        spread; /* g is spread over so many output pixels (spread.h), the node is not; 0: as 1 */
+    int64_t spread; /* output pixels that g takes as one (spread.h), unlike the node; 0: as 1 */
     lt_cpu_activation activation;
 } lt_conv;
 
