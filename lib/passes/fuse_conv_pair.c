@@ -77,16 +77,8 @@ static leat_status fuse(lt_graph *graph, const lt_pass_context *context, lt_aren
                          .n_attrs = (uint32_t)n_attrs};
     leat_node *made;
     leat_status status = lt_graph_add_node(graph, &desc, lt_position(graph, node), &made, err);
-    if (status != LEAT_OK) {
-        return status;
-    }
-    if (!lt_keep_supported(graph, context, made)) {
-        return LEAT_OK;
-    }
-    lt_graph_remove_node(graph, node);
-    lt_graph_remove_node(graph, second);
-    *out_changed = true;
-    return LEAT_OK;
+    *out_changed |= status == LEAT_OK && lt_keep_for_two(graph, context, made, node, second);
+    return status;
 }
 
 static leat_status run(lt_graph *graph, const lt_pass_context *context, lt_arena *scratch,

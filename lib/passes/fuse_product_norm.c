@@ -60,16 +60,8 @@ static leat_status fuse(lt_graph *graph, const lt_pass_context *context, leat_no
                          .n_attrs = 2};
     leat_node *made;
     leat_status status = lt_graph_add_node(graph, &desc, lt_position(graph, norm), &made, err);
-    if (status != LEAT_OK) {
-        return status;
-    }
-    if (!lt_keep_supported(graph, context, made)) {
-        return LEAT_OK;
-    }
-    lt_graph_remove_node(graph, norm);
-    lt_graph_remove_node(graph, product);
-    *out_changed = true;
-    return LEAT_OK;
+    *out_changed |= status == LEAT_OK && lt_keep_for_two(graph, context, made, norm, product);
+    return status;
 }
 
 static leat_status run(lt_graph *graph, const lt_pass_context *context, lt_arena *scratch,

@@ -130,6 +130,17 @@ bool lt_keep_supported(lt_graph *graph, const lt_pass_context *context, leat_nod
     return false;
 }
 
+bool lt_keep_for_two(lt_graph *graph, const lt_pass_context *context, leat_node *made,
+                     const leat_node *first, const leat_node *second)
+{
+    if (!lt_keep_supported(graph, context, made)) {
+        return false;
+    }
+    lt_graph_remove_node(graph, first);
+    lt_graph_remove_node(graph, second);
+    return true;
+}
+
 leat_status lt_new_value(lt_graph *graph, leat_dtype dtype, int32_t rank, const int64_t *shape,
                          uint32_t *out_value, leat_error *err)
 {

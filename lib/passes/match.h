@@ -49,6 +49,9 @@ leat_status lt_rewrite_node(lt_graph *graph, const lt_rewrite *rewrite, leat_nod
 
 /* Whether the target runs a node that a pass made; one that it does not is removed. */
 bool lt_keep_supported(lt_graph *graph, const lt_pass_context *context, leat_node *made);
+/* The same for a node that does what these two do: then they are removed. */
+bool lt_keep_for_two(lt_graph *graph, const lt_pass_context *context, leat_node *made,
+                     const leat_node *first, const leat_node *second);
 
 /* A fresh value of a type and shape; name NULL: made unique. */
 leat_status lt_new_value(lt_graph *graph, leat_dtype dtype, int32_t rank, const int64_t *shape,

@@ -29,16 +29,8 @@ static leat_status fuse(lt_graph *graph, const lt_pass_context *context, leat_no
                     .n_inputs = 3,
                     .output = add->outputs[0]};
     leat_status status = lt_rewrite_node(graph, &r, &made, err);
-    if (status != LEAT_OK) {
-        return status;
-    }
-    if (!lt_keep_supported(graph, context, made)) {
-        return LEAT_OK;
-    }
-    lt_graph_remove_node(graph, matmul);
-    lt_graph_remove_node(graph, add);
-    *out_changed = true;
-    return LEAT_OK;
+    *out_changed |= status == LEAT_OK && lt_keep_for_two(graph, context, made, matmul, add);
+    return status;
 }
 
 static leat_status run(lt_graph *graph, const lt_pass_context *context, lt_arena *scratch,
