@@ -130,18 +130,25 @@ static void assert_foreign(uint32_t seed, const char *part)
     assert_int_equal(access(test_quantized_path, F_OK), -1);
 }
 
-static void foreign_and_damaged_caches_are_refused(void **state)
+/* A cache of the first model with all data. */
+static void make_cache(void)
 {
     void *out;
     size_t bytes;
     counts seen;
     uint64_t fed;
     leat_error err;
-    (void)state;
     unlink(cache_path);
     write_data(SAMPLES);
     assert_ok(quantize(1, LEAT_QUANTIZE_FOR_CPU, &out, &bytes, &seen, &fed, &err), &err);
     free(out);
+}
+
+static void foreign_and_damaged_caches_are_refused(void **state)
+{
+    size_t bytes;
+    (void)state;
+    make_cache();
     assert_foreign(7, "another model");
     write_data(SAMPLES - 1);
     assert_foreign(1, "other data");
@@ -184,16 +191,9 @@ static void wrong_numbers_under_a_right_sum_are_refused(void **state)
         {40, &axis, 4},        {44, &range, 4},   {48, &inf_f, 4},   {48, &nan_f, 4},
         {52, &zero, 4},        {64, &bins, 8},    {72, &channels, 8} /* the first bin */
     };
-    void *out;
     size_t bytes;
-    counts seen;
-    uint64_t fed;
-    leat_error err;
     (void)state;
-    unlink(cache_path);
-    write_data(SAMPLES);
-    assert_ok(quantize(1, LEAT_QUANTIZE_FOR_CPU, &out, &bytes, &seen, &fed, &err), &err);
-    free(out);
+    make_cache();
     char *cache = test_read_file(cache_path, &bytes), kept[8];
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         char *at = cache + 72 + wrong[i].at;

@@ -95,6 +95,8 @@ static void a_preemptible_device_runs_chunks(void **state)
 typedef struct live {
     _Atomic int done[2];
     _Atomic int wrong;
+    leat_context *context;
+    leat_scheduler *scheduler; /* with threads for two devices */
 } live;
 
 static void run_live(void *user, uint32_t device, uint32_t queue, void *const *items,
@@ -107,21 +109,32 @@ static void run_live(void *user, uint32_t device, uint32_t queue, void *const *i
     }
 }
 
+static leat_scheduler *open_live(live *l, leat_policy policy)
+{
+    leat_error err;
+    assert_ok(leat_context_create(NULL, &l->context, &err), &err);
+    const leat_scheduler_desc desc = {.struct_size = sizeof(desc),
+                                      .context = l->context,
+                                      .n_devices = 2,
+                                      .policy = policy,
+                                      .run = run_live,
+                                      .user = l};
+    assert_ok(leat_scheduler_create(&desc, &l->scheduler, &err), &err);
+    return l->scheduler;
+}
+
+static void close_live(live *l)
+{
+    leat_scheduler_destroy(l->scheduler);
+    leat_context_destroy(l->context);
+}
+
 static void threads_run_everything(void **state)
 {
     (void)state;
-    live l = {{0}, 0};
-    leat_context *context;
-    leat_scheduler *s;
+    live l = {.wrong = 0};
     leat_error err;
-    assert_ok(leat_context_create(NULL, &context, &err), &err);
-    const leat_scheduler_desc desc = {.struct_size = sizeof(desc),
-                                      .context = context,
-                                      .n_devices = 2,
-                                      .policy = LEAT_POLICY_LEARNED,
-                                      .run = run_live,
-                                      .user = &l};
-    assert_ok(leat_scheduler_create(&desc, &s, &err), &err);
+    leat_scheduler *s = open_live(&l, LEAT_POLICY_LEARNED);
     for (uint32_t q = 0; q < 2; q++) {
         const leat_cost_point costs[] = {{0, 1, 1000}, {1, 1, 1000}, {0, 8, 3000}, {1, 8, 3000}};
         const leat_queue_desc queue = {.struct_size = sizeof(queue),
@@ -140,8 +153,7 @@ static void threads_run_everything(void **state)
     while (atomic_load(&l.done[0]) + atomic_load(&l.done[1]) < 10000) {
         sched_yield();
     }
-    leat_scheduler_destroy(s);
-    leat_context_destroy(context);
+    close_live(&l);
     assert_int_equal(l.done[0], 5000);
     assert_int_equal(l.wrong, 0);
 }
@@ -151,17 +163,9 @@ static void threads_run_everything(void **state)
 static void a_queue_of_one_device_is_not_left_to_another(void **state)
 {
     (void)state;
-    live l = {{0}, 0};
-    leat_context *context;
-    leat_scheduler *s;
+    live l = {.wrong = 0};
     leat_error err;
-    assert_ok(leat_context_create(NULL, &context, &err), &err);
-    const leat_scheduler_desc desc = {.struct_size = sizeof(desc),
-                                      .context = context,
-                                      .n_devices = 2,
-                                      .run = run_live,
-                                      .user = &l};
-    assert_ok(leat_scheduler_create(&desc, &s, &err), &err);
+    leat_scheduler *s = open_live(&l, LEAT_POLICY_EDF);
     for (uint32_t q = 0; q < 2; q++) { /* queue 0 is device 0's alone, queue 1 is device 1's */
         const leat_cost_point cost = {q, 1, 1000};
         const leat_queue_desc queue = {
@@ -180,8 +184,7 @@ static void a_queue_of_one_device_is_not_left_to_another(void **state)
         }
         assert_int_equal(atomic_load(&l.done[q]), before + 1);
     }
-    leat_scheduler_destroy(s);
-    leat_context_destroy(context);
+    close_live(&l);
 }
 
 enum {
